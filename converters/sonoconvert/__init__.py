@@ -1,0 +1,1 @@
+"""Sound ⇄ picture ⇄ files: clips, spectrogram formats, pictures, regions, canvases."""

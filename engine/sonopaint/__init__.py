@@ -1,0 +1,1 @@
+"""What paints: models, samplers, tasks and painters."""

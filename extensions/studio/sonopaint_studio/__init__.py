@@ -1,0 +1,1 @@
+"""Sonopaint Studio: the stand-alone browser interface."""
