@@ -1,0 +1,238 @@
+"""SpectrogramFormat: everything that is needed to turn sound into a picture and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+
+# Larger values are always mistakes (or attacks through a file's header), never useful formats.
+_MAX_FFT = 1 << 17
+_MAX_MELS = 4096
+_MAX_WIDTH = 1 << 20
+
+
+@dataclass(frozen=True)
+class SpectrogramFormat:
+    """A mel spectrogram picture format.
+
+    Frames are centred: column k shows the sound around sample `k * hop_length`, analysed by a
+    periodic Hann window of `win_length` samples, zero padded to `n_fft`. Magnitudes (not powers) are
+    summed into `n_mels` triangular mel bands between `f_min` and `f_max` Hz, and mapped to a level
+    in [0, 1] by the curve, relative to the loudest cell (the peak):
+
+    * "db": level = clip(1 − 20·log10(S / S_max) / floor_db, 0, 1), with a negative `floor_db`;
+    * "power": level = (S / S_max) ** exponent.
+
+    `inverted` pictures draw loud as dark and are floored to 8 bits (as Riffusion v1 does); others draw
+    loud as white and are rounded. The lowest frequency is the bottom row. "stereo" puts left in green
+    and right in blue, red is 0.
+    """
+
+    name: str
+    sample_rate: int
+    n_fft: int
+    win_length: int
+    hop_length: int
+    n_mels: int
+    f_min: float
+    f_max: float
+    mel_scale: str = "htk"
+    mel_norm: str | None = None
+    curve: str = "db"
+    floor_db: float = -80.0
+    exponent: float = 0.25
+    inverted: bool = False
+    channels: str = "mono"
+    width: int = 320
+
+    def __post_init__(self) -> None:
+        _validate(self)
+
+    @property
+    def num_channels(self) -> int:
+        return 2 if self.channels == "stereo" else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as JSON-able values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SpectrogramFormat:
+        """Rebuild a format; unknown keys are ignored so that newer files still load.
+
+        Raises:
+            SonopaintError: a field is missing, of the wrong type or out of range.
+        """
+        if not isinstance(values, Mapping):
+            raise SonopaintError(f"A spectrogram format must be a dictionary, not {type(values).__name__}.")
+        known: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            if field.name in values:
+                known[field.name] = _coerce(field.name, str(field.type), values[field.name])
+            elif field.default is dataclasses.MISSING:
+                raise SonopaintError(
+                    f"The spectrogram format lacks {field.name!r}; use one of {_preset_names()}."
+                )
+        return cls(**known)
+
+    def frames(self, num_samples: int) -> int:
+        """Columns of a clip of `num_samples` at `sample_rate` (at least 1).
+
+        Centred analysis gives `1 + num_samples // hop_length` frames; where the length is a multiple of
+        the hop, the surplus last one is cropped, so that 512 hops are 512 columns.
+        """
+        return max(1, math.ceil(num_samples / self.hop_length))
+
+    def seconds(self, columns: float) -> float:
+        """Duration of `columns` columns."""
+        return columns * self.hop_length / self.sample_rate
+
+    def columns(self, seconds: float) -> int:
+        """Nearest whole number of columns to a time in seconds."""
+        return round(seconds * self.sample_rate / self.hop_length)
+
+    def mel_row(self, hz: float) -> float:
+        """Fractional row (0 = lowest band's centre) at a frequency in Hz."""
+        low, high = hz_to_mel(self.f_min, self.mel_scale), hz_to_mel(self.f_max, self.mel_scale)
+        return (hz_to_mel(hz, self.mel_scale) - low) / (high - low) * (self.n_mels + 1) - 1
+
+    def hz(self, row: float) -> float:
+        """Frequency in Hz at a fractional row; the inverse of `mel_row`."""
+        low, high = hz_to_mel(self.f_min, self.mel_scale), hz_to_mel(self.f_max, self.mel_scale)
+        return mel_to_hz(low + (row + 1) / (self.n_mels + 1) * (high - low), self.mel_scale)
+
+
+def hz_to_mel(hz: float, scale: str = "htk") -> float:
+    """Hertz to mel: HTK, m = 2595·log10(1 + f/700), or Slaney's (linear below 1 kHz)."""
+    if scale == "htk":
+        return 2595.0 * math.log10(1.0 + hz / 700.0)
+    return hz * 3 / 200 if hz < 1000 else 15 + 27 * math.log(hz / 1000) / math.log(6.4)
+
+
+def mel_to_hz(mel: float, scale: str = "htk") -> float:
+    """The inverse of `hz_to_mel`."""
+    if scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    return mel * 200 / 3 if mel < 15 else 1000 * math.exp((mel - 15) * math.log(6.4) / 27)
+
+
+def get_format(value: str | Mapping[str, Any] | SpectrogramFormat) -> SpectrogramFormat:
+    """A format from a preset's name, a dictionary (`to_dict`) or a format.
+
+    Raises:
+        SonopaintError: the name is not a preset, or the dictionary is not a valid format.
+    """
+    if isinstance(value, SpectrogramFormat):
+        return value
+    if isinstance(value, str):
+        if value not in PRESETS:
+            raise SonopaintError(f"There is no spectrogram format {value!r}; use one of {_preset_names()}.")
+        return PRESETS[value]
+    return SpectrogramFormat.from_dict(value)
+
+
+def _preset_names() -> str:
+    return ", ".join(PRESETS)
+
+
+def _coerce(name: str, kind: str, value: Any) -> Any:
+    """Check one JSON value against the field's annotation; 44100.0 counts as an int."""
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind in ("int", "float") and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if math.isfinite(value) and (kind == "float" or value == int(value)):
+            return int(value) if kind == "int" else float(value)
+    if kind.startswith("str") and (isinstance(value, str) or (value is None and "None" in kind)):
+        return value
+    raise SonopaintError(f"The spectrogram format's {name} is {value!r}, which is not a valid {kind}.")
+
+
+def _validate(fmt: SpectrogramFormat) -> None:
+    def require(condition: bool, sentence: str) -> None:
+        if not condition:
+            raise SonopaintError(f"Spectrogram format {fmt.name!r}: {sentence}.")
+
+    require(1000 <= fmt.sample_rate <= 768_000, f"sample_rate {fmt.sample_rate} is not in 1000…768000 Hz")
+    require(16 <= fmt.win_length <= _MAX_FFT, f"win_length {fmt.win_length} is not in 16…{_MAX_FFT}")
+    require(fmt.win_length % 2 == 0, f"win_length {fmt.win_length} must be even")
+    require(
+        fmt.win_length <= fmt.n_fft <= _MAX_FFT,
+        f"n_fft {fmt.n_fft} must lie between win_length {fmt.win_length} and {_MAX_FFT}",
+    )
+    require(fmt.n_fft % 2 == 0, f"n_fft {fmt.n_fft} must be even")
+    require(
+        1 <= fmt.hop_length <= fmt.win_length // 2,
+        f"hop_length {fmt.hop_length} must be between 1 and half of win_length {fmt.win_length}",
+    )
+    require(1 <= fmt.n_mels <= _MAX_MELS, f"n_mels {fmt.n_mels} is not in 1…{_MAX_MELS}")
+    require(
+        0 <= fmt.f_min < fmt.f_max <= fmt.sample_rate / 2,
+        f"f_min {fmt.f_min} and f_max {fmt.f_max} must satisfy 0 ≤ f_min < f_max ≤ {fmt.sample_rate / 2} Hz",
+    )
+    require(fmt.mel_scale in ("htk", "slaney"), f"mel_scale {fmt.mel_scale!r} is neither 'htk' nor 'slaney'")
+    require(fmt.mel_norm in (None, "slaney"), f"mel_norm {fmt.mel_norm!r} is neither None nor 'slaney'")
+    require(fmt.curve in ("db", "power"), f"curve {fmt.curve!r} is neither 'db' nor 'power'")
+    require(-200 <= fmt.floor_db < 0, f"floor_db {fmt.floor_db} is not in −200…0 dB")
+    require(0.01 <= fmt.exponent <= 4, f"exponent {fmt.exponent} is not in 0.01…4")
+    require(fmt.channels in ("mono", "stereo"), f"channels {fmt.channels!r} is neither 'mono' nor 'stereo'")
+    require(1 <= fmt.width <= _MAX_WIDTH, f"width {fmt.width} is not in 1…{_MAX_WIDTH}")
+
+
+_RIFFUSION_V1 = SpectrogramFormat(
+    # riffusion/spectrogram_params.py: steps of 10 ms, windows of 100 ms padded to 400 ms.
+    name="riffusion-v1",
+    sample_rate=44_100,
+    n_fft=17_640,
+    win_length=4_410,
+    hop_length=441,
+    n_mels=512,
+    f_min=0.0,
+    f_max=10_000.0,
+    curve="power",
+    exponent=0.25,
+    inverted=True,
+    width=512,
+)
+
+_PERKINS_10S = SpectrogramFormat(
+    # Perkins (2023), eq. 3.1: the step is chosen so that 10 s are 512 columns. The report does not state
+    # a window: 100 ms overlap five-fold at this hop, and the 17640 grid keeps the lowest bands (4.6 Hz
+    # apart) more than one FFT bin wide, so that the mel basis has full rank.
+    name="perkins-10s",
+    sample_rate=44_100,
+    n_fft=17_640,
+    win_length=4_410,
+    hop_length=861,
+    n_mels=512,
+    f_min=20.0,
+    f_max=20_000.0,
+    width=512,
+)
+
+_SONOPAINT_MINI = SpectrogramFormat(
+    # The shipped model's: 320 columns of 16 ms are 5.12 s.
+    name="sonopaint-mini",
+    sample_rate=32_000,
+    n_fft=4_096,
+    win_length=2_048,
+    hop_length=512,
+    n_mels=128,
+    f_min=20.0,
+    f_max=16_000.0,
+    width=320,
+)
+
+PRESETS: dict[str, SpectrogramFormat] = {
+    fmt.name: fmt
+    for fmt in (
+        _RIFFUSION_V1,
+        dataclasses.replace(_RIFFUSION_V1, name="riffusion-v1-stereo", channels="stereo"),
+        _PERKINS_10S,
+        _SONOPAINT_MINI,
+    )
+}
