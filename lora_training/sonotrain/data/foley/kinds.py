@@ -1,0 +1,580 @@
+"""The kinds of sound of the foley corpus: how each is made and how people say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from . import animals, machines, music, nature, people, vehicles, weapons_scifi
+from .draw import Draw
+
+# what a trait is called at its lower and upper end, as adjective and as adverb
+PITCH = (("low", "deep"), ("high", "high-pitched"), ("in a low voice",), ("in a high voice",))
+TONE = (("low", "deep"), ("high", "high-pitched"), ("at a low pitch",), ("at a high pitch",))
+RATE = (("slow",), ("fast", "quick"), ("slowly",), ("quickly", "fast"))
+INTENSITY = (("light", "gentle"), ("heavy", "strong"), ("gently",), ("heavily", "hard"))
+LENGTH = (("short",), ("long",), ("briefly",), ("for a long time",))
+COUNT = (("single",), ("repeated",), ("once",), ("again and again", "several times"))
+SIZE = (("small",), ("big",), ("in a small room",), ("in a big theatre",))
+
+Words = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of sound: its synthesiser and the words for it.
+
+    ``nouns`` carry their article after a bar ("a|dog bark", "|rain"); ``doing`` and ``does`` are the
+    same event as "a dog barking" and "a dog barks".
+    """
+
+    name: str
+    group: str
+    make: Callable[[Draw], Tensor]
+    nouns: tuple[str, ...]
+    doing: tuple[str, ...]
+    does: tuple[str, ...]
+    traits: dict[str, Words] = field(default_factory=dict)
+
+
+def _k(make, group, nouns, doing, does, **traits) -> Kind:
+    return Kind(
+        make.__name__,
+        group,
+        make,
+        tuple(nouns.split(";")),
+        tuple(doing.split(";")),
+        tuple(does.split(";")),
+        traits,
+    )
+
+
+_ALL = [
+    _k(
+        nature.rain,
+        "nature",
+        "|rain;|rainfall",
+        "rain falling;rain pouring down",
+        "rain falls",
+        intensity=INTENSITY,
+    ),
+    _k(
+        nature.thunder,
+        "nature",
+        "|thunder;a|thunderclap",
+        "thunder rolling;thunder rumbling",
+        "thunder rolls",
+        length=LENGTH,
+    ),
+    _k(
+        nature.wind,
+        "nature",
+        "|wind;a|howling wind",
+        "wind howling;wind blowing",
+        "the wind howls",
+        intensity=INTENSITY,
+    ),
+    _k(
+        nature.ocean_waves,
+        "nature",
+        "|ocean waves;|surf",
+        "waves breaking on a beach;the sea washing ashore",
+        "waves break",
+        rate=RATE,
+    ),
+    _k(
+        nature.stream,
+        "nature",
+        "a|stream;|running water",
+        "water flowing;a brook babbling",
+        "water flows",
+        intensity=INTENSITY,
+    ),
+    _k(
+        nature.fire,
+        "nature",
+        "a|fire;a|crackling fire",
+        "a fire crackling;wood burning",
+        "a fire crackles",
+        intensity=INTENSITY,
+    ),
+    _k(
+        nature.forest_ambience,
+        "nature",
+        "a|forest ambience;a|calm forest",
+        "leaves rustling in a forest with birds far away;a quiet forest",
+        "a forest rustles",
+    ),
+    _k(
+        nature.waterdrops,
+        "nature",
+        "|water drops;a|dripping tap",
+        "water dripping;a tap dripping",
+        "water drips",
+        rate=RATE,
+    ),
+    _k(
+        animals.bird_song,
+        "animals",
+        "|bird song;a|songbird",
+        "birds chirping;a bird singing",
+        "a bird sings",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        animals.dog_bark,
+        "animals",
+        "a|dog bark;a|barking dog",
+        "a dog barking",
+        "a dog barks",
+        pitch=TONE,
+        count=COUNT,
+    ),
+    _k(animals.cat_meow, "animals", "a|cat meow;a|meowing cat", "a cat meowing", "a cat meows", pitch=TONE),
+    _k(animals.crow, "animals", "a|crow;a|crow's caw", "a crow cawing", "a crow caws", pitch=TONE),
+    _k(animals.cow, "animals", "a|cow;a|cow's moo", "a cow mooing", "a cow moos", pitch=TONE),
+    _k(
+        animals.sheep,
+        "animals",
+        "a|sheep;a|sheep's bleat",
+        "a sheep bleating;sheep bleating",
+        "a sheep bleats",
+        pitch=TONE,
+    ),
+    _k(
+        animals.pig,
+        "animals",
+        "a|pig;a|pig's grunt",
+        "a pig oinking;a pig grunting",
+        "a pig oinks",
+        pitch=TONE,
+    ),
+    _k(
+        animals.frog,
+        "animals",
+        "a|frog;a|frog's croak",
+        "a frog croaking",
+        "a frog croaks",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        animals.crickets,
+        "animals",
+        "|crickets;|cricket chirps",
+        "crickets chirping;crickets at night",
+        "crickets chirp",
+    ),
+    _k(animals.owl, "animals", "an|owl;an|owl's hoot", "an owl hooting", "an owl hoots", pitch=TONE),
+    _k(
+        animals.horse_hooves,
+        "animals",
+        "|horse hooves;|hoofbeats",
+        "a horse trotting;horse hooves going clip-clop",
+        "a horse trots past",
+        rate=RATE,
+    ),
+    _k(
+        animals.bee,
+        "animals",
+        "a|bee;a|buzzing insect",
+        "a bee buzzing;a bee flying around",
+        "a bee buzzes",
+        pitch=TONE,
+    ),
+    _k(
+        people.speech,
+        "people",
+        "a|mumbling voice;|speech",
+        "a person mumbling;someone talking",
+        "someone talks",
+        pitch=PITCH,
+        rate=RATE,
+    ),
+    _k(
+        people.laughter,
+        "people",
+        "|laughter;a|laughing person",
+        "a person laughing;someone laughing",
+        "someone laughs",
+        pitch=PITCH,
+        rate=RATE,
+    ),
+    _k(
+        people.cough,
+        "people",
+        "a|cough;a|coughing person",
+        "a person coughing;someone coughing",
+        "someone coughs",
+        pitch=PITCH,
+    ),
+    _k(people.baby_cry, "people", "a|crying baby;a|baby's cry", "a baby crying", "a baby cries", pitch=TONE),
+    _k(
+        people.whistling,
+        "people",
+        "a|whistled tune;a|whistle",
+        "a person whistling;someone whistling a tune",
+        "someone whistles",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        people.snoring,
+        "people",
+        "|snoring;a|snore",
+        "a person snoring;someone snoring",
+        "someone snores",
+        rate=RATE,
+    ),
+    _k(people.heartbeat, "people", "a|heartbeat", "a heart beating", "a heart beats", rate=RATE),
+    _k(
+        people.applause,
+        "people",
+        "|applause;|clapping",
+        "people clapping;an audience applauding",
+        "people clap",
+        size=SIZE,
+    ),
+    _k(people.cheering, "people", "|cheering;a|cheering crowd", "a crowd cheering", "a crowd cheers"),
+    _k(
+        people.footsteps,
+        "people",
+        "|footsteps;|steps",
+        "a person walking;someone walking",
+        "someone walks",
+        rate=RATE,
+        surface=(("gravel",), ("hard",), ("on gravel",), ("on a hard floor",)),
+    ),
+    _k(
+        vehicles.engine,
+        "vehicles",
+        "an|engine;a|running motor",
+        "an engine running;a car engine idling",
+        "an engine runs",
+        rate=RATE,
+    ),
+    _k(
+        vehicles.train_horn,
+        "vehicles",
+        "a|train horn",
+        "a train horn blowing;a train sounding its horn",
+        "a train horn blows",
+        pitch=TONE,
+    ),
+    _k(
+        vehicles.car_horn,
+        "vehicles",
+        "a|car horn;a|honking car",
+        "a car honking;a horn honking",
+        "a car honks",
+        pitch=TONE,
+        count=COUNT,
+    ),
+    _k(
+        vehicles.helicopter,
+        "vehicles",
+        "a|helicopter",
+        "a helicopter flying;helicopter blades turning",
+        "a helicopter flies",
+        rate=RATE,
+    ),
+    _k(
+        vehicles.jet,
+        "vehicles",
+        "a|jet plane;an|aeroplane",
+        "a jet flying over;an aeroplane passing overhead",
+        "a jet flies over",
+        pitch=TONE,
+    ),
+    _k(
+        vehicles.siren,
+        "alarms",
+        "a|siren;a|police siren",
+        "a siren wailing;an ambulance siren",
+        "a siren passes",
+        rate=RATE,
+    ),
+    _k(
+        vehicles.alarm_clock,
+        "alarms",
+        "an|alarm clock;a|beeping alarm",
+        "an alarm clock beeping",
+        "an alarm clock beeps",
+        pitch=TONE,
+    ),
+    _k(
+        vehicles.church_bell,
+        "alarms",
+        "a|church bell;a|large bell",
+        "a church bell ringing;a bell tolling",
+        "a church bell rings",
+        pitch=TONE,
+    ),
+    _k(
+        vehicles.telephone,
+        "alarms",
+        "a|telephone;a|ringing phone",
+        "a telephone ringing",
+        "a telephone rings",
+        pitch=TONE,
+    ),
+    _k(
+        vehicles.bicycle_bell,
+        "alarms",
+        "a|bicycle bell",
+        "a bicycle bell ringing",
+        "a bicycle bell rings",
+        pitch=TONE,
+    ),
+    _k(
+        machines.keyboard_typing,
+        "machines",
+        "|keyboard typing;a|computer keyboard",
+        "someone typing on a computer keyboard;a person typing",
+        "someone types on a keyboard",
+        rate=RATE,
+    ),
+    _k(
+        machines.drill,
+        "machines",
+        "an|electric drill;a|power drill",
+        "a drill drilling;someone drilling",
+        "a drill runs",
+        pitch=TONE,
+    ),
+    _k(
+        machines.clock_ticking,
+        "machines",
+        "a|ticking clock;a|clock",
+        "a clock ticking",
+        "a clock ticks",
+        rate=RATE,
+    ),
+    _k(
+        machines.hammer,
+        "machines",
+        "a|hammer;|hammering",
+        "a hammer hitting a nail;someone hammering",
+        "someone hammers",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        machines.hand_saw,
+        "machines",
+        "a|hand saw;|sawing",
+        "someone sawing wood;a saw cutting wood",
+        "someone saws wood",
+        rate=RATE,
+    ),
+    _k(
+        machines.vacuum_cleaner,
+        "machines",
+        "a|vacuum cleaner",
+        "a vacuum cleaner running",
+        "a vacuum cleaner runs",
+        pitch=TONE,
+    ),
+    _k(
+        machines.glass_break,
+        "impacts",
+        "|breaking glass;a|glass smash",
+        "glass breaking;a window shattering",
+        "glass breaks",
+        length=LENGTH,
+    ),
+    _k(
+        machines.door_knock,
+        "impacts",
+        "a|door knock;|knocking",
+        "someone knocking on a door",
+        "someone knocks on a door",
+        pitch=TONE,
+    ),
+    _k(
+        machines.door_slam,
+        "impacts",
+        "a|door slam;a|slamming door",
+        "a door slamming;a creaking door slamming shut",
+        "a door slams",
+    ),
+    _k(
+        machines.metal_clang,
+        "impacts",
+        "a|metal clang;a|metal pipe",
+        "metal clanging;a metal pipe being hit",
+        "metal clangs",
+        pitch=TONE,
+    ),
+    _k(
+        music.snare_drum,
+        "music",
+        "a|snare drum",
+        "a snare drum playing;someone playing a snare drum",
+        "a snare drum plays",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        music.kick_drum,
+        "music",
+        "a|kick drum;a|bass drum",
+        "a kick drum beating;a bass drum playing",
+        "a kick drum beats",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        music.cymbal,
+        "music",
+        "a|cymbal;a|cymbal crash",
+        "a cymbal crashing",
+        "a cymbal crashes",
+        length=LENGTH,
+    ),
+    _k(music.hi_hat, "music", "a|hi-hat;a|hi-hat pattern", "a hi-hat playing", "a hi-hat plays", rate=RATE),
+    _k(
+        music.acoustic_guitar,
+        "music",
+        "an|acoustic guitar;a|guitar",
+        "an acoustic guitar playing;someone playing guitar",
+        "a guitar plays",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        music.piano,
+        "music",
+        "a|piano",
+        "a piano playing;someone playing the piano",
+        "a piano plays",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        music.flute,
+        "music",
+        "a|flute",
+        "a flute playing;someone playing the flute",
+        "a flute plays",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        music.violin,
+        "music",
+        "a|violin",
+        "a violin playing;someone playing the violin",
+        "a violin plays",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        music.trumpet,
+        "music",
+        "a|trumpet",
+        "a trumpet playing;someone playing the trumpet",
+        "a trumpet plays",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        weapons_scifi.gunshot,
+        "weapons",
+        "a|gunshot;a|gun shot",
+        "a gun firing;a gun being fired",
+        "a gun fires",
+        length=LENGTH,
+    ),
+    _k(
+        weapons_scifi.machine_gun,
+        "weapons",
+        "a|machine gun;|gunfire",
+        "a machine gun firing",
+        "a machine gun fires",
+        rate=RATE,
+    ),
+    _k(
+        weapons_scifi.explosion,
+        "weapons",
+        "an|explosion;a|bomb",
+        "an explosion;a bomb exploding",
+        "a bomb explodes",
+        length=LENGTH,
+    ),
+    _k(
+        weapons_scifi.sword_clash,
+        "weapons",
+        "a|sword clash;|clashing swords",
+        "swords clashing;a sword fight",
+        "swords clash",
+        count=COUNT,
+    ),
+    _k(
+        weapons_scifi.laser,
+        "sci-fi",
+        "a|laser;a|laser gun",
+        "a laser gun firing;a laser zapping",
+        "a laser zaps",
+        pitch=TONE,
+        rate=RATE,
+    ),
+    _k(
+        weapons_scifi.notification,
+        "interface",
+        "a|notification chime;a|message tone",
+        "a phone notification playing",
+        "a notification plays",
+        pitch=TONE,
+    ),
+    _k(
+        weapons_scifi.robot,
+        "sci-fi",
+        "a|robot;|computer blips",
+        "a robot beeping;a computer blipping",
+        "a robot beeps",
+        rate=RATE,
+    ),
+    _k(
+        weapons_scifi.spaceship,
+        "sci-fi",
+        "a|spaceship;a|spaceship hum",
+        "a spaceship humming",
+        "a spaceship hums",
+        pitch=TONE,
+    ),
+    _k(
+        weapons_scifi.power_up,
+        "sci-fi",
+        "a|power-up;a|game power-up sound",
+        "a power-up rising;a game character powering up",
+        "a power-up rises",
+        length=LENGTH,
+    ),
+]
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
+
+# Kinds that no shipped model is trained on: what LoRA and subject training are tried with.
+HELD_OUT = (
+    "waterdrops",
+    "bee",
+    "snoring",
+    "pig",
+    "bicycle_bell",
+    "vacuum_cleaner",
+    "door_slam",
+    "metal_clang",
+    "trumpet",
+    "hi_hat",
+    "sword_clash",
+    "robot",
+    "power_up",
+    "heartbeat",
+    "jet",
+    "cough",
+)
+BASE_KINDS = tuple(name for name in KINDS if name not in HELD_OUT)
