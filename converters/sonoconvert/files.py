@@ -30,7 +30,7 @@ def atomic_path(path: str | os.PathLike[str], *, force: bool = False) -> Iterato
         )
     except OSError as error:
         raise SonopaintError(
-            f"The folder {target.parent} can't be written to ({error.strerror}); choose another output folder."
+            f"The folder {target.parent} can't be written to ({error.strerror}); choose another one."
         ) from error
     os.close(handle)
     beside = Path(name)
