@@ -1,0 +1,110 @@
+"""`sonotrain base …`: the commands that make Sonopaint Mini."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+
+from sonotrain.trainers.options import add_options, given
+
+STOPPED = 130  # as a shell reports an interrupted command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. 0 = done, 2 = bad input (one sentence on stderr), 130 = stopped, state saved."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for noisy in ("httpx", "filelock", "urllib3", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser(words)
+    options = parser.parse_args(words)
+    try:
+        if options.run(options):
+            return 0
+    except SonopaintError as error:
+        print(f"sonotrain: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    resume = words + ([] if "--resume" in words or not options.resumable else ["--resume"])
+    print(f"Stopped. Go on with: sonotrain {shlex.join(resume)}", file=sys.stderr)
+    return STOPPED
+
+
+def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The command line. Heavy modules load only for the command that `words` name."""
+    parser = argparse.ArgumentParser(prog="sonotrain", description="Trains models for Sonopaint.")
+    parts = parser.add_subparsers(title="what to train", required=True, metavar="base")
+    base = parts.add_parser("base", help="the shipped model, Sonopaint Mini, from nothing")
+    commands = base.add_subparsers(title="steps, in their order", required=True, metavar="STEP")
+    for name, (help_line, fill) in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=help_line, description=help_line[0].upper() + help_line[1:] + "."
+        )
+        if name in words:
+            fill(command)
+    return parser
+
+
+def _finish(parser: argparse.ArgumentParser, run: Callable[[Any], bool], *, resumable: bool = False) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    parser.set_defaults(run=run, resumable=resumable)
+
+
+def _training(parser: argparse.ArgumentParser, kind: type, out: str, train: Callable[..., bool]) -> None:
+    """The arguments that all trainers share."""
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.run_folder import read_json
+        from sonotrain.trainers.loop import Budget
+
+        saved = {}
+        if arguments.resume and (Path(arguments.out) / "config.json").is_file():
+            saved = read_json(Path(arguments.out) / "config.json").get("options", {})
+        options = kind(**(saved | given(arguments, kind)))
+        budget = Budget(arguments.steps, arguments.minutes)
+        return train(arguments.out, options, budget, device=arguments.device, resume=arguments.resume)
+
+    parser.add_argument("--out", default=out, help=f"run folder (default: {out})")
+    parser.add_argument("--steps", type=int, help="train for so many steps")
+    parser.add_argument("--minutes", type=float, help="or for so many minutes")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
+    add_options(parser, kind)
+    _finish(parser, run, resumable=True)
+
+
+def _corpus(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.data.cache import build_corpus
+
+        if arguments.clips < 1 or arguments.workers < 1:
+            raise SonopaintError("--clips and --workers must be at least 1.")
+        device = "cpu" if arguments.device == "auto" else arguments.device
+        done = build_corpus(arguments.out, arguments.clips, arguments.seed, arguments.workers, device)
+        print(f"{done['clips']} clips in {arguments.out} ({done['clips_per_minute']:.0f} a minute)")
+        return True
+
+    parser.add_argument("--out", default="runs/corpus", help="folder of the corpus (default: runs/corpus)")
+    parser.add_argument("--clips", type=int, default=12000, help="number of clips (default: 12000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all sounds (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    _finish(parser, run)
+
+
+def _vae(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.vae import VaeOptions, train_vae
+
+    _training(parser, VaeOptions, "runs/vae", train_vae)
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "corpus": ("synthesises the foley corpus as pictures with captions", _corpus),
+    "vae": ("trains the VAE: picture to latent and back", _vae),
+}

@@ -1,0 +1,233 @@
+"""The foley corpus on disk: shards of 8-bit mel levels beside JSON lines with what they hold."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sonoconvert.errors import SonopaintError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "sonopaint-mini"
+SHARD_CLIPS = 500
+BATCH_CLIPS = 50  # clips synthesised at once: bounds the memory to about 200 MB a worker
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one clip is: its phrasings (the first is its caption), kinds in order, relation, attributes."""
+
+    phrasings: list[str]
+    kinds: list[str]
+    relation: str
+    attributes: list[str]
+
+
+class Corpus:
+    """All finished shards of a corpus folder in memory.
+
+    `levels`: uint8 [N, 128, 320], row 0 = lowest frequency, 255 = 0 dB; `records`: N Records.
+    `limit` takes the first clips only; raises SonopaintError where there are none or fewer than `limit`.
+    """
+
+    def __init__(self, folder: str | Path, limit: int | None = None) -> None:
+        self.folder = Path(folder)
+        shards, records = [], []
+        for path in sorted(self.folder.glob("shard-*.safetensors")):
+            if limit is not None and len(records) >= limit:
+                break
+            shards.append(_read_shard(path))
+            records += _read_records(path.with_suffix(".jsonl"))
+        if not records:
+            raise SonopaintError(f'{self.folder} holds no corpus; make one with "sonotrain base corpus".')
+        if limit is not None and len(records) < limit:
+            raise SonopaintError(f"{self.folder} holds {len(records)} clips where {limit} are needed.")
+        self.levels = torch.cat(shards)[:limit]
+        self.records = records[:limit]
+        if len(self.levels) != len(self.records):
+            raise SonopaintError(f"{self.folder} is damaged: captions and pictures differ in number.")
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def kinds(self) -> list[str]:
+        """All kinds that occur, sorted."""
+        return sorted({kind for record in self.records for kind in record.kinds})
+
+    def attributes(self) -> list[str]:
+        """All attributes that occur, sorted."""
+        return sorted({name for record in self.records for name in record.attributes})
+
+
+def to_pixels(levels: Tensor) -> Tensor:
+    """uint8 levels [B, H, W] (row 0 = lowest) → the model's pictures, float [B, 3, H, W] in [−1, 1], top = high."""
+    picture = levels.flip(-2).float().div_(127.5).sub_(1.0)
+    return picture[:, None].repeat(1, 3, 1, 1)
+
+
+def to_levels(pixels: Tensor) -> Tensor:
+    """The model's pictures [B, 3, H, W] → levels, float [B, H, W] in 0 … 1, row 0 = lowest."""
+    return pixels.float().mean(1).flip(-2).add(1.0).mul(0.5).clamp(0.0, 1.0)
+
+
+def quantise(levels: Tensor) -> Tensor:
+    """Levels 0 … 1 → uint8."""
+    return (levels * 255.0).round().clamp(0, 255).to(torch.uint8)
+
+
+def write_shard(folder: Path, index: int, levels: Tensor, records: Sequence[Record]) -> None:
+    """Writes one shard; the picture file comes last and by rename, so a shard that exists is whole."""
+    path = folder / f"shard-{index:05d}.safetensors"
+    lines = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
+    for target, write in (
+        (path.with_suffix(".jsonl"), lambda part: part.write_text(lines, encoding="utf-8")),
+        (path, lambda part: save_file({"levels": levels}, part, metadata={"format": FORMAT})),
+    ):
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        write(part)
+        os.replace(part, target)
+
+
+def synthesise(
+    count: int, seed: int, kinds: Sequence[str] | None = None, device: str = "cpu"
+) -> tuple[Tensor, list[Record]]:
+    """`count` clips of the foley corpus as levels uint8 [count, 128, 320] and Records."""
+    from sonoconvert.spectrogram import levels
+
+    from sonoconvert.format import get_format
+    from sonotrain.data import foley
+
+    fmt = get_format(FORMAT)
+    clips = foley.batch(count, seed, **({"kinds": kinds} if kinds else {}))
+    pictures = quantise(levels(clips.waveforms.to(device), fmt)).cpu()
+    phrasings = getattr(clips, "phrasings", None) or [[caption] for caption in clips.captions]
+    columns = zip(phrasings, clips.kinds, clips.relation, clips.attributes, strict=True)
+    return pictures, [Record(list(p), list(k), r, list(a)) for p, k, r, a in columns]
+
+
+def shard_seed(seed: int, shard: int, part: int) -> int:
+    """A seed for each part of each shard, apart from all other corpora with other seeds."""
+    return (seed * 1_000_003 + shard) * 1009 + part
+
+
+def build_corpus(
+    folder: str | Path, clips: int, seed: int, workers: int = 2, device: str = "cpu"
+) -> dict[str, Any]:
+    """Fills `folder` up to `clips` clips; shards that are there already stay. Returns what was done."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_settings(folder, seed)
+    jobs = [
+        (str(folder), index, min(SHARD_CLIPS, clips - start), seed, device)
+        for index, start in enumerate(range(0, clips, SHARD_CLIPS))
+        if not _is_whole(folder, index, min(SHARD_CLIPS, clips - start))
+    ]
+    wanted = sum(job[2] for job in jobs)
+    logger.info("%d of %d clips are there; making %d with %d workers", clips - wanted, clips, wanted, workers)
+    start, done = time.monotonic(), 0
+    if workers <= 1 or len(jobs) <= 1:
+        results = map(_make_shard, jobs)
+        for count in results:
+            done += count
+            _report(done, wanted, start)
+    else:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(min(workers, len(jobs)), initializer=_start_worker) as pool:
+            for count in pool.imap_unordered(_make_shard, jobs):
+                done += count
+                _report(done, wanted, start)
+    seconds = time.monotonic() - start
+    return {
+        "clips": clips,
+        "made": wanted,
+        "seconds": seconds,
+        "clips_per_minute": 60 * done / max(seconds, 1e-9),
+    }
+
+
+def _check_settings(folder: Path, seed: int) -> None:
+    """One folder, one seed: a corpus is never mixed from two."""
+    from sonotrain.run_folder import read_json, write_json
+
+    path = folder / "corpus.json"
+    if not path.exists():
+        write_json(path, {"format": FORMAT, "seed": seed, "shard_clips": SHARD_CLIPS})
+    elif (found := read_json(path).get("seed")) != seed:
+        raise SonopaintError(
+            f"{folder} was made with seed {found}, not {seed}; choose another --out or that seed."
+        )
+
+
+def _start_worker() -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
+    torch.set_num_threads(1)
+
+
+def _make_shard(job: tuple[str, int, int, int, str]) -> int:
+    folder, index, count, seed, device = job
+    pictures, records = [], []
+    for part, first in enumerate(range(0, count, BATCH_CLIPS)):
+        levels, batch = synthesise(
+            min(BATCH_CLIPS, count - first), shard_seed(seed, index, part), device=device
+        )
+        pictures.append(levels)
+        records += batch
+    write_shard(Path(folder), index, torch.cat(pictures), records)
+    return count
+
+
+def _report(done: int, wanted: int, start: float) -> None:
+    seconds = time.monotonic() - start
+    rate = done / max(seconds, 1e-9)
+    logger.info(
+        "%d of %d clips, %.0f clips a minute, %s left", done, wanted, 60 * rate, clock((wanted - done) / rate)
+    )
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds for people: 4:05."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _is_whole(folder: Path, index: int, count: int) -> bool:
+    path = folder / f"shard-{index:05d}.safetensors"
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.get_slice("levels").get_shape()[0] == count
+    except (OSError, SafetensorError):
+        return False
+
+
+def _read_shard(path: Path) -> Tensor:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.get_tensor("levels")
+    except (OSError, SafetensorError) as error:
+        raise SonopaintError(
+            f'{path} is damaged; delete it and run "sonotrain base corpus" again.'
+        ) from error
+
+
+def _read_records(path: Path) -> list[Record]:
+    try:
+        with open(path, encoding="utf-8") as handle:
+            return [Record(**json.loads(line)) for line in handle]
+    except (OSError, ValueError, TypeError) as error:
+        raise SonopaintError(
+            f'{path} is damaged; delete its shard and run "sonotrain base corpus" again.'
+        ) from error

@@ -1,0 +1,231 @@
+"""Trains Mini's VAE: picture ⇄ latent, from random time crops of the corpus."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sonoconvert.errors import SonopaintError
+from torch import Tensor
+
+from sonotrain.data.cache import Corpus, to_levels, to_pixels
+from sonotrain.ema import Ema
+from sonotrain.losses import (
+    PatchDiscriminator,
+    adaptive_weight,
+    gradient_loss,
+    hinge_discriminator_loss,
+    kl_loss,
+)
+from sonotrain.run_folder import RunFolder, read_json, write_json
+from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, compiled, step_generator
+from sonotrain.trainers.options import option
+from sonotrain.trainers.pictures import save_sheet
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_CLIPS = 64  # the first of the corpus: never trained on
+
+
+@dataclass(frozen=True)
+class VaeOptions:
+    corpus: str = option("runs/corpus", "folder of the corpus")
+    clips: int = option(0, "clips to use (0: all that are there)")
+    batch: int = option(16, "pictures a step")
+    crop: int = option(64, "columns of a training crop, a multiple of 8")
+    learning_rate: float = option(1e-3, "peak learning rate")
+    warmup: int = option(100, "steps of warm-up")
+    ema: float = option(0.995, "decay of the moving average")
+    mse_weight: float = option(0.5, "weight of the squared error beside L1")
+    gradient_weight: float = option(1.0, "weight of the gradient loss")
+    kl_weight: float = option(1e-6, "weight of the KL divergence")
+    adversarial_from: int = option(0, "step from which a patch discriminator joins (0: never)")
+    adversarial_weight: float = option(0.25, "weight of the adversarial loss, times the adaptive weight")
+    seed: int = option(0, "seed of weights and data")
+    threads: int = option(0, "processor threads (0: torch's choice)")
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
+    preview_minutes: float = option(5.0, "minutes between previews")
+
+
+def train_vae(
+    out: str | Path, options: VaeOptions, budget: Budget, *, device: str = "auto", resume: bool = False
+) -> bool:
+    """Trains (or resumes) in the run folder `out`; True when the budget was used up.
+
+    At the end `out` holds vae.json with the scaling factor 1/σ of the latents and the validation error.
+    """
+    if options.crop % 8 or options.crop < 16:
+        raise SonopaintError(f"--crop must be a multiple of 8 and at least 16, not {options.crop}.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    chosen = choose_device(device)
+    with RunFolder(out, resume=resume) as run:
+        corpus = Corpus(options.corpus, options.clips or None)
+        if len(corpus) <= VALIDATION_CLIPS:
+            raise SonopaintError(f"{options.corpus} must hold more than {VALIDATION_CLIPS} clips.")
+        options = VaeOptions(**{**asdict(options), "clips": len(corpus)})
+        write_json(run.path / "config.json", {"command": "vae", "options": asdict(options)})
+        trainer = VaeTrainer(corpus, options, chosen)
+        loop = Loop(
+            run, budget, trainer.parts(), trainer.optimisers(), trainer.step, warmup=options.warmup,
+            checkpoint_minutes=options.checkpoint_minutes, preview_minutes=options.preview_minutes,
+            preview=lambda step: trainer.preview(run.previews / f"step-{step:08d}.png"),
+        )  # fmt: skip
+        if resume:
+            loop.resume(chosen)
+        finished = loop.run_to_end()
+        if finished:
+            result = trainer.measure() | {"steps": loop.number, "seconds": loop.seconds}
+            write_json(run.path / "vae.json", result)
+            run.log(step=loop.number, **result)
+            logger.info("latents: scaling factor %.4f, L1 %.4f", result["scaling_factor"], result["l1"])
+        return finished
+
+
+class VaeTrainer:
+    """Modules, optimisers and the step of the VAE's training."""
+
+    def __init__(self, corpus: Corpus, options: VaeOptions, device: torch.device) -> None:
+        from diffusers import AutoencoderKL
+        from sonopaint.models.mini import mini_config
+
+        torch.manual_seed(options.seed)
+        self.options, self.device = options, device
+        self.vae = AutoencoderKL(**mini_config()["vae"]).to(device, memory_format=torch.channels_last).train()
+        self.discriminator = PatchDiscriminator().to(device, memory_format=torch.channels_last)
+        self.encode_decode = compiled(_Reconstruction(self.vae), device)
+        self.ema = Ema([self.vae], options.ema, every=2)
+        fused = device.type == "cuda"
+        self.optimiser = torch.optim.AdamW(
+            self.vae.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=fused
+        )
+        self.critic = torch.optim.AdamW(
+            self.discriminator.parameters(), options.learning_rate / 4, betas=(0.5, 0.9), weight_decay=0.0
+        )
+        self.levels = corpus.levels
+        if device.type == "cuda":
+            self.levels = self.levels.to(device)
+        self.validation = to_pixels(corpus.levels[:VALIDATION_CLIPS])
+
+    def parts(self) -> dict[str, Any]:
+        parts = {"vae": self.vae, "ema": self.ema, "optimiser": self.optimiser}
+        if self.options.adversarial_from:
+            parts |= {"discriminator": self.discriminator, "critic": self.critic}
+        return parts
+
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return [self.optimiser, self.critic] if self.options.adversarial_from else [self.optimiser]
+
+    def crops(self, generator: torch.Generator) -> Tensor:
+        """A batch of random time crops [B, 3, 128, crop]."""
+        options = self.options
+        count = len(self.levels) - VALIDATION_CLIPS
+        index = torch.randint(count, (options.batch,), generator=generator) + VALIDATION_CLIPS
+        width = self.levels.shape[-1]
+        start = torch.randint(width - options.crop + 1, (options.batch, 1), generator=generator)
+        columns = (start + torch.arange(options.crop)).to(self.levels.device)
+        rows = self.levels[index.to(self.levels.device)]
+        picked = rows.gather(2, columns[:, None].expand(-1, rows.shape[1], -1))
+        return to_pixels(picked).to(self.device, memory_format=torch.channels_last)
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        options = self.options
+        pixels = self.crops(step_generator(options.seed, number))
+        latent_shape = (options.batch, 4, pixels.shape[2] // 8, pixels.shape[3] // 8)
+        noise = torch.randn(
+            latent_shape, generator=step_generator(options.seed + 1, number, self.device), device=self.device
+        )
+        with autocast(self.device):
+            output, mean, log_variance = self.encode_decode(pixels, noise)
+        output, mean, log_variance = output.float(), mean.float(), log_variance.float()
+        l1 = F.l1_loss(output, pixels)
+        gradient = gradient_loss(output, pixels)
+        kl = kl_loss(mean, log_variance)
+        reconstruction = l1 + options.mse_weight * F.mse_loss(output, pixels)
+        reconstruction = reconstruction + options.gradient_weight * gradient
+        loss = reconstruction + options.kl_weight * kl
+        values = {"l1": l1, "gradient": gradient, "kl": kl}
+        adversarial = options.adversarial_from and number >= options.adversarial_from
+        if adversarial:
+            fooled = -self.discriminator(output).mean()
+            balance = adaptive_weight(reconstruction, fooled, self.vae.decoder.conv_out.weight)
+            loss = loss + options.adversarial_weight * balance * fooled
+            values["fooled"] = fooled
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        values["norm"] = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
+        self.optimiser.step()
+        self.ema.update()
+        if adversarial:
+            values["critic"] = self._train_critic(pixels, output.detach())
+        return values
+
+    def _train_critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        loss = hinge_discriminator_loss(self.discriminator(real), self.discriminator(fake))
+        self.critic.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic.step()
+        return loss
+
+    @torch.no_grad()
+    def preview(self, path: Path) -> dict[str, float]:
+        """Originals over reconstructions of six validation clips, and the validation error."""
+        with self.ema.applied():
+            shown = self.validation[:6].to(self.device)
+            rebuilt = self.vae.decode(self.vae.encode(shown).latent_dist.mode()).sample
+        rows = [to_levels(shown), to_levels(rebuilt)]
+        save_sheet([torch.cat([row[:3] for row in rows]), torch.cat([row[3:] for row in rows])], path)
+        return {"validation_l1": (rows[0] - rows[1]).abs().mean().item()}
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Scaling factor 1/σ of the latents, and L1 in levels, over the validation clips."""
+        latents, errors = [], []
+        with self.ema.applied():
+            for pixels in self.validation.split(8):
+                pixels = pixels.to(self.device)
+                latent = self.vae.encode(pixels).latent_dist.mode()
+                rebuilt = self.vae.decode(latent).sample
+                latents.append(latent.float().cpu())
+                errors.append((to_levels(rebuilt) - to_levels(pixels)).abs().mean().item())
+        stacked = torch.cat(latents)
+        return {
+            "scaling_factor": 1.0 / stacked.std().item(),
+            "latent_mean": stacked.mean().item(),
+            "l1": sum(errors) / len(errors),
+        }
+
+
+class _Reconstruction(torch.nn.Module):
+    """pixels, noise → reconstruction from a sampled latent, the latent's mean and log variance."""
+
+    def __init__(self, vae: Any) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        latent = self.vae.encode(pixels).latent_dist
+        sample = latent.mean + latent.std * noise
+        return self.vae.decode(sample).sample, latent.mean, latent.logvar
+
+
+def load_vae(folder: str | Path, device: torch.device) -> tuple[Any, float]:
+    """The averaged VAE of a run folder and its scaling factor."""
+    from diffusers import AutoencoderKL
+    from sonopaint.models.mini import mini_config
+
+    folder = Path(folder)
+    factor = float(read_json(folder / "vae.json")["scaling_factor"])
+    saved = RunFolder(folder, resume=True).load_checkpoint()
+    if saved is None:
+        raise SonopaintError(f"{folder} holds no whole checkpoint; train the VAE first.")
+    vae = AutoencoderKL(**mini_config(scaling_factor=factor)["vae"])
+    vae.load_state_dict(saved["parts"]["vae"])
+    ema = Ema([vae])
+    ema.load_state_dict(saved["parts"]["ema"])
+    ema.store()
+    return vae.to(device).eval(), factor
