@@ -1,0 +1,28 @@
+"""Samplers as pure functions with one signature (see ``common``), and the schedule they follow."""
+
+from __future__ import annotations
+
+from sonopaint.samplers.ddim import sample_ddim
+from sonopaint.samplers.denoiser import Denoiser
+from sonopaint.samplers.dpmpp_2m import sample_dpmpp_2m
+from sonopaint.samplers.euler import sample_euler
+from sonopaint.samplers.heun import sample_heun
+from sonopaint.samplers.lcm import sample_lcm
+
+SAMPLERS = {
+    "ddim": sample_ddim,
+    "euler": sample_euler,
+    "heun": sample_heun,
+    "dpmpp_2m": sample_dpmpp_2m,
+    "lcm": sample_lcm,
+}
+
+__all__ = [
+    "SAMPLERS",
+    "Denoiser",
+    "sample_ddim",
+    "sample_dpmpp_2m",
+    "sample_euler",
+    "sample_heun",
+    "sample_lcm",
+]

@@ -1,0 +1,60 @@
+"""From a U-Net to ``denoise(x, sigma) -> x0``, with classifier-free guidance."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from sonopaint.samplers.schedule import sigma_to_timestep, training_sigmas
+
+if TYPE_CHECKING:
+    from sonopaint.models.loading import Model
+
+
+@dataclass
+class Denoiser:
+    """Wraps a model's ε-, v- or x0-predicting U-Net for the samplers.
+
+    `text` and `uncond` are prompt embeddings [1 or B, L, D] of the same length L (encode both prompts in one
+    call of ``encode_prompt``). Guidance (Ho & Salimans 2022, arXiv:2207.12598, equation 6) is done in one
+    batched call, and skipped where guidance_scale is 1 or there is no `uncond`. `circular` wraps the U-Net's
+    padding along time, for loops.
+    """
+
+    model: Model
+    text: torch.Tensor
+    uncond: torch.Tensor | None = None
+    guidance_scale: float = 1.0
+    circular: bool = False
+    _levels: torch.Tensor = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._levels = training_sigmas(self.model.alphas_cumprod)
+
+    def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Predict x0 from x = x0 + sigma · noise; x is [B, C, H, W], the answer has its type and device."""
+        sigma = float(sigma)
+        guided = self.uncond is not None and self.guidance_scale != 1
+        texts = [self.text, self.uncond] if self.uncond is not None and guided else [self.text]
+        text = torch.cat([t.expand(len(x), -1, -1) for t in texts]).to(self.model.device, self.model.dtype)
+        scaled = x * (sigma**2 + 1) ** -0.5  # to the variance-preserving scaling that the U-Net learnt
+        prediction = self._unet(torch.cat([scaled] * len(texts)), sigma, text).to(x)
+        if guided:
+            positive, negative = prediction.chunk(2)
+            prediction = negative + (positive - negative) * self.guidance_scale
+        if self.model.prediction_type == "epsilon":
+            return x - sigma * prediction
+        if self.model.prediction_type == "v_prediction":  # Salimans & Ho 2022, arXiv:2202.00512, appendix D
+            return x / (sigma**2 + 1) - prediction * (sigma / (sigma**2 + 1) ** 0.5)
+        return prediction  # "sample": x0 itself
+
+    def _unet(self, x: torch.Tensor, sigma: float, text: torch.Tensor) -> torch.Tensor:
+        from sonopaint.models.circular import circular_time
+
+        timestep = torch.tensor(sigma_to_timestep(sigma, self._levels), device=self.model.device)
+        x = x.to(self.model.device, self.model.dtype)
+        with circular_time(self.model.unet) if self.circular else nullcontext():
+            return self.model.unet(x, timestep, encoder_hidden_states=text, return_dict=False)[0]
