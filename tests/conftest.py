@@ -1,0 +1,125 @@
+"""What every test shares: an offline process, a browser and a voice where there are any, seeded numbers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Before any library is imported: nothing is looked up or reported over the network.
+for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+HOSTS = ("COMFYUI_DIR", "WEBUI_DIR", "FORGE_DIR")
+
+
+def find_chromium() -> str | None:
+    """A Chromium or Chrome on this machine; SONOPAINT_CHROMIUM names another."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    return os.environ.get("SONOPAINT_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from hypothesis import settings
+
+    settings.register_profile("sonopaint", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+    settings.load_profile("sonopaint")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    no_browser = pytest.mark.skip(reason="no Chromium was found (SONOPAINT_CHROMIUM can name one)")
+    no_host = pytest.mark.skip(reason=f"none of {', '.join(HOSTS)} names a host's checkout")
+    for item in items:
+        if item.get_closest_marker("browser") and find_chromium() is None:
+            item.add_marker(no_browser)
+        if item.get_closest_marker("host") and not any(map(os.environ.get, HOSTS)):
+            item.add_marker(no_host)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped = [report for report in terminalreporter.getreports("skipped") if "browser" in report.keywords]
+    if skipped:
+        terminalreporter.write_line(f"No Chromium was found: {len(skipped)} browser tests were skipped.")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline() -> Iterator[None]:
+    """Connections leave this machine in no test: Sonopaint has to work without a network."""
+    connect = socket.socket.connect
+
+    def local_connect(self: socket.socket, address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else None
+        if host is not None and not (str(host).startswith("127.") or host in ("localhost", "::1", "0.0.0.0")):
+            raise OSError(f"a test tried to connect to {host}: tests are offline")
+        connect(self, address)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", local_connect)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def rng() -> Any:
+    """A NumPy generator, the same in every run."""
+    import numpy as np
+
+    return np.random.default_rng(20)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium; the test skips where there is none."""
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium was found (SONOPAINT_CHROMIUM can name one)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """A headless Chromium driven by Playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page with a profile of its own, 1280 x 900 pixels."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`speech(text)` gives a 22 050 Hz mono WAV of a synthetic voice; skips where espeak-ng is missing."""
+    folder = tmp_path_factory.mktemp("speech")
+
+    def speak(text: str) -> Path:
+        program = shutil.which("espeak-ng")
+        if program is None:
+            pytest.skip("espeak-ng is not installed")
+        path = folder / f"{abs(hash(text))}.wav"
+        if not path.exists():
+            subprocess.run([program, "-w", str(path), text], check=True)
+        return path
+
+    return speak

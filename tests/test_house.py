@@ -1,0 +1,207 @@
+"""The rules of the house, read from the source: who may import what, and what nobody does."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+BASE = {"torch", "numpy", "scipy", "soundfile", "soxr", "librosa", "PIL", "safetensors", "torchaudio"}
+MODELS = {"diffusers", "transformers", "tokenizers"}
+# Package -> (folder, what it may import beside the standard library and itself).
+WINGS = {
+    "sonoconvert": ("converters/sonoconvert", BASE),
+    "sonopaint": ("engine/sonopaint", BASE | MODELS | {"sonoconvert"}),
+    "sonotrain": (
+        "lora_training/sonotrain",
+        BASE | MODELS | {"sonoconvert", "sonopaint", "peft", "accelerate", "tensorboard", "matplotlib"},
+    ),
+    "sonopaint_studio": (
+        "extensions/studio/sonopaint_studio",
+        BASE
+        | MODELS
+        | {"sonoconvert", "sonopaint", "sonotrain", "gradio", "fastapi", "starlette", "uvicorn"},
+    ),
+}
+# Within sonopaint, diffusers and transformers stay in these places.
+MODEL_PLACES = ("models/", "painters/diffusers")
+PICKLES = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
+
+Import = tuple[str, ast.stmt, bool, bool]  # module, node, inside a function, inside a try
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imports(node: ast.AST, lazy: bool = False, guarded: bool = False) -> Iterator[Import]:
+    """Every import statement's top-level module; type-checking blocks count as lazy and guarded."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            for alias in child.names:
+                yield alias.name.split(".")[0], child, lazy, guarded
+        elif isinstance(child, ast.ImportFrom) and child.level == 0:
+            yield (child.module or "").split(".")[0], child, lazy, guarded
+        else:
+            typing_only = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            inside = lazy or typing_only or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
+            yield from imports(child, inside, guarded or typing_only or isinstance(child, ast.Try))
+
+
+def where(path: Path, node: ast.stmt | ast.expr, text: str) -> str:
+    return f"{path.relative_to(ROOT)}:{node.lineno}: {text}"
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_a_wing_imports_only_from_the_floors_below(package: str) -> None:
+    folder, allowed = WINGS[package]
+    found = [
+        where(path, node, f"{package} must not import {module}")
+        for path in sources(folder)
+        for module, node, _, _ in imports(parse(path))
+        if module not in allowed | {package, "__future__"} and module not in sys.stdlib_module_names
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_diffusers_and_transformers_stay_in_their_places() -> None:
+    folder = ROOT / WINGS["sonopaint"][0]
+    found = [
+        where(path, node, f"{module} belongs under {' or '.join(MODEL_PLACES)}")
+        for path in sources(WINGS["sonopaint"][0])
+        for module, node, _, _ in imports(parse(path))
+        if module in MODELS and not path.relative_to(folder).as_posix().startswith(MODEL_PLACES)
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_torchaudio_is_imported_lazily_and_guarded(package: str) -> None:
+    found = [
+        where(path, node, "torchaudio may be broken: import it inside a function and a try")
+        for path in sources(WINGS[package][0])
+        for module, node, lazy, guarded in imports(parse(path))
+        if module == "torchaudio" and not (lazy and guarded)
+    ]
+    assert not found, "\n".join(found)
+
+
+def offences(path: Path) -> Iterator[str]:
+    """What no module of the house does (eval and exec, pickles, print, sys.path, star imports)."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name in ("eval", "exec", "builtins.eval", "builtins.exec"):
+                yield where(path, node, f"{name}() runs text as code")
+            if name == "print" and path.name != "cli.py":
+                yield where(path, node, "print() outside a cli.py: use logging")
+            if name == "torch.load" and "weights_only=True" not in ast.unparse(node):
+                yield where(path, node, "torch.load without weights_only=True runs pickles")
+            if name.startswith("sys.path."):
+                yield where(path, node, "sys.path is edited only in the hosts' doors")
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            modules = (
+                [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            )
+            for module in modules:
+                if module.split(".")[0] in PICKLES:
+                    yield where(path, node, f"{module} loads pickles")
+            if any(alias.name == "*" for alias in node.names):
+                yield where(path, node, "star import")
+        elif isinstance(node, ast.ExceptHandler) and node.type is None:
+            yield where(path, node.body[0], "bare except")
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_nobody_prints_runs_text_or_unpickles(package: str) -> None:
+    found = [text for path in sources(WINGS[package][0]) for text in offences(path)]
+    assert not found, "\n".join(found)
+
+
+def test_the_rules_themselves_see_offences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    bad = tmp_path / "bad.py"
+    bad.write_text(
+        "import pickle\nfrom math import *\nprint(eval('1'))\nimport torch\ntorch.load('x')\n"
+        "import sys\nsys.path.append('x')\ntry:\n    import torchaudio\nexcept:\n    pass\n"
+    )
+    text = "\n".join(offences(bad))
+    for word in ("pickle", "star", "print", "eval", "weights_only", "sys.path", "bare"):
+        assert word in text
+    assert [(m, lazy, guarded) for m, _, lazy, guarded in imports(parse(bad)) if m == "torchaudio"] == [
+        ("torchaudio", False, True)
+    ]
+
+
+@pytest.mark.parametrize("package", WINGS)
+def test_every_package_is_typed_and_described(package: str) -> None:
+    folder = ROOT / WINGS[package][0]
+    assert (folder / "py.typed").is_file()
+    undocumented = [
+        str(path.relative_to(ROOT))
+        for path in sources(WINGS[package][0])
+        if path.read_text(encoding="utf-8").strip() and not ast.get_docstring(parse(path))
+    ]
+    assert not undocumented, f"without a docstring: {', '.join(undocumented)}"
+
+
+HEAVY = (
+    "diffusers",
+    "transformers",
+    "peft",
+    "accelerate",
+    "gradio",
+    "torchaudio",
+    "torchvision",
+    "tensorboard",
+)
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh Python has imported after `statement`."""
+    code = f"{statement}\nimport sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent)
+    assert answer.returncode == 0, answer.stderr
+    return set(answer.stdout.splitlines()[-1].split())
+
+
+def test_the_conversion_wing_loads_nothing_heavy() -> None:
+    folder = ROOT / WINGS["sonoconvert"][0]
+    names = [
+        ".".join(("sonoconvert", *path.relative_to(folder).with_suffix("").parts))
+        for path in sources(WINGS["sonoconvert"][0])
+        if path.name not in ("__init__.py", "__main__.py")
+    ]
+    assert not modules_after("import sonoconvert, " + ", ".join(names)) & HEAVY
+
+
+@pytest.mark.parametrize("package", ["sonoconvert", "sonopaint", "sonotrain"])
+def test_help_is_quick(package: str) -> None:
+    """The command line's module imports no model library before it knows what to do."""
+    if not (ROOT / WINGS[package][0] / "cli.py").exists():
+        pytest.skip(f"{package} has no command line yet")
+    assert not modules_after(f"import {package}.cli") & HEAVY
+
+
+def test_comfyui_door_is_light_and_quiet() -> None:
+    """ComfyUI imports the root by path: nothing but the standard library, and an empty registry for now."""
+    code = (
+        "import importlib.util as u, sys\n"
+        f"spec = u.spec_from_file_location('sonopaint_pack', {str(ROOT / '__init__.py')!r},"
+        f" submodule_search_locations=[{str(ROOT)!r}])\n"
+        "before = set(sys.modules); module = u.module_from_spec(spec); spec.loader.exec_module(module)\n"
+        "assert module.NODE_CLASS_MAPPINGS == {}\n"
+        "assert not {m for m in set(sys.modules) - before if m.split('.')[0] not in sys.stdlib_module_names}\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.returncode == 0 and answer.stdout == "", answer.stderr
