@@ -43,6 +43,8 @@ def read_header(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str,
             header: dict[str, Any] = json.loads(file.read(length))
             metadata = header.pop("__metadata__", {})
             shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
+            if not isinstance(metadata, dict):
+                raise TypeError("metadata")
             end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise SonopaintError(f"{path.name} has a damaged header; download it again.") from error

@@ -7,7 +7,7 @@ tensors, so a small model of the same layout loads like SD 1.5 itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -129,6 +129,22 @@ def unet_modules(config: Mapping[str, Any]) -> dict[str, str]:
             upsampler = f"output_blocks.{index - 1}.{2 if attends else 1}.conv"
             names[upsampler] = f"up_blocks.{level}.upsamplers.0.conv"
     return names
+
+
+def unet_ldm_names(config: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """{diffusers' module name: ldm's} for the innermost modules of a U-Net (the inverse of unet_from_ldm)."""
+    blocks = {new: old for old, new in unet_modules(config).items()}
+    resnet = {new: old for old, new in _RESNET.items()}
+    result = {}
+    for name in names:
+        parts = name.split(".")
+        for length in range(len(parts), 0, -1):
+            block = blocks.get(".".join(parts[:length]))
+            if block is not None:
+                inner = ".".join(parts[length:])
+                result[name] = f"{block}.{resnet.get(inner, inner)}" if inner else block
+                break
+    return result
 
 
 def unet_from_ldm(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -167,8 +167,12 @@ def stored_state_dict(module: Any) -> dict[str, torch.Tensor]:
     transformers 5 dropped the prefix ``text_model.`` from CLIPTextModel; files (and hosts) keep it.
     """
     state = {key: value for key, value in module.state_dict().items() if not key.endswith("position_ids")}
-    prefix = "" if _names_are_stored_names(module) else "text_model."
-    return {prefix + key: value for key, value in state.items()}
+    return {stored_name(module, key): value for key, value in state.items()}
+
+
+def stored_name(module: Any, name: str) -> str:
+    """The name in files of what is called `name` in `module` (see stored_state_dict)."""
+    return name if _names_are_stored_names(module) else f"text_model.{name}"
 
 
 def fill(module: Any, tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 import json
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,7 @@ def train_tokenizer(captions: Iterable[str], folder: str | Path, vocab_size: int
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    alphabet = _clip_alphabet()
     base = [*alphabet, *(symbol + "</w>" for symbol in alphabet)]
     num_merges = vocab_size - len(base) - 2
     if num_merges < 0:
@@ -94,3 +97,54 @@ def _write(folder: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -
     for name, text in texts.items():
         with atomic_path(folder / name, force=True) as path:
             path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def find_clip_tokenizer(folder: Path) -> Any:
+    """The tokenizer of CLIP ViT-L/14 for a single-file checkpoint in `folder`, which cannot hold its own.
+
+    Looks for vocab.json and merges.txt in ``tokenizer/`` beside the checkpoint, beside it, in the user's
+    models folder in the same way, then for the word list inside an installed open_clip_torch. Raises
+    SonopaintError with what to do where there is none.
+    """
+    from sonoconvert.errors import SonopaintError
+    from sonopaint.models.folders import user_folder
+
+    home = user_folder()
+    for place in (folder / "tokenizer", folder, home / "tokenizer", home):
+        if (place / "vocab.json").is_file() and (place / "merges.txt").is_file():
+            return load_tokenizer(place)
+    word_list = _open_clip_word_list()
+    if word_list is not None:
+        return _from_word_list(word_list)
+    raise SonopaintError(
+        f"Stable Diffusion checkpoints need CLIP's tokenizer: put its vocab.json and merges.txt into "
+        f'{home / "tokenizer"}, or run "pip install --no-deps open_clip_torch", which brings the same words.'
+    )
+
+
+def _open_clip_word_list() -> Path | None:
+    spec = importlib.util.find_spec("open_clip")  # finds, does not import
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        path = Path(place) / "bpe_simple_vocab_16e6.txt.gz"
+        if path.is_file():
+            return path
+    return None
+
+
+def _from_word_list(path: Path) -> Any:
+    """CLIP's tokenizer from OpenAI's list of merges (Radford et al. 2021): 48 894 merges, 49 408 tokens."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        lines = file.read().split("\n")[1 : 49152 - 256 - 2 + 1]
+    merges = [(left, right) for left, right in (line.split() for line in lines)]
+    alphabet = _clip_alphabet()
+    tokens = [*alphabet, *(symbol + "</w>" for symbol in alphabet), *map("".join, merges), START, END]
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder), {token: index for index, token in enumerate(tokens)}, merges)
+        return load_tokenizer(folder)
+
+
+def _clip_alphabet() -> list[str]:
+    """Printable stand-ins for the 256 bytes, in CLIP's order: printable ones first, as themselves."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = (byte for byte in range(256) if byte not in printable)
+    return [*map(chr, printable), *(chr(256 + index) for index, _ in enumerate(others))]

@@ -15,7 +15,7 @@ Spacing = Literal["trailing", "leading", "karras"]
 def scaled_linear_alphas_cumprod(
     beta_start: float = 0.00085, beta_end: float = 0.012, num_timesteps: int = 1000
 ) -> torch.Tensor:
-    """Stable Diffusion's cumulative products of alpha, float64 [num_timesteps]: betas linear in their root."""
+    """Stable Diffusion's cumulative products of alpha, float64 [num_timesteps]; betas' roots are linear."""
     betas = torch.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=torch.float64) ** 2
     return torch.cumprod(1 - betas, dim=0)
 

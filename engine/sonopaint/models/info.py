@@ -1,0 +1,172 @@
+"""What a weights file or folder is, read from its header alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import SpectrogramFormat, get_format
+from sonopaint.models import ldm
+from sonopaint.models.files import PICKLES, read_header
+from sonopaint.models.folders import shipped_folder, user_folder
+
+logger = logging.getLogger(__name__)
+Kind = Literal["mini", "checkpoint", "diffusers", "lora"]
+# A word in a file's name → its format; the first that fits.
+_HINTS = {
+    "riffusion-v1-stereo": "riffusion-v1-stereo",
+    "perkins": "perkins-10s",
+    "sonopaint-mini": "sonopaint-mini",
+    "riffusion": "riffusion-v1",
+}
+DEFAULT_FORMAT = "riffusion-v1"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model or LoRA: `name` is what load_model and `--model` take."""
+
+    name: str
+    path: Path
+    kind: Kind
+    format: SpectrogramFormat | None  # None: a LoRA that does not say
+    size: int  # bytes
+    metadata: dict[str, str]  # of the (U-Net's) safetensors header
+    shipped: bool = False
+
+
+def list_models() -> list[ModelInfo]:
+    """Shipped models, then the user's models and LoRAs, by name; unreadable ones are logged and left out."""
+    found = []
+    for folder, shipped in ((shipped_folder(), True), (user_folder(), False)):
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.rglob("*"), key=lambda p: p.as_posix().lower()):
+            if not _is_model(path):
+                continue
+            try:
+                found.append(describe(path, shipped=shipped))
+            except SonopaintError as error:
+                logger.warning("Not listed: %s", error)
+    return found
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """The path of a model given by a path or by a name in list_models (its file's name or stem)."""
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    models = list_models()
+    for model in models:
+        if str(name_or_path) in (model.name, model.path.name):
+            return model.path
+    if path.suffix.lower() in PICKLES | {".safetensors"} or len(path.parts) > 1:
+        raise SonopaintError(f"There is no model {name_or_path}; check the path.")
+    known = ", ".join(model.name for model in models if model.kind != "lora") or "none"
+    raise SonopaintError(f"There is no model {str(name_or_path)!r}; give a path or one of: {known}.")
+
+
+def describe(path: str | Path, *, shipped: bool = False) -> ModelInfo:
+    """What a file or folder holds. Raises SonopaintError where it is no model that Sonopaint can use."""
+    path = Path(path)
+    if path.is_dir():
+        kind: Kind = "diffusers" if (path / "model_index.json").is_file() else "mini"
+        shapes, metadata = read_header(unet_file(path))
+        size = sum(file.stat().st_size for file in path.rglob("*.safetensors"))
+    else:
+        shapes, metadata = read_header(path)
+        kind, size = "lora" if _is_lora(shapes) else "checkpoint", path.stat().st_size
+        if kind == "checkpoint":
+            check_stable_diffusion_1(path.name, shapes)
+    stem = path.name.removesuffix(".safetensors")
+    form = None if kind == "lora" and "sonopaint.format" not in metadata else model_format(path, metadata)
+    return ModelInfo(stem, path, kind, form, size, metadata, shipped)
+
+
+def model_format(path: Path, metadata: dict[str, str], given: str | None = None) -> SpectrogramFormat:
+    """The spectrogram format of a model: `given`, else its header's, else by its name, else riffusion-v1."""
+    if given:
+        return get_format(given)
+    if "sonopaint.format" in metadata:
+        try:
+            return get_format(json.loads(metadata["sonopaint.format"]))
+        except (ValueError, TypeError) as error:
+            raise SonopaintError(
+                f"{path.name} has an unreadable sonopaint.format in its header ({error}); name the format."
+            ) from error
+    name = path.name.lower().replace("_", "-")
+    return get_format(next((form for hint, form in _HINTS.items() if hint in name), DEFAULT_FORMAT))
+
+
+def check_stable_diffusion_1(name: str, shapes: ldm.Shapes) -> None:
+    """Raise a SonopaintError, saying what it is instead, unless the tensors are a whole SD 1 checkpoint."""
+    unet = {
+        key.removeprefix(ldm.UNET_PREFIX): s for key, s in shapes.items() if key.startswith(ldm.UNET_PREFIX)
+    }
+    what = None
+    if _is_lora(shapes):
+        what = "is a LoRA, not a model; load it on top of a model"
+    elif any(key.startswith(("control_model.", "controlnet_", "input_hint_block.")) for key in shapes):
+        what = "is a ControlNet, not a model"
+    elif any(
+        key.startswith(("model.diffusion_model.double_blocks", "model.diffusion_model.joint_blocks"))
+        for key in shapes
+    ):
+        what = "is a Flux or SD 3 model"
+    elif any(key.startswith("conditioner.") for key in shapes) or "label_emb.0.0.weight" in unet:
+        what = "is an SDXL model"
+    elif not unet or "input_blocks.0.0.weight" not in unet:
+        what = "holds no Stable Diffusion U-Net"
+    elif any(key.startswith("cond_stage_model.model.") for key in shapes) or ldm.context_dim(unet) == 1024:
+        what = "is a Stable Diffusion 2 model"
+    elif unet["input_blocks.0.0.weight"][1] != 4:
+        channels = unet["input_blocks.0.0.weight"][1]
+        kinds = {9: "an inpainting model", 8: "an instruct-pix2pix model"}
+        what = f"is {kinds.get(channels, 'a special model')} (its U-Net takes {channels} channels, not 4)"
+    elif not any(key.startswith(ldm.VAE_PREFIX) for key in shapes):
+        what = "holds no VAE (only a pruned part of a checkpoint)"
+    elif not any(key.startswith(ldm.TEXT_PREFIX) for key in shapes):
+        what = "holds no text encoder (only a pruned part of a checkpoint)"
+    if what:
+        raise SonopaintError(f"{name} {what}; Sonopaint needs a complete Stable Diffusion 1.5 checkpoint.")
+
+
+def unet_file(folder: Path) -> Path:
+    """The U-Net's safetensors in a Mini or diffusers folder."""
+    if (folder / "model_index.json").is_file():
+        return part_file(folder / "unet", "diffusion_pytorch_model")
+    if not (folder / "config.json").is_file():
+        raise SonopaintError(
+            f"The folder {folder} holds no model (neither model_index.json nor config.json)."
+        )
+    return folder / "unet.safetensors"
+
+
+def part_file(folder: Path, stem: str) -> Path:
+    """The safetensors of one part of a diffusers folder (full precision before .fp16)."""
+    for name in (f"{stem}.safetensors", f"{stem}.fp16.safetensors"):
+        if (folder / name).is_file():
+            return folder / name
+    if any(folder.glob("*.bin")):
+        raise SonopaintError(
+            f"{folder} holds its weights as a pickle (.bin), which can run code when opened; "
+            "convert it to .safetensors first."
+        )
+    raise SonopaintError(f"{folder} holds no {stem}.safetensors; get the missing file.")
+
+
+def _is_lora(shapes: ldm.Shapes) -> bool:
+    return any(".lora_" in key or ".lora." in key or ".hada_" in key or ".lokr_" in key for key in shapes)
+
+
+def _is_model(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "model_index.json").is_file() or (path / "unet.safetensors").is_file()
+    inside = any(
+        (folder / n).is_file() for folder in path.parents[:2] for n in ("model_index.json", "config.json")
+    )
+    return path.suffix.lower() == ".safetensors" and not inside
