@@ -1,0 +1,330 @@
+"""Clip: a waveform with its rate and provenance, read from and written to sound files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+# 1 GiB of float32: about 50 minutes of CD stereo. Longer files are read in parts.
+MAX_SAMPLES = 1 << 28
+_BLOCK_FRAMES = 1 << 18
+_MAX_COMMENT_BYTES = 1 << 24
+_WRITABLE = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG"}
+_INTEGER_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
+# RIFF sizes are 32 bit; larger WAVs are written as RF64.
+_MAX_RIFF_BYTES = (1 << 32) - (1 << 20)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A piece of sound.
+
+    Attributes:
+        waveform: float32 [channels, samples], nominally in [−1, 1].
+        sample_rate: Hz.
+        settings: how it was made (JSON-able); rides along in the file's tags.
+        subtype: soundfile's subtype of the source ("PCM_16" …), kept when written back.
+    """
+
+    waveform: torch.Tensor
+    sample_rate: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    subtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.waveform.ndim != 2 or 0 in self.waveform.shape:
+            raise SonopaintError(
+                f"A clip needs a waveform of [channels, samples], not {list(self.waveform.shape)}; "
+                "give a sound with at least one sample."
+            )
+        if self.sample_rate <= 0:
+            raise SonopaintError(f"A clip's sample rate must be positive, not {self.sample_rate} Hz.")
+
+    @property
+    def num_channels(self) -> int:
+        return self.waveform.shape[0]
+
+    @property
+    def num_samples(self) -> int:
+        return self.waveform.shape[1]
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_samples / self.sample_rate
+
+    def resampled(self, sample_rate: int) -> Clip:
+        """The same sound at another rate (soxr, high quality); round(samples · ratio) samples."""
+        if sample_rate == self.sample_rate:
+            return self
+        import soxr
+
+        wanted = max(1, round(self.num_samples * sample_rate / self.sample_rate))
+        source = self.waveform.detach().cpu().numpy().T
+        result = soxr.resample(np.ascontiguousarray(source), self.sample_rate, sample_rate, quality="HQ")
+        waveform = torch.from_numpy(np.ascontiguousarray(result.T[:, :wanted], dtype=np.float32))
+        waveform = torch.nn.functional.pad(waveform, (0, wanted - waveform.shape[1]))
+        return replace(self, waveform=waveform.to(self.waveform.device), sample_rate=sample_rate)
+
+    def mono(self) -> Clip:
+        """The mean of all channels."""
+        if self.num_channels == 1:
+            return self
+        return replace(self, waveform=self.waveform.mean(dim=0, keepdim=True))
+
+
+def read_clip(path: str | os.PathLike[str], *, start_s: float = 0.0, duration_s: float | None = None) -> Clip:
+    """Read a sound file (WAV, FLAC, OGG, MP3 and whatever else libsndfile knows), or a part of it.
+
+    Args:
+        start_s, duration_s: the part to read, in seconds; default all of it.
+
+    Raises:
+        SonopaintError: missing, not a sound, empty, too long to be held, or with NaN or infinite samples.
+    """
+    with _open(path) as file:
+        start, count = _span(file, path, start_s, duration_s)
+        if count * file.channels > MAX_SAMPLES:
+            hours = count / file.samplerate / 3600
+            raise SonopaintError(
+                f"{path} is {hours:.1f} hours of {file.channels} channels, too long to be held in memory; "
+                "read a part of it (--start and --duration) or split it (--split)."
+            )
+        _warn_if_cut(path)
+        samples = _read_frames(file, path, start, count)
+        return _make_clip(file, samples, path)
+
+
+def iter_clips(path: str | os.PathLike[str], window_s: float) -> Iterator[Clip]:
+    """Read a file of any length as consecutive clips of `window_s` seconds (the last may be shorter)."""
+    with _open(path) as file:
+        _, count = _span(file, path, 0.0, None)
+        _warn_if_cut(path)
+        window = max(1, min(round(window_s * file.samplerate), MAX_SAMPLES // file.channels))
+        for start in range(0, count, window):
+            yield _make_clip(file, _read_frames(file, path, start, min(window, count - start)), path)
+
+
+def write_clip(
+    clip: Clip, path: str | os.PathLike[str], *, subtype: str | None = None, force: bool = False
+) -> None:
+    """Write a clip as WAV, FLAC or OGG (by suffix), with its settings as JSON in the comment tag.
+
+    Integer formats are rounded to the nearest step of 2^(1−bits) and clipped, so that samples which came
+    from such a file go back bit for bit (libsndfile's own conversion would scale by 2^15 − 1).
+
+    Args:
+        subtype: soundfile's name (PCM_16, PCM_24, FLOAT, VORBIS …); default the clip's own if the format
+            can hold it, else 16 bit PCM (Vorbis for OGG).
+        force: replace an existing file.
+
+    Raises:
+        SonopaintError: unknown suffix, a subtype that the format can't hold, NaN samples, existing file.
+    """
+    target = Path(path)
+    container = _WRITABLE.get(target.suffix.lower())
+    if container is None:
+        raise SonopaintError(f"Can't write {target.name} as a sound: the suffix must be .wav, .flac or .ogg.")
+    chosen = _choose_subtype(container, subtype, clip.subtype)
+    samples = np.ascontiguousarray(clip.waveform.detach().cpu().numpy().T)
+    if not np.isfinite(samples).all():
+        raise SonopaintError(f"The sound for {target.name} has NaN or infinite samples; it was not written.")
+    data = _quantise(samples, chosen)
+    if container == "WAV" and data.nbytes > _MAX_RIFF_BYTES:
+        container = "RF64"
+    comment = json.dumps(clip.settings) if clip.settings else ""
+    with atomic_path(target, force=force) as beside:
+        try:
+            with soundfile.SoundFile(
+                beside, "w", clip.sample_rate, clip.num_channels, format=container, subtype=chosen
+            ) as file:
+                if comment and container != "WAV":
+                    file.comment = comment
+                for start in range(0, len(data), _BLOCK_FRAMES):
+                    file.write(data[start : start + _BLOCK_FRAMES])
+        except (soundfile.LibsndfileError, ValueError) as error:
+            raise SonopaintError(
+                f"{target.name} can't be written as {container} {chosen} with {clip.num_channels} channels "
+                f"at {clip.sample_rate} Hz ({_reason(error)}); try .wav."
+            ) from error
+        if comment and container == "WAV":
+            _append_riff_comment(beside, comment)
+
+
+def _choose_subtype(container: str, asked: str | None, own: str | None) -> str:
+    if asked is not None:
+        name = {"16": "PCM_16", "24": "PCM_24", "FLOAT": "FLOAT"}.get(asked.upper(), asked.upper())
+        if not soundfile.check_format(container, name):
+            known = ", ".join(soundfile.available_subtypes(container))
+            raise SonopaintError(f"{container} can't hold samples of type {asked!r}; use one of {known}.")
+        return name
+    if own is not None and soundfile.check_format(container, own):
+        return own
+    return "VORBIS" if container == "OGG" else "PCM_16"
+
+
+def _quantise(samples: np.ndarray, subtype: str) -> np.ndarray:
+    """float32 [frames, channels] → the integers that libsndfile stores without touching them."""
+    bits = _INTEGER_BITS.get(subtype)
+    if bits is None:
+        return samples
+    scale = 2.0 ** (bits - 1)
+    if np.abs(samples).max() > 1.0 + 1.0 / scale:
+        logger.warning("Samples beyond full scale were clipped; write FLOAT to keep them.")
+    whole = np.clip(np.round(samples.astype(np.float64) * scale), -scale, scale - 1)
+    # libsndfile keeps the upper bits of the integers that it is given.
+    return whole.astype(np.int16) << (16 - bits) if bits <= 16 else whole.astype(np.int32) << (32 - bits)
+
+
+def _open(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+    source = Path(path)
+    if not source.exists():
+        raise SonopaintError(f"There is no file {source}.")
+    if source.is_dir():
+        raise SonopaintError(f"{source} is a folder, not a sound file.")
+    if source.stat().st_size == 0:
+        raise SonopaintError(f"{source} is empty (0 bytes); give a sound file.")
+    try:
+        return soundfile.SoundFile(source)
+    except (soundfile.LibsndfileError, TypeError, OSError) as error:
+        raise SonopaintError(
+            f"{source} can't be read as a sound ({_reason(error)}); give a WAV, FLAC, OGG or MP3 file."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", None) or str(error)
+    return text.strip().rstrip(".")
+
+
+def _span(
+    file: soundfile.SoundFile, path: str | os.PathLike[str], start_s: float, duration_s: float | None
+) -> tuple[int, int]:
+    """First frame and number of frames to read."""
+    total = file.frames
+    if total <= 0:
+        raise SonopaintError(f"{path} has no samples; give a sound with at least one.")
+    start = round(start_s * file.samplerate)
+    if not 0 <= start < total:
+        length = total / file.samplerate
+        raise SonopaintError(f"{path} is {length:.3f} s long; it can't be read from {start_s:g} s.")
+    if duration_s is None:
+        return start, total - start
+    count = round(duration_s * file.samplerate)
+    if count <= 0:
+        raise SonopaintError(f"A duration of {duration_s:g} s is too short; give at least one sample.")
+    return start, min(count, total - start)
+
+
+def _read_frames(
+    file: soundfile.SoundFile, path: str | os.PathLike[str], start: int, count: int
+) -> np.ndarray:
+    """Read float32 [frames, channels] block by block; what a cut file lost is reported, not invented."""
+    blocks: list[np.ndarray] = []
+    done = 0
+    reason = "the file ends early"
+    try:
+        if start != file.tell():
+            file.seek(start)
+        while done < count:
+            block = file.read(min(_BLOCK_FRAMES, count - done), dtype="float32", always_2d=True)
+            if not len(block):
+                break
+            blocks.append(block)
+            done += len(block)
+    except soundfile.LibsndfileError as error:
+        reason = _reason(error)
+    if not done:
+        raise SonopaintError(f"{path} is damaged: no samples could be read ({reason}).")
+    if done < count:
+        logger.warning("%s is cut off: read %d of %d samples (%s).", path, done, count, reason)
+    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+
+
+def _make_clip(file: soundfile.SoundFile, samples: np.ndarray, path: str | os.PathLike[str]) -> Clip:
+    if not np.isfinite(samples).all():
+        bad = int((~np.isfinite(samples)).sum())
+        raise SonopaintError(f"{path} has {bad} NaN or infinite samples; repair or re-export it.")
+    waveform = torch.from_numpy(np.ascontiguousarray(samples.T))
+    return Clip(waveform, file.samplerate, _parse_settings(_riff_comment(path) or file.comment), file.subtype)
+
+
+def _parse_settings(comment: str) -> dict[str, Any]:
+    """Our settings from a comment tag; anybody else's comment is none of ours."""
+    if not comment.lstrip().startswith("{"):
+        return {}
+    try:
+        settings = json.loads(comment)
+    except (json.JSONDecodeError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _append_riff_comment(path: Path, comment: str) -> None:
+    """Append a LIST/INFO/ICMT chunk to a finished WAV (libsndfile's own is limited in length)."""
+    text = comment.encode("ascii") + b"\0"
+    text += b"\0" * (len(text) % 2)
+    info = b"INFO" + b"ICMT" + struct.pack("<I", len(text)) + text
+    with path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell() % 2:
+            file.write(b"\0")
+        file.write(b"LIST" + struct.pack("<I", len(info)) + info)
+        size = file.tell() - 8
+        file.seek(4)
+        file.write(struct.pack("<I", size))
+
+
+def _riff_chunks(path: str | os.PathLike[str]) -> Iterator[tuple[bytes, int, int]]:
+    """(name, offset, length) of a RIFF/WAVE file's chunks; nothing for other files."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return
+        while len(header := file.read(8)) == 8:
+            length = struct.unpack("<I", header[4:])[0]
+            offset = file.tell()
+            yield header[:4], offset, length
+            file.seek(offset + length + length % 2)
+
+
+def _warn_if_cut(path: str | os.PathLike[str]) -> None:
+    """libsndfile silently shortens a WAV whose data chunk promises more bytes than the file has."""
+    size = os.stat(path).st_size
+    for name, offset, length in _riff_chunks(path):
+        # Streams of unknown length are written with 0 or 0xFFFFFFFF.
+        if name == b"data" and length < 0xFFFFFFF0 and offset + length > size:
+            lost = 100 * (1 - (size - offset) / length)
+            logger.warning("%s is cut off: %.0f %% of its sound is missing.", path, lost)
+
+
+def _riff_comment(path: str | os.PathLike[str]) -> str:
+    """The ICMT text of a WAV, whatever its length."""
+    for name, offset, length in _riff_chunks(path):
+        if name != b"LIST" or length > _MAX_COMMENT_BYTES:
+            continue
+        with open(path, "rb") as file:
+            file.seek(offset)
+            body = file.read(length)
+        position = 4
+        while body[:4] == b"INFO" and position + 8 <= len(body):
+            size = struct.unpack("<I", body[position + 4 : position + 8])[0]
+            if body[position : position + 4] == b"ICMT":
+                text = body[position + 8 : position + 8 + size]
+                return text.rstrip(b"\0").decode("utf-8", errors="replace")
+            position += 8 + size + size % 2
+    return ""
