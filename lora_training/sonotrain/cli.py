@@ -104,7 +104,21 @@ def _vae(parser: argparse.ArgumentParser) -> None:
     _training(parser, VaeOptions, "runs/vae", train_vae)
 
 
+def _text(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.text import TextOptions, train_text
+
+    _training(parser, TextOptions, "runs/text", train_text)
+
+
+def _diffusion(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.diffusion import DiffusionOptions, train_diffusion
+
+    _training(parser, DiffusionOptions, "runs/diffusion", train_diffusion)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "corpus": ("synthesises the foley corpus as pictures with captions", _corpus),
     "vae": ("trains the VAE: picture to latent and back", _vae),
+    "text": ("learns the tokenizer and pre-trains the text encoder on captions", _text),
+    "diffusion": ("trains U-Net and text encoder on the VAE's latents", _diffusion),
 }

@@ -111,10 +111,9 @@ def synthesise(
     from sonotrain.data import foley
 
     fmt = get_format(FORMAT)
-    clips = foley.batch(count, seed, **({"kinds": kinds} if kinds else {}))
-    pictures = quantise(levels(clips.waveforms.to(device), fmt)).cpu()
-    phrasings = getattr(clips, "phrasings", None) or [[caption] for caption in clips.captions]
-    columns = zip(phrasings, clips.kinds, clips.relation, clips.attributes, strict=True)
+    clips = foley.batch(count, seed, kinds, device=device)
+    pictures = quantise(levels(clips.waveforms, fmt)).cpu()
+    columns = zip(clips.phrasings, clips.kinds, clips.relation, clips.attributes, strict=True)
     return pictures, [Record(list(p), list(k), r, list(a)) for p, k, r, a in columns]
 
 

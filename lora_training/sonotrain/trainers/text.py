@@ -1,0 +1,194 @@
+"""Pre-trains Mini's text encoder to tell kinds, their order and attributes apart, before it meets the U-Net."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sonoconvert.errors import SonopaintError
+from torch import Tensor, nn
+
+from sonotrain.data.cache import Corpus
+from sonotrain.run_folder import RunFolder, write_json
+from sonotrain.trainers.captions import Phrasings, learn_tokenizer
+from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, step_generator
+from sonotrain.trainers.options import option
+
+logger = logging.getLogger(__name__)
+
+RELATIONS = ("single", "parallel", "sequence")
+HELD_OUT = 20  # one text in twenty is kept for validation
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    corpus: str = option("runs/corpus", "folder of the corpus")
+    clips: int = option(0, "clips to use (0: all that are there)")
+    vocab_size: int = option(3072, "largest size of the tokenizer's vocabulary")
+    batch: int = option(128, "captions a step")
+    learning_rate: float = option(1e-3, "peak learning rate")
+    warmup: int = option(50, "steps of warm-up")
+    seed: int = option(0, "seed of weights and data")
+    threads: int = option(0, "processor threads (0: torch's choice)")
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
+
+
+def train_text(
+    out: str | Path, options: TextOptions, budget: Budget, *, device: str = "auto", resume: bool = False
+) -> bool:
+    """Learns the tokenizer (out/tokenizer), then trains; True when the budget was used up.
+
+    At the end `out` holds text.json with the accuracy on held-out captions.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    chosen = choose_device(device)
+    with RunFolder(out, resume=resume) as run:
+        corpus = Corpus(options.corpus, options.clips or None)
+        options = TextOptions(**{**asdict(options), "clips": len(corpus)})
+        write_json(run.path / "config.json", {"command": "text", "options": asdict(options)})
+        trainer = TextTrainer(corpus, options, run.path / "tokenizer", chosen)
+        loop = Loop(
+            run, budget, trainer.parts(), [trainer.optimiser], trainer.step, warmup=options.warmup,
+            checkpoint_minutes=options.checkpoint_minutes,
+        )  # fmt: skip
+        if resume:
+            loop.resume(chosen)
+        finished = loop.run_to_end()
+        if finished:
+            result = trainer.measure() | {"steps": loop.number, "seconds": loop.seconds}
+            write_json(run.path / "text.json", result)
+            run.log(step=loop.number, **result)
+            logger.info("held-out captions: %s", "  ".join(f"{k} {v:.3f}" for k, v in result.items()))
+        return finished
+
+
+class Heads(nn.Module):
+    """What is read off a caption's embedding: kinds, first and second kind, relation, attributes."""
+
+    def __init__(self, width: int, kinds: int, attributes: int) -> None:
+        super().__init__()
+        self.sizes = [kinds, kinds, kinds + 1, len(RELATIONS), attributes]
+        self.linear = nn.Linear(width, sum(self.sizes))
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, ...]:
+        return self.linear(pooled).split(self.sizes, dim=1)
+
+
+class TextTrainer:
+    """Modules, optimiser and the step of the text encoder's pre-training."""
+
+    def __init__(self, corpus: Corpus, options: TextOptions, folder: Path, device: torch.device) -> None:
+        from sonopaint.models.mini import mini_config
+        from sonopaint.models.tokenizer import load_tokenizer
+        from transformers import CLIPTextConfig, CLIPTextModel
+
+        self.options, self.device = options, device
+        if (folder / "vocab.json").is_file():
+            tokenizer = load_tokenizer(folder)
+        else:
+            tokenizer = learn_tokenizer(corpus, folder, options.vocab_size)
+        self.phrasings = Phrasings(corpus, tokenizer)
+        self.kinds, self.attributes = corpus.kinds(), corpus.attributes()
+        torch.manual_seed(options.seed)
+        config = mini_config(len(tokenizer))["text_encoder"]
+        self.encoder = CLIPTextModel(CLIPTextConfig(**config)).to(device).train()
+        self.heads = Heads(config["hidden_size"], len(self.kinds), len(self.attributes)).to(device)
+        parameters = [*self.encoder.parameters(), *self.heads.parameters()]
+        self.optimiser = torch.optim.AdamW(parameters, options.learning_rate, weight_decay=0.01, fused=True)
+        self._label(corpus)
+
+    def _label(self, corpus: Corpus) -> None:
+        """Labels of every text; texts are split by their checksum, so that no validation text is trained on."""
+        kind = {name: number for number, name in enumerate(self.kinds)}
+        attribute = {name: number for number, name in enumerate(self.attributes)}
+        count = len(self.phrasings.texts)
+        self.labels = {
+            "kinds": torch.zeros(count, len(kind)),
+            "first": torch.zeros(count, dtype=torch.long),
+            "second": torch.zeros(count, dtype=torch.long),
+            "relation": torch.zeros(count, dtype=torch.long),
+            "attributes": torch.zeros(count, len(attribute)),
+        }
+        for record, texts in zip(corpus.records, self.phrasings.of_clip, strict=True):
+            numbers = [kind[name] for name in record.kinds]
+            second = numbers[1] if len(numbers) > 1 else len(kind)
+            for text in texts:
+                self.labels["kinds"][text, numbers] = 1.0
+                self.labels["first"][text] = numbers[0]
+                self.labels["second"][text] = second
+                self.labels["relation"][text] = RELATIONS.index(record.relation)
+                for name in record.attributes:
+                    self.labels["attributes"][text, attribute[name]] = 1.0
+        held = [zlib.crc32(text.encode()) % HELD_OUT == 0 for text in self.phrasings.texts]
+        held[0] = False
+        texts = torch.arange(1, count)
+        chosen = torch.tensor(held[1:])
+        self.train_texts, self.held_texts = texts[~chosen], texts[chosen]
+        if not len(self.train_texts) or not len(self.held_texts):
+            raise SonopaintError("The corpus has too few captions to train a text encoder; make it larger.")
+
+    def parts(self) -> dict[str, Any]:
+        return {"text_encoder": self.encoder, "heads": self.heads, "optimiser": self.optimiser}
+
+    def predict(self, texts: Tensor) -> tuple[Tensor, ...]:
+        """Logits of the heads. Texts are cut after the longest one: the encoder is causal, so nothing changes."""
+        lengths = self.phrasings.lengths[texts]
+        ids = self.phrasings.ids[texts, : int(lengths.max())].to(self.device)
+        with autocast(self.device):
+            hidden = self.encoder(ids).last_hidden_state
+            pooled = hidden[torch.arange(len(texts)), lengths.to(self.device) - 1]
+            return tuple(part.float() for part in self.heads(pooled))
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        generator = step_generator(self.options.seed, number)
+        chosen = torch.randint(len(self.train_texts), (self.options.batch,), generator=generator)
+        texts = self.train_texts[chosen]
+        kinds, first, second, relation, attributes = self.predict(texts)
+        wanted = {name: values[texts].to(self.device) for name, values in self.labels.items()}
+        order = F.cross_entropy(first, wanted["first"]) + F.cross_entropy(second, wanted["second"])
+        loss = order + F.cross_entropy(relation, wanted["relation"])
+        loss = loss + 10 * F.binary_cross_entropy_with_logits(kinds, wanted["kinds"])
+        if self.attributes:
+            loss = loss + 5 * F.binary_cross_entropy_with_logits(attributes, wanted["attributes"])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
+        self.optimiser.step()
+        return {"loss": loss, "order": order, "norm": norm}
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Accuracy on held-out captions: both kinds in their order, the relation, each attribute."""
+        right = {"order": 0.0, "relation": 0.0, "attributes": 0.0}
+        for texts in self.held_texts.split(256):
+            _, first, second, relation, attributes = (part.cpu() for part in self.predict(texts))
+            wanted = {name: values[texts] for name, values in self.labels.items()}
+            both = (first.argmax(1) == wanted["first"]) & (second.argmax(1) == wanted["second"])
+            right["order"] += both.float().sum().item()
+            right["relation"] += (relation.argmax(1) == wanted["relation"]).float().sum().item()
+            if self.attributes:
+                same = (attributes > 0) == (wanted["attributes"] > 0)
+                right["attributes"] += same.float().mean(1).sum().item()
+        return {name: value / len(self.held_texts) for name, value in right.items()}
+
+
+def load_text(folder: str | Path) -> tuple[Any, Any]:
+    """The pre-trained text encoder of a run folder, and its tokenizer."""
+    from sonopaint.models.mini import mini_config
+    from sonopaint.models.tokenizer import load_tokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    folder = Path(folder)
+    saved = RunFolder(folder, resume=True).load_checkpoint() if folder.is_dir() else None
+    if saved is None:
+        raise SonopaintError(f'{folder} holds no text encoder; train one with "sonotrain base text".')
+    tokenizer = load_tokenizer(folder / "tokenizer")
+    encoder = CLIPTextModel(CLIPTextConfig(**mini_config(len(tokenizer))["text_encoder"]))
+    encoder.load_state_dict(saved["parts"]["text_encoder"])
+    return encoder, tokenizer
