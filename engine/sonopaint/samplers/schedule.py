@@ -50,7 +50,9 @@ def sigmas(
         high, low = levels[top - 1].item() ** (1 / 7), levels[0].item() ** (1 / 7)
         chosen = torch.linspace(high, low, count, dtype=torch.float64) ** 7
     elif spacing == "leading":
-        chosen = levels[(torch.arange(count) * (top // count) + 1).clamp(max=top - 1).flip(0)]
+        stride = top // count
+        offset = min(1, top - 1 - (count - 1) * stride)
+        chosen = levels[(torch.arange(count) * stride + offset).flip(0)]
     else:
         chosen = levels[(top - torch.arange(count) * (top / count)).round().long() - 1]
     return torch.cat([chosen, torch.zeros(1, dtype=torch.float64)])
