@@ -1,0 +1,93 @@
+"""Clip → Picture → Clip."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from sonoconvert.clip import Clip
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import SpectrogramFormat, get_format
+from sonoconvert.phase import reconstruct
+from sonoconvert.picture import MAX_PIXELS, Picture
+from sonoconvert.spectrogram import from_levels, mel_magnitude, mel_to_linear, to_levels
+
+logger = logging.getLogger(__name__)
+
+_UNKNOWN_PEAK_LEVEL = 10 ** (-1 / 20)  # −1 dBFS
+
+
+def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = False) -> Picture:
+    """Draw a whole clip of any length.
+
+    The clip is resampled to the format's rate and mixed to its channels. All channels share one peak, so
+    the balance of a stereo picture is kept.
+
+    Args:
+        circular: the clip is a loop: its ends are analysed as neighbours. Its length at the format's
+            rate must be a whole number of hops.
+
+    Raises:
+        SonopaintError: the picture would be larger than MAX_PIXELS.
+    """
+    fmt = get_format(format)
+    columns = fmt.frames(round(clip.num_samples * fmt.sample_rate / clip.sample_rate))
+    if columns * fmt.n_mels > MAX_PIXELS:
+        minutes = fmt.seconds(MAX_PIXELS // fmt.n_mels) / 60
+        raise SonopaintError(
+            f"A {fmt.name} picture of {clip.duration_s / 60:.0f} minutes would be {columns} columns wide; "
+            f"convert at most {minutes:.0f} minutes at once (--start and --duration, or --split)."
+        )
+    mixed = mix_to(clip, fmt.num_channels).resampled(fmt.sample_rate)
+    mel = mel_magnitude(mixed.waveform, fmt, circular=circular)
+    peak = float(mel.max())
+    levels, _ = to_levels(mel, fmt, peak)
+    return Picture.from_levels(levels, fmt, peak, mixed.num_samples, dict(clip.settings))
+
+
+def decode(picture: Picture, *, iterations: int = 32, seed: int = 0, circular: bool = False) -> Clip:
+    """Turn a picture into sound: mel inversion, then phase reconstruction.
+
+    Args:
+        iterations: of Griffin–Lim; more is slower and a little better.
+        seed: the same seed gives the same samples on one device.
+        circular: the picture is a loop: the end leads into the beginning, and the clip has
+            columns · hop samples.
+
+    Returns:
+        A clip at the format's rate and channels; at its absolute level if the picture knows its peak,
+        else normalised to −1 dBFS.
+    """
+    fmt = picture.format
+    peaks = picture.peak if isinstance(picture.peak, list) else [picture.peak]
+    known = torch.tensor([1.0 if peak is None else peak for peak in peaks])
+    mel = from_levels(picture.levels(), fmt, known)
+    length = picture.columns * fmt.hop_length
+    if picture.num_samples is not None and not circular:
+        length = picture.num_samples
+    waveform = reconstruct(
+        mel_to_linear(mel, fmt), fmt, iterations=iterations, seed=seed, circular=circular, length=length
+    )
+    if None in peaks:
+        waveform = waveform * (_UNKNOWN_PEAK_LEVEL / waveform.abs().max().clamp_min(1e-9))
+    return Clip(waveform, fmt.sample_rate, dict(picture.settings))
+
+
+def mix_to(clip: Clip, num_channels: int) -> Clip:
+    """The clip as mono (mean of its channels) or stereo.
+
+    Stereo from mono doubles it, from 5.1 (L R C LFE Ls Rs) follows ITU-R BS.775 without the LFE, from any
+    other count takes the mean for both sides.
+    """
+    if num_channels == clip.num_channels:
+        return clip
+    if num_channels == 1:
+        return clip.mono()
+    if clip.num_channels == 6:
+        left, right, centre, _, left_rear, right_rear = clip.waveform
+        half_power = 0.5**0.5
+        pair = [left + half_power * (centre + left_rear), right + half_power * (centre + right_rear)]
+        return Clip(torch.stack(pair), clip.sample_rate, clip.settings, clip.subtype)
+    both = clip.waveform.mean(dim=0, keepdim=True).repeat(2, 1)
+    return Clip(both, clip.sample_rate, clip.settings, clip.subtype)
