@@ -1,0 +1,1 @@
+"""Painters: what repaints the masked cells of a canvas."""

@@ -1,0 +1,130 @@
+"""The options of each command of ``sonopaint``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from sonoconvert.errors import SonopaintError
+
+
+def parser_of(command: str) -> argparse.ArgumentParser:
+    """The parser of a command's own arguments; it raises SonopaintError for wrong ones."""
+    parser = _Parser(prog=f"sonopaint {command}", allow_abbrev=False)
+    _COMMANDS[command](parser)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong with the arguments in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SonopaintError(f"{message[:1].upper()}{message[1:]} (see {self.prog} --help).")
+
+
+def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
+    """Options of every command that paints."""
+    paint = parser.add_argument_group("painting")
+    paint.add_argument("--negative", metavar="TEXT", help="what must not be heard")
+    paint.add_argument("--seed", type=int, metavar="N", help="same seed, same samples (random)")
+    paint.add_argument("--steps", type=int, metavar="N", help="sampler steps (the model's own)")
+    paint.add_argument("--cfg", type=float, metavar="X", help="guidance scale (the model's own)")
+    paint.add_argument("--sampler", metavar="NAME", help="ddim, euler, heun, dpmpp_2m or lcm")
+    paint.add_argument("--iterations", type=int, metavar="N", help="of the phase reconstruction (32)")
+    if batch:
+        paint.add_argument("--batch", type=int, default=1, metavar="N", help="out-1.wav, out-2.wav …")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", default="mini", metavar="NAME|FILE", help="see `sonopaint models`")
+    model.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:WEIGHT]",
+        help="in kohya format; repeatable",
+    )
+    model.add_argument("--format", metavar="NAME", help="spectrogram format, if the file does not tell")
+    model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (the best there is)")
+    output = parser.add_argument_group("output")
+    output.add_argument("-o", "--output", metavar="FILE", help="outputs/PROMPT-SEED.wav if not given")
+    output.add_argument("--picture", action="store_true", help="also save the spectrogram as a PNG")
+    output.add_argument("--force", action="store_true", help="replace existing files")
+    output.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def generate(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make a sound from a prompt."
+    parser.add_argument("prompt", nargs="?", help="what to hear; (word:1.3) weighs a word")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length (the model's own: 5.12 for mini)")
+    parser.add_argument("--like", metavar="FILE", help="reuse the settings that this result carries")
+    _painting(parser)
+
+
+def vary(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make another version of a sound."
+    parser.add_argument("input", help="a sound file")
+    parser.add_argument("prompt", nargs="?", default="", help="what the new version is to be")
+    parser.add_argument("--strength", type=float, metavar="X", help="0 … 1, how far from the original (0.5)")
+    _painting(parser)
+
+
+def inpaint(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Repaint a part of a sound; everything else keeps its samples."
+    parser.add_argument("input", help="a sound file")
+    parser.add_argument("prompt", nargs="?", default="", help="what to hear there")
+    parser.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        metavar="START:END[,LOW:HIGH]",
+        help="seconds, then hertz: 1.0:2.5,200:4000; ends may be left open; repeatable",
+    )
+    parser.add_argument("--mask", metavar="PNG", help="white is repainted; stretched over the whole sound")
+    parser.add_argument("--invert", action="store_true", help="repaint everything but the regions")
+    parser.add_argument("--feather", type=float, default=0.05, metavar="S", help="cross-fade (0.05)")
+    parser.add_argument("--strength", type=float, metavar="X", help="below 1: start from what is there (1)")
+    _painting(parser)
+
+
+def extend(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Lengthen a sound; its own samples stay as they are."
+    parser.add_argument("input", help="a sound file")
+    parser.add_argument("prompt", nargs="?", default="", help="what to hear in the new time")
+    parser.add_argument("--left", type=float, default=0.0, metavar="S", help="seconds to add before")
+    parser.add_argument("--right", type=float, default=0.0, metavar="S", help="seconds to add after")
+    parser.add_argument("--left-prompt", metavar="TEXT", help="other words for the left side")
+    parser.add_argument("--right-prompt", metavar="TEXT", help="other words for the right side")
+    _painting(parser)
+
+
+def loop(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Make a loop from a prompt, or close a sound into one (--clip)."
+    parser.add_argument("prompt", nargs="?", default="", help="what to hear")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length of a new loop")
+    parser.add_argument("--clip", metavar="FILE", help="close this sound into a loop")
+    parser.add_argument("--seam", type=float, metavar="S", help="seconds to repaint around its ends (1)")
+    _painting(parser)
+
+
+def interpolate(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Go from one prompt to another: out-1.wav …, and all joined in out.wav."
+    parser.add_argument("prompt", help="the first sound")
+    parser.add_argument("to", help="the last sound")
+    parser.add_argument("--clips", type=int, default=5, metavar="N", help="how many, both ends included (5)")
+    parser.add_argument("--to-seed", type=int, metavar="N", help="seed of the last sound (seed + 1)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="length of each clip")
+    _painting(parser, batch=False)
+
+
+def models(parser: argparse.ArgumentParser) -> None:
+    parser.description = "List the models and LoRAs: shipped, and in the models folder ($SONOPAINT_MODELS)."
+
+
+_COMMANDS = {
+    "generate": generate,
+    "vary": vary,
+    "inpaint": inpaint,
+    "extend": extend,
+    "loop": loop,
+    "interpolate": interpolate,
+    "models": models,
+}

@@ -1,0 +1,230 @@
+"""DiffusersPainter: paints a canvas with a latent diffusion model, masks, windows and loops included."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.picture import Picture
+from sonopaint.painters.latents import (
+    Noise,
+    decode_latents,
+    encode_image,
+    latent_mask,
+    seeded_noise,
+)
+from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
+from sonopaint.painters.windows import over_windows
+from sonopaint.tasks.progress import Progress, silent
+from sonopaint.tasks.settings import PaintSettings
+
+if TYPE_CHECKING:
+    from sonoconvert.canvas import Canvas
+    from sonoconvert.format import SpectrogramFormat
+    from sonopaint.models.loading import Model
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Prompt embeddings of equal length: ``text`` and ``negative``, each [1, L, D]."""
+
+    text: Tensor
+    negative: Tensor
+
+    def lerp(self, other: Conditioning, t: float) -> Conditioning:
+        """The embeddings ``t`` of the way to ``other``'s."""
+        return Conditioning(
+            torch.lerp(self.text, other.text, t), torch.lerp(self.negative, other.negative, t)
+        )
+
+
+class DiffusersPainter:
+    """The Painter of Studio and the command line: a Model and the samplers of ``sonopaint.samplers``."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @property
+    def format(self) -> SpectrogramFormat:
+        return self.model.format
+
+    def resolve(self, settings: PaintSettings) -> PaintSettings:
+        """The settings with the model's defaults where they say None; SonopaintError: unknown sampler."""
+        from sonopaint.samplers import SAMPLERS
+
+        settings = settings.resolved(self.model.defaults)
+        if settings.sampler not in SAMPLERS:
+            raise SonopaintError(
+                f"There is no sampler {settings.sampler!r}; choose one of {', '.join(SAMPLERS)}."
+            )
+        return settings
+
+    def describe(self) -> dict[str, Any]:
+        model = self.model
+        return {
+            "model": model.name,
+            "model_hash": model.hash,
+            "loras": [list(lora) for lora in model.loras],
+        }
+
+    def condition(self, *settings: PaintSettings) -> list[Conditioning]:
+        """Encode the prompts of several settings in one call, so that all embeddings are equally long."""
+        from sonopaint.models.prompt import encode_prompt
+
+        texts = [text for one in settings for text in (one.prompt, one.negative_prompt)]
+        with torch.no_grad():
+            embeddings = encode_prompt(self.model, texts)
+        return [
+            Conditioning(embeddings[i : i + 1], embeddings[i + 1 : i + 2]) for i in range(0, len(texts), 2)
+        ]
+
+    @torch.no_grad()
+    def paint(
+        self,
+        canvas: Canvas,
+        prompt: str,
+        settings: PaintSettings,
+        progress: Progress | None = None,
+        *,
+        noise: Noise | None = None,
+        conditioning: Conditioning | None = None,
+    ) -> Picture:
+        """Repaint the masked cells of ``canvas`` (see Painter.paint).
+
+        noise, conditioning: instead of the seed's noise and the prompt's embeddings (interpolations).
+        """
+        fmt = canvas.picture.format
+        if dataclasses.replace(fmt, channels=self.format.channels) != self.format:
+            raise SonopaintError(
+                f"The picture's format is {fmt.name}, but the model {self.model.name} "
+                f"paints {self.format.name}; convert the sound with that format first."
+            )
+        settings = self.resolve(dataclasses.replace(settings, prompt=prompt))
+        report = progress or silent
+        source = canvas.picture.pixels
+        mask = np.ascontiguousarray(canvas.mask[::-1])  # top row first, as pixels have it
+        columns = mask.shape[1]
+        # A loop has no seam of its own here only where the painted part reaches across the ends.
+        across = bool(mask[:, 0].any() or mask[:, -1].any())
+        circular = canvas.circular and across and columns % MULTIPLE == 0
+        spans = [(0, columns)] if circular else paint_spans(mask, self.format.width)
+        if not spans:
+            return canvas.picture
+        report(0, len(spans) * (settings.steps or 1), "Reading the prompt")
+        conditioning = conditioning or self.condition(settings)[0]
+        noise = noise or seeded_noise(settings.seed)
+
+        pixels = source.copy()
+        for index, (start, stop) in enumerate(spans):
+
+            def tell(step: int, total: int, message: str, index: int = index) -> None:
+                report(index * total + step, len(spans) * total, message)
+
+            part, part_mask = pixels[:, start:stop], mask[:, start:stop]
+            painted = self._paint_part(part, part_mask, settings, conditioning, noise, circular, tell)
+            if fmt.channels == "mono":
+                painted = painted.mean(axis=-1, keepdims=True)
+            pixels[:, start:stop] = _blend(part, painted, part_mask)
+        return dataclasses.replace(canvas.picture, pixels=pixels)
+
+    def _paint_part(
+        self,
+        pixels: np.ndarray,
+        mask: np.ndarray,
+        settings: PaintSettings,
+        conditioning: Conditioning,
+        noise: Noise,
+        circular: bool,
+        report: Progress,
+    ) -> np.ndarray:
+        """Paint pixels [H, W, 3] where mask [H, W] says so; float32 [H, W, 3] in 0 … 255, unmasked too."""
+        from sonopaint.samplers import SAMPLERS
+        from sonopaint.samplers.schedule import sigmas as schedule
+
+        model = self.model
+        factor = model.latent_factor
+        height, width = mask.shape
+        wide = padded(width)
+        from_original = settings.fill == "original" or settings.strength < 1
+        start_pixels = (
+            pixels.astype(np.float32) if from_original else fill_masked(pixels, mask, circular=circular)
+        )
+        # Columns that only fill the width up are free to be painted: no silence leaks in from the side.
+        start_pixels = np.pad(start_pixels, ((0, 0), (0, wide - width), (0, 0)), mode="edge")
+        free = np.pad(mask, ((0, 0), (0, wide - width)), constant_values=1.0)
+
+        sigmas = schedule(model.alphas_cumprod, settings.steps or 1, strength=settings.strength)
+        steps = len(sigmas) - 1
+        report(0, steps, "Painting")
+        paint_here = latent_mask(torch.from_numpy(free), factor).to(model.device)
+        shape = (1, int(model.unet.config.in_channels), height // factor, wide // factor)
+        if from_original or not bool(paint_here.all()):
+            image = torch.from_numpy(start_pixels).permute(2, 0, 1)[None] / 127.5 - 1
+            source = encode_image(model, image, circular=circular).to(model.device)
+        else:
+            source = torch.zeros(shape, device=model.device)
+        own_noise = noise(shape).to(model.device)
+        start = source if from_original else source * (1 - paint_here)
+
+        window = -(-self.format.width // factor)
+        denoiser = _denoiser(model, conditioning, settings, circular and shape[-1] <= window)
+        done = 0
+
+        def denoise(x: Tensor, sigma: float) -> Tensor:
+            """x0 with the kept latents at the source's, seen by the model at the source's noise level."""
+            x = x * paint_here + (source + own_noise * sigma) * (1 - paint_here)
+
+            def one_window(part: Tensor) -> Tensor:
+                report(done, steps, "Painting")  # so that a long step can be stopped, too
+                return denoiser(part, sigma)
+
+            x0 = over_windows(one_window, x, window, circular=circular)
+            return x0 * paint_here + source * (1 - paint_here)
+
+        def after_step(step: int, total: int, x0: Tensor) -> None:
+            nonlocal done
+            done = step
+            report(step, total, "Painting")
+
+        latents = SAMPLERS[settings.sampler or ""](
+            denoise,
+            start + own_noise * float(sigmas[0]),
+            sigmas,
+            callback=after_step,
+            generator=torch.Generator().manual_seed(settings.seed ^ 0x5EED),  # not the first noise again
+        )
+        image = decode_latents(model, latents, circular=circular)[0, :, :, :width]
+        painted = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0).cpu()
+        if not bool(torch.isfinite(painted).all()):
+            raise SonopaintError(
+                f"The model {model.name} painted values that are no numbers; "
+                "use 32-bit weights or a lower guidance scale."
+            )
+        return painted.numpy()
+
+
+def _denoiser(model: Model, conditioning: Conditioning, settings: PaintSettings, circular: bool) -> Any:
+    from sonopaint.samplers import Denoiser
+
+    return Denoiser(
+        model,
+        conditioning.text,
+        conditioning.negative,
+        guidance_scale=1.0 if settings.guidance_scale is None else settings.guidance_scale,
+        circular=circular,
+    )
+
+
+def _blend(source: np.ndarray, painted: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3]: painted where mask [H, W] is 1, exactly the source where it is 0."""
+    weight = mask[..., None]
+    return np.rint(source * (1 - weight) + painted * weight).astype(np.uint8)

@@ -1,0 +1,40 @@
+"""The Painter protocol: what a host implements so that the tasks can paint with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from sonopaint.tasks.progress import Progress
+from sonopaint.tasks.settings import PaintSettings
+
+if TYPE_CHECKING:
+    from sonoconvert.canvas import Canvas
+    from sonoconvert.format import SpectrogramFormat
+    from sonoconvert.picture import Picture
+
+
+@runtime_checkable
+class Painter(Protocol):
+    """Repaints the masked cells of a canvas's picture to the words of a prompt."""
+
+    @property
+    def format(self) -> SpectrogramFormat:
+        """The spectrogram format of the pictures that it paints."""
+        ...
+
+    def paint(
+        self, canvas: Canvas, prompt: str, settings: PaintSettings, progress: Progress | None = None
+    ) -> Picture:
+        """A picture of the canvas's size; cells whose mask is 0 keep their pixels exactly.
+
+        Equal arguments give equal pixels. ``progress`` may raise Cancelled.
+        """
+        ...
+
+    def resolve(self, settings: PaintSettings) -> PaintSettings:
+        """The settings with this painter's own defaults where they say None."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What paints, for the settings saved with a result: model, model_hash, loras."""
+        ...

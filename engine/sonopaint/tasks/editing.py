@@ -1,0 +1,130 @@
+"""vary, inpaint, extend: edits of a clip that keep its rate, its channels and every untouched sample."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonoconvert.canvas import Canvas, extend_canvas, inpaint_canvas
+from sonoconvert.clip import Clip
+from sonoconvert.edit import put_back
+from sonoconvert.region import Region
+from sonopaint.painters.protocol import Painter
+from sonopaint.tasks.progress import Progress, part_of
+from sonopaint.tasks.result import Result, as_painter, items, record
+from sonopaint.tasks.settings import PaintSettings
+
+if TYPE_CHECKING:
+    from sonopaint.models.loading import Model
+
+
+def vary(
+    model: Model | Painter,
+    clip: Clip,
+    settings: PaintSettings,
+    *,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Repaint the whole clip, starting part-way from what it is (audio img2img).
+
+    ``settings.strength``: how far from the source (VARY_STRENGTH is a good start; 1 leaves hardly anything of
+    it but its length).
+    Raises SonopaintError for a clip that can't be edited.
+    """
+    painter = as_painter(model)
+    canvas = inpaint_canvas(clip, Region(feather_s=0.0, inverted=True), painter.format, kind="vary")
+    settings = dataclasses.replace(settings, fill="original")
+    return edited("vary", painter, canvas, settings, batch, progress)
+
+
+def inpaint(
+    model: Model | Painter,
+    clip: Clip,
+    region: Region,
+    settings: PaintSettings,
+    *,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Repaint ``region`` of the clip to the prompt; samples outside it and its feather stay as they are.
+
+    Raises SonopaintError for an empty region or one outside the clip.
+    """
+    painter = as_painter(model)
+    canvas = inpaint_canvas(clip, region, painter.format)
+    extra: dict[str, Any] = {"regions": [str(box) for box in region.boxes], "feather": region.feather_s}
+    if region.brush is not None:
+        extra["brush"] = list(region.brush.shape)
+    return edited("inpaint", painter, canvas, settings, batch, progress, **extra)
+
+
+def extend(
+    model: Model | Painter,
+    clip: Clip,
+    left_s: float,
+    right_s: float,
+    settings: PaintSettings,
+    *,
+    left_prompt: str | None = None,
+    right_prompt: str | None = None,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Lengthen the clip by round(seconds · rate) samples before and after; its own samples stay as they are.
+
+    left_prompt, right_prompt: words for one side where they differ from ``settings.prompt``.
+    Raises SonopaintError when nothing is to be added.
+    """
+    painter = as_painter(model)
+    canvas = extend_canvas(clip, left_s, right_s, painter.format)
+    left = settings.prompt if left_prompt is None or not left_s else left_prompt
+    right = settings.prompt if right_prompt is None or not right_s else right_prompt
+    passes = [(canvas.mask, left if left_s else right)]
+    if left != right and left_s and right_s:
+        before = np.arange(canvas.mask.shape[1]) < _middle_column(canvas, left_s, clip)
+        passes = [(canvas.mask * before, left), (canvas.mask * ~before, right)]
+    extra: dict[str, Any] = {"left": left_s, "right": right_s}
+    if left_prompt is not None or right_prompt is not None:
+        extra |= {"left_prompt": left, "right_prompt": right}
+    return edited("extend", painter, canvas, settings, batch, progress, passes=passes, **extra)
+
+
+def edited(
+    task: str,
+    painter: Painter,
+    canvas: Canvas,
+    settings: PaintSettings,
+    batch: int,
+    progress: Progress | None,
+    *,
+    passes: list[tuple[np.ndarray, str]] | None = None,
+    **extra: Any,
+) -> list[Result]:
+    """Paint a canvas ``batch`` times and put each picture back into the source.
+
+    passes: (mask, prompt) pairs that are painted one after the other; default: the canvas's mask once.
+    """
+    passes = passes or [(canvas.mask, settings.prompt)]
+    results = []
+    for index, item in enumerate(items(settings, batch)):
+        picture = canvas.picture
+        for number, (mask, prompt) in enumerate(passes):
+            tell = part_of(progress, index * len(passes) + number, batch * len(passes))
+            view = dataclasses.replace(canvas, picture=picture, mask=mask)
+            picture = painter.paint(view, prompt, item, tell)
+        tell(1, 1, "Making the sound")
+        clip = put_back(canvas, picture, iterations=item.iterations, seed=item.seed)
+        results.append(Result.of(clip, picture, record(task, painter, item, **extra)))
+    if progress:
+        progress(1, 1, "Done")
+    return results
+
+
+def _middle_column(canvas: Canvas, left_s: float, clip: Clip) -> int:
+    """The column of the middle of the clip that is extended."""
+    fmt = canvas.picture.format
+    first_s = canvas.first / canvas.source.sample_rate
+    return fmt.columns(left_s + clip.duration_s / 2 - first_s)

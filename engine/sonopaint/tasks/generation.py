@@ -1,0 +1,89 @@
+"""generate: a sound from words, of any length."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sonoconvert.canvas import Canvas
+from sonoconvert.clip import Clip
+from sonoconvert.convert import decode
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import SpectrogramFormat
+from sonoconvert.picture import Picture
+from sonoconvert.region import Region
+from sonopaint.painters.protocol import Painter
+from sonopaint.tasks.progress import Progress, part_of
+from sonopaint.tasks.result import Result, as_painter, items, normalised, record
+from sonopaint.tasks.settings import PaintSettings
+
+if TYPE_CHECKING:
+    from sonopaint.models.loading import Model
+
+MIN_SECONDS = 0.1
+MAX_SECONDS = 3600.0
+
+
+def generate(
+    model: Model | Painter,
+    settings: PaintSettings,
+    *,
+    seconds: float | None = None,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Make ``batch`` sounds from ``settings.prompt``, each of ``seconds`` (default: the model's own length).
+
+    Longer sounds are painted in overlapping windows and turned into sound once. The peak is −1 dBFS.
+    Equal settings give equal samples; item i equals a single run with seed + i.
+    Raises SonopaintError for impossible lengths or batches; whatever ``progress`` raises.
+    """
+    painter = as_painter(model)
+    fmt = painter.format
+    num_samples = samples_of(seconds, fmt)
+    canvas = blank_canvas(fmt, fmt.frames(num_samples), num_samples)
+    results = []
+    for index, item in enumerate(items(settings, batch)):
+        tell = part_of(progress, index, batch)
+        picture = painter.paint(canvas, item.prompt, item, tell)
+        tell(1, 1, "Making the sound")
+        clip = sound_of(picture, item)
+        results.append(Result.of(clip, picture, record("generate", painter, item, seconds=clip.duration_s)))
+    if progress:
+        progress(1, 1, "Done")
+    return results
+
+
+def samples_of(seconds: float | None, fmt: SpectrogramFormat) -> int:
+    """Samples of a sound of ``seconds``, or of the format's standard picture."""
+    if seconds is None:
+        return fmt.width * fmt.hop_length
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
+        raise SonopaintError(f"The length must be a number of seconds, not {seconds!r}.")
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise SonopaintError(
+            f"A sound of {seconds:g} s can't be made; choose from {MIN_SECONDS:g} to {MAX_SECONDS:g} s."
+        )
+    return round(seconds * fmt.sample_rate)
+
+
+def blank_canvas(fmt: SpectrogramFormat, columns: int, num_samples: int, *, circular: bool = False) -> Canvas:
+    """A silent canvas with everything to be painted."""
+    silence = 255 if fmt.inverted else 0
+    pixels = np.full((fmt.n_mels, columns, 3), silence, dtype=np.uint8)
+    return Canvas(
+        picture=Picture(pixels=pixels, format=fmt, peak=None, num_samples=num_samples, settings={}),
+        mask=np.ones((fmt.n_mels, columns), dtype=np.float32),
+        source=Clip(torch.zeros(fmt.num_channels, num_samples), fmt.sample_rate),
+        region=Region(inverted=True),
+        kind="loop" if circular else "generate",
+        circular=circular,
+    )
+
+
+def sound_of(picture: Picture, settings: PaintSettings, *, circular: bool = False) -> Clip:
+    """The painted picture as sound, peak at −1 dBFS, exactly as long as the picture says."""
+    return normalised(decode(picture, iterations=settings.iterations, seed=settings.seed, circular=circular))

@@ -1,0 +1,104 @@
+"""interpolate: from one sound to another over several clips."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.picture import Picture
+from sonopaint.painters.diffusers_painter import DiffusersPainter
+from sonopaint.painters.latents import Noise, seeded_noise, slerp
+from sonopaint.tasks.generation import blank_canvas, samples_of, sound_of
+from sonopaint.tasks.progress import Progress, part_of
+from sonopaint.tasks.result import MAX_BATCH, Result, record
+from sonopaint.tasks.settings import PaintSettings
+
+if TYPE_CHECKING:
+    from sonopaint.models.loading import Model
+
+JOIN_S = 0.25  # neighbouring pictures cross-fade over this much time in the joined clip
+
+
+def interpolate(
+    model: Model | DiffusersPainter,
+    settings_a: PaintSettings,
+    settings_b: PaintSettings,
+    n: int = 5,
+    *,
+    seconds: float | None = None,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """``n`` clips from A to B and, as the last result, all of them joined: n + 1 results.
+
+    Noise goes along the great circle between the two seeds' (slerp), prompt embeddings and guidance along
+    straight lines: the first picture is what ``generate`` paints of A, the last what it paints of B (steps,
+    sampler and the seed of the phases are A's). The joined clip cross-fades the pictures and is turned into
+    sound once, so that phases have no seams. Raises SonopaintError for fewer than 2 clips.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or not 2 <= n <= MAX_BATCH:
+        raise SonopaintError(f"An interpolation has from 2 to {MAX_BATCH} clips, not {n!r}.")
+    painter = model if isinstance(model, DiffusersPainter) else DiffusersPainter(model)
+    fmt = painter.format
+    num_samples = samples_of(seconds, fmt)
+    canvas = blank_canvas(fmt, fmt.frames(num_samples), num_samples)
+    a, b = painter.resolve(settings_a), painter.resolve(settings_b)
+    text_a, text_b = painter.condition(a, b)
+
+    results: list[Result] = []
+    for index in range(n):
+        t = index / (n - 1)
+        tell = part_of(progress, index, n)
+        guidance = (1 - t) * (a.guidance_scale or 0.0) + t * (b.guidance_scale or 0.0)
+        item = dataclasses.replace(a, guidance_scale=guidance)
+        picture = painter.paint(
+            canvas,
+            item.prompt,
+            item,
+            tell,
+            noise=_between(a.seed, b.seed, t),
+            conditioning=text_a.lerp(text_b, t),
+        )
+        tell(1, 1, "Making the sound")
+        clip = sound_of(picture, item)
+        extra = {"seconds": clip.duration_s, "to": b.to_dict(), "position": t, "clips": n}
+        results.append(Result.of(clip, picture, record("interpolate", painter, item, **extra)))
+
+    joined = _joined([result.picture for result in results])
+    clip = sound_of(joined, a)
+    extra = {"seconds": clip.duration_s, "to": b.to_dict(), "position": "all", "clips": n}
+    results.append(Result.of(clip, joined, record("interpolate", painter, a, **extra)))
+    if progress:
+        progress(1, 1, "Done")
+    return results
+
+
+def _between(seed_a: int, seed_b: int, t: float) -> Noise:
+    """Noise that lies ``t`` of the way from one seed's to another's."""
+    noise_a, noise_b = seeded_noise(seed_a), seeded_noise(seed_b)
+    return lambda shape: slerp(noise_a(shape), noise_b(shape), t)
+
+
+def _joined(pictures: list[Picture]) -> Picture:
+    """One long picture in which neighbours cross-fade, level by level, over JOIN_S."""
+    fmt = pictures[0].format
+    columns = pictures[0].pixels.shape[1]
+    overlap = min(fmt.columns(JOIN_S), columns // 2)
+    stride = columns - overlap
+    rise = (np.arange(overlap) + 0.5) / max(1, overlap)
+    weight = np.concatenate([rise, np.ones(columns - 2 * overlap), rise[::-1]])[None, :, None]
+    total = np.zeros((fmt.n_mels, stride * len(pictures) + overlap, 3))
+    weights = np.zeros((1, total.shape[1], 1))
+    for index, picture in enumerate(pictures):
+        place = slice(index * stride, index * stride + columns)
+        total[:, place] += picture.pixels * weight
+        weights[:, place] += weight
+    return Picture(
+        pixels=np.rint(total / weights).astype(np.uint8),
+        format=fmt,
+        peak=None,
+        num_samples=total.shape[1] * fmt.hop_length,
+        settings={},
+    )

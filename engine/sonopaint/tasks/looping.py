@@ -1,0 +1,101 @@
+"""loop: a sound whose end runs into its start, from words or from a clip."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from sonoconvert.canvas import loop_canvas
+from sonoconvert.clip import Clip
+from sonoconvert.errors import SonopaintError
+from sonopaint.painters.protocol import Painter
+from sonopaint.painters.spans import MULTIPLE
+from sonopaint.tasks.editing import edited
+from sonopaint.tasks.generation import blank_canvas, samples_of, sound_of
+from sonopaint.tasks.progress import Progress, part_of
+from sonopaint.tasks.result import Result, as_painter, items, normalised, record
+from sonopaint.tasks.settings import PaintSettings
+
+if TYPE_CHECKING:
+    from sonopaint.models.loading import Model
+
+SEAM_S = 1.0
+
+
+def loop(
+    model: Model | Painter,
+    clip: Clip | None,
+    settings: PaintSettings,
+    *,
+    seconds: float | None = None,
+    seam_s: float | None = None,
+    batch: int = 1,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Make a loop.
+
+    clip None: a new one of ``seconds``, to the sample; time wraps in the model and in the transforms.
+    Otherwise: close the clip by repainting ``seam_s`` (default 1 s) around the place where its end meets its
+    start; its length and all other samples stay as they are, and ``seconds`` is not used.
+    """
+    painter = as_painter(model)
+    if clip is None:
+        if seam_s is not None:
+            raise SonopaintError("A new loop has no seam; give seam seconds only together with a clip.")
+        return _new_loop(painter, settings, seconds, batch, progress)
+    if seconds is not None:
+        raise SonopaintError("A clip that is made to loop keeps its length; leave the seconds out.")
+    seam_s = SEAM_S if seam_s is None else seam_s
+    canvas = loop_canvas(clip, painter.format, seam_s)
+    return edited("loop", painter, canvas, settings, batch, progress, seam=seam_s)
+
+
+def _new_loop(
+    painter: Painter, settings: PaintSettings, seconds: float | None, batch: int, progress: Progress | None
+) -> list[Result]:
+    fmt = painter.format
+    num_samples = samples_of(seconds, fmt)
+    # Models wrap at multiples of 64 columns only: paint the nearest and stretch the picture to the length.
+    columns = max(1, round(num_samples / fmt.hop_length))
+    wide = max(1, round(columns / MULTIPLE)) * MULTIPLE
+    canvas = blank_canvas(fmt, wide, wide * fmt.hop_length, circular=True)
+    results = []
+    for index, item in enumerate(items(settings, batch)):
+        tell = part_of(progress, index, batch)
+        painted = painter.paint(canvas, item.prompt, item, tell)
+        tell(1, 1, "Making the sound")
+        picture = dataclasses.replace(
+            painted,
+            pixels=_stretched_round(painted.pixels, columns),
+            num_samples=columns * fmt.hop_length,
+        )
+        clip = normalised(_resampled_round(sound_of(picture, item, circular=True), num_samples))
+        results.append(Result.of(clip, picture, record("loop", painter, item, seconds=clip.duration_s)))
+    if progress:
+        progress(1, 1, "Done")
+    return results
+
+
+def _stretched_round(pixels: np.ndarray, columns: int) -> np.ndarray:
+    """Pixels [H, W, 3] of a loop drawn over another number of columns (linear, wrapping round)."""
+    width = pixels.shape[1]
+    if width == columns:
+        return pixels
+    place = np.arange(columns) * (width / columns)
+    left = place.astype(int)
+    part = (place - left)[None, :, None]
+    stretched = pixels[:, left] * (1 - part) + pixels[:, (left + 1) % width] * part
+    return np.rint(stretched).astype(np.uint8)
+
+
+def _resampled_round(clip: Clip, num_samples: int) -> Clip:
+    """A loop of another number of samples: its Fourier series, which is periodic as the loop is."""
+    if clip.num_samples == num_samples:
+        return clip
+    from scipy.signal import resample
+
+    waveform = resample(clip.waveform.numpy(), num_samples, axis=-1).astype(np.float32)
+    return dataclasses.replace(clip, waveform=torch.from_numpy(waveform))

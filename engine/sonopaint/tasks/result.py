@@ -1,0 +1,73 @@
+"""Result: a clip, its picture and the settings that made them; and what all tasks share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from sonoconvert.clip import Clip
+from sonoconvert.errors import SonopaintError
+from sonoconvert.picture import Picture
+from sonopaint.painters.protocol import Painter
+from sonopaint.tasks.settings import PaintSettings
+
+if TYPE_CHECKING:
+    from sonopaint.models.loading import Model
+
+PEAK = 10 ** (-1 / 20)  # −1 dBFS: what generated clips are normalised to
+MAX_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task made. ``settings`` is JSON-able and is also carried by the clip and the picture."""
+
+    clip: Clip
+    picture: Picture
+    settings: dict[str, Any]
+
+    @classmethod
+    def of(cls, clip: Clip, picture: Picture, settings: dict[str, Any]) -> Result:
+        """A result whose clip and picture carry its settings."""
+        return cls(
+            clip=dataclasses.replace(clip, settings=settings),
+            picture=dataclasses.replace(picture, settings=settings),
+            settings=settings,
+        )
+
+
+def as_painter(model: Model | Painter) -> Painter:
+    """The painter itself, or a DiffusersPainter around a model."""
+    if isinstance(model, Painter):
+        return model
+    from sonopaint.painters.diffusers_painter import DiffusersPainter
+
+    return DiffusersPainter(model)
+
+
+def record(task: str, painter: Painter, settings: PaintSettings, **extra: Any) -> dict[str, Any]:
+    """The settings saved with a result: everything that is needed to make it again."""
+    try:
+        own_version = version("sonopaint")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        own_version = "unknown"
+    entries = {"task": task, **painter.resolve(settings).to_dict(), **painter.describe(), **extra}
+    return {**entries, "version": own_version}
+
+
+def items(settings: PaintSettings, batch: int) -> Iterable[PaintSettings]:
+    """The settings of each item of a batch: seeds count up, so that item i equals a single run."""
+    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+        raise SonopaintError(f"A batch has from 1 to {MAX_BATCH} items, not {batch!r}.")
+    return [settings.for_item(index) for index in range(batch)]
+
+
+def normalised(clip: Clip) -> Clip:
+    """The clip at a peak of −1 dBFS; silence stays silence."""
+    peak = float(clip.waveform.abs().max()) if clip.waveform.numel() else 0.0
+    if peak == 0.0:
+        return clip
+    return dataclasses.replace(clip, waveform=clip.waveform * (PEAK / peak))

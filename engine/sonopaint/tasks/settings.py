@@ -1,0 +1,105 @@
+"""PaintSettings: the one validated object that command line, Studio and hosts share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+
+MAX_PROMPT = 10_000  # characters; longer ones are a pasted file, not a prompt
+MAX_STEPS = 1000  # the timesteps that Stable Diffusion was trained on
+MAX_SEED = 2**53 - 1  # exact in JSON and in a browser's numbers
+FILLS = ("noise", "original")
+VARY_STRENGTH = 0.5  # how far `vary` goes from its source when nobody says
+
+
+@dataclass(frozen=True)
+class PaintSettings:
+    """What to paint and how. ``None`` means: what the model's card recommends.
+
+    prompt, negative_prompt: words, up to 10,000 characters, ``(word:1.3)`` weights allowed.
+    steps: sampler steps, 1 … 1000.
+    guidance_scale: classifier-free guidance (Ho & Salimans 2022), 1 = off.
+    sampler: a name in ``sonopaint.samplers.SAMPLERS``.
+    seed: of the first item of a batch; item i is painted with seed + i.
+    strength: above 0 and up to 1, the part of the noise schedule that is walked. Below 1 the walk starts
+        from what is there, whatever ``fill`` says.
+    fill: what a painted area starts from: "noise" (its content is forgotten) or "original".
+    iterations: Griffin–Lim iterations when the picture becomes sound.
+
+    Raises SonopaintError when a value makes no sense.
+    """
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    steps: int | None = None
+    guidance_scale: float | None = None
+    sampler: str | None = None
+    seed: int = 0
+    strength: float = 1.0
+    fill: str = "noise"
+    iterations: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "negative_prompt"):
+            _text(name, getattr(self, name))
+        if self.steps is not None:
+            _whole("steps", self.steps, 1, MAX_STEPS)
+        if self.guidance_scale is not None:
+            object.__setattr__(self, "guidance_scale", _number("guidance_scale", self.guidance_scale, 0, 100))
+        if self.sampler is not None and not isinstance(self.sampler, str):
+            raise SonopaintError(f"sampler must be a name, not {self.sampler!r}.")
+        _whole("seed", self.seed, 0, MAX_SEED)
+        object.__setattr__(self, "strength", _number("strength", self.strength, 0, 1))
+        if self.strength == 0:
+            raise SonopaintError("A strength of 0 would change nothing; choose one above 0 and up to 1.")
+        if self.fill not in FILLS:
+            raise SonopaintError(f"fill must be one of {', '.join(FILLS)}, not {self.fill!r}.")
+        _whole("iterations", self.iterations, 0, 1000)
+
+    def resolved(self, defaults: Mapping[str, Any]) -> PaintSettings:
+        """The same settings with every ``None`` replaced by the model's ``defaults``."""
+        general = {"steps": 25, "guidance_scale": 5.0, "sampler": "dpmpp_2m"}
+        wanted = {name: defaults.get(name, value) for name, value in general.items()}
+        return replace(self, **{name: value for name, value in wanted.items() if getattr(self, name) is None})
+
+    def for_item(self, index: int) -> PaintSettings:
+        """The settings that paint item ``index`` of a batch on its own."""
+        return replace(self, seed=self.seed + index)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; ``from_dict(to_dict())`` is the identity."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PaintSettings:
+        """Read what ``to_dict`` or a result's settings hold; other keys (task, model …) are passed over."""
+        if not isinstance(values, Mapping):
+            raise SonopaintError(
+                f"Settings must be a mapping of names to values, not {type(values).__name__}."
+            )
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def _text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise SonopaintError(f"{name} must be text, not {value!r}.")
+    if len(value) > MAX_PROMPT:
+        raise SonopaintError(f"{name} has {len(value):,} characters; at most {MAX_PROMPT:,} are read.")
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise SonopaintError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+
+
+def _number(name: str, value: object, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise SonopaintError(f"{name} must be a number from {low} to {high}, not {value!r}.")
+    if not low <= value <= high:
+        raise SonopaintError(f"{name} must be from {low} to {high}, not {value:g}.")
+    return float(value)
