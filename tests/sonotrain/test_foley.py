@@ -1,0 +1,93 @@
+"""The foley corpus: every kind sounds, differs, obeys its traits and its captions."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from sonotrain.data.foley import BASE_KINDS, HELD_OUT, KINDS, NUM_SAMPLES, SAMPLE_RATE, batch, synthesise
+from sonotrain.data.foley.captions import pair, single
+
+NAMED_BY_THE_SPEC = (
+    "bird_song dog_bark cheering acoustic_guitar snare_drum train_horn keyboard_typing forest_ambience "
+    "hammer horse_hooves rain footsteps siren gunshot engine wind"
+).split()
+
+
+def centroid_hz(waveforms: torch.Tensor) -> torch.Tensor:
+    """Power-weighted mean frequency of each clip."""
+    power = torch.fft.rfft(waveforms).abs().square()
+    frequencies = torch.fft.rfftfreq(waveforms.shape[-1], 1 / SAMPLE_RATE)
+    return (power * frequencies).sum(-1) / power.sum(-1)
+
+
+def test_there_are_enough_kinds_and_all_that_the_spec_names() -> None:
+    assert len(BASE_KINDS) >= 40
+    assert set(NAMED_BY_THE_SPEC) <= set(BASE_KINDS)
+    assert set(BASE_KINDS) | set(HELD_OUT) == set(KINDS) and not set(BASE_KINDS) & set(HELD_OUT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_audible_finite_and_varied(kind: str) -> None:
+    clips, _ = synthesise(kind, 3, torch.Generator().manual_seed(5))
+    assert clips.shape == (3, NUM_SAMPLES) and clips.dtype == torch.float32
+    assert torch.isfinite(clips).all()
+    assert torch.allclose(clips.abs().amax(1), torch.ones(3), atol=1e-4)
+    assert (clips.square().mean(1).sqrt() > 0.01).all(), "almost silent"
+    normal = clips / clips.norm(dim=1, keepdim=True)
+    assert (normal @ normal.T).fill_diagonal_(0).abs().max() < 0.9, "two clips are alike"
+
+
+def test_the_seed_decides_everything() -> None:
+    one, two, other = batch(6, 3), batch(6, 3), batch(6, 4)
+    assert torch.equal(one.waveforms, two.waveforms) and one.phrasings == two.phrasings
+    assert not torch.equal(one.waveforms, other.waveforms)
+
+
+@pytest.mark.parametrize("kind", ["train_horn", "dog_bark", "bird_song", "flute", "laser"])
+def test_clips_called_low_are_lower_than_clips_called_high(kind: str) -> None:
+    clips, attributes = synthesise(kind, 32, torch.Generator().manual_seed(1))
+    pitch = centroid_hz(clips)
+    low = pitch[[i for i, a in enumerate(attributes) if "pitch-low" in a]]
+    high = pitch[[i for i, a in enumerate(attributes) if "pitch-high" in a]]
+    assert low.median() < high.median()
+
+
+def test_distant_clips_are_duller_than_close_ones() -> None:
+    clips = batch(240, 2, ["keyboard_typing"], relations=[("single", 1.0)])
+    near = [i for i, a in enumerate(clips.attributes) if "distant" not in a]
+    far = [i for i, a in enumerate(clips.attributes) if "distant" in a]
+    pitch = centroid_hz(clips.waveforms)
+    assert pitch[far].median() < 0.6 * pitch[near].median()
+
+
+def test_a_sequence_keeps_the_order_of_its_caption() -> None:
+    """A kick drum (low) and a bird (high): the half that a caption names first sounds first."""
+    clips = batch(8, 1, ["kick_drum", "bird_song"], relations=[("sequence", 1.0)])
+    first, second = clips.waveforms[:, : int(1.9 * SAMPLE_RATE)], clips.waveforms[:, int(3.1 * SAMPLE_RATE) :]
+    for kinds, early, late in zip(clips.kinds, centroid_hz(first), centroid_hz(second), strict=True):
+        if kinds == ("kick_drum", "bird_song"):
+            assert early < 1000 < late
+        elif kinds == ("bird_song", "kick_drum"):
+            assert late < 1000 < early
+    for said, kinds in zip(clips.captions, clips.kinds, strict=True):
+        drum, bird = "drum", "bird"
+        names = (drum, bird) if kinds[0] == "kick_drum" else (bird, drum)
+        assert said.index(names[0]) < said.index(names[1])
+
+
+def test_captions_say_the_attributes() -> None:
+    rng = random.Random(0)
+    said = {single(KINDS["train_horn"], ("distant", "pitch-low"), rng) for _ in range(40)}
+    assert "a distant, low train horn" in said
+    assert all("distan" in s and ("low" in s or "deep" in s) for s in said)
+    assert "a dog barks, then a siren passes" in {
+        pair(KINDS["dog_bark"], KINDS["siren"], "sequence", rng) for _ in range(60)
+    }
+    assert len(batch(1, 0, captions=4).phrasings[0]) == 4
+
+
+def test_an_unknown_kind_is_named() -> None:
+    with pytest.raises(ValueError, match="'unicorn' is not a kind"):
+        batch(1, 0, ["unicorn"])
