@@ -313,7 +313,7 @@ def install(extras: Iterable[str], torch: Torch, dry_run: bool) -> None:
 def start_studio(arguments: Sequence[str]) -> int:
     """Start Studio on 127.0.0.1; it opens the browser itself unless --no-browser is given."""
     say("starting Studio (Ctrl+C ends it)")
-    command = [str(venv_python()), "-m", "sonopaint_studio.app", *arguments]
+    command = [str(venv_python()), "-m", "sonopaint_studio", *arguments]
     if os.name == "nt":
         return subprocess.call(command, env=child_environment())
     sys.stdout.flush()
@@ -325,7 +325,7 @@ def run_tests(arguments: Sequence[str]) -> int:
     python = str(venv_python())
     checks = {
         "ruff check": (python, "-m", "ruff", "check", "--output-format", "concise", "."),
-        "ruff format": (python, "-m", "ruff", "format", "--check", "."),
+        "ruff format": (python, "-m", "ruff", "format", "--check", "--output-format", "concise", "."),
         "mypy": (python, "-m", "mypy"),
         "pytest": (python, "-m", "pytest", *arguments),
     }

@@ -67,6 +67,16 @@ def offline() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Models and results of the person who runs the tests are neither read nor written."""
+    patch = pytest.MonkeyPatch()
+    for variable in ("SONOPAINT_MODELS", "SONOPAINT_OUTPUTS"):
+        patch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout."""
