@@ -58,17 +58,17 @@ class RunFolder:
         self._lock: Any = None
 
     def __enter__(self) -> RunFolder:
-        exists = (self.path / "config.json").is_file()
-        if exists and not self.resume:
+        trained = any(self.checkpoints.glob("step-*.pt"))
+        if trained and not self.resume:
             raise SonopaintError(
                 f"{self.path} already holds a run; add --resume to go on with it or choose another --out."
             )
-        if self.resume and not exists:
+        if self.resume and not (self.path / "config.json").is_file():
             raise SonopaintError(f"{self.path} holds no run to resume; leave --resume away to start one.")
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.previews.mkdir(exist_ok=True)
         self._take_lock()
-        if not exists:
+        if not trained:
             write_json(self.path / "environment.json", environment())
         return self
 
@@ -133,6 +133,16 @@ class RunFolder:
                 return torch.load(path, map_location=device, weights_only=True)
             logger.warning("%s is damaged; the checkpoint before it is used.", path)
         return None
+
+
+def load_final(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(parts of the newest whole checkpoint, config.json) of a run; SonopaintError where there is none."""
+    folder = Path(folder)
+    config = read_json(folder / "config.json")
+    saved = RunFolder(folder, resume=True).load_checkpoint()
+    if saved is None:
+        raise SonopaintError(f"{folder} holds no whole checkpoint; train it first.")
+    return saved["parts"], config
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sonoconvert.errors import SonopaintError
 from torch import Tensor, nn
 
 from sonotrain.data.cache import Corpus
-from sonotrain.run_folder import RunFolder, write_json
+from sonotrain.run_folder import RunFolder, load_final, write_json
 from sonotrain.trainers.captions import Phrasings, learn_tokenizer
 from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, step_generator
 from sonotrain.trainers.options import option
@@ -51,8 +51,9 @@ def train_text(
     with RunFolder(out, resume=resume) as run:
         corpus = Corpus(options.corpus, options.clips or None)
         options = TextOptions(**{**asdict(options), "clips": len(corpus)})
-        write_json(run.path / "config.json", {"command": "text", "options": asdict(options)})
         trainer = TextTrainer(corpus, options, run.path / "tokenizer", chosen)
+        config = {"command": "text", "options": asdict(options), "architecture": trainer.architecture}
+        write_json(run.path / "config.json", config)
         loop = Loop(
             run, budget, trainer.parts(), [trainer.optimiser], trainer.step, warmup=options.warmup,
             checkpoint_minutes=options.checkpoint_minutes,
@@ -96,9 +97,9 @@ class TextTrainer:
         self.phrasings = Phrasings(corpus, tokenizer)
         self.kinds, self.attributes = corpus.kinds(), corpus.attributes()
         torch.manual_seed(options.seed)
-        config = mini_config(len(tokenizer))["text_encoder"]
-        self.encoder = CLIPTextModel(CLIPTextConfig(**config)).to(device).train()
-        self.heads = Heads(config["hidden_size"], len(self.kinds), len(self.attributes)).to(device)
+        self.architecture = mini_config(len(tokenizer))["text_encoder"]
+        self.encoder = CLIPTextModel(CLIPTextConfig(**self.architecture)).to(device).train()
+        self.heads = Heads(self.architecture["hidden_size"], len(self.kinds), len(self.attributes)).to(device)
         parameters = [*self.encoder.parameters(), *self.heads.parameters()]
         self.optimiser = torch.optim.AdamW(parameters, options.learning_rate, weight_decay=0.01, fused=True)
         self._label(corpus)
@@ -180,15 +181,10 @@ class TextTrainer:
 
 def load_text(folder: str | Path) -> tuple[Any, Any]:
     """The pre-trained text encoder of a run folder, and its tokenizer."""
-    from sonopaint.models.mini import mini_config
     from sonopaint.models.tokenizer import load_tokenizer
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    folder = Path(folder)
-    saved = RunFolder(folder, resume=True).load_checkpoint() if folder.is_dir() else None
-    if saved is None:
-        raise SonopaintError(f'{folder} holds no text encoder; train one with "sonotrain base text".')
-    tokenizer = load_tokenizer(folder / "tokenizer")
-    encoder = CLIPTextModel(CLIPTextConfig(**mini_config(len(tokenizer))["text_encoder"]))
-    encoder.load_state_dict(saved["parts"]["text_encoder"])
-    return encoder, tokenizer
+    parts, config = load_final(folder)
+    encoder = CLIPTextModel(CLIPTextConfig(**config["architecture"]))
+    encoder.load_state_dict(parts["text_encoder"])
+    return encoder, load_tokenizer(Path(folder) / "tokenizer")

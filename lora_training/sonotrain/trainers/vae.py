@@ -21,7 +21,7 @@ from sonotrain.losses import (
     hinge_discriminator_loss,
     kl_loss,
 )
-from sonotrain.run_folder import RunFolder, read_json, write_json
+from sonotrain.run_folder import RunFolder, load_final, read_json, write_json
 from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, compiled, step_generator
 from sonotrain.trainers.options import option
 from sonotrain.trainers.pictures import save_sheet
@@ -68,8 +68,9 @@ def train_vae(
         if len(corpus) <= VALIDATION_CLIPS:
             raise SonopaintError(f"{options.corpus} must hold more than {VALIDATION_CLIPS} clips.")
         options = VaeOptions(**{**asdict(options), "clips": len(corpus)})
-        write_json(run.path / "config.json", {"command": "vae", "options": asdict(options)})
         trainer = VaeTrainer(corpus, options, chosen)
+        config = {"command": "vae", "options": asdict(options), "architecture": trainer.architecture}
+        write_json(run.path / "config.json", config)
         loop = Loop(
             run, budget, trainer.parts(), trainer.optimisers(), trainer.step, warmup=options.warmup,
             checkpoint_minutes=options.checkpoint_minutes, preview_minutes=options.preview_minutes,
@@ -95,7 +96,8 @@ class VaeTrainer:
 
         torch.manual_seed(options.seed)
         self.options, self.device = options, device
-        self.vae = AutoencoderKL(**mini_config()["vae"]).to(device, memory_format=torch.channels_last).train()
+        self.architecture = mini_config()["vae"]
+        self.vae = AutoencoderKL(**self.architecture).to(device, memory_format=torch.channels_last).train()
         self.discriminator = PatchDiscriminator().to(device, memory_format=torch.channels_last)
         self.encode_decode = compiled(_Reconstruction(self.vae), device)
         self.ema = Ema([self.vae], options.ema, every=2)
@@ -216,16 +218,12 @@ class _Reconstruction(torch.nn.Module):
 def load_vae(folder: str | Path, device: torch.device) -> tuple[Any, float]:
     """The averaged VAE of a run folder and its scaling factor."""
     from diffusers import AutoencoderKL
-    from sonopaint.models.mini import mini_config
 
-    folder = Path(folder)
-    factor = float(read_json(folder / "vae.json")["scaling_factor"])
-    saved = RunFolder(folder, resume=True).load_checkpoint()
-    if saved is None:
-        raise SonopaintError(f"{folder} holds no whole checkpoint; train the VAE first.")
-    vae = AutoencoderKL(**mini_config(scaling_factor=factor)["vae"])
-    vae.load_state_dict(saved["parts"]["vae"])
+    factor = float(read_json(Path(folder) / "vae.json")["scaling_factor"])
+    parts, config = load_final(folder)
+    vae = AutoencoderKL(**{**config["architecture"], "scaling_factor": factor})
+    vae.load_state_dict(parts["vae"])
     ema = Ema([vae])
-    ema.load_state_dict(saved["parts"]["ema"])
+    ema.load_state_dict(parts["ema"])
     ema.store()
     return vae.to(device).eval(), factor

@@ -1,0 +1,65 @@
+"""Clips from a model for many captions at once, as pictures and as sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sonotrain.data.cache import FORMAT, to_levels
+
+
+@torch.no_grad()
+def paint(
+    model: Any,
+    captions: Sequence[str],
+    *,
+    seed: int,
+    steps: int = 20,
+    guidance_scale: float = 4.0,
+    sampler: str = "dpmpp_2m",
+    batch: int = 8,
+) -> Tensor:
+    """One picture per caption: levels [N, 128, 320] in 0 … 1, row 0 = lowest frequency.
+
+    Each caption has noise of its own, which hangs on `seed` and its place only.
+    """
+    from sonopaint.models.prompt import encode_prompt
+    from sonopaint.samplers import SAMPLERS, Denoiser
+    from sonopaint.samplers.schedule import sigmas
+
+    levels = sigmas(model.alphas_cumprod, steps)
+    noise = torch.randn((len(captions), 4, 16, 40), generator=torch.Generator().manual_seed(seed))
+    pictures = []
+    for first in range(0, len(captions), batch):
+        chosen = list(captions[first : first + batch])
+        embedded = encode_prompt(model, [*chosen, ""])
+        text, empty = embedded[:-1], embedded[-1:]
+        denoise = Denoiser(model, text, empty, guidance_scale)
+        x = noise[first : first + batch].to(model.device) * float(levels[0])
+        latents = SAMPLERS[sampler](denoise, x, levels)
+        pixels = model.vae.decode((latents / model.vae_scale).to(model.dtype)).sample
+        pictures.append(to_levels(pixels).cpu())
+    return torch.cat(pictures)
+
+
+def to_sound(levels: Tensor, *, iterations: int = 32, seed: int = 0, batch: int = 16) -> Tensor:
+    """Levels [N, 128, 320] → waveforms [N, 163840] at 32 kHz, peak 0.97, phase by Griffin–Lim."""
+    from sonoconvert.format import get_format
+    from sonoconvert.phase import griffin_lim
+    from sonoconvert.spectrogram import from_levels, mel_to_linear
+
+    fmt = get_format(FORMAT)
+    length = fmt.width * fmt.hop_length
+    sounds = []
+    for part in levels.split(batch):
+        mel = from_levels(part.float(), fmt, torch.ones(len(part), device=part.device))
+        # the cropped last frame: the clip ends where the picture's next column would begin
+        mel = torch.cat([mel, mel[..., -1:]], dim=-1)
+        sound = griffin_lim(
+            mel_to_linear(mel, fmt), fmt.win_length, fmt.hop_length, iterations=iterations, seed=seed, length=length
+        )
+        sounds.append(sound * (0.97 / sound.abs().amax(1, keepdim=True).clamp_min(1e-6)))
+    return torch.cat(sounds)

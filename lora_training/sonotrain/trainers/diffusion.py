@@ -1,0 +1,238 @@
+"""Trains Mini's U-Net and text encoder together on latents: ε-prediction with min-SNR weights."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from sonoconvert.errors import SonopaintError
+from torch import Tensor, nn
+
+from sonotrain.data.cache import FORMAT, Corpus
+from sonotrain.ema import Ema
+from sonotrain.losses import min_snr_weights
+from sonotrain.run_folder import RunFolder, load_final, write_json
+from sonotrain.trainers.captions import Phrasings
+from sonotrain.trainers.latents import corpus_latents
+from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, compiled, step_generator
+from sonotrain.trainers.options import option
+from sonotrain.trainers.pictures import save_sheet
+from sonotrain.trainers.text import load_text
+from sonotrain.trainers.vae import VALIDATION_CLIPS, load_vae
+
+logger = logging.getLogger(__name__)
+
+PREVIEW_PROMPTS = (
+    "a dog barking",
+    "rain falling",
+    "a siren wailing",
+    "birds chirping",
+    "a snare drum playing",
+    "a distant, low train horn",
+    "a gun firing",
+    "a dog barks, then a siren passes",
+)
+
+
+@dataclass(frozen=True)
+class DiffusionOptions:
+    corpus: str = option("runs/corpus", "folder of the corpus")
+    vae: str = option("runs/vae", "run folder of the VAE")
+    text: str = option("runs/text", "run folder of the text encoder")
+    clips: int = option(0, "clips to use (0: all that are there)")
+    batch: int = option(16, "clips a step")
+    learning_rate: float = option(5e-4, "peak learning rate of the U-Net")
+    text_learning_rate: float = option(1e-4, "peak learning rate of the text encoder")
+    text_every: int = option(4, "train the text encoder at every so many steps (it is costly on a CPU)")
+    warmup: int = option(100, "steps of warm-up")
+    ema: float = option(0.999, "decay of the moving average")
+    snr_gamma: float = option(5.0, "γ of the min-SNR weights")
+    caption_dropout: float = option(0.1, "share of clips shown without a caption, for guidance")
+    seed: int = option(0, "seed of weights and data")
+    threads: int = option(0, "processor threads (0: torch's choice)")
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
+    preview_minutes: float = option(10.0, "minutes between previews")
+
+
+def train_diffusion(
+    out: str | Path, options: DiffusionOptions, budget: Budget, *, device: str = "auto", resume: bool = False
+) -> bool:
+    """Trains (or resumes) in the run folder `out`; True when the budget was used up."""
+    if options.text_every < 1 or options.batch < 1:
+        raise SonopaintError("--batch and --text-every must be at least 1.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    chosen = choose_device(device)
+    with RunFolder(out, resume=resume) as run:
+        corpus = Corpus(options.corpus, options.clips or None)
+        if len(corpus) <= VALIDATION_CLIPS:
+            raise SonopaintError(f"{options.corpus} must hold more than {VALIDATION_CLIPS} clips.")
+        options = DiffusionOptions(**{**asdict(options), "clips": len(corpus)})
+        trainer = DiffusionTrainer(corpus, options, chosen)
+        config = {"command": "diffusion", "options": asdict(options), "architecture": trainer.architecture}
+        write_json(run.path / "config.json", config)
+        loop = Loop(
+            run, budget, trainer.parts(), [trainer.optimiser], trainer.step, warmup=options.warmup,
+            checkpoint_minutes=options.checkpoint_minutes, preview_minutes=options.preview_minutes,
+            preview=lambda step: trainer.preview(run.previews, step),
+        )  # fmt: skip
+        if resume:
+            loop.resume(chosen)
+        finished = loop.run_to_end()
+        if finished:
+            result = {"steps": loop.number, "seconds": loop.seconds, "validation_loss": trainer.validate()}
+            write_json(run.path / "diffusion.json", result)
+        return finished
+
+
+class DiffusionTrainer:
+    """Modules, optimiser and the step of the diffusion training."""
+
+    def __init__(self, corpus: Corpus, options: DiffusionOptions, device: torch.device) -> None:
+        from diffusers import UNet2DConditionModel
+        from sonopaint.models.mini import mini_config
+        from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+
+        self.options, self.device = options, device
+        self.text_encoder, self.tokenizer = load_text(options.text)
+        self.text_encoder = self.text_encoder.to(device).train()
+        self.phrasings = Phrasings(corpus, self.tokenizer)
+        latents = corpus_latents(corpus, options.vae, device)
+        self.latents = latents.to(device) if device.type == "cuda" else latents
+        torch.manual_seed(options.seed)
+        self.architecture = mini_config()["unet"]
+        self.unet = UNet2DConditionModel(**self.architecture).to(device).train()
+        if device.type == "cuda":  # measured slower on the CPU
+            self.unet.to(memory_format=torch.channels_last)
+        self.fast_unet = compiled(self.unet, device)
+        self.alphas_cumprod = scaled_linear_alphas_cumprod()
+        self.schedule = self.alphas_cumprod.float().to(device)
+        self.ema = Ema([self.unet, self.text_encoder], options.ema, every=4)
+        groups = [
+            {"params": list(self.unet.parameters()), "lr": options.learning_rate},
+            {"params": list(self.text_encoder.parameters()), "lr": options.text_learning_rate},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+
+    def parts(self) -> dict[str, Any]:
+        return {
+            "unet": self.unet,
+            "text_encoder": self.text_encoder,
+            "ema": self.ema,
+            "optimiser": self.optimiser,
+        }
+
+    def embed(self, texts: Tensor) -> Tensor:
+        """Embeddings [B, 77, D] of texts by their numbers; each different text is computed once."""
+        unique, back = texts.unique(return_inverse=True)
+        hidden = self.text_encoder(self.phrasings.ids[unique].to(self.device)).last_hidden_state
+        return hidden[back.to(self.device)]
+
+    def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """√ᾱ·x + √(1 − ᾱ)·ε (Ho et al. 2020, eq. 4)."""
+        alpha = self.schedule[timesteps][:, None, None, None]
+        return alpha.sqrt() * latents + (1.0 - alpha).sqrt() * noise
+
+    def loss(self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """(min-SNR weighted loss, plain mean squared error) of predicting the noise."""
+        noisy = self.noisy(latents, noise, timesteps)
+        if self.device.type == "cuda":
+            noisy = noisy.contiguous(memory_format=torch.channels_last)
+        predicted = self.fast_unet(noisy, timesteps, text, return_dict=False)[0]
+        errors = (predicted.float() - noise).square().mean((1, 2, 3))
+        weights = min_snr_weights(self.schedule, timesteps, self.options.snr_gamma)
+        return (weights * errors).mean(), errors.mean()
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        options = self.options
+        generator = step_generator(options.seed, number)
+        clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (options.batch,), generator=generator)
+        clips = clips + VALIDATION_CLIPS
+        texts = self.phrasings.choose(clips, generator)
+        texts[torch.rand(options.batch, generator=generator) < options.caption_dropout] = 0
+        timesteps = torch.randint(len(self.schedule), (options.batch,), generator=generator).to(self.device)
+        latents = self.latents[clips.to(self.latents.device)].float()
+        noise = torch.randn(
+            latents.shape, generator=step_generator(options.seed + 1, number, self.device), device=self.device
+        )
+        train_text = number % options.text_every == 0
+        with autocast(self.device):
+            with torch.set_grad_enabled(train_text):
+                text = self.embed(texts)
+            loss, error = self.loss(latents, noise, timesteps, text)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
+        if train_text:
+            nn.utils.clip_grad_norm_(self.text_encoder.parameters(), 1.0)
+        self.optimiser.step()
+        self.ema.update()
+        return {"loss": loss, "mse": error, "norm": norm}
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Weighted loss of the averaged weights on validation clips, with fixed timesteps and noise."""
+        count = VALIDATION_CLIPS
+        latents = self.latents[:count].float()
+        noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1)).to(self.device)
+        timesteps = torch.linspace(10, len(self.schedule) - 10, count).long().to(self.device)
+        texts = torch.tensor([numbers[0] for numbers in self.phrasings.of_clip[:count]])
+        total = 0.0
+        with self.ema.applied(), autocast(self.device):
+            for part in torch.arange(count).split(16):
+                picked = part.to(self.device)
+                text = self.embed(texts[part])
+                loss, _ = self.loss(latents[picked], noise[picked], timesteps[picked], text)
+                total += loss.item() * len(part)
+        return total / count
+
+    def preview(self, folder: Path, step: int) -> dict[str, float]:
+        """Fixed prompts with fixed seeds as a sheet of pictures and as sounds; the validation loss."""
+        from sonoconvert.clip import Clip, write_clip
+
+        from sonotrain.evaluation.sampling import paint, to_sound
+
+        vae, factor = load_vae(self.options.vae, self.device)
+        model = as_model(self.unet, vae, factor, self.text_encoder, self.tokenizer, self.device)
+        with self.ema.applied():
+            levels = paint(model, PREVIEW_PROMPTS, seed=1, steps=20, guidance_scale=4.0)
+        save_sheet([levels[:4], levels[4:]], folder / f"step-{step:08d}.png")
+        sounds = to_sound(levels)
+        for number, waveform in enumerate(sounds):
+            name = f"step-{step:08d}-{number}-{PREVIEW_PROMPTS[number].replace(' ', '_').replace(',', '')}.wav"
+            settings = {"prompt": PREVIEW_PROMPTS[number], "step": step}
+            write_clip(Clip(waveform[None], 32000, settings), folder / name, force=True)
+        return {"validation_loss": self.validate()}
+
+
+def as_model(
+    unet: Any, vae: Any, factor: float, text_encoder: Any, tokenizer: Any, device: torch.device
+) -> Any:
+    """Modules in training as the engine's Model."""
+    from sonoconvert.format import get_format
+    from sonopaint.models.loading import Model
+    from sonopaint.models.mini import mini_config
+    from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+
+    return Model(
+        unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
+        alphas_cumprod=scaled_linear_alphas_cumprod(), prediction_type="epsilon", format=get_format(FORMAT),
+        name="mini in training", path=Path(), device=device, dtype=torch.float32,
+        defaults=mini_config()["defaults"], vae_scale=factor,
+    )  # fmt: skip
+
+
+def load_diffusion(folder: str | Path) -> tuple[Any, Any, Any]:
+    """The averaged U-Net and text encoder of a run folder, and the tokenizer (CPU, fp32)."""
+    from diffusers import UNet2DConditionModel
+
+    parts, config = load_final(folder)
+    unet = UNet2DConditionModel(**config["architecture"])
+    encoder, tokenizer = load_text(config["options"]["text"])
+    ema = Ema([unet, encoder])
+    ema.load_state_dict(parts["ema"])
+    ema.store()
+    return unet.eval(), encoder.eval(), tokenizer
