@@ -1,0 +1,145 @@
+"""Sonopaint Studio: the browser interface, from this computer to this computer."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+# Before Gradio is imported: it must not call home.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import gradio as gr
+
+from sonoconvert.errors import SonopaintError
+from sonopaint_studio import theme, widgets
+from sonopaint_studio.context import Context, model_bar
+from sonopaint_studio.convert_tab import ConvertTab
+from sonopaint_studio.edit_tab import EditTab
+from sonopaint_studio.generate_tab import GenerateTab
+from sonopaint_studio.models_tab import ModelsTab
+
+logger = logging.getLogger(__name__)
+PORT = 7865
+PORTS_TRIED = 100
+_BARS = "M5 13v6M10 8v16M15 4v24M20 10v12M25 13.5v5"
+_HALF_MOON = "M12 3a9 9 0 1 0 0 18zm0-2a11 11 0 1 1 0 22 11 11 0 0 1 0-22z"
+BRAND = (
+    f'<div class="sp-brand"><svg viewBox="0 0 32 32" aria-hidden="true"><path d="{_BARS}"/></svg>'
+    "<strong>Sonopaint</strong><span>Studio</span></div>"
+)
+SWITCH = (
+    '<button id="theme-switch" type="button" title="Light or dark" aria-label="Light or dark">'
+    f'<svg viewBox="0 0 24 24" aria-hidden="true"><path d="{_HALF_MOON}"/></svg></button>'
+)
+
+
+def build_app(context: Context | None = None) -> gr.Blocks:
+    """All pages, wired. Start it with ``launch``, which brings theme, scripts and safety settings."""
+    context = context or Context()
+    generate, edit = GenerateTab(context), EditTab(context)
+    convert, models = ConvertTab(context), ModelsTab(context)
+    with gr.Blocks(title="Sonopaint Studio", analytics_enabled=False, fill_width=True) as app:
+        with gr.Row(elem_id="topbar"):
+            gr.HTML(BRAND, apply_default_css=False, elem_id="brand", min_width=150)
+            bar = model_bar(context)
+            gr.HTML(SWITCH, apply_default_css=False, elem_id="switch", min_width=32)
+        with gr.Tabs(elem_id="pages") as tabs:
+            with gr.Tab("Generate", id="generate"):
+                generate.build(bar)
+            with gr.Tab("Edit", id="edit"):
+                edit.build(bar)
+            with gr.Tab("Convert", id="convert"):
+                convert.build()
+            with gr.Tab("Models", id="models") as models_page:
+                models.build(bar, models_page)
+        edit.wire(tabs, generate.results)
+
+        def follow_model(path: str | None) -> list[Any]:
+            """Steps, guidance and sampler that suit the chosen model, on both pages."""
+            card = context.store.defaults(path)
+            return [card["steps"], card["guidance_scale"], card["sampler"]] * 2
+
+        knobs = [part for k in (generate.knobs, edit.knobs) for part in (k.steps, k.guidance, k.sampler)]
+        bar.model.input(follow_model, bar.model, knobs, **widgets.QUICK)
+        app.unload(context.sessions.leave_tab)
+    app.queue(default_concurrency_limit=None)
+    app.studio_context = context
+    return app
+
+
+def launch(
+    app: gr.Blocks, *, host: str = "127.0.0.1", port: int = PORT, browser: bool = False, block: bool = True
+) -> str:
+    """Serve `app` and return its address. Only the sessions' own outputs can be fetched as files."""
+    context: Context = app.studio_context
+    os.environ["GRADIO_TEMP_DIR"] = str(context.sessions.uploads)
+    _, address, _ = app.launch(
+        server_name=host,
+        server_port=port,
+        inbrowser=browser,
+        share=False,
+        quiet=True,
+        show_error=True,
+        prevent_thread_lock=not block,
+        allowed_paths=[str(context.sessions.outputs)],
+        theme=theme.theme(),
+        css=theme.css(),
+        head=theme.head(),
+        footer_links=[],
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+    )
+    return str(address)
+
+
+def free_port(host: str, first: int) -> int:
+    """`first`, or the next port that nobody uses. SonopaintError when there is none."""
+    for port in range(first, min(first + PORTS_TRIED, 65536)):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise SonopaintError(f"No port from {first} on is free at {host}: choose another with --port.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line of Studio. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m sonopaint_studio", description=__doc__)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: only this computer)"
+    )
+    parser.add_argument(
+        "--port", type=int, default=PORT, help=f"port, or the next free one (default: {PORT})"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
+    parser.add_argument("--model", help="model to begin with: a name or a path")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        model = None
+        if args.model:
+            from sonopaint.models.info import find_model
+
+            model = str(find_model(args.model))
+        port = free_port(args.host, args.port)
+    except SonopaintError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    context = Context(model=model)
+    logger.info("Sonopaint Studio: http://%s:%d (stop it with Ctrl+C)", args.host, port)
+    try:
+        launch(build_app(context), host=args.host, port=port, browser=not args.no_browser)
+    finally:
+        context.sessions.close_all()
+    return 0

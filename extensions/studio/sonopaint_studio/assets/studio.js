@@ -1,0 +1,98 @@
+// Page-wide behaviour: theme switch, keyboard, and helpers that the views share.
+(() => {
+  const KEY = "sonopaint-theme";
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const chosen = () => { try { return localStorage.getItem(KEY); } catch { return null; } };
+
+  function applyTheme() {
+    const theme = chosen();
+    const dark = theme ? theme === "dark" : system.matches;
+    document.body?.classList.toggle("dark", dark);
+    window.dispatchEvent(new Event("sonopaint-theme"));
+  }
+
+  function switchTheme() {
+    const next = document.body.classList.contains("dark") ? "light" : "dark";
+    try { localStorage.setItem(KEY, next); } catch { /* private window: the choice lasts for this page */ }
+    document.body.classList.toggle("dark", next === "dark");
+    window.dispatchEvent(new Event("sonopaint-theme"));
+  }
+
+  system.addEventListener("change", applyTheme);
+  document.addEventListener("DOMContentLoaded", applyTheme);
+
+  const visible = (element) => element && element.offsetParent !== null;
+  const press = (id) => {
+    const found = document.getElementById(id);
+    const button = found?.matches("button") ? found : found?.querySelector("button");
+    if (visible(button) && !button.disabled) { button.click(); return true; }
+    return false;
+  };
+  const typing = (target) =>
+    target.isContentEditable || /^(TEXTAREA|SELECT)$/.test(target.tagName) ||
+    (target.tagName === "INPUT" && !/^(range|checkbox|radio|button)$/.test(target.type));
+
+  document.addEventListener("keydown", (event) => {
+    const command = event.ctrlKey || event.metaKey;
+    if (command && event.key === "Enter") {
+      // Gradio sends a text field's value on "input", so it is up to date when the button is pressed.
+      if (press("generate-go") || press("edit-go")) event.preventDefault();
+      return;
+    }
+    if (typing(event.target)) return;
+    if (command && event.key.toLowerCase() === "z") {
+      if (press(event.shiftKey ? "edit-redo" : "edit-undo")) event.preventDefault();
+    } else if (command && event.key.toLowerCase() === "y") {
+      if (press("edit-redo")) event.preventDefault();
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#theme-switch")) switchTheme();
+    const popover = document.querySelector("#loras .label-wrap.open");
+    if (popover && !event.target.closest("#loras, .options")) popover.click();
+  });
+  // A file dropped beside a drop zone must not replace the page.
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
+
+  window.Sonopaint = {
+    fileUrl: (path) => new URL(
+      "gradio_api/file=" + path.split("/").map(encodeURIComponent).join("/"), location.href.split(/[?#]/)[0],
+    ).href,
+    colour: (name) => getComputedStyle(document.body).getPropertyValue("--sp-" + name).trim(),
+    time(seconds) {
+      const rest = Math.max(0, seconds), minutes = Math.floor(rest / 60);
+      return `${minutes}:${(rest - 60 * minutes).toFixed(2).padStart(5, "0")}`;
+    },
+    make(tag, attributes = {}, ...children) {
+      const element = document.createElement(tag);
+      for (const [name, value] of Object.entries(attributes)) {
+        if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+        else if (value === true) element.setAttribute(name, "");
+        else if (value !== false && value != null) element.setAttribute(name, value);
+      }
+      element.append(...children);
+      return element;
+    },
+    icon(name) {
+      const paths = {
+        play: "M7 4.5v15l12-7.5z", pause: "M7 5h4v14H7zM13 5h4v14h-4z",
+        undo: "M9 7V3L3 9l6 6v-4c5 0 8 2 9 6 1-6-2-10-9-10z",
+        box: "M4 5h16v14H4zm2 2v10h12V7z",
+        brush: "M20.7 3.3a1 1 0 0 0-1.4 0L10 12.6l1.4 1.4 9.3-9.3a1 1 0 0 0 0-1.4zM8.5 14A3.5 3.5 0 0 0 5 17.5c0 1.2-.8 2-2 2.5 1 .7 2.5 1 4 1a4 4 0 0 0 4.5-4z",
+        eraser: "M15.5 4 21 9.500 12 18.500H20v2H7l-4-4zM5.800 16.500l2 2h1.400l2.900-2.900-3.500-3.500z",
+        clear: "M6 6l12 12M18 6 6 18", record: "M12 6a6 6 0 1 0 0 12 6 6 0 0 0 0-12z",
+        open: "M3 6h6l2 2h10v11H3z", plus: "M11 5h2v6h6v2h-6v6h-2v-6H5v-2h6z", minus: "M5 11h14v2H5z",
+        fit: "M4 4h6v2H6v4H4zM20 20h-6v-2h4v-4h2z", send: "M4 11h11l-4-4 1.500-1.500L19 12l-6.500 6.500L11 17l4-4H4z",
+      };
+      const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+      svg.setAttribute("viewBox", "0 0 24 24");
+      svg.setAttribute("aria-hidden", "true");
+      const path = document.createElementNS(svg.namespaceURI, "path");
+      path.setAttribute("d", paths[name]);
+      if (name === "clear") path.setAttribute("stroke", "currentColor"), path.setAttribute("stroke-width", "2");
+      svg.append(path);
+      return svg;
+    },
+  };
+})();

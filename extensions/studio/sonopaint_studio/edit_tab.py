@@ -1,0 +1,395 @@
+"""Edit: a sound whose spectrogram is painted on."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from sonoconvert.clip import Clip
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import PRESETS, SpectrogramFormat
+from sonoconvert.region import MAX_BRUSH_PIXELS, Box, Region
+from sonopaint.samplers import SAMPLERS
+from sonopaint.tasks.settings import PaintSettings
+from sonopaint_studio import widgets
+from sonopaint_studio.context import Chosen, Context, ModelBar
+from sonopaint_studio.generate_tab import paint_settings
+from sonopaint_studio.history import Step
+from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
+from sonopaint_studio.recall import recall
+from sonopaint_studio.session import Session
+from sonopaint_studio.sounds import Sound, keep, named, open_file
+
+ACTIONS = ("Repaint", "Extend", "Loop", "Vary")
+LABELS = {"Repaint": "Repaint", "Extend": "Extend", "Loop": "Make a loop", "Vary": "Vary"}
+HINTS = {
+    "Repaint": "Only what is marked changes. Every other sample stays as it is.",
+    "Extend": "New sound before or after; the sound itself stays as it is.",
+    "Loop": "Repaints around the ends, so that it plays round and round without a seam.",
+    "Vary": "The whole sound, a little or very different.",
+}
+RESULT_ACTIONS = (("source", "Go on with this"),)
+EMPTY = "The result appears here, to compare with the sound above."
+MAX_EXTEND_S = 60.0
+DATA_URL = "data:image/png;base64,"
+
+
+def read_region(text: str, *, feather_s: float = 0.05, inverted: bool = False) -> Region:
+    """What the canvas marked (JSON of editor.js). SonopaintError when that is nothing, or damaged."""
+    try:
+        marked = json.loads(text or "{}")
+        boxes = tuple(
+            Box(float(box["start"]), float(box["end"]), _hz(box["low"]), _hz(box["high"]))
+            for box in marked.get("boxes", [])
+        )
+        brush = _brush(marked.get("brush") or "")
+    except SonopaintError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise SonopaintError("The marks on the picture could not be read: clear and mark again.") from error
+    if not boxes and (brush is None or not (brush >= 0.5).any()):
+        raise SonopaintError("Nothing is marked: drag a box or paint over what is to change.")
+    return Region(boxes, brush, feather_s, inverted)
+
+
+def _hz(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _brush(url: str) -> np.ndarray | None:
+    """float32 [height, width] in 0…1 from the canvas's PNG."""
+    from PIL import Image
+
+    if not url:
+        return None
+    if not url.startswith(DATA_URL):
+        raise ValueError("not a PNG")
+    with Image.open(io.BytesIO(base64.b64decode(url.removeprefix(DATA_URL))), formats=["PNG"]) as image:
+        if image.width * image.height > MAX_BRUSH_PIXELS:
+            raise ValueError("too large")
+        alpha = image.convert("RGBA").getchannel("A")
+    return np.asarray(alpha, dtype=np.float32) / 255
+
+
+class EditTab:
+    """The page and what its buttons do."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.canvas: gr.HTML
+        self.after: gr.HTML
+        self.status: gr.HTML
+        self.offer: gr.Button
+
+    # What the page shows --------------------------------------------------------------------------
+
+    def shown(self, session: Session) -> tuple[Any, Any, Any]:
+        """Values of (canvas, after, offer to use the source's settings)."""
+        now = session.history.now
+        source = now.source if now else None
+        canvas = widgets.editor_value(
+            source.view() if source else None,
+            undo=session.history.can_undo,
+            redo=session.history.can_redo,
+        )
+        results = [now.result.view()] if now and now.result else []
+        after = widgets.cards_value(results, actions=RESULT_ACTIONS, empty=EMPTY if source else "")
+        offer = gr.update(visible=bool(source and source.settings.get("prompt")))
+        return canvas, after, offer
+
+    def views(self) -> list[Any]:
+        return [self.canvas, self.after, self.offer]
+
+    # Where the sound comes from -------------------------------------------------------------------
+
+    def opened(
+        self, model: str | None, request: gr.Request, event: gr.EventData
+    ) -> Iterator[tuple[Any, ...]]:
+        """A dropped, chosen or recorded file: yield (status, picture format row, *views)."""
+        session = self.context.sessions.of(request)
+        name, skips = str(event.name), [gr.skip()] * 3
+        yield note_html(f"Reading {name} …"), gr.update(visible=False), *skips
+        path = None
+        try:
+            path = self.context.sessions.uploaded(event.path)
+            self._open(session, path, name, self._format(model))
+            yield note_html(""), gr.update(visible=False), *self.shown(session)
+        except SonopaintError as error:
+            bare = path is not None and _without_format(path)
+            session.waiting_picture = path if bare else None
+            sentence = (
+                f"{name} doesn't say which kind of spectrogram it is: choose one below."
+                if bare
+                else named(error, name)
+            )
+            yield error_html(sentence), gr.update(visible=bare), *skips
+
+    def open_as(self, preset: str, request: gr.Request) -> tuple[Any, ...]:
+        """Open the picture that didn't say its format: (status, picture format row, *views)."""
+        session = self.context.sessions.of(request)
+        path = session.waiting_picture
+        try:
+            if path is None:
+                raise SonopaintError("Drop the picture again.")
+            self._open(session, path, path.name, None, picture_format=preset)
+        except SonopaintError as error:
+            return error_html(named(error, path.name if path else "")), gr.skip(), *[gr.skip()] * 3
+        session.waiting_picture = None
+        return note_html(""), gr.update(visible=False), *self.shown(session)
+
+    def _open(
+        self,
+        session: Session,
+        path: Path,
+        name: str,
+        form: SpectrogramFormat | None,
+        picture_format: str | None = None,
+    ) -> None:
+        clip, picture = open_file(path, picture_format=picture_format)
+        sound = keep(session.new_folder(), clip, title=name, stem=Path(name).stem, picture=picture, form=form)
+        session.history.add(Step(session.add(sound)))
+
+    def _format(self, model: str | None) -> SpectrogramFormat | None:
+        try:
+            return self.context.store.find(model).format
+        except SonopaintError:
+            return None
+
+    def take(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
+        """A result becomes the sound to edit: (tabs, status, *views)."""
+        session = self.context.sessions.of(request)
+        sound = session.sounds.get(str(event.key))
+        if sound is None:
+            return gr.skip(), error_html("This sound is no longer there: make it again."), *[gr.skip()] * 3
+        session.history.add(Step(sound))
+        return gr.update(selected="edit"), note_html(""), *self.shown(session)
+
+    def undo(self, request: gr.Request) -> tuple[Any, ...]:
+        session = self.context.sessions.of(request)
+        session.history.undo()
+        return note_html(""), *self.shown(session)
+
+    def redo(self, request: gr.Request) -> tuple[Any, ...]:
+        session = self.context.sessions.of(request)
+        session.history.redo()
+        return note_html(""), *self.shown(session)
+
+    def use_settings(self, request: gr.Request) -> tuple[Any, ...]:
+        """The source's own settings: (status, prompt, negative, model, *knobs)."""
+        now = self.context.sessions.of(request).history.now
+        try:
+            found = recall(now.source.settings if now else {}, self.context.store)
+        except SonopaintError as error:
+            return error_html(str(error)), *[gr.skip()] * 8
+        return (
+            note_html(f"Using {found.note}."),
+            found.prompt,
+            found.negative_prompt,
+            *widgets.recalled(found),
+        )
+
+    # Painting -------------------------------------------------------------------------------------
+
+    def run(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """Yield (status, seed, go, stop, *views) while the sound is painted."""
+        session = self.context.sessions.of(request)
+        chosen, rest = Chosen.read(values)
+        action, marks, feather, side, left, right, strength, prompt, negative, *knob_values = rest
+        now, skips = session.history.now, [gr.skip()] * 3
+        try:
+            if now is None:
+                raise SonopaintError("There is no sound yet: drop one on the page, or record one.")
+            region = Region()
+            if action == "Repaint":
+                region = read_region(marks, feather_s=(feather or 0) / 1000, inverted=side == "The rest")
+            if action == "Extend":
+                _check_extend(left, right)
+            settings = paint_settings(
+                prompt, negative, *knob_values, strength=strength if action == "Vary" else 1.0
+            )
+        except SonopaintError as error:
+            yield error_html(str(error)), gr.skip(), *widgets.idle(), *skips
+            return
+        source = now.source
+
+        def work(report: Report) -> Sound:
+            report(0, 0, "Reading the sound")
+            clip = source.clip()
+            with self.context.store.use(chosen.model, chosen.loras, report) as model:
+                made = _paint(action, model, clip, settings, region, left or 0.0, right or 0.0, report)
+                form = model.format
+            report(1, 1, "Saving")
+            name = Path(source.downloads["WAV"]).stem
+            title = f"{LABELS_AFTER[action]} · {settings.prompt or 'no prompt'}"
+            stem = f"{name} {action} {settings.seed}"
+            return keep(session.new_folder(), made, title=title, stem=stem, form=form)
+
+        for event in run_job(session, work):
+            if isinstance(event, Finished):
+                session.history.add(Step(source, session.add(event.value)))
+                yield status_html(event), settings.seed, *widgets.idle(), *self.shown(session)
+            elif isinstance(event, Failed):
+                yield status_html(event), gr.skip(), *widgets.idle(), *skips
+            else:
+                yield status_html(event), gr.skip(), *widgets.running(), *skips
+
+    def stop(self, request: gr.Request) -> tuple[Any, Any]:
+        """Ask this tab's job to stop: (status, stop button)."""
+        self.context.sessions.of(request).cancel.set()
+        return note_html("Stopping after this step …"), gr.update(interactive=False)
+
+    # Layout ---------------------------------------------------------------------------------------
+
+    def build(self, bar: ModelBar) -> None:
+        """Lay the page out and wire it."""
+        with gr.Row(elem_classes="sp-page"):
+            with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
+                action = gr.Radio(
+                    list(ACTIONS), value="Repaint", label="What to do", show_label=False, container=False,
+                    elem_id="action", elem_classes="sp-segments",
+                )  # fmt: skip
+                hint = gr.HTML(note_html(HINTS["Repaint"]), apply_default_css=False, elem_id="edit-hint")
+                prompt = gr.Textbox(
+                    label="What should be there?",
+                    placeholder="a train horn",
+                    lines=2,
+                    max_lines=5,
+                    elem_id="edit-prompt",
+                )
+                negative = gr.Textbox(
+                    label="What should not be in it?",
+                    placeholder="voices, wind",
+                    lines=1,
+                    elem_id="edit-negative",
+                )
+                with gr.Row(elem_classes="sp-pair") as repaint_box:
+                    side = gr.Dropdown(
+                        ["The marks", "The rest"],
+                        value="The marks",
+                        label="Paint",
+                        min_width=120,
+                    )
+                    feather = gr.Number(
+                        50, label="Soft edge (ms)", minimum=0, maximum=1000, precision=0, min_width=90
+                    )
+                with gr.Row(elem_classes="sp-pair", visible=False) as extend_box:
+                    left = gr.Number(0, label="Seconds before", step=0.5, min_width=90, elem_id="extend-left")
+                    right = gr.Number(
+                        2.5, label="Seconds after", step=0.5, min_width=90, elem_id="extend-right"
+                    )
+                strength = gr.Slider(
+                    0.05, 1, 0.5, step=0.05, label="How different", visible=False, elem_id="strength"
+                )
+                knobs = widgets.knobs(self.context.store.defaults(bar.model.value), list(SAMPLERS), "edit")
+                self.knobs = knobs
+                self.offer = gr.Button(
+                    "Use the settings of this sound", size="sm", visible=False, elem_id="use-settings"
+                )
+                go, stop = widgets.buttons(LABELS["Repaint"], "edit-go")
+                self.status = widgets.status("edit-status")
+                with gr.Row(visible=False, elem_classes="sp-pair") as picture_row:
+                    preset = gr.Dropdown(
+                        list(PRESETS), value="riffusion-v1", label="Kind of picture", min_width=150
+                    )
+                    open_as = gr.Button("Open as this", size="sm", min_width=90, elem_id="open-as")
+            with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                self.canvas = widgets.editor("editor")
+                self.after = widgets.cards("after", widgets.cards_value([]))
+        marks = gr.Textbox(visible="hidden", elem_id="marks")
+
+        action.change(
+            lambda name: (
+                note_html(HINTS[name]),
+                LABELS[name],
+                gr.update(visible=name == "Repaint"),
+                gr.update(visible=name == "Extend"),
+                gr.update(visible=name == "Vary"),
+            ),
+            action,
+            [hint, go, repaint_box, extend_box, strength],
+            **widgets.QUICK,
+        )
+        inputs = [*bar.inputs(), action, marks, feather, side, left, right, strength, prompt, negative]
+        place = inputs.index(marks)
+        go.click(
+            self.run,
+            [*inputs, *knobs.inputs()],
+            [self.status, knobs.seed, go, stop, *self.views()],
+            js=f"(...values) => {{ values[{place}] = window.Sonopaint.region(); return values; }}",
+            **widgets.LONG,
+        )
+        stop.click(self.stop, None, [self.status, stop], **widgets.QUICK)
+        opening = [self.status, picture_row, *self.views()]
+        self.canvas.opened(self.opened, bar.model, opening, **widgets.LONG)
+        open_as.click(self.open_as, preset, opening, **widgets.LONG)
+        self.canvas.undo(self.undo, None, [self.status, *self.views()], **widgets.QUICK)
+        self.canvas.redo(self.redo, None, [self.status, *self.views()], **widgets.QUICK)
+        self.offer.click(
+            self.use_settings,
+            None,
+            [self.status, prompt, negative, bar.model, *knobs.inputs()],
+            **widgets.QUICK,
+        )
+
+    def wire(self, tabs: gr.Tabs, cards: gr.HTML) -> None:
+        """Results of Generate, and of this page, can become the sound to edit."""
+        outputs = [tabs, self.status, *self.views()]
+        cards.send(self.take, None, outputs, **widgets.QUICK)
+        self.after.source(self.take, None, outputs, **widgets.QUICK)
+
+
+LABELS_AFTER = {"Repaint": "Repainted", "Extend": "Extended", "Loop": "Loop", "Vary": "Variation"}
+
+
+def _paint(
+    action: str,
+    model: Any,
+    clip: Clip,
+    settings: PaintSettings,
+    region: Region,
+    left_s: float,
+    right_s: float,
+    report: Report,
+) -> Clip:
+    from sonopaint.tasks import editing, looping
+
+    if action == "Repaint":
+        return editing.inpaint(model, clip, region, settings, progress=report)[0].clip
+    if action == "Extend":
+        return editing.extend(model, clip, left_s, right_s, settings, progress=report)[0].clip
+    if action == "Loop":
+        return looping.loop(model, clip, settings, progress=report)[0].clip
+    if action == "Vary":
+        return editing.vary(model, clip, settings, progress=report)[0].clip
+    raise SonopaintError(f"There is no action {action!r}: choose one of {', '.join(ACTIONS)}.")
+
+
+def _check_extend(left: float | None, right: float | None) -> None:
+    for name, value in (("before", left or 0.0), ("after", right or 0.0)):
+        if not 0 <= value <= MAX_EXTEND_S:
+            raise SonopaintError(f"The seconds {name} must be from 0 to {MAX_EXTEND_S:g}, not {value:g}.")
+    if not left and not right:
+        raise SonopaintError("Say how many seconds to add before or after.")
+
+
+def _without_format(path: Path) -> bool:
+    """Whether this is a healthy PNG that only lacks its format."""
+    from sonoconvert.picture import load_picture
+    from sonopaint_studio.sounds import is_png
+
+    if not is_png(path):
+        return False
+    for form in PRESETS.values():
+        try:
+            load_picture(path, format=form)
+        except SonopaintError:
+            continue
+        return True
+    return False

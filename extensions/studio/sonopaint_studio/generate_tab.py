@@ -1,0 +1,196 @@
+"""Generate: sounds from words."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from sonoconvert.errors import SonopaintError
+from sonopaint.samplers import SAMPLERS
+from sonopaint.tasks.settings import PaintSettings
+from sonopaint_studio import presets, widgets
+from sonopaint_studio.context import Chosen, Context, ModelBar
+from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
+from sonopaint_studio.recall import recall
+from sonopaint_studio.session import Session
+from sonopaint_studio.sounds import Sound, keep, named, read_settings
+
+MAX_SECONDS = 60.0
+MAX_BATCH = 8
+KEPT_RESULTS = 24  # cards on the page; older ones go
+ACTIONS = (("send", "Send to Edit"),)
+EMPTY = "Type what you want to hear, or start from one of these."
+
+
+def results_value(session: Session | None) -> dict[str, Any]:
+    """The cards of a session, newest first; ideas where there are none."""
+    made = [s for s in reversed(session.sounds.values()) if s.made_here] if session else []
+    return widgets.cards_value(
+        [sound.view() for sound in made], actions=ACTIONS, empty=EMPTY, ideas=presets.IDEAS, drop=True
+    )
+
+
+def chosen_seed(seed: float | None, new: bool) -> int:
+    """The seed to use: a fresh one, or the one that stands there."""
+    if new or seed is None:
+        return random.randrange(widgets.SEED_LIMIT)  # noqa: S311 - a seed is no secret
+    if not math.isfinite(seed) or seed < 0 or seed != int(seed):
+        raise SonopaintError(f"The seed must be a whole number from 0, not {seed:g}.")
+    return int(seed)
+
+
+def paint_settings(
+    prompt: str,
+    negative: str,
+    seed: float | None,
+    new_seed: bool,
+    steps: float | None,
+    guidance: float | None,
+    sampler: str | None,
+    **more: Any,
+) -> PaintSettings:
+    """Validated settings from what stands in the controls. SonopaintError says what is wrong."""
+    return PaintSettings(
+        prompt=(prompt or "").strip(),
+        negative_prompt=(negative or "").strip(),
+        steps=None if steps is None else int(steps),
+        guidance_scale=guidance,
+        sampler=sampler or None,
+        seed=chosen_seed(seed, new_seed),
+        **more,
+    )
+
+
+class GenerateTab:
+    """The page and what its buttons do."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.knobs: widgets.Knobs
+        self.results: gr.HTML
+
+    def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """Yield (status, results, seed, go, stop) while sounds are made."""
+        session = self.context.sessions.of(request)
+        chosen, (prompt, negative, seconds, batch, *knob_values) = Chosen.read(values)
+        skip = gr.skip()
+        try:
+            settings = paint_settings(prompt, negative, *knob_values)
+            if not settings.prompt:
+                raise SonopaintError("Say what the sound is: the prompt is empty.")
+            if seconds is not None and not 0.1 <= seconds <= MAX_SECONDS:
+                raise SonopaintError(
+                    f"The length must be from 0.1 to {MAX_SECONDS:g} seconds, not {seconds:g}."
+                )
+        except SonopaintError as error:
+            yield error_html(str(error)), skip, skip, *widgets.idle()
+            return
+
+        def work(report: Report) -> list[Sound]:
+            from sonopaint.tasks.generation import generate
+
+            with self.context.store.use(chosen.model, chosen.loras, report) as model:
+                made = generate(model, settings, seconds=seconds, batch=int(batch), progress=report)
+            return [
+                keep(
+                    session.new_folder(),
+                    result.clip,
+                    picture=result.picture,
+                    title=settings.prompt,
+                    stem=f"{settings.prompt[:40]} {result.settings['seed']}",
+                    made_here=True,
+                )
+                for result in made
+            ]
+
+        for event in run_job(session, work):
+            if isinstance(event, Finished):
+                for sound in reversed(event.value):
+                    session.add(sound)
+                session.forget_results(KEPT_RESULTS)
+                yield status_html(event), results_value(session), settings.seed, *widgets.idle()
+            elif isinstance(event, Failed):
+                yield status_html(event), skip, skip, *widgets.idle()
+            else:
+                yield status_html(event), skip, skip, *widgets.running()
+
+    def stop(self, request: gr.Request) -> tuple[Any, Any]:
+        """Ask this tab's job to stop: (status, stop button)."""
+        self.context.sessions.of(request).cancel.set()
+        return note_html("Stopping after this step …"), gr.update(interactive=False)
+
+    def use_file(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
+        """A dropped file's settings for the controls: (status, prompt, negative, model, *knobs)."""
+        name = str(event.name)
+        try:
+            path = self.context.sessions.uploaded(event.path)
+            found = recall(read_settings(path), self.context.store)
+        except SonopaintError as error:
+            return error_html(named(error, name)), *[gr.skip()] * 8
+
+        return (
+            note_html(f"Settings from {name}: {found.note}."),
+            found.prompt,
+            found.negative_prompt,
+            *widgets.recalled(found),
+        )
+
+    def take_idea(self, event: gr.EventData) -> str:
+        """The prompt of the idea that was clicked."""
+        return str(event.prompt)
+
+    def build(self, bar: ModelBar) -> None:
+        """Lay the page out and wire it."""
+        with gr.Row(elem_classes="sp-page"):
+            with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
+                prompt = gr.Textbox(
+                    label="What do you want to hear?",
+                    placeholder="a dog barking in the rain",
+                    lines=3,
+                    max_lines=6,
+                    elem_id="prompt",
+                    autofocus=True,
+                )
+                idea = gr.Dropdown(
+                    [("Ideas …", ""), *presets.choices()],
+                    value="",
+                    label="Ideas",
+                    show_label=False,
+                    container=False,
+                    elem_id="ideas",
+                )
+                negative = gr.Textbox(
+                    label="What should not be in it?", placeholder="voices, wind", lines=1, elem_id="negative"
+                )
+                with gr.Row(elem_classes="sp-pair"):
+                    seconds = gr.Number(
+                        5.12, label="Seconds", step=0.1, min_width=80, elem_id="seconds", scale=1
+                    )
+                    batch = gr.Slider(
+                        1, MAX_BATCH, 1, step=1, label="How many", min_width=140, elem_id="batch", scale=2
+                    )
+                self.knobs = widgets.knobs(
+                    self.context.store.defaults(bar.model.value), list(SAMPLERS), "generate"
+                )
+                go, stop = widgets.buttons("Generate", "generate-go")
+                status = widgets.status("generate-status")
+            with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                self.results = widgets.cards("results", results_value(None))
+
+        knobs = self.knobs.inputs()
+        go.click(
+            self.generate,
+            [*bar.inputs(), prompt, negative, seconds, batch, *knobs],
+            [status, self.results, self.knobs.seed, go, stop],
+            **widgets.LONG,
+        )
+        stop.click(self.stop, None, [status, stop], **widgets.QUICK)
+        idea.input(lambda text: (text or gr.skip(), ""), idea, [prompt, idea], **widgets.QUICK)
+        self.results.idea(self.take_idea, None, prompt, **widgets.QUICK)
+        self.results.dropped(
+            self.use_file, None, [status, prompt, negative, bar.model, *knobs], **widgets.QUICK
+        )

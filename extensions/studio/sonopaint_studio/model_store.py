@@ -1,0 +1,91 @@
+"""The models on this computer, and the one that is loaded: shared by all tabs, used by one job at a time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sonoconvert.errors import SonopaintError
+from sonopaint_studio.jobs import Report
+
+if TYPE_CHECKING:
+    from sonopaint.models.info import ModelInfo
+    from sonopaint.models.loading import Model
+
+logger = logging.getLogger(__name__)
+Lora = tuple[str, float]  # path, weight
+FALLBACK_DEFAULTS: dict[str, Any] = {"steps": 30, "guidance_scale": 7.0, "sampler": "dpmpp_2m"}
+ASKED_EVERY_S = 0.2
+
+
+class ModelStore:
+    """Keeps one loaded model. Jobs of several tabs take turns."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._loaded: tuple[tuple[str, tuple[Lora, ...]], Model] | None = None
+
+    def models(self) -> list[ModelInfo]:
+        """Everything that can paint, shipped models first."""
+        return [info for info in _listed() if info.kind != "lora"]
+
+    def loras(self) -> list[ModelInfo]:
+        return [info for info in _listed() if info.kind == "lora"]
+
+    def find(self, path: str | None) -> ModelInfo:
+        """The listed model at `path`; SonopaintError for anything that is not in the list."""
+        for info in self.models():
+            if str(info.path) == path:
+                return info
+        if not path:
+            raise SonopaintError("There is no model yet: add one on the Models page.")
+        raise SonopaintError(f"The model {Path(path).name} is no longer there: choose another one.")
+
+    def defaults(self, path: str | None) -> dict[str, Any]:
+        """Steps, guidance scale and sampler that the model's card recommends."""
+        try:
+            config = json.loads((self.find(path).path / "config.json").read_text(encoding="utf-8"))
+            return {**FALLBACK_DEFAULTS, **config["defaults"]}
+        except (SonopaintError, OSError, ValueError, KeyError, TypeError):
+            return dict(FALLBACK_DEFAULTS)
+
+    @contextmanager
+    def use(self, path: str | None, loras: Sequence[Lora], report: Report) -> Iterator[Model]:
+        """Wait for this job's turn and yield the model, loaded with `loras`. `report` may raise Cancelled."""
+        info = self.find(path)
+        known = {str(lora.path) for lora in self.loras()}
+        for lora, _ in loras:
+            if lora not in known:
+                raise SonopaintError(f"The LoRA {Path(lora).name} is no longer there: choose another one.")
+        while not self._turn.acquire(timeout=ASKED_EVERY_S):
+            report(0, 0, "Waiting for another tab to finish")
+        try:
+            yield self._load(info, tuple(loras), report)
+        finally:
+            self._turn.release()
+
+    def _load(self, info: ModelInfo, loras: tuple[Lora, ...], report: Report) -> Model:
+        from sonopaint.models.loading import load_model
+
+        key = (str(info.path), loras)
+        if self._loaded is None or self._loaded[0] != key:
+            report(0, 0, f"Loading {title(info)}")
+            self._loaded = None  # two models at once may not fit into memory
+            self._loaded = (key, load_model(info.path, loras=loras))
+        return self._loaded[1]
+
+
+def title(info: ModelInfo) -> str:
+    """What people call a model: "Sonopaint Mini" for the shipped one, else its name."""
+    return "Sonopaint Mini" if info.shipped and info.name == "mini" else info.name
+
+
+def _listed() -> list[ModelInfo]:
+    from sonopaint.models.info import list_models
+
+    return list_models()

@@ -1,0 +1,123 @@
+"""One Session per browser tab: its files, its stop button, its editing history."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import gradio as gr
+
+from sonoconvert.errors import SonopaintError
+from sonopaint_studio.history import History
+from sonopaint_studio.sounds import Sound
+
+logger = logging.getLogger(__name__)
+KEPT_AFTER_LEAVING_S = 600.0  # a tab that lost its connection may come back and still finds its sounds
+
+
+class Request(Protocol):
+    """What is needed of gradio.Request: the tab's own random name."""
+
+    session_hash: str | None
+
+
+@dataclass
+class Session:
+    """State of one browser tab. Nothing in it is shared with another tab."""
+
+    folder: Path
+    cancel: threading.Event = field(default_factory=threading.Event)
+    busy: threading.Lock = field(default_factory=threading.Lock)
+    sounds: dict[str, Sound] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+    waiting_picture: Path | None = None  # a PNG that doesn't say its format, until somebody chooses one
+    left_at: float | None = None
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def new_folder(self) -> Path:
+        """A fresh folder inside the session's own, for the files of one sound."""
+        folder = self.folder / f"{next(self._numbers):04d}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def add(self, sound: Sound) -> Sound:
+        self.sounds[sound.key] = sound
+        return sound
+
+    def forget_results(self, most: int) -> None:
+        """Drop the oldest results of Generate beyond `most`, unless Edit still remembers them."""
+        used = {sound.key for step in self.history.steps for sound in (step.source, step.result) if sound}
+        made = [sound for sound in self.sounds.values() if sound.made_here]
+        for sound in made[: max(0, len(made) - most)]:
+            del self.sounds[sound.key]
+            if sound.key not in used:
+                shutil.rmtree(sound.clip_path.parent, ignore_errors=True)
+
+
+class Sessions:
+    """All open tabs, by Gradio's session hash; folders lie under one root that goes when Studio ends."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or Path(tempfile.mkdtemp(prefix="sonopaint-studio-"))
+        self.uploads = self.root / "uploads"  # what browsers send; never served
+        self.outputs = self.root / "outputs"  # what is served
+        for folder in (self.uploads, self.outputs):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._open: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        atexit.register(shutil.rmtree, self.root, ignore_errors=True)
+
+    def of(self, request: Request) -> Session:
+        """The session of the tab that a request came from; made when it is new."""
+        name = request.session_hash or ""
+        with self._lock:
+            self._sweep()
+            if name not in self._open:
+                folder = self.outputs / uuid.uuid4().hex
+                folder.mkdir()
+                self._open[name] = Session(folder)
+            session = self._open[name]
+            session.left_at = None
+            return session
+
+    def leave_tab(self, request: gr.Request) -> None:
+        """The tab was closed: stop its job; its files go a while later (see KEPT_AFTER_LEAVING_S)."""
+        with self._lock:
+            session = self._open.get(request.session_hash or "")
+            if session is not None:
+                session.cancel.set()
+                session.left_at = time.monotonic()
+
+    def close_all(self) -> None:
+        """Stop every job and remove every file."""
+        with self._lock:
+            for session in self._open.values():
+                session.cancel.set()
+            self._open.clear()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for name, session in list(self._open.items()):
+            if session.left_at is not None and now - session.left_at > KEPT_AFTER_LEAVING_S:
+                del self._open[name]
+                shutil.rmtree(session.folder, ignore_errors=True)
+                logger.info("Removed the files of a closed tab")
+
+    def uploaded(self, path: Any) -> Path:
+        """The path of a file that this browser uploaded; SonopaintError for any other."""
+        resolved = Path(os.path.realpath(str(path)))
+        if not resolved.is_file() or not resolved.is_relative_to(os.path.realpath(self.uploads)):
+            raise SonopaintError("This file was not uploaded here: drop it on the page.")
+        return resolved

@@ -1,0 +1,182 @@
+"""A Sound: a clip with its picture as files in the session's folder, and what a page needs to show it."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.files import atomic_path
+from sonoconvert.format import SpectrogramFormat, get_format
+
+if TYPE_CHECKING:
+    from sonoconvert.clip import Clip
+    from sonoconvert.picture import Picture
+
+logger = logging.getLogger(__name__)
+
+LONGEST_S = 600.0  # a longer sound does not fit on one picture that a person could paint on
+WIDEST_VIEW = 8192  # columns of the picture on the page; browsers refuse much wider ones
+WAV_SUBTYPES = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A clip on disk, in the formats that can be saved, with its spectrogram for the page."""
+
+    key: str
+    title: str
+    clip_path: Path
+    view_path: Path
+    downloads: dict[str, Path]
+    duration_s: float
+    note: str
+    format: SpectrogramFormat
+    settings: dict[str, Any] = field(default_factory=dict)
+    made_here: bool = False  # a result of Generate, shown there
+
+    def clip(self) -> Clip:
+        """The clip as it was, sample for sample."""
+        from sonoconvert.clip import read_clip
+
+        return read_clip(self.clip_path)
+
+    def view(self) -> dict[str, Any]:
+        """What spectrogram.js shows: paths, seconds and the frequencies between the rows (low to high)."""
+        edges = [self.format.hz(row - 0.5) for row in range(self.format.n_mels + 1)]
+        return {
+            "key": self.key,
+            "title": self.title,
+            "note": self.note,
+            "view": str(self.view_path),
+            "audio": str(self.clip_path),
+            "duration": self.duration_s,
+            "edges": [round(max(hz, 0.0), 2) for hz in edges],
+            "loop": self.settings.get("task") == "loop",
+            "downloads": {name: str(path) for name, path in self.downloads.items()},
+        }
+
+
+def keep(
+    folder: Path,
+    clip: Clip,
+    *,
+    title: str,
+    stem: str = "",
+    picture: Picture | None = None,
+    form: SpectrogramFormat | None = None,
+    made_here: bool = False,
+) -> Sound:
+    """Write `clip` into `folder` as WAV, FLAC and PNG and return it as a Sound.
+
+    Where `picture` is not given it is made with the format `form` (default: the shipped model's).
+    """
+    from sonoconvert.clip import write_clip
+    from sonoconvert.convert import encode
+    from sonoconvert.picture import save_picture
+
+    if picture is None:
+        picture = encode(clip, form or get_format("sonopaint-mini"))
+    stem = file_stem(stem or title)
+    wav = folder / f"{stem}.wav"
+    write_clip(clip, wav, subtype=clip.subtype if clip.subtype in WAV_SUBTYPES else _lossless(clip))
+    downloads = {"WAV": wav}
+    try:
+        write_clip(clip, folder / f"{stem}.flac", subtype="PCM_24" if clip.subtype != "PCM_16" else "PCM_16")
+        downloads["FLAC"] = folder / f"{stem}.flac"
+    except SonopaintError as error:  # FLAC has at most 8 channels and 655 kHz
+        logger.info("No FLAC of %s: %s", stem, error)
+    save_picture(picture, folder / f"{stem}.png")
+    downloads["PNG"] = folder / f"{stem}.png"
+    view_path = folder / "view.png"
+    _save_view(picture, view_path)
+    return Sound(
+        key=f"{folder.parent.name[:8]}-{folder.name}",
+        title=title,
+        clip_path=wav,
+        view_path=view_path,
+        downloads=downloads,
+        duration_s=clip.duration_s,
+        note=describe(clip),
+        format=picture.format,
+        settings=dict(clip.settings),
+        made_here=made_here,
+    )
+
+
+def open_file(path: Path, *, picture_format: str | None = None) -> tuple[Clip, Picture | None]:
+    """Read a sound, or a picture and its sound. SonopaintError says what is wrong with the file."""
+    from sonoconvert.clip import read_clip
+    from sonoconvert.convert import decode
+    from sonoconvert.picture import load_picture
+
+    if is_png(path):
+        picture = load_picture(path, format=get_format(picture_format) if picture_format else None)
+        if picture.format.seconds(picture.pixels.shape[1]) > LONGEST_S:
+            raise SonopaintError(f"The picture is longer than {LONGEST_S / 60:g} minutes; cut it first.")
+        return decode(picture), picture
+    clip = read_clip(path, duration_s=LONGEST_S + 1)
+    if clip.duration_s > LONGEST_S:
+        raise SonopaintError(
+            f"The sound is longer than {LONGEST_S / 60:g} minutes; cut out the part to edit."
+        )
+    return clip, None
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that ride along in a sound or picture; SonopaintError when there are none."""
+    if is_png(path):
+        from sonoconvert.picture import load_picture
+
+        settings = load_picture(path).settings
+    else:
+        from sonoconvert.clip import read_clip
+
+        settings = read_clip(path, duration_s=0.1).settings
+    if not settings:
+        raise SonopaintError("This file carries no settings: it was not made by Sonopaint.")
+    return settings
+
+
+def is_png(path: Path) -> bool:
+    """Whether the file is a PNG, by its first bytes; its name may say anything."""
+    with path.open("rb") as file:
+        return file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def named(error: Exception, name: str) -> str:
+    """The error's sentence with the file's own name instead of where the upload lies."""
+    return re.sub(r"(?:[A-Za-z]:)?[\\/](?:[^\s\\/]+[\\/])+[^\s\\/,;:]+", name, str(error))
+
+
+def describe(clip: Clip) -> str:
+    """ "5.12 s · 32 kHz · mono"."""
+    channels = {1: "mono", 2: "stereo"}.get(clip.num_channels, f"{clip.num_channels} channels")
+    return f"{clip.duration_s:.2f} s · {clip.sample_rate / 1000:g} kHz · {channels}"
+
+
+def file_stem(text: str) -> str:
+    """A file name that every system takes: "A dog, barking!" → "a-dog-barking"."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-") or "sound"
+
+
+def _lossless(clip: Clip) -> str:
+    return "PCM_16" if clip.subtype is None else "FLOAT"
+
+
+def _save_view(picture: Picture, path: Path) -> None:
+    """A grey PNG for the page: top row high, loud is white, channels averaged, at most WIDEST_VIEW wide."""
+    from PIL import Image
+
+    levels = picture.levels().mean(dim=0).flip(0).numpy()
+    shrink = -(-levels.shape[1] // WIDEST_VIEW)
+    if shrink > 1:  # the loudest of neighbouring columns, so that clicks stay visible
+        padded = np.pad(levels, ((0, 0), (0, -levels.shape[1] % shrink)))
+        levels = padded.reshape(levels.shape[0], -1, shrink).max(axis=2)
+    with atomic_path(path) as beside:
+        Image.fromarray((levels * 255).round().astype(np.uint8)).save(beside)

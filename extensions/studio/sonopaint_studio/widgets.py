@@ -1,0 +1,146 @@
+"""Gradio components that carry Studio's own JavaScript, and the small parts both working tabs share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from sonopaint_studio.jobs import note_html
+from sonopaint_studio.recall import Recalled
+
+# A custom event of gr.HTML exists when its quoted name stands in js_on_load.
+_EDITOR_JS = (
+    "/* 'opened' 'undo' 'redo' */ window.Sonopaint.mountEditor(element, { props, trigger, watch, upload });"
+)
+_CARDS_JS = (
+    "/* 'send' 'source' 'idea' 'dropped' */"
+    " window.Sonopaint.mountCards(element, { props, trigger, watch, upload });"
+)
+_DROPZONE_JS = "/* 'files' */ window.Sonopaint.mountDropzone(element, { props, trigger, upload });"
+SEED_LIMIT = 2**32 - 1
+
+# How handlers run: long jobs wait for each other in the model store, not in Gradio's queue.
+LONG: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
+QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+
+
+def editor(elem_id: str) -> gr.HTML:
+    """The spectrogram editor. Value: ``editor_value``. Events: opened (path, name), undo, redo."""
+    return gr.HTML(
+        value=editor_value(None, undo=False, redo=False),
+        html_template='<div class="sp-editor"></div>',
+        js_on_load=_EDITOR_JS,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+def editor_value(source: dict[str, Any] | None, *, undo: bool, redo: bool) -> dict[str, Any]:
+    return {"source": source, "undo": undo, "redo": redo}
+
+
+def cards(elem_id: str, value: dict[str, Any]) -> gr.HTML:
+    """Result cards. Value: ``cards_value``. Events: send and source (key), idea (prompt), dropped (path)."""
+    return gr.HTML(
+        value=value,
+        html_template='<div class="sp-cards"></div>',
+        js_on_load=_CARDS_JS,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+def cards_value(
+    views: Sequence[dict[str, Any]],
+    *,
+    actions: Sequence[tuple[str, str]] = (),
+    empty: str = "",
+    ideas: dict[str, tuple[str, ...]] | None = None,
+    drop: bool = False,
+) -> dict[str, Any]:
+    return {
+        "cards": list(views),
+        "actions": [list(action) for action in actions],
+        "empty": empty,
+        "ideas": {group: list(prompts) for group, prompts in (ideas or {}).items()},
+        "drop": drop,
+    }
+
+
+def dropzone(title: str, hint: str, elem_id: str) -> gr.HTML:
+    """A place for files and folders. Event: files ([{path, name}], names relative to what was dropped)."""
+    return gr.HTML(
+        value={"title": title, "hint": hint},
+        html_template='<div class="sp-dropzone"></div>',
+        js_on_load=_DROPZONE_JS,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """Seed, steps, guidance and sampler: the same in Generate and Edit."""
+
+    seed: gr.Number
+    random: gr.Checkbox
+    steps: gr.Slider
+    guidance: gr.Slider
+    sampler: gr.Dropdown
+
+    def inputs(self) -> list[Any]:
+        return [self.seed, self.random, self.steps, self.guidance, self.sampler]
+
+
+def knobs(defaults: dict[str, Any], samplers: Sequence[str], prefix: str) -> Knobs:
+    """Seed in sight, the rest folded away; starting at what the model's card recommends."""
+    with gr.Row(elem_classes="sp-seed"):
+        seed = gr.Number(
+            value=1, precision=0, minimum=0, maximum=SEED_LIMIT, label="Seed", min_width=90,
+            elem_id=f"{prefix}-seed",
+        )  # fmt: skip
+        random = gr.Checkbox(
+            value=True, label="New each time", container=False, elem_id=f"{prefix}-random", min_width=110
+        )
+    with gr.Accordion("Quality", open=False, elem_id=f"{prefix}-quality"):
+        steps = gr.Slider(1, 100, defaults["steps"], step=1, label="Steps", elem_id=f"{prefix}-steps")
+        guidance = gr.Slider(
+            1, 15, defaults["guidance_scale"], step=0.1, label="Guidance: how closely to follow the words"
+        )
+        sampler = gr.Dropdown(list(samplers), value=defaults["sampler"], label="Sampler")
+    return Knobs(seed, random, steps, guidance, sampler)
+
+
+def recalled(found: Recalled) -> list[Any]:
+    """Updates of (model, *Knobs.inputs()) from a file's settings; what it does not say stays as it is."""
+    new_seed = None if found.seed is None else False
+    values = [found.model, found.seed, new_seed, found.steps, found.guidance_scale, found.sampler]
+    return [gr.skip() if value is None else value for value in values]
+
+
+def status(elem_id: str) -> gr.HTML:
+    """The line that shows progress, what was done and what went wrong."""
+    return gr.HTML(note_html(""), elem_id=elem_id, elem_classes="sp-status", apply_default_css=False)
+
+
+def buttons(label: str, elem_id: str) -> tuple[gr.Button, gr.Button]:
+    """(go, stop); stop shows only while a job runs."""
+    with gr.Row(elem_classes="sp-go"):
+        go = gr.Button(label, variant="primary", size="lg", elem_id=elem_id, min_width=120)
+        stop = gr.Button(
+            "Stop", variant="stop", size="lg", elem_id=f"{elem_id}-stop", visible=False, min_width=80
+        )
+    return go, stop
+
+
+def running() -> tuple[Any, Any]:
+    """Updates of (go, stop) while a job runs."""
+    return gr.update(interactive=False), gr.update(visible=True, interactive=True)
+
+
+def idle() -> tuple[Any, Any]:
+    """Updates of (go, stop) when nothing runs."""
+    return gr.update(interactive=True), gr.update(visible=False)
