@@ -176,5 +176,3 @@ def _check_clip(clip: Clip, fmt: SpectrogramFormat) -> None:
 def _check_finite(clip: Clip) -> None:
     if not torch.isfinite(clip.waveform).all():
         raise SonopaintError("The clip has samples that are not numbers (NaN or infinite); repair it first.")
-
-

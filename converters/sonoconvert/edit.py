@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from sonoconvert.canvas import Canvas, grid
 from sonoconvert.clip import Clip
@@ -22,7 +23,16 @@ from sonoconvert.format import SpectrogramFormat
 from sonoconvert.picture import Picture
 from sonoconvert.region import merge_spans
 from sonoconvert.seam import MAX_PAST, continued, weights
-from sonoconvert.spectrogram import from_levels, istft, mel_to_linear, stft
+from sonoconvert.spectrogram import (
+    analyse,
+    frame,
+    from_levels,
+    mel_to_linear,
+    overlap_add,
+    pad_ends,
+    stft,
+    synthesise,
+)
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +78,7 @@ def put_back(canvas: Canvas, painted: Picture, *, iterations: int = 32, seed: in
     """
     _check(canvas, painted)
     source = canvas.source
-    rate, fmt, total = source.sample_rate, canvas.picture.format, source.num_samples
+    rate, total = source.sample_rate, source.num_samples
     output = source.waveform.clone()
     cores = [(round(a * rate), round(b * rate)) for a, b in canvas.region.spans(source.duration_s)]
     for index, (first, stop) in enumerate(_stretches(canvas, cores)):
@@ -121,7 +131,7 @@ def _extended(
     iterations: int,
     seed: int,
 ) -> torch.Tensor:
-    """The new time is y alone. At the border, what y lacks of the source is continued by linear prediction."""
+    """The new time is y alone; at the border, what y lacks of the source is continued by prediction."""
     rate, fmt, count = canvas.source.sample_rate, canvas.picture.format, piece.shape[1]
     added = torch.zeros(count, dtype=torch.bool)
     for start, stop in cores:
@@ -139,7 +149,7 @@ def _tails(signal: torch.Tensor, added: torch.Tensor, rate: int) -> torch.Tensor
     tails = torch.zeros_like(signal)
     reach = round(TAIL_S * rate)
     flags = added.numpy().astype(np.int8)
-    for edge in np.flatnonzero(np.diff(flags)) + 1:
+    for edge in (np.flatnonzero(np.diff(flags)) + 1).tolist():
         if added[edge]:  # the source ends here
             kept = int(np.flatnonzero(flags[:edge])[-1]) + 1 if flags[:edge].any() else 0
             past = signal[:, max(kept, edge - MAX_PAST) : edge].numpy()
@@ -174,7 +184,7 @@ def _plan(canvas: Canvas, painted: Picture, first: int, samples: int, *, keep: b
         change = torch.from_numpy((difference - SAME_LEVEL) / (OTHER_LEVEL - SAME_LEVEL)).clamp(0, 1)
     else:
         change = torch.ones_like(mask)
-    peak = float(np.max(canvas.picture.peak))
+    peak = float(np.max(canvas.picture.peak or 0.0))
     mel, mel_before = from_levels(after, fmt, peak), from_levels(before, fmt, peak)
     gain = (mel / mel_before.clamp_min(1e-12)).clamp(max=4.0)
     rows = [_rows(fmt, k) for k in range(half + 1)]
@@ -208,7 +218,7 @@ def _repaint(
     begin, end = int(places[0]) // hop * hop, int(places[-1]) + 1
     for done in range(begin, end, step):
         first, stop = max(done - context, 0), min(done + step + context, length)
-        # What an earlier piece decoded is known now; what lies right of this one is decoded again by the next.
+        # What an earlier piece decoded is known now; what lies right of this one is left to the next.
         known = ~free[first:stop] | (torch.arange(first, stop) < done)
         columns = plan.columns(first // hop, first // hop + 1 + (stop - first) // hop)
         decoded = _decode(y[:, first:stop], known, columns, fmt, iterations, seed + done)
@@ -226,6 +236,8 @@ def _decode(
     # Frames that hold known samples only are the source's, whatever was painted there.
     pinned = (plan.paint == 0) | (plan.change == 0) | _held(known, win, hop, plan.paint.shape[1])
 
+    if pinned.all():
+        return x
     mean = x.mean(dim=0, keepdim=True)
     own = stft(mean, win, win, hop)
     generator = torch.Generator().manual_seed(seed)
@@ -247,7 +259,7 @@ def _decode(
 
 def _held(known: torch.Tensor, win: int, hop: int, frames: int) -> torch.Tensor:
     """Bool [frames]: the frames all of whose samples are known."""
-    ends = torch.nn.functional.pad((~known).long().cumsum(0), (1, 0))
+    ends = pad((~known).long().cumsum(0), (1, 0))
     centres = torch.arange(frames) * hop
     low, high = (centres - win // 2).clamp(min=0), (centres + win // 2).clamp(max=len(known))
     return ends[high] == ends[low]
@@ -281,20 +293,27 @@ def _pinned_griffin_lim(
 ) -> torch.Tensor:
     """Fast Griffin–Lim (Perraudin 2013) with three projections: magnitudes, pinned cells, known samples.
 
-    own, target, start: [channels, bins, frames]; x: [channels, samples]; pinned: cells that keep `own`'s value;
-    known: samples that are x's. Returns float [channels, samples], in which the known samples are only near
-    x's: the residual is what makes the border smooth.
+    own, target, start: [channels, bins, frames]; x: [channels, samples]; pinned: cells that stay `own`;
+    known: samples that are x's. Returns float [channels, samples]. Its known samples are only near x's: that
+    is what makes the border smooth.
     """
+    # [channels, frames, bins]: the FFT works on the last axis, so the loop needs no transposition.
+    own, target, start = (t.transpose(-1, -2).contiguous() for t in (own, target, start))
+    pinned = pinned.transpose(-1, -2)
     length = x.shape[-1]
+
+    def sound(spectrum: torch.Tensor) -> torch.Tensor:
+        return overlap_add(synthesise(spectrum, win, win), win, hop, length=length)
+
     spectrum = torch.where(pinned, own, target * _unit(start))
     previous: torch.Tensor | None = None
     for _ in range(iterations):
-        wave = torch.where(known, x, istft(spectrum, win, win, hop, length=length))
-        consistent = stft(wave, win, win, hop)
+        wave = torch.where(known, x, sound(spectrum))
+        consistent = analyse(frame(pad_ends(wave, win, hop), win, hop), win, win)
         ahead = consistent if previous is None else torch.lerp(previous, consistent, 1 + MOMENTUM)
         previous = consistent
         spectrum = torch.where(pinned, own, target * _unit(ahead))
-    return istft(spectrum, win, win, hop, length=length)
+    return sound(spectrum)
 
 
 def _unit(spectrum: torch.Tensor) -> torch.Tensor:
@@ -320,7 +339,7 @@ def _resample(waveform: torch.Tensor, rate: int, new_rate: int, length: int | No
     resampled = Clip(waveform, rate).resampled(new_rate).waveform
     if length is None:
         return resampled
-    return torch.nn.functional.pad(resampled, (0, max(length - resampled.shape[1], 0)))[:, :length]
+    return pad(resampled, (0, max(length - resampled.shape[1], 0)))[:, :length]
 
 
 def _at_rate(flags: torch.Tensor, length: int, rate: int, new_rate: int) -> torch.Tensor:

@@ -113,7 +113,7 @@ class Region:
     def soft_mask(
         self, format: SpectrogramFormat, columns: int, *, first: int = 0, total: int | None = None
     ) -> np.ndarray:
-        """`mask`, falling to 0 outside by a raised cosine: over the feather in time, two rows in frequency."""
+        """`mask`, falling to 0 outside by a raised cosine: the feather in time, two rows in frequency."""
         from scipy.ndimage import distance_transform_edt
 
         hard = self.mask(format, columns, first=first, total=total)
@@ -131,7 +131,7 @@ class Region:
             painted = self.brush >= 0.5
             used = painted.all(axis=0) if self.inverted else painted.any(axis=0)
             edges = np.flatnonzero(np.diff(np.concatenate(([0], used.astype(np.int8), [0]))))
-            step = duration_s / len(used)
+            step = duration_s / painted.shape[1]
             times += [(a * step, b * step) for a, b in zip(edges[::2], edges[1::2], strict=True)]
         merged = merge_spans(times, duration_s)
         return _complement(merged, duration_s) if self.inverted else merged
@@ -223,7 +223,7 @@ def _number(value: float | None) -> str:
 
 
 def _cells(low: float | None, high: float | None, count: int) -> tuple[int, int]:
-    """First and last + 1 of the cells 0…count−1 whose centres (whole numbers) lie in low…high; at least one."""
+    """First and last + 1 of the cells 0…count−1 with centres (whole numbers) in low…high; at least one."""
     first = 0 if low is None else math.ceil(low)
     last = count - 1 if high is None else math.floor(high)
     if last < first:

@@ -20,9 +20,9 @@ def weights(
 ) -> np.ndarray:
     """Return float32 [count]: how much of the painted sound is taken at samples first … first + count.
 
-    1 in each core [start, stop) and exactly 0 further than `outer` samples from all of them; the slope between
-    lies over the `outer` samples outside and the `inner` samples inside each core's ends, except where a core
-    meets an end of the clip (`total` samples).
+    1 in each core [start, stop) and exactly 0 further than `outer` samples from all of them. The slope lies
+    over the `outer` samples outside and the `inner` samples inside each core's ends, except where a core is
+    at an end of the clip (`total` samples).
     """
     weight = np.zeros(count, dtype=np.float32)
     slope = ramp(outer + inner).astype(np.float32)

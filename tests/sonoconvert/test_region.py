@@ -100,9 +100,7 @@ def test_open_ends_reach_the_edges() -> None:
 def test_union_and_inverse() -> None:
     a, b = Box(0.5, 1.0, 100.0, 900.0), Box(0.8, 3.0, 500.0, 5000.0)
     union = Region((a, b)).mask(MINI, 320)
-    assert np.array_equal(
-        union, np.maximum(Region((a,)).mask(MINI, 320), Region((b,)).mask(MINI, 320))
-    )
+    assert np.array_equal(union, np.maximum(Region((a,)).mask(MINI, 320), Region((b,)).mask(MINI, 320)))
     assert np.array_equal(Region((a, b), inverted=True).mask(MINI, 320), 1 - union)
 
 
