@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sonoconvert.errors import SonopaintError
+
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_LENGTH = 77
 # CLIP's own splitting into words (Radford et al. 2021, simple_tokenizer.py).
@@ -38,7 +40,7 @@ def train_tokenizer(captions: Iterable[str], folder: str | Path, vocab_size: int
     base = [*alphabet, *(symbol + "</w>" for symbol in alphabet)]
     num_merges = vocab_size - len(base) - 2
     if num_merges < 0:
-        raise ValueError(f"vocab_size {vocab_size} is below the {len(base) + 2} tokens that bytes need")
+        raise SonopaintError(f"A vocabulary of {vocab_size} is too small; bytes alone take {len(base) + 2}.")
 
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Sequence(
@@ -135,7 +137,7 @@ def _from_word_list(path: Path) -> Any:
     """CLIP's tokenizer from OpenAI's list of merges (Radford et al. 2021): 48 894 merges, 49 408 tokens."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         lines = file.read().split("\n")[1 : 49152 - 256 - 2 + 1]
-    merges = [(left, right) for left, right in (line.split() for line in lines)]
+    merges = [(left, right) for left, right in (line.split() for line in lines if line)]
     alphabet = _clip_alphabet()
     tokens = [*alphabet, *(symbol + "</w>" for symbol in alphabet), *map("".join, merges), START, END]
     with tempfile.TemporaryDirectory() as folder:
