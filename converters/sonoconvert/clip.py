@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import struct
 from collections.abc import Iterator
@@ -109,14 +110,37 @@ def read_clip(path: str | os.PathLike[str], *, start_s: float = 0.0, duration_s:
         return _make_clip(file, samples, path)
 
 
-def iter_clips(path: str | os.PathLike[str], window_s: float) -> Iterator[Clip]:
+def iter_clips(
+    path: str | os.PathLike[str], window_s: float, *, start_s: float = 0.0, duration_s: float | None = None
+) -> Iterator[Clip]:
     """Read a file of any length as consecutive clips of `window_s` seconds (the last may be shorter)."""
     with _open(path) as file:
-        _, count = _span(file, path, 0.0, None)
+        first, count = _span(file, path, start_s, duration_s)
         _warn_if_cut(path)
         window = max(1, min(round(window_s * file.samplerate), MAX_SAMPLES // file.channels))
-        for start in range(0, count, window):
-            yield _make_clip(file, _read_frames(file, path, start, min(window, count - start)), path)
+        for offset in range(0, count, window):
+            samples = _read_frames(file, path, first + offset, min(window, count - offset))
+            yield _make_clip(file, samples, path)
+
+
+@dataclass(frozen=True)
+class SoundHeader:
+    """What a sound file says of itself, without reading its samples."""
+
+    container: str
+    subtype: str
+    sample_rate: int
+    channels: int
+    frames: int
+    settings: dict[str, Any]
+
+
+def sound_header(path: str | os.PathLike[str]) -> SoundHeader:
+    """Read a sound file's header and our settings."""
+    with _open(path) as file:
+        _span(file, path, 0.0, None)
+        settings = _parse_settings(_riff_comment(path) or file.comment)
+        return SoundHeader(file.format, file.subtype, file.samplerate, file.channels, file.frames, settings)
 
 
 def write_clip(
@@ -218,6 +242,8 @@ def _span(
     total = file.frames
     if total <= 0:
         raise SonopaintError(f"{path} has no samples; give a sound with at least one.")
+    if not math.isfinite(start_s) or not math.isfinite(duration_s or 0):
+        raise SonopaintError(f"Start {start_s} and duration {duration_s} must be finite numbers of seconds.")
     start = round(start_s * file.samplerate)
     if not 0 <= start < total:
         length = total / file.samplerate
