@@ -31,6 +31,8 @@ WINGS = {
 }
 # Within sonopaint, diffusers and transformers stay in these places.
 MODEL_PLACES = ("models/", "painters/diffusers")
+# `sonopaint studio` starts the floor above: the one import upwards, inside its function.
+DOORS = {("engine/sonopaint/cli.py", "sonopaint_studio")}
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 
 Import = tuple[str, ast.stmt, bool, bool]  # module, node, inside a function, inside a try
@@ -68,8 +70,9 @@ def test_a_wing_imports_only_from_the_floors_below(package: str) -> None:
     found = [
         where(path, node, f"{package} must not import {module}")
         for path in sources(folder)
-        for module, node, _, _ in imports(parse(path))
-        if module not in allowed | {package, "__future__"} and module not in sys.stdlib_module_names
+        for module, node, lazy, _ in imports(parse(path))
+        if module not in allowed | {package, "__future__"} | sys.stdlib_module_names
+        and not (lazy and (path.relative_to(ROOT).as_posix(), module) in DOORS)
     ]
     assert not found, "\n".join(found)
 
