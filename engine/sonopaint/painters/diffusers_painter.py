@@ -19,6 +19,7 @@ from sonopaint.painters.latents import (
     encode_image,
     latent_mask,
     seeded_noise,
+    window_of,
 )
 from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
 from sonopaint.painters.windows import over_windows
@@ -175,7 +176,7 @@ class DiffusersPainter:
         own_noise = noise(shape).to(model.device)
         start = source if from_original else source * (1 - paint_here)
 
-        window = -(-self.format.width // factor)
+        window = window_of(model)
         denoiser = _denoiser(model, conditioning, settings, circular and shape[-1] <= window)
         done = 0
 

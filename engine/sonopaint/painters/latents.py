@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 Noise = Callable[[tuple[int, ...]], Tensor]
 
-# Pixels that a VAE sees at once: Stable Diffusion's own 512 × 512, or 2048 columns (33 s) of Mini.
-TILE_PIXELS = 512 * 512
-
 
 def seeded_noise(seed: int) -> Noise:
     """A source of standard normal float32 tensors, the same on every device (drawn on the CPU)."""
@@ -50,7 +47,7 @@ def encode_image(model: Model, image: Tensor, *, circular: bool = False) -> Tens
         part = part.to(model.device, model.dtype)
         return model.vae.encode(part).latent_dist.mode().float() * model.vae_scale
 
-    return _through_vae(model, encode, image, image.shape[-2], model.latent_factor, 1, circular)
+    return _through_vae(model, encode, image, model.latent_factor, 1, circular)
 
 
 def decode_latents(model: Model, latents: Tensor, *, circular: bool = False) -> Tensor:
@@ -60,8 +57,12 @@ def decode_latents(model: Model, latents: Tensor, *, circular: bool = False) -> 
         part = (part / model.vae_scale).to(model.device, model.dtype)
         return model.vae.decode(part, return_dict=False)[0].float()
 
-    rows = latents.shape[-2] * model.latent_factor
-    return _through_vae(model, decode, latents, rows, 1, model.latent_factor, circular)
+    return _through_vae(model, decode, latents, 1, model.latent_factor, circular)
+
+
+def window_of(model: Model) -> int:
+    """Latent columns of the pictures that the model was trained on."""
+    return -(-model.format.width // model.latent_factor)
 
 
 @torch.no_grad()
@@ -69,14 +70,14 @@ def _through_vae(
     model: Model,
     function: Callable[[Tensor], Tensor],
     x: Tensor,
-    rows: int,
     cell_in: int,
     cell_out: int,
     circular: bool,
 ) -> Tensor:
+    """Long pictures in overlapping tiles of the trained width: group norms see what they saw in training."""
     from sonopaint.models.circular import circular_time
 
-    tile = max(1, TILE_PIXELS // rows // model.latent_factor)
-    in_one_piece = x.shape[-1] // cell_in <= tile
+    window = window_of(model)
+    in_one_piece = x.shape[-1] // cell_in <= window
     with circular_time(model.vae) if circular and in_one_piece else nullcontext():
-        return over_windows(function, x, tile, circular=circular, cell_in=cell_in, cell_out=cell_out)
+        return over_windows(function, x, window, circular=circular, cell_in=cell_in, cell_out=cell_out)

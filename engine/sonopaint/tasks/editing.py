@@ -12,7 +12,7 @@ from sonoconvert.clip import Clip
 from sonoconvert.edit import put_back
 from sonoconvert.region import Region
 from sonopaint.painters.protocol import Painter
-from sonopaint.tasks.progress import Progress, part_of
+from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, as_painter, items, record
 from sonopaint.tasks.settings import PaintSettings
 
@@ -112,10 +112,10 @@ def edited(
     for index, item in enumerate(items(settings, batch)):
         picture = canvas.picture
         for number, (mask, prompt) in enumerate(passes):
-            tell = part_of(progress, index * len(passes) + number, batch * len(passes))
+            tell = Part(progress, index * len(passes) + number, batch * len(passes))
             view = dataclasses.replace(canvas, picture=picture, mask=mask)
             picture = painter.paint(view, prompt, item, tell)
-        tell(1, 1, "Making the sound")
+        tell.finishing("Making the sound")
         clip = put_back(canvas, picture, iterations=item.iterations, seed=item.seed)
         results.append(Result.of(clip, picture, record(task, painter, item, **extra)))
     if progress:

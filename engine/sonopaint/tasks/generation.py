@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from sonoconvert.format import SpectrogramFormat
 from sonoconvert.picture import Picture
 from sonoconvert.region import Region
 from sonopaint.painters.protocol import Painter
-from sonopaint.tasks.progress import Progress, part_of
+from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, as_painter, items, normalised, record
 from sonopaint.tasks.settings import PaintSettings
 
@@ -41,20 +42,25 @@ def generate(
     Equal settings give equal samples; item i equals a single run with seed + i.
     Raises SonopaintError for impossible lengths or batches; whatever ``progress`` raises.
     """
-    painter = as_painter(model)
+    painter, settings = as_painter(model), from_scratch(settings)
     fmt = painter.format
     num_samples = samples_of(seconds, fmt)
     canvas = blank_canvas(fmt, fmt.frames(num_samples), num_samples)
     results = []
     for index, item in enumerate(items(settings, batch)):
-        tell = part_of(progress, index, batch)
+        tell = Part(progress, index, batch)
         picture = painter.paint(canvas, item.prompt, item, tell)
-        tell(1, 1, "Making the sound")
+        tell.finishing("Making the sound")
         clip = sound_of(picture, item)
         results.append(Result.of(clip, picture, record("generate", painter, item, seconds=clip.duration_s)))
     if progress:
         progress(1, 1, "Done")
     return results
+
+
+def from_scratch(settings: PaintSettings) -> PaintSettings:
+    """The settings without what only edits know: on a blank canvas there is nothing to start from."""
+    return dataclasses.replace(settings, strength=1.0, fill="noise")
 
 
 def samples_of(seconds: float | None, fmt: SpectrogramFormat) -> int:

@@ -11,8 +11,8 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.picture import Picture
 from sonopaint.painters.diffusers_painter import DiffusersPainter
 from sonopaint.painters.latents import Noise, seeded_noise, slerp
-from sonopaint.tasks.generation import blank_canvas, samples_of, sound_of
-from sonopaint.tasks.progress import Progress, part_of
+from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of, sound_of
+from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import MAX_BATCH, Result, record
 from sonopaint.tasks.settings import PaintSettings
 
@@ -44,13 +44,13 @@ def interpolate(
     fmt = painter.format
     num_samples = samples_of(seconds, fmt)
     canvas = blank_canvas(fmt, fmt.frames(num_samples), num_samples)
-    a, b = painter.resolve(settings_a), painter.resolve(settings_b)
+    a, b = (painter.resolve(from_scratch(settings)) for settings in (settings_a, settings_b))
     text_a, text_b = painter.condition(a, b)
 
     results: list[Result] = []
     for index in range(n):
         t = index / (n - 1)
-        tell = part_of(progress, index, n)
+        tell = Part(progress, index, n)
         guidance = (1 - t) * (a.guidance_scale or 0.0) + t * (b.guidance_scale or 0.0)
         item = dataclasses.replace(a, guidance_scale=guidance)
         picture = painter.paint(
@@ -61,7 +61,7 @@ def interpolate(
             noise=_between(a.seed, b.seed, t),
             conditioning=text_a.lerp(text_b, t),
         )
-        tell(1, 1, "Making the sound")
+        tell.finishing("Making the sound")
         clip = sound_of(picture, item)
         extra = {"seconds": clip.duration_s, "to": b.to_dict(), "position": t, "clips": n}
         results.append(Result.of(clip, picture, record("interpolate", painter, item, **extra)))

@@ -14,8 +14,8 @@ from sonoconvert.errors import SonopaintError
 from sonopaint.painters.protocol import Painter
 from sonopaint.painters.spans import MULTIPLE
 from sonopaint.tasks.editing import edited
-from sonopaint.tasks.generation import blank_canvas, samples_of, sound_of
-from sonopaint.tasks.progress import Progress, part_of
+from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of, sound_of
+from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, as_painter, items, normalised, record
 from sonopaint.tasks.settings import PaintSettings
 
@@ -45,7 +45,7 @@ def loop(
     if clip is None:
         if seam_s is not None:
             raise SonopaintError("A new loop has no seam; give seam seconds only together with a clip.")
-        return _new_loop(painter, settings, seconds, batch, progress)
+        return _new_loop(painter, from_scratch(settings), seconds, batch, progress)
     if seconds is not None:
         raise SonopaintError("A clip that is made to loop keeps its length; leave the seconds out.")
     seam_s = SEAM_S if seam_s is None else seam_s
@@ -64,9 +64,9 @@ def _new_loop(
     canvas = blank_canvas(fmt, wide, wide * fmt.hop_length, circular=True)
     results = []
     for index, item in enumerate(items(settings, batch)):
-        tell = part_of(progress, index, batch)
+        tell = Part(progress, index, batch)
         painted = painter.paint(canvas, item.prompt, item, tell)
-        tell(1, 1, "Making the sound")
+        tell.finishing("Making the sound")
         picture = dataclasses.replace(
             painted,
             pixels=_stretched_round(painted.pixels, columns),

@@ -13,17 +13,22 @@ def silent(step: int, total: int, message: str) -> None:
     """The progress of somebody who does not look."""
 
 
-def part_of(
-    progress: Progress | None, index: int, count: int, *, label: str = "", finish: int = 1
-) -> Progress:
+class Part:
     """Progress of part ``index`` of ``count`` equal parts, told in the steps of the whole.
 
-    ``finish``: steps that follow each part's own steps (its conversion to sound).
+    One more step than the part itself counts is kept for what follows it (``finishing``): making the sound.
     """
-    report = progress or silent
 
-    def tell(step: int, total: int, message: str) -> None:
-        each = total + finish
-        report(index * each + step, count * each, f"{label}{message}")
+    def __init__(self, progress: Progress | None, index: int, count: int) -> None:
+        self._report = progress or silent
+        self._index, self._count = index, count
+        self._total = 1
 
-    return tell
+    def __call__(self, step: int, total: int, message: str) -> None:
+        self._total = total
+        each = total + 1
+        self._report(self._index * each + step, self._count * each, message)
+
+    def finishing(self, message: str) -> None:
+        """The part's own steps are done; ``message`` comes now."""
+        self(self._total, self._total, message)
