@@ -25,6 +25,7 @@ import os
 import platform
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -269,12 +270,16 @@ def perform(step: Step) -> None:
             tail.append(str(error))
             continue
         assert process.stdout is not None
-        for line in process.stdout:
-            tail.append(line.rstrip())
-            if shown := progress(line):
-                say(shown)
-        if process.wait() == 0:
-            return
+        try:
+            for line in process.stdout:
+                tail.append(line.rstrip())
+                if shown := progress(line):
+                    say(shown)
+            if process.wait() == 0:
+                return
+        finally:
+            process.kill()  # where this was interrupted; otherwise it has ended already
+            process.wait()
     raise Failed(step.name, "\n".join(tail), step.hint)
 
 
@@ -447,6 +452,10 @@ def install_into_host(host: str, dry_run: bool) -> int:
 # ---------------------------------------------------------------- the command
 
 
+def interrupt(signal_number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("mode", nargs="?", choices=MODES)
@@ -489,4 +498,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
     sys.exit(main())

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -225,6 +226,27 @@ def test_a_failing_step_says_which_why_and_how_to_go_on(
 def test_a_missing_program_is_a_failed_step() -> None:
     with pytest.raises(installer.Failed):
         installer.perform(installer.Step("a step", (("/no/such/program",),), ""))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_an_ended_installer_leaves_nothing_running(tmp_path: Path, repository: Path) -> None:
+    mark = tmp_path / "mark"
+    child = (
+        f"import os, pathlib, time; pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    )
+    code = (
+        "import install, signal, sys; signal.signal(signal.SIGTERM, install.interrupt)\n"
+        f"install.perform(install.Step('a step', ((sys.executable, '-c', {child!r}),), ''))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=repository, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if mark.exists() and mark.read_text():
+            break
+        time.sleep(0.05)
+    process.terminate()
+    process.wait(timeout=30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
 
 
 @pytest.mark.parametrize(
