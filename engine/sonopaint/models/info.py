@@ -51,7 +51,7 @@ def list_models() -> list[ModelInfo]:
             try:
                 found.append(describe(path, shipped=shipped))
             except SonopaintError as error:
-                # Shipped weights hold more than models (a classifier for the tests): nobody need hear of that.
+                # Shipped weights hold more than models, for instance a classifier: nobody need hear of it.
                 logger.log(logging.DEBUG if shipped else logging.WARNING, "Not listed: %s", error)
     return found
 
