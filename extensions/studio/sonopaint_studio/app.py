@@ -22,6 +22,7 @@ from sonopaint_studio.context import Context, model_bar
 from sonopaint_studio.convert_tab import ConvertTab
 from sonopaint_studio.edit_tab import EditTab
 from sonopaint_studio.generate_tab import GenerateTab
+from sonopaint_studio.model_store import ModelStore
 from sonopaint_studio.models_tab import ModelsTab
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ def launch(
         show_error=True,
         prevent_thread_lock=not block,
         allowed_paths=[str(context.sessions.outputs)],
+        blocked_paths=[str(context.sessions.uploads)],
         theme=theme.theme(),
         css=theme.css(),
         head=theme.head(),
@@ -127,16 +129,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        model = None
+        context = Context()
         if args.model:
-            from sonopaint.models.info import find_model
+            from sonopaint.models.info import describe, find_model
 
-            model = str(find_model(args.model))
+            model = find_model(args.model)
+            describe(model)
+            context = Context(store=ModelStore(extra=model), model=str(model))
         port = free_port(args.host, args.port)
     except SonopaintError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    context = Context(model=model)
     logger.info("Sonopaint Studio: http://%s:%d (stop it with Ctrl+C)", args.host, port)
     try:
         launch(build_app(context), host=args.host, port=port, browser=not args.no_browser)

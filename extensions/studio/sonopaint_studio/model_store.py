@@ -26,13 +26,19 @@ ASKED_EVERY_S = 0.2
 class ModelStore:
     """Keeps one loaded model. Jobs of several tabs take turns."""
 
-    def __init__(self) -> None:
+    def __init__(self, extra: Path | None = None) -> None:
+        self._extra = extra  # a model from elsewhere, named on the command line
         self._turn = threading.Lock()
         self._loaded: tuple[tuple[str, tuple[Lora, ...]], Model] | None = None
 
     def models(self) -> list[ModelInfo]:
         """Everything that can paint, shipped models first."""
-        return [info for info in _listed() if info.kind != "lora"]
+        from sonopaint.models.info import describe
+
+        found = [info for info in _listed() if info.kind != "lora"]
+        if self._extra is not None and all(info.path != self._extra for info in found):
+            found.append(describe(self._extra))
+        return found
 
     def loras(self) -> list[ModelInfo]:
         return [info for info in _listed() if info.kind == "lora"]

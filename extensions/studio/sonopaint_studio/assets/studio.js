@@ -2,24 +2,29 @@
 (() => {
   const KEY = "sonopaint-theme";
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const chosen = () => { try { return localStorage.getItem(KEY); } catch { return null; } };
+  let lastChoice = null;  // for private windows, which store nothing
+  const chosen = () => { try { return lastChoice ?? localStorage.getItem(KEY); } catch { return lastChoice; } };
 
+  const wanted = () => (chosen() ? chosen() === "dark" : system.matches);
+
+  // Gradio sets the class too when it starts: whoever changes it, our choice stands.
   function applyTheme() {
-    const theme = chosen();
-    const dark = theme ? theme === "dark" : system.matches;
-    document.body?.classList.toggle("dark", dark);
+    if (document.body.classList.contains("dark") === wanted()) return;
+    document.body.classList.toggle("dark", wanted());
     window.dispatchEvent(new Event("sonopaint-theme"));
   }
 
   function switchTheme() {
-    const next = document.body.classList.contains("dark") ? "light" : "dark";
-    try { localStorage.setItem(KEY, next); } catch { /* private window: the choice lasts for this page */ }
-    document.body.classList.toggle("dark", next === "dark");
-    window.dispatchEvent(new Event("sonopaint-theme"));
+    lastChoice = wanted() ? "light" : "dark";
+    try { localStorage.setItem(KEY, lastChoice); } catch { /* the choice lasts for this page */ }
+    applyTheme();
   }
 
   system.addEventListener("change", applyTheme);
-  document.addEventListener("DOMContentLoaded", applyTheme);
+  document.addEventListener("DOMContentLoaded", () => {
+    applyTheme();
+    new MutationObserver(applyTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  });
 
   const visible = (element) => element && element.offsetParent !== null;
   const press = (id) => {

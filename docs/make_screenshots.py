@@ -1,0 +1,99 @@
+"""Take the pictures of Studio for the README: python docs/make_screenshots.py (needs Chromium).
+
+Starts a Studio of its own, makes sounds from words, repaints a part of one, and writes
+docs/images/studio-{generate,edit}-{light,dark}.png; studio-generate.png and studio-edit.png are the
+light ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+IMAGES = Path(__file__).resolve().parent / "images"
+PROMPTS = ("a dog barking in the rain", "a distant, low train horn")
+PATIENCE_MS = 600_000
+
+
+def generate(page: Any, seed: int) -> None:
+    """Two sounds on the Generate page."""
+    page.uncheck("#generate-random input")
+    for prompt in reversed(PROMPTS):
+        cards = page.locator("#results .sp-card").count()
+        page.fill("#generate-seed input", str(seed))
+        page.fill("#prompt textarea", prompt)
+        page.click("#generate-go")
+        page.wait_for_function(f"document.querySelectorAll('#results .sp-card').length === {cards + 1}")
+    page.wait_for_timeout(1500)
+
+
+def edit(page: Any, seed: int) -> None:
+    """The newest sound with a box and a stroke, before and after."""
+    page.get_by_role("button", name="Send to Edit").first.click()
+    page.wait_for_selector(".sp-editor.filled")
+    page.wait_for_timeout(800)
+    place = page.locator("#editor .sg-canvas").bounding_box()
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return place["x"] + x * place["width"], place["y"] + y * place["height"]
+
+    page.mouse.move(*at(0.45, 0.2))
+    page.mouse.down()
+    page.mouse.move(*at(0.72, 0.8), steps=8)
+    page.mouse.up()
+    page.uncheck("#edit-random input")
+    page.fill("#edit-seed input", str(seed))
+    page.fill("#edit-prompt textarea", "birds chirping")
+    page.click("#edit-go")
+    page.wait_for_selector("#after .sp-card")
+    page.wait_for_timeout(1500)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", help="a name or a path (default: the shipped one)")
+    parser.add_argument("--seed", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=IMAGES)
+    args = parser.parse_args()
+
+    from playwright.sync_api import sync_playwright
+
+    from sonopaint.models.info import find_model
+    from sonopaint_studio.app import build_app, free_port, launch
+    from sonopaint_studio.context import Context
+    from sonopaint_studio.model_store import ModelStore
+
+    model = find_model(args.model or "mini")
+    context = Context(store=ModelStore(extra=model), model=str(model))
+    address = launch(build_app(context), port=free_port("127.0.0.1", 7980), block=False)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(address)
+        page.wait_for_selector("#results .sp-chip")
+        for name, act in (("generate", generate), ("edit", edit)):
+            act(page, args.seed)
+            for look in ("light", "dark"):
+                page.emulate_media(color_scheme=look)
+                page.wait_for_timeout(600)
+                page.screenshot(path=args.out / f"studio-{name}-{look}.png")
+            page.emulate_media(color_scheme="light")
+            shutil.copyfile(args.out / f"studio-{name}-light.png", args.out / f"studio-{name}.png")
+        browser.close()
+    context.sessions.close_all()
+    print(f"Wrote the pictures to {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""A running Studio with a tiny random Mini, and pages that must not complain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SLOW_MACHINE_MS = 120_000  # a wait that ends a hopeless test; on a quiet laptop everything takes seconds
+
+
+@pytest.fixture(scope="session")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Studio that runs in this process."""
+    pytest.importorskip("gradio")
+    import torch
+
+    from sonopaint.models.mini import build_mini, mini_config, save_mini
+    from sonopaint.models.tokenizer import load_tokenizer, train_tokenizer
+    from sonopaint_studio.app import build_app, free_port, launch
+    from sonopaint_studio.context import Context
+    from sonopaint_studio.session import Sessions
+
+    words, folder = tmp_path_factory.mktemp("words"), tmp_path_factory.mktemp("models")
+    config = mini_config(train_tokenizer(["a dog barking in the rain"], words, 560))
+    config["unet"]["block_out_channels"] = [32, 32, 32]
+    config["vae"]["block_out_channels"] = [32, 32, 32, 32]
+    config["text_encoder"]["num_hidden_layers"] = 1
+    torch.manual_seed(0)
+    save_mini(folder / "tiny", *build_mini(config), load_tokenizer(words), defaults={"steps": 2})
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SONOPAINT_MODELS", str(folder))
+    patch.setenv("GRADIO_TEMP_DIR", "")  # launch sets it; restored at the end
+    context = Context(sessions=Sessions(tmp_path_factory.mktemp("studio")), model=str(folder / "tiny"))
+    app = build_app(context)
+    port = free_port("127.0.0.1", 7950)
+    yield launch(app, port=port, block=False)
+    app.close()
+    context.sessions.close_all()
+    patch.undo()
+
+
+@pytest.fixture
+def open_studio(studio: str, browser: Any) -> Iterator[Callable[..., Any]]:
+    """`open_studio()` opens a tab; at the end no tab may have reported an error or asked another machine."""
+    complaints: list[str] = []
+    contexts = []
+
+    def listen(page: Any) -> None:
+        page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+        )
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((studio, "data:", "blob:"))
+                else complaints.append(f"request: {request.url}")
+            ),
+        )
+
+    def open_page(**options: Any) -> Any:
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 800}, accept_downloads=True, **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(SLOW_MACHINE_MS)
+        listen(page)
+        page.goto(studio)
+        page.wait_for_selector("#generate-go")
+        page.wait_for_selector("#results .sp-chip")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def chirp(tmp_path: Path) -> Path:
+    """A 2 s stereo recording of 16 bits at 44.1 kHz: a rising tone in noise."""
+    import numpy as np
+    import soundfile
+
+    rate = 44_100
+    t = np.arange(2 * rate) / rate
+    tone = 0.4 * np.sin(2 * np.pi * (300 * t + 700 * t**2))
+    noise = 0.01 * np.random.default_rng(7).standard_normal((len(t), 2))
+    soundfile.write(tmp_path / "chirp.wav", tone[:, None] * [1.0, 0.6] + noise, rate, subtype="PCM_16")
+    return tmp_path / "chirp.wav"

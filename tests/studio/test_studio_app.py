@@ -1,0 +1,71 @@
+"""The application: its command line, its ports, and what it may serve."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sonoconvert.errors import SonopaintError
+
+
+def test_port_is_the_next_free_one() -> None:
+    from sonopaint_studio.app import free_port
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        if port < 65_000:
+            assert port < free_port("127.0.0.1", port) <= port + 100
+    with pytest.raises(SonopaintError, match="port"):
+        free_port("127.0.0.1", 70_000)
+
+
+def test_unknown_model_ends_with_a_sentence(models_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sonopaint_studio.app import main
+
+    assert main(["--no-browser", "--model", "nothing-like-it"]) == 2
+    assert "no model 'nothing-like-it'" in capsys.readouterr().err
+
+
+def test_page_asks_nobody_else() -> None:
+    """Neither our scripts nor our style sheet name another machine."""
+    from sonopaint_studio import theme
+
+    text = theme.head() + theme.css()
+    assert "//" not in text.replace("http://www.w3.org/2000/svg", "").replace("// ", "")
+    assert "</script>" not in "".join((theme.ASSETS / name).read_text() for name in theme.SCRIPTS)
+
+
+def test_colours_are_readable() -> None:
+    """WCAG contrast of text on its ground, light and dark."""
+    from sonopaint_studio.theme import COLOURS
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    pairs = [("ink", "panel"), ("quiet", "panel"), ("quiet", "ground"), ("on-paint", "paint"),
+             ("paint", "panel"), ("danger", "danger-soft")]  # fmt: skip
+    for text, ground in pairs:
+        for mode in (0, 1):
+            high, low = sorted(
+                (luminance(COLOURS[text][mode]), luminance(COLOURS[ground][mode])), reverse=True
+            )
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground, mode)
+
+
+def test_app_builds_and_is_private(context: Any) -> None:
+    from sonopaint_studio.app import build_app
+
+    app = build_app(context)
+    assert not app.analytics_enabled
+    assert all(
+        fn.api_visibility == "private"
+        for fn in app.fns.values()
+        if fn.targets and fn.targets[0][1] != "unload"
+    )

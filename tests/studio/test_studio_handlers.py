@@ -1,0 +1,383 @@
+"""Handlers of the pages: what goes in and out of Generate, Edit and Convert, without a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+KNOBS = (7, False, 2, 3.0, "euler")  # seed, new each time, steps, guidance, sampler
+
+
+def marks(*boxes: dict[str, Any], brush: str = "") -> str:
+    """What editor.js sends."""
+    return json.dumps({"boxes": boxes, "brush": brush})
+
+
+def bar(context: Any, *, model: str | None = None) -> tuple[Any, ...]:
+    """What stands in the model bar: the first model, no LoRAs."""
+    first = str(context.store.models()[0].path) if model is None else model
+    return (first, "", "", "", 1.0, 1.0, 1.0)
+
+
+def generate(context: Any, request: Any, **changed: Any) -> list[tuple[Any, ...]]:
+    from sonopaint_studio.generate_tab import GenerateTab
+
+    values = {"prompt": "a dog barking", "negative": "", "seconds": 1.0, "batch": 1, "knobs": KNOBS} | changed
+    page = GenerateTab(context)
+    fields = (values["prompt"], values["negative"], values["seconds"], values["batch"], *values["knobs"])
+    return list(page.generate(request, *values.get("bar", bar(context)), *fields))
+
+
+def edit(context: Any, request: Any, action: str = "Repaint", **changed: Any) -> list[tuple[Any, ...]]:
+    from sonopaint_studio.edit_tab import EditTab
+
+    values = {
+        "marks": marks({"start": 0.8, "end": 1.4, "low": 500, "high": 4000}),
+        "feather": 50, "side": "The marks", "left": 0.0, "right": 0.0, "strength": 0.5, "prompt": "a horn",
+        "negative": "",
+    } | changed  # fmt: skip
+    knobs = values.pop("knobs", KNOBS)
+    return list(EditTab(context).run(request, *bar(context), action, *values.values(), *knobs))
+
+
+def open_in_editor(context: Any, request: Any, event: Any) -> list[tuple[Any, ...]]:
+    from sonopaint_studio.edit_tab import EditTab
+
+    return list(EditTab(context).opened(bar(context)[0], request, event))
+
+
+def cards(outputs: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """The result cards among a handler's last outputs."""
+    found: list[dict[str, Any]] = next(o["cards"] for o in outputs if isinstance(o, dict) and "cards" in o)
+    return found
+
+
+def test_generate_makes_sounds_that_carry_their_settings(context: Any, tab: Any, tmp_path: Path) -> None:
+    from sonopaint_studio.generate_tab import GenerateTab
+
+    outputs = generate(context, tab(), batch=2)
+    made = cards(outputs[-1])
+    assert len(made) == 2
+    assert any("sp-progress" in out[0] for out in outputs[:-1])
+    samples, rate = soundfile.read(made[0]["downloads"]["WAV"])
+    assert rate == 32_000 and len(samples) == 32_000 and np.abs(samples).max() > 0.5
+    for kind in ("WAV", "FLAC", "PNG"):  # each of the files brings the controls back
+        path = Path(made[0]["downloads"][kind])
+        dropped = context.sessions.uploads / kind / path.name
+        dropped.parent.mkdir()
+        dropped.write_bytes(path.read_bytes())
+        event = SimpleNamespace(path=str(dropped), name=path.name)
+        note, prompt, negative, model, seed, new_seed, steps, guidance, sampler = GenerateTab(
+            context
+        ).use_file(tab(), event)
+        assert "sp-error" not in note
+        assert (prompt, negative, new_seed, steps, guidance, sampler) == (
+            "a dog barking",
+            "",
+            False,
+            2,
+            3.0,
+            "euler",
+        )
+        assert seed == 7 and model == bar(context)[0]
+
+
+def test_same_seed_gives_the_same_sound(context: Any, tab: Any) -> None:
+    first, second = (cards(generate(context, tab())[-1])[0]["downloads"]["WAV"] for _ in range(2))
+    assert first != second
+    assert np.array_equal(soundfile.read(first)[0], soundfile.read(second)[0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"prompt": "   "}, "prompt is empty"),
+        ({"prompt": "x" * 10_001}, "10,001 characters"),
+        ({"seconds": 0.0}, "0.1 to 60"),
+        ({"seconds": 1e9}, "0.1 to 60"),
+        ({"knobs": (-1, False, 2, 3.0, "euler")}, "seed"),
+        ({"knobs": (1.5, False, 2, 3.0, "euler")}, "seed"),
+        ({"knobs": (1, False, 2, float("nan"), "euler")}, "guidance"),
+        ({"bar": ("/etc/passwd", "", "", "", 1, 1, 1)}, "no longer there"),
+        ({"bar": (None, "", "", "", 1, 1, 1)}, "no model yet"),
+    ],
+)
+def test_generate_says_what_is_wrong(context: Any, tab: Any, changed: dict[str, Any], words: str) -> None:
+    last = generate(context, tab(), **changed)[-1]
+    assert "sp-error" in last[0] and words in last[0]
+    assert last[-2]["interactive"] is True  # the page goes on
+
+
+def test_a_lora_that_is_not_listed_is_refused(context: Any, tab: Any) -> None:
+    chosen = (bar(context)[0], "/etc/shadow", "", "", 1.0, 1.0, 1.0)
+    assert "no longer there" in generate(context, tab(), bar=chosen)[-1][0]
+
+
+def test_repaint_keeps_every_other_sample(context: Any, tab: Any, upload: Any, chirp: Path) -> None:
+    open_in_editor(context, tab(), upload("chirp.wav", chirp))
+    last = edit(context, tab())[-1]
+    assert "sp-error" not in last[0]
+    before, rate = soundfile.read(chirp, dtype="int16")
+    after, _ = soundfile.read(cards(last)[0]["downloads"]["WAV"], dtype="int16")
+    assert after.shape == before.shape
+    start, end = int((0.8 - 0.05) * rate), int((1.4 + 0.05) * rate) + 1
+    assert np.array_equal(after[:start], before[:start]) and np.array_equal(after[end:], before[end:])
+    assert not np.array_equal(after[start:end], before[start:end])
+
+
+def test_extend_loop_vary_undo_redo(context: Any, tab: Any, upload: Any, chirp: Path) -> None:
+    from sonopaint_studio.edit_tab import EditTab
+
+    page, request = EditTab(context), tab()
+    open_in_editor(context, request, upload("chirp.wav", chirp))
+    extended = cards(edit(context, request, "Extend", right=0.5)[-1])[0]
+    assert soundfile.info(extended["downloads"]["WAV"]).frames == soundfile.info(chirp).frames + 11_025
+    assert cards(edit(context, request, "Loop")[-1])[0]["loop"]
+    varied = edit(context, request, "Vary", strength=0.3)[-1]
+    key = cards(varied)[0]["key"]
+    taken = page.take(request, SimpleNamespace(key=key))
+    assert taken[0]["selected"] == "edit" and taken[2]["source"]["key"] == key
+    status, canvas, after, _ = page.undo(request)
+    assert canvas["source"]["title"] == "chirp.wav" and after["cards"][0]["key"] == key and canvas["redo"]
+    for _ in range(10):
+        _, canvas, after, _ = page.undo(request)
+    assert after["cards"] == [] and not canvas["undo"]
+    for _ in range(10):
+        _, canvas, after, _ = page.redo(request)
+    assert canvas["source"]["key"] == key and not canvas["redo"]
+
+
+@pytest.mark.parametrize(
+    ("action", "changed", "words"),
+    [
+        ("Repaint", {"marks": marks()}, "Nothing is marked"),
+        ("Repaint", {"marks": "not json"}, "could not be read"),
+        ("Repaint", {"marks": marks({"start": 0})}, "could not be read"),
+        ("Repaint", {"marks": marks(brush="data:image/png;base64,AAAA")}, "could not be read"),
+        ("Repaint", {"marks": marks({"start": 9, "end": 12, "low": None, "high": None})}, "outside"),
+        ("Extend", {}, "how many seconds"),
+        ("Extend", {"left": -1.0}, "must be from 0"),
+        ("Extend", {"right": 1e9}, "must be from 0"),
+        ("Explode", {}, "no action"),
+    ],
+)  # fmt: skip
+def test_edit_says_what_is_wrong(
+    context: Any, tab: Any, upload: Any, chirp: Path, action: str, changed: dict[str, Any], words: str
+) -> None:
+    open_in_editor(context, tab(), upload("chirp.wav", chirp))
+    last = edit(context, tab(), action, **changed)[-1]
+    assert "sp-error" in last[0] and words in last[0]
+    assert context.sessions.of(tab()).history.position == 0
+
+
+def test_edit_without_a_sound(context: Any, tab: Any) -> None:
+    assert "no sound yet" in edit(context, tab())[-1][0]
+
+
+def test_a_brush_is_read_from_the_canvas() -> None:
+    import base64
+    import io
+
+    from PIL import Image
+
+    from sonopaint_studio.edit_tab import DATA_URL, read_region
+
+    pixels = np.zeros((128, 100, 4), np.uint8)
+    pixels[:64, 20:40] = 255  # the upper half of the picture: high frequencies
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    url = DATA_URL + base64.b64encode(buffer.getvalue()).decode()
+    region = read_region(marks(brush=url))
+    assert region.brush is not None and region.brush.shape == (128, 100)
+    assert region.spans(10.0) == [pytest.approx((2.0, 4.0))]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("empty.wav", b""), ("text.wav", b"not a sound at all" * 20), ("cut.png", b"\x89PNG\r\n\x1a\n1234")],
+)
+def test_files_that_cannot_be_read(context: Any, tab: Any, upload: Any, name: str, content: bytes) -> None:
+    last = open_in_editor(context, tab(), upload(name, content))[-1]
+    assert "sp-error" in last[0] and name in last[0]
+    assert str(context.sessions.root) not in last[0]
+    assert context.sessions.of(tab()).history.now is None
+
+
+def test_only_uploads_are_opened(context: Any, tab: Any, chirp: Path) -> None:
+    event = SimpleNamespace(path=str(chirp), name="chirp.wav")
+    assert "not uploaded" in open_in_editor(context, tab(), event)[-1][0]
+    link = context.sessions.uploads / "link.wav"
+    link.symlink_to(chirp)
+    event = SimpleNamespace(path=str(link), name="link.wav")
+    assert "not uploaded" in open_in_editor(context, tab(), event)[-1][0]
+
+
+def test_a_picture_without_format_asks_for_one(context: Any, tab: Any, upload: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    from sonopaint_studio.edit_tab import EditTab
+
+    rng = np.random.default_rng(1)
+    Image.fromarray(rng.integers(0, 255, (128, 96, 3), np.uint8)).save(tmp_path / "bare.png")
+    last = open_in_editor(context, tab(), upload("bare.png", tmp_path / "bare.png"))[-1]
+    assert "choose one below" in last[0] and last[1]["visible"]
+    _, row, canvas, *_ = EditTab(context).open_as("sonopaint-mini", tab())
+    assert not row["visible"] and canvas["source"]["duration"] == pytest.approx(96 * 512 / 32_000, abs=0.02)
+
+
+def test_convert_both_ways_and_goes_on_after_a_bad_file(
+    context: Any, tab: Any, upload: Any, chirp: Path
+) -> None:
+    from sonopaint_studio.convert_tab import ConvertTab, convert_all
+
+    def files(*events: Any) -> Any:
+        return SimpleNamespace(files=[{"path": e.path, "name": e.name} for e in events])
+
+    page, request = ConvertTab(context), tab()
+    dropped = files(upload("a/chirp.wav", chirp), upload("b/chirp.wav", chirp), upload("c/bad.wav", b"?"))
+    last = list(page.convert("riffusion-v1", "FLAC", "", request, dropped))[-1]
+    assert last[1].count("download=") == 3 and "sp-bad" in last[1] and "ZIP" in last[1]
+    session = context.sessions.of(request)
+    pictures = sorted(session.folder.rglob("chirp*.png"))
+    assert [path.name for path in pictures] == ["chirp-2.png", "chirp.png"]
+    with zipfile.ZipFile(next(session.folder.rglob("*.zip"))) as archive:
+        assert sorted(archive.namelist()) == ["chirp-2.png", "chirp.png"]
+
+    back = upload("chirp.png", pictures[1])
+    converted, archive_path = convert_all(
+        session, [(Path(back.path), "chirp.png")], "riffusion-v1", "FLAC", "", lambda *_: None
+    )
+    assert archive_path is None and converted[0].made is not None
+    assert soundfile.info(converted[0].made).duration == pytest.approx(2.5, abs=0.02)
+
+
+def test_stop_ends_a_job_and_the_tab_goes_on(context: Any, tab: Any) -> None:
+    from sonopaint_studio.generate_tab import GenerateTab
+
+    page, request = GenerateTab(context), tab()
+    fields = ("a dog", "", 1.0, 8, 7, False, 100, 3.0, "euler")
+    running = page.generate(request, *bar(context), *fields)
+    seen = []
+    for outputs in running:
+        seen.append(outputs[0])
+        if "Painting" in outputs[0] or len(seen) == 3:
+            page.stop(request)
+    assert "Stopped" in seen[-1]
+    assert len(cards(generate(context, request)[-1])) == 1
+
+
+def test_a_closed_page_stops_its_job(context: Any, tab: Any) -> None:
+    from sonoconvert.errors import Cancelled
+    from sonopaint_studio.jobs import run_job
+
+    session, ended = context.sessions.of(tab()), threading.Event()
+
+    def endless(report: Any) -> None:
+        try:
+            while True:
+                report(1, 100, "working")
+        except Cancelled:
+            ended.set()
+            raise
+
+    job = run_job(session, endless)
+    next(job), next(job)
+    job.close()
+    assert ended.wait(5)
+
+
+def test_surprises_become_a_sentence(context: Any, tab: Any) -> None:
+    from sonopaint_studio.jobs import Failed, Finished, run_job, status_html
+
+    def broken(report: Any) -> None:
+        raise RuntimeError("<b>tensor</b> shapes differ")
+
+    session = context.sessions.of(tab())
+    last = list(run_job(session, broken))[-1]
+    assert isinstance(last, Failed) and "Something went wrong" in last.sentence
+    assert "<b>" not in status_html(last)
+    assert isinstance(list(run_job(session, lambda report: 1))[-1], Finished)
+
+
+def test_two_tabs_share_nothing(context: Any, tab: Any, upload: Any, chirp: Path) -> None:
+    open_in_editor(context, tab("a"), upload("chirp.wav", chirp))
+    results: dict[str, Any] = {}
+
+    def work(name: str) -> None:
+        results[name] = cards(generate(context, tab(name), prompt=f"sound {name}")[-1])
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for name in ("a", "b"):
+        assert [card["title"] for card in results[name]] == [f"sound {name}"]
+        assert Path(results[name][0]["audio"]).is_relative_to(context.sessions.of(tab(name)).folder)
+    assert context.sessions.of(tab("b")).history.now is None
+    from sonopaint_studio.edit_tab import EditTab
+
+    stranger = EditTab(context).take(tab("b"), SimpleNamespace(key=results["a"][0]["key"]))
+    assert "no longer there" in stranger[1]
+
+
+def test_folders_go_when_the_tab_is_gone(context: Any, tab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sonopaint_studio.session.KEPT_AFTER_LEAVING_S", 0.0)
+    session = context.sessions.of(tab("a"))
+    session.new_folder()
+    context.sessions.leave_tab(tab("a"))
+    assert session.cancel.is_set() and session.folder.exists()
+    context.sessions.of(tab("b"))
+    assert not session.folder.exists()
+    context.sessions.close_all()
+    assert not context.sessions.root.exists()
+
+
+def test_old_results_make_room(context: Any, tab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sonopaint_studio.generate_tab.KEPT_RESULTS", 1)
+    first = cards(generate(context, tab())[-1])[0]
+    second = cards(generate(context, tab())[-1])
+    assert len(second) == 1 and second[0]["key"] != first["key"] and not Path(first["audio"]).exists()
+
+
+def test_settings_written_by_anybody(context: Any) -> None:
+    from sonoconvert.errors import SonopaintError
+    from sonopaint_studio.recall import recall
+
+    found = recall(
+        {"prompt": "rain", "steps": 999, "sampler": "rm -rf", "model": "../../etc", "seed": 3}, context.store
+    )
+    assert (found.steps, found.sampler, found.model, found.seed) == (100, None, None, 3)
+    assert "not here" in found.note
+    for damaged in ({"prompt": 3}, {"seed": "x"}, {"steps": -1}, {"guidance_scale": float("inf")}):
+        with pytest.raises(SonopaintError):
+            recall(damaged, context.store)
+
+
+def test_longest_sound_is_bounded(context: Any, tab: Any, upload: Any, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.flac", np.zeros(601 * 1000, np.int16), 1000)
+    last = open_in_editor(context, tab(), upload("long.flac", tmp_path / "long.flac"))[-1]
+    assert "longer than 10 minutes" in last[0]
+
+
+def test_view_is_never_wider_than_browsers_draw(tmp_path: Path) -> None:
+    import torch
+    from PIL import Image
+
+    from sonoconvert.clip import Clip
+    from sonopaint_studio.sounds import WIDEST_VIEW, keep
+
+    clip = Clip(torch.rand(1, 32_000 * 200) * 2 - 1, 32_000)
+    sound = keep(tmp_path, clip, title="Rain & <b>wind</b>/../..")
+    assert Image.open(sound.view_path).size[0] <= WIDEST_VIEW
+    assert sound.clip_path.name == "rain-b-wind-b.wav"
+    assert dataclasses.is_dataclass(sound) and sound.view()["edges"] == sorted(sound.view()["edges"])
