@@ -93,6 +93,7 @@ class DiffusionTrainer:
 
     def __init__(self, corpus: Corpus, options: DiffusionOptions, device: torch.device) -> None:
         from diffusers import UNet2DConditionModel
+        from diffusers.models.attention_processor import AttnProcessor
         from sonopaint.models.mini import mini_config
         from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 
@@ -105,8 +106,12 @@ class DiffusionTrainer:
         torch.manual_seed(options.seed)
         self.architecture = mini_config()["unet"]
         self.unet = UNet2DConditionModel(**self.architecture).to(device).train()
-        if device.type == "cuda":  # measured slower on the CPU
-            self.unet.to(memory_format=torch.channels_last)
+        if device.type == "cuda":
+            self.unet.to(memory_format=torch.channels_last)  # on the CPU its group norms are slow
+        else:
+            # torch's fused attention is slow backwards in bf16 on a CPU
+            self.unet.set_attn_processor(AttnProcessor())
+            self.text_encoder.set_attn_implementation("eager")
         self.fast_unet = compiled(self.unet, device)
         self.alphas_cumprod = scaled_linear_alphas_cumprod()
         self.schedule = self.alphas_cumprod.float().to(device)

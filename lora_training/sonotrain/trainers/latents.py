@@ -47,9 +47,8 @@ def corpus_latents(corpus: Corpus, vae_folder: str | Path, device: torch.device,
             continue
         parts = []
         for pixels in levels.split(batch):
-            shown = to_pixels(pixels.to(device)).to(memory_format=torch.channels_last)
             with autocast(device):
-                mean = vae.encode(shown).latent_dist.mode()
+                mean = vae.encode(to_pixels(pixels.to(device))).latent_dist.mode()
             parts.append((mean.float() * factor).half().cpu().contiguous())
         chunks.append(torch.cat(parts))
         part = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -97,8 +97,10 @@ class VaeTrainer:
         torch.manual_seed(options.seed)
         self.options, self.device = options, device
         self.architecture = mini_config()["vae"]
-        self.vae = AutoencoderKL(**self.architecture).to(device, memory_format=torch.channels_last).train()
-        self.discriminator = PatchDiscriminator().to(device, memory_format=torch.channels_last)
+        # channels_last is for CUDA: on the CPU group norms are slow with it
+        self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+        self.vae = AutoencoderKL(**self.architecture).to(device, memory_format=self.layout).train()
+        self.discriminator = PatchDiscriminator().to(device, memory_format=self.layout)
         self.encode_decode = compiled(_Reconstruction(self.vae), device)
         self.ema = Ema([self.vae], options.ema, every=2)
         fused = device.type == "cuda"
@@ -132,7 +134,7 @@ class VaeTrainer:
         columns = (start + torch.arange(options.crop)).to(self.levels.device)
         rows = self.levels[index.to(self.levels.device)]
         picked = rows.gather(2, columns[:, None].expand(-1, rows.shape[1], -1))
-        return to_pixels(picked).to(self.device, memory_format=torch.channels_last)
+        return to_pixels(picked).to(self.device, memory_format=self.layout)
 
     def step(self, number: int) -> dict[str, Tensor]:
         options = self.options
