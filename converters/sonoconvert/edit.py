@@ -22,7 +22,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat
 from sonoconvert.picture import Picture
 from sonoconvert.region import merge_spans
-from sonoconvert.seam import MAX_PAST, continued, weights
+from sonoconvert.seam import MAX_PAST, continued, ramp, weights
 from sonoconvert.spectrogram import (
     analyse,
     frame,
@@ -222,9 +222,14 @@ def _repaint(
         known = ~free[first:stop] | (torch.arange(first, stop) < done)
         columns = plan.columns(first // hop, first // hop + 1 + (stop - first) // hop)
         decoded = _decode(y[:, first:stop], known, columns, fmt, iterations, seed + done)
-        begin_here = 0 if done == begin else done
-        last = min(done + step, length) if done + step < end else length
-        y[:, max(begin_here, first) : min(last, stop)] = decoded[:, max(begin_here - first, 0) : last - first]
+        # The piece goes on from the one before over the half window in which both are near the same.
+        start = first if done == begin else done - fmt.win_length // 2
+        end_here = stop if done + step >= end else done + step
+        new = decoded[:, start - first : end_here - first]
+        fade = torch.ones(new.shape[1])
+        if done > begin:
+            fade[: done - start] = torch.from_numpy(ramp(done - start)).float()
+        y[:, start:end_here] += fade * (new - y[:, start:end_here])
     return y
 
 
