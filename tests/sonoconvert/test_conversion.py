@@ -1,0 +1,471 @@
+"""Transforms, pictures and phase: numbers against independent formulas, round trips, loops."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from sonoconvert import phase
+from sonoconvert import picture as picture_module
+from sonoconvert.clip import Clip
+from sonoconvert.convert import decode, encode, mix_to
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import PRESETS
+from sonoconvert.phase import griffin_lim
+from sonoconvert.picture import Picture, load_picture, save_picture
+from sonoconvert.spectrogram import (
+    from_levels,
+    istft,
+    levels,
+    mel_basis,
+    mel_magnitude,
+    mel_to_linear,
+    stft,
+    to_levels,
+)
+
+MINI = PRESETS["sonopaint-mini"]
+RIFFUSION = PRESETS["riffusion-v1"]
+
+
+def tones(rate: int, seconds: float = 1.0, channels: int = 1) -> Clip:
+    """A few decaying partials and a noisy hit: tonal, transient and quiet parts."""
+    t = np.arange(int(rate * seconds)) / rate
+    noise = np.random.default_rng(0).standard_normal(len(t))
+    rows = []
+    for channel in range(channels):
+        sound = sum(np.sin(2 * np.pi * 220 * k * t) / k for k in range(1, 7)) * np.exp(-3 * t)
+        sound = sound + 0.5 * noise * np.exp(-40 * np.abs(t - 0.5 * seconds))
+        rows.append(0.25 / (channel + 1) * sound)
+    return Clip(torch.tensor(np.array(rows), dtype=torch.float32), rate, {"prompt": "töne"})
+
+
+# --- transforms ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_fft", "win", "hop"), [(512, 512, 128), (1024, 512, 100), (4410, 4410, 861)])
+def test_stft_agrees_with_torch_and_inverts(n_fft: int, win: int, hop: int) -> None:
+    wave = torch.randn(2, 20_000, generator=torch.Generator().manual_seed(0))
+    ours = stft(wave, n_fft, win, hop)
+    theirs = torch.stft(wave, n_fft, hop, win, torch.hann_window(win), return_complex=True)
+    torch.testing.assert_close(ours.abs(), theirs.abs(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(istft(ours, n_fft, win, hop, length=20_000), wave, atol=1e-4, rtol=0)
+
+
+def test_circular_stft_commutes_with_rolling_and_inverts() -> None:
+    wave = torch.randn(1, 128 * 40, generator=torch.Generator().manual_seed(0))
+    spectrum = stft(wave, 512, 512, 128, circular=True)
+    assert spectrum.shape == (1, 257, 40)
+    rolled = stft(wave.roll(-5 * 128, -1), 512, 512, 128, circular=True)
+    torch.testing.assert_close(rolled, spectrum.roll(-5, -1))
+    torch.testing.assert_close(istft(spectrum, 512, 512, 128, circular=True), wave, atol=1e-5, rtol=0)
+    with pytest.raises(SonopaintError, match="hops"):
+        stft(wave[:, :-1], 512, 512, 128, circular=True)
+
+
+def test_circular_works_when_the_loop_is_shorter_than_the_window() -> None:
+    wave = torch.randn(1, 256, generator=torch.Generator().manual_seed(0))
+    spectrum = stft(wave, 1024, 1024, 128, circular=True)
+    torch.testing.assert_close(istft(spectrum, 1024, 1024, 128, circular=True), wave, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("samples", [1, 2, 511, 1024, 1025])
+def test_short_clips_have_frames(samples: int) -> None:
+    assert stft(torch.randn(samples), 2048, 2048, 512).shape == (1025, 1 + samples // 512)
+    assert mel_magnitude(torch.randn(1, samples), MINI).shape == (1, 128, MINI.frames(samples))
+
+
+def test_mel_magnitude_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = torch.randn(1, 40_000, generator=torch.Generator().manual_seed(0))
+    whole = mel_magnitude(wave, MINI)
+    monkeypatch.setattr("sonoconvert.spectrogram._BLOCK_FRAMES", 7)
+    torch.testing.assert_close(mel_magnitude(wave, MINI), whole)
+
+
+@pytest.mark.parametrize("name", ["riffusion-v1", "sonopaint-mini"])
+def test_levels_invert_to_magnitudes(name: str) -> None:
+    fmt = PRESETS[name]
+    mel = torch.rand(3, fmt.n_mels, 5, generator=torch.Generator().manual_seed(0)) * 7 + 0.1
+    values, peak = to_levels(mel, fmt)
+    assert peak.shape == (3,) and float(values.max()) == 1.0
+    torch.testing.assert_close(from_levels(values, fmt, peak), mel, rtol=1e-4, atol=1e-5)
+
+
+def test_decibel_levels_are_linear_in_decibels() -> None:
+    mel = 10 ** (torch.tensor([0.0, -20.0, -40.0, -80.0, -100.0]) / 20)
+    values, _ = to_levels(mel[None, :, None], MINI)
+    torch.testing.assert_close(values[0, :, 0], torch.tensor([1, 0.75, 0.5, 0, 0]), atol=1e-6, rtol=0)
+
+
+def test_training_levels_are_padded_cropped_and_normalised() -> None:
+    wave = torch.randn(3, 163_840, generator=torch.Generator().manual_seed(0))
+    wave[1] *= 0.01
+    wave[2] = 0
+    result = levels(wave, MINI)
+    assert result.shape == (3, 128, 320) and result.dtype == torch.float32
+    assert float(result[0].max()) == float(result[1].max()) == 1.0
+    assert not result[2].any()
+    short = levels(wave[:1, :51_200], MINI)
+    assert short.shape == (1, 128, 320) and not short[..., 100:].any()
+
+
+@pytest.mark.parametrize("name", ["riffusion-v1", "sonopaint-mini"])
+def test_mel_inversion_explains_the_mel_picture(name: str) -> None:
+    fmt = PRESETS[name]
+    clip = tones(fmt.sample_rate, 0.5)
+    mel = mel_magnitude(clip.waveform, fmt)
+    linear = mel_to_linear(mel, fmt)
+    assert linear.shape == (1, fmt.win_length // 2 + 1, mel.shape[-1])
+    assert float(linear.min()) >= 0
+    true = stft(clip.waveform, fmt.win_length, fmt.win_length, fmt.hop_length).abs()[..., : mel.shape[-1]]
+    used = int(fmt.f_max * fmt.win_length / fmt.sample_rate)
+    error = torch.linalg.norm(linear[:, :used] - true[:, :used]) / torch.linalg.norm(true[:, :used])
+    assert float(error) < (0.1 if fmt.n_mels == 512 else 0.45)
+
+
+# --- riffusion-v1, against an independent formula ----------------------------------------------------------
+
+
+def test_riffusion_pixels_follow_its_formula() -> None:
+    clip = tones(44_100, 0.6)
+    fmt, wave = RIFFUSION, clip.waveform
+    window = torch.hann_window(fmt.win_length)
+    spectrum = torch.stft(wave, fmt.n_fft, fmt.hop_length, fmt.win_length, window, return_complex=True)
+    mel = mel_basis(fmt) @ spectrum[0].abs().double().numpy()
+    exact = 255 - 255 * (mel[:, :60] / mel[:, :60].max()) ** 0.25
+    ours = encode(clip, fmt).pixels
+    assert ours.shape == (512, 60, 3)
+    assert (ours[:, :, :1] == ours).all()
+    difference = ours[::-1, :, 0].astype(int) - exact.astype(np.uint8)
+    # Equal but where float32 rounding lands on the other side of a step.
+    assert np.abs(difference).max() <= 1 and (difference != 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("level", "grey"), [(0.0, 255), (1.0, 0), (0.5, 127), (0.001, 254), (0.25, 191)])
+def test_riffusion_grey_values(level: float, grey: int) -> None:
+    drawn = Picture.from_levels(torch.full((1, 512, 1), level), RIFFUSION)
+    assert (drawn.pixels == grey).all()
+
+
+def test_every_grey_value_survives_decoding_and_drawing() -> None:
+    for fmt in (RIFFUSION, PRESETS["perkins-10s"]):
+        column = np.arange(512).astype(np.uint8)[:, None, None].repeat(3, axis=2)
+        drawn = Picture(column, fmt)
+        again = Picture.from_levels(drawn.levels(), fmt)
+        np.testing.assert_array_equal(again.pixels, column)
+
+
+def test_low_frequencies_are_at_the_bottom_and_stereo_is_green_and_blue() -> None:
+    fmt = PRESETS["riffusion-v1-stereo"]
+    t = torch.arange(22_050) / 44_100
+    wave = torch.stack([torch.sin(2 * np.pi * 100 * t), torch.sin(2 * np.pi * 8000 * t)]) * 0.5
+    pixels = encode(Clip(wave, 44_100), fmt).pixels
+    assert not pixels[:, :, 0].any()
+    darkest = pixels[:, 25, :].argmin(axis=0)
+    assert darkest[1] == pytest.approx(511 - fmt.mel_row(100), abs=1.5)
+    assert darkest[2] == pytest.approx(511 - fmt.mel_row(8000), abs=1.5)
+
+
+def test_riffusion_exif_is_written_and_read(tmp_path: Path) -> None:
+    clip = tones(44_100, 0.3)
+    drawn = encode(clip, RIFFUSION)
+    save_picture(drawn, tmp_path / "a.png")
+    tags = dict(Image.open(tmp_path / "a.png").getexif())
+    assert {tag: tags[tag] for tag in (11000, 11010, 11020, 11030, 11040, 11050, 11060)} == {
+        11000: 44_100,
+        11010: 10,
+        11020: 100,
+        11030: 400,
+        11040: 512,
+        11050: 0,
+        11060: 10_000,
+    }
+    # As Riffusion saves it: EXIF only.
+    bare = Image.fromarray(drawn.pixels)
+    bare.save(tmp_path / "b.png", exif=Image.open(tmp_path / "a.png").getexif())
+    loaded = load_picture(tmp_path / "b.png")
+    assert loaded.format == RIFFUSION
+    assert loaded.peak == pytest.approx(drawn.peak, rel=1e-6)
+    np.testing.assert_array_equal(loaded.pixels, drawn.pixels)
+
+
+def test_riffusion_exif_of_other_parameters(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    for tag, value in {
+        11000: 48_000,
+        11005: 1,
+        11010: 10,
+        11020: 100,
+        11030: 400,
+        11040: 512,
+        11060: 20_000,
+    }.items():
+        exif[tag] = value
+    exif[11070] = 0.25
+    Image.new("RGB", (20, 512)).save(tmp_path / "x.png", exif=exif)
+    fmt = load_picture(tmp_path / "x.png").format
+    assert (fmt.sample_rate, fmt.hop_length, fmt.f_max, fmt.channels) == (48_000, 480, 20_000, "stereo")
+
+
+# --- round trips -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_round_trip_through_a_file(tmp_path: Path, name: str) -> None:
+    fmt = PRESETS[name]
+    clip = tones(fmt.sample_rate, 1.0, fmt.num_channels)
+    drawn = encode(clip, fmt)
+    save_picture(drawn, tmp_path / "x.png", other_text={"parameters": "a dög\nSteps: 20"})
+    loaded = load_picture(tmp_path / "x.png")
+    assert (loaded.format, loaded.peak, loaded.num_samples) == (fmt, drawn.peak, clip.num_samples)
+    assert loaded.settings == clip.settings
+    np.testing.assert_array_equal(loaded.pixels, drawn.pixels)
+    assert Image.open(tmp_path / "x.png").text["parameters"] == "a dög\nSteps: 20"
+
+    result = decode(loaded)
+    assert result.waveform.shape == clip.waveform.shape and result.sample_rate == fmt.sample_rate
+    # Absolute level of each channel within 1 dB, and the picture of the result like the picture decoded.
+    level = 20 * torch.log10(result.waveform.square().mean(1) / clip.waveform.square().mean(1)) / 2
+    assert float(level.abs().max()) < 1.0
+    mel, again = (mel_magnitude(c.waveform, fmt) for c in (clip, result))
+    error = torch.linalg.norm(again - mel) / torch.linalg.norm(mel)
+    assert float(error) < (0.2 if fmt.n_mels == 512 else 0.25)
+
+
+def test_decode_is_deterministic_under_the_seed() -> None:
+    drawn = encode(tones(32_000, 0.4), MINI)
+    first = decode(drawn, seed=1).waveform
+    assert torch.equal(first, decode(drawn, seed=1).waveform)
+    assert not torch.equal(first, decode(drawn, seed=2).waveform)
+
+
+def test_unknown_peak_is_normalised() -> None:
+    drawn = encode(tones(32_000, 0.3), MINI)
+    result = decode(Picture(drawn.pixels, MINI))
+    assert float(result.waveform.abs().max()) == pytest.approx(10 ** (-1 / 20), rel=1e-4)
+    assert result.num_samples == drawn.columns * 512
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_silence_stays_silent(name: str) -> None:
+    fmt = PRESETS[name]
+    drawn = encode(Clip(torch.zeros(1, fmt.sample_rate // 4), fmt.sample_rate), fmt)
+    assert drawn.peak == 0 and not drawn.levels().any()
+    assert not decode(drawn).waveform.any()
+    assert not decode(Picture(drawn.pixels, fmt)).waveform.any()
+
+
+def test_one_sample() -> None:
+    for fmt in PRESETS.values():
+        result = decode(encode(Clip(torch.full((1, 1), 0.5), fmt.sample_rate), fmt))
+        assert result.num_samples == 1 and torch.isfinite(result.waveform).all()
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(1, 8000), (2, 192_000), (6, 48_000), (3, 11_025)])
+def test_any_rate_and_channel_count(channels: int, rate: int) -> None:
+    clip = tones(rate, 0.25, channels)
+    for name in ("sonopaint-mini", "riffusion-v1-stereo"):
+        fmt = PRESETS[name]
+        result = decode(encode(clip, fmt), iterations=2)
+        assert result.num_channels == fmt.num_channels
+        assert result.duration_s == pytest.approx(clip.duration_s, abs=2 / fmt.sample_rate)
+
+
+def test_six_channels_are_mixed_down_by_the_standard() -> None:
+    wave = torch.eye(6)
+    mixed = mix_to(Clip(wave, 48_000), 2).waveform
+    root = 0.5**0.5
+    torch.testing.assert_close(mixed, torch.tensor([[1, 0, root, 0, root, 0], [0, 1, root, 0, 0, root]]))
+
+
+@pytest.mark.parametrize("name", ["sonopaint-mini", "riffusion-v1"])
+def test_circular_decoding_loops(name: str) -> None:
+    fmt = PRESETS[name]
+    columns = 40
+    total = columns * fmt.hop_length
+    t = torch.arange(total) / total
+    # A whole number of periods: the true loop has no seam.
+    wave = 0.4 * torch.sin(2 * np.pi * 300 * t)[None] * (1.2 + torch.cos(2 * np.pi * t))
+    clip = Clip(wave, fmt.sample_rate)
+    loop = decode(encode(clip, fmt, circular=True), circular=True).waveform[0]
+    assert loop.shape == (total,)
+    step = (loop - loop.roll(1)).abs()
+    assert float(step[0]) < 1.5 * float(step.max())
+    # The seam is no place of its own: twice around has no broad-band click.
+    twice = torch.cat([loop, loop])
+    around = twice[total - 512 : total + 512] * torch.hann_window(1024)
+    inside = twice[total // 2 - 512 : total // 2 + 512] * torch.hann_window(1024)
+    high = [torch.fft.rfft(part).abs()[300:].square().sum() for part in (around, inside)]
+    assert float(high[0]) < 10 * float(high[1]) + 1e-4
+
+
+# --- Griffin–Lim -------------------------------------------------------------------------------------------
+
+
+def convergence(wave: torch.Tensor, target: torch.Tensor, win: int, hop: int) -> float:
+    made = stft(wave, win, win, hop).abs()
+    return float(torch.linalg.norm(made - target) / torch.linalg.norm(target))
+
+
+def test_griffin_lim_converges_and_momentum_helps() -> None:
+    wave = tones(16_000, 1.0).waveform
+    target = stft(wave, 512, 512, 128).abs()
+    errors = {
+        (n, m): convergence(
+            griffin_lim(target, 512, 128, iterations=n, momentum=m, length=16_000), target, 512, 128
+        )
+        for n, m in ((0, 0.99), (8, 0.99), (32, 0.99), (32, 0.0))
+    }
+    assert errors[32, 0.99] < errors[8, 0.99] < errors[0, 0.99]
+    assert errors[32, 0.99] < errors[32, 0.0]
+    assert errors[32, 0.99] < 0.15
+
+
+def test_griffin_lim_keeps_the_true_phase() -> None:
+    wave = tones(16_000, 0.5).waveform
+    spectrum = stft(wave, 512, 512, 128)
+    result = griffin_lim(spectrum.abs(), 512, 128, initial=spectrum, iterations=4, length=8000)
+    torch.testing.assert_close(result, wave, atol=1e-4, rtol=0)
+
+
+def test_fixed_cells_keep_their_value() -> None:
+    wave = tones(16_000, 1.0).waveform
+    spectrum = stft(wave, 512, 512, 128)
+    fixed = torch.ones(spectrum.shape[-2:], dtype=torch.bool)
+    fixed[:, 50:70] = False
+    start = torch.where(fixed, spectrum, spectrum.abs().to(spectrum.dtype))
+    result = griffin_lim(spectrum.abs(), 512, 128, initial=start, fixed=fixed, length=16_000)
+    # Windows reach two hops; beyond them nothing changed.
+    outside = torch.ones(16_000, dtype=torch.bool)
+    outside[48 * 128 : 72 * 128] = False
+    torch.testing.assert_close(result[:, outside], wave[:, outside], atol=1e-4, rtol=0)
+    assert not torch.allclose(result[:, ~outside], wave[:, ~outside], atol=1e-3)
+
+
+def test_long_pictures_are_decoded_in_blocks_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = tones(32_000, 3.0)
+    drawn = encode(clip, MINI)
+    mel = mel_magnitude(clip.waveform, MINI)
+    whole = decode(drawn).waveform
+    monkeypatch.setattr(phase, "_BLOCK_COLUMNS", 50)
+    blocks = decode(drawn).waveform
+    assert blocks.shape == whole.shape
+    errors = [
+        float(torch.linalg.norm(mel_magnitude(w, MINI) - mel) / torch.linalg.norm(mel))
+        for w in (whole, blocks)
+    ]
+    assert errors[1] < errors[0] + 0.03
+
+
+# --- pictures that are not as they should be ---------------------------------------------------------------
+
+
+def write_png(path: Path, size: tuple[int, int] = (8, 128), **text: str) -> Path:
+    info = PngInfo()
+    for key, value in text.items():
+        info.add_text(key.replace("_", "."), value)
+    Image.new("RGB", size, (9, 9, 9)).save(path, pnginfo=info)
+    return path
+
+
+def test_pictures_without_chunks_need_a_format(tmp_path: Path) -> None:
+    path = write_png(tmp_path / "x.png")
+    with pytest.raises(SonopaintError, match="--format: riffusion-v1.*sonopaint-mini"):
+        load_picture(path)
+    assert load_picture(path, format="sonopaint-mini").columns == 8
+    with pytest.raises(SonopaintError, match="128.*512"):
+        load_picture(path, format="riffusion-v1")
+
+
+def test_scaled_and_cropped_pictures_are_refused(tmp_path: Path) -> None:
+    save_picture(encode(tones(32_000, 0.5), MINI), tmp_path / "x.png")
+    image = Image.open(tmp_path / "x.png")
+    info = PngInfo()
+    for key, value in image.text.items():
+        info.add_text(key, value)
+    for size in ((64, 256), (16, 128)):
+        image.resize(size).save(tmp_path / "y.png", pnginfo=info)
+        with pytest.raises(SonopaintError, match="scaled or cropped"):
+            load_picture(tmp_path / "y.png")
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        {"sonopaint_format": "{"},
+        {"sonopaint_format": "[]"},
+        {"sonopaint_format": "{}"},
+        {"sonopaint_format": json.dumps(MINI.to_dict()), "sonopaint_picture": '{"peak": "loud"}'},
+        {"sonopaint_format": json.dumps(MINI.to_dict()), "sonopaint_picture": '{"peak": NaN}'},
+        {"sonopaint_format": json.dumps(MINI.to_dict()), "sonopaint_picture": '{"num_samples": -4}'},
+        {"sonopaint_format": json.dumps(MINI.to_dict()), "sonopaint_picture": '{"num_samples": 99999}'},
+        {"sonopaint_format": json.dumps(MINI.to_dict()), "sonopaint_settings": "7"},
+    ],
+)
+def test_damaged_chunks_are_one_error(tmp_path: Path, chunks: dict[str, str]) -> None:
+    with pytest.raises(SonopaintError):
+        load_picture(write_png(tmp_path / "x.png", **chunks))
+
+
+def test_bombs_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_png(tmp_path / "x.png", (400, 128))
+    monkeypatch.setattr(picture_module, "MAX_PIXELS", 1000)
+    with pytest.raises(SonopaintError, match="million"):
+        load_picture(path, format="sonopaint-mini")
+    # A header that claims a billion pixels in a file of 200 bytes.
+    data = bytearray(path.read_bytes())
+    data[16:24] = (100_000).to_bytes(4, "big") * 2
+    import zlib
+
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    path.write_bytes(data)
+    with pytest.raises(SonopaintError):
+        load_picture(path, format="sonopaint-mini")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(20), b"text"])
+def test_files_that_are_not_pictures(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(SonopaintError, match="x.png"):
+        load_picture(tmp_path / "x.png", format="sonopaint-mini")
+
+
+def test_truncated_picture(tmp_path: Path) -> None:
+    save_picture(encode(tones(32_000, 0.5), MINI), tmp_path / "x.png")
+    data = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(SonopaintError):
+        load_picture(tmp_path / "x.png", format="sonopaint-mini")
+
+
+def test_jpeg_is_read_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Image.fromarray(encode(tones(32_000, 0.5), MINI).pixels).save(tmp_path / "x.jpg", quality=90)
+    assert load_picture(tmp_path / "x.jpg", format="sonopaint-mini").columns == 32
+    assert "JPEG" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16", "1"])
+def test_other_pixel_modes(tmp_path: Path, mode: str) -> None:
+    Image.new(mode, (6, 128)).save(tmp_path / "x.png")
+    assert load_picture(tmp_path / "x.png", format="sonopaint-mini").pixels.shape == (128, 6, 3)
+
+
+def test_pictures_are_not_overwritten(tmp_path: Path) -> None:
+    drawn = encode(tones(32_000, 0.1), MINI)
+    save_picture(drawn, tmp_path / "x.png")
+    with pytest.raises(SonopaintError, match="--force"):
+        save_picture(drawn, tmp_path / "x.png")
+    with pytest.raises(SonopaintError, match=r"\.png"):
+        save_picture(drawn, tmp_path / "x.jpg")
+
+
+def test_an_endless_clip_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sonoconvert.convert.MAX_PIXELS", 128 * 10)
+    with pytest.raises(SonopaintError, match="--split"):
+        encode(tones(32_000, 1.0), MINI)
