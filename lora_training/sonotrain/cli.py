@@ -87,7 +87,9 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
         if arguments.clips < 1 or arguments.workers < 1:
             raise SonopaintError("--clips and --workers must be at least 1.")
         device = "cpu" if arguments.device == "auto" else arguments.device
-        done = build_corpus(arguments.out, arguments.clips, arguments.seed, arguments.workers, device)
+        done = build_corpus(
+            arguments.out, arguments.clips, arguments.seed, arguments.workers, arguments.content, device
+        )
         print(f"{done['clips']} clips in {arguments.out} ({done['clips_per_minute']:.0f} a minute)")
         return True
 
@@ -95,6 +97,12 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=12000, help="number of clips (default: 12000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of all sounds (default: 0)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument(
+        "--content",
+        choices=("base", "singles"),
+        default="base",
+        help="base: what Mini learns; singles: single events of all kinds, for the classifier",
+    )
     _finish(parser, run)
 
 
@@ -116,9 +124,16 @@ def _diffusion(parser: argparse.ArgumentParser) -> None:
     _training(parser, DiffusionOptions, "runs/diffusion", train_diffusion)
 
 
+def _classifier(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.classifier import ClassifierOptions, train_classifier
+
+    _training(parser, ClassifierOptions, "runs/classifier", train_classifier)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "corpus": ("synthesises the foley corpus as pictures with captions", _corpus),
     "vae": ("trains the VAE: picture to latent and back", _vae),
     "text": ("learns the tokenizer and pre-trains the text encoder on captions", _text),
     "diffusion": ("trains U-Net and text encoder on the VAE's latents", _diffusion),
+    "classifier": ("trains the sound classifier that judges the model", _classifier),
 }

@@ -102,16 +102,22 @@ def write_shard(folder: Path, index: int, levels: Tensor, records: Sequence[Reco
 
 
 def synthesise(
-    count: int, seed: int, kinds: Sequence[str] | None = None, device: str = "cpu"
+    count: int, seed: int, content: str = "base", device: str = "cpu"
 ) -> tuple[Tensor, list[Record]]:
-    """`count` clips of the foley corpus as levels uint8 [count, 128, 320] and Records."""
+    """`count` clips of the foley corpus as levels uint8 [count, 128, 320] and Records.
+
+    `content` "base": what the base model learns; "singles": single events of all kinds, held-out ones too.
+    """
     from sonoconvert.spectrogram import levels
 
     from sonoconvert.format import get_format
     from sonotrain.data import foley
 
     fmt = get_format(FORMAT)
-    clips = foley.batch(count, seed, kinds, device=device)
+    if content == "singles":
+        clips = foley.batch(count, seed, list(foley.KINDS), relations=[("single", 1.0)], device=device)
+    else:
+        clips = foley.batch(count, seed, device=device)
     pictures = quantise(levels(clips.waveforms, fmt)).cpu()
     columns = zip(clips.phrasings, clips.kinds, clips.relation, clips.attributes, strict=True)
     return pictures, [Record(list(p), list(k), r, list(a)) for p, k, r, a in columns]
@@ -123,14 +129,19 @@ def shard_seed(seed: int, shard: int, part: int) -> int:
 
 
 def build_corpus(
-    folder: str | Path, clips: int, seed: int, workers: int = 2, device: str = "cpu"
+    folder: str | Path,
+    clips: int,
+    seed: int,
+    workers: int = 2,
+    content: str = "base",
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Fills `folder` up to `clips` clips; shards that are there already stay. Returns what was done."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _check_settings(folder, seed)
+    _check_settings(folder, seed, content)
     jobs = [
-        (str(folder), index, min(SHARD_CLIPS, clips - start), seed, device)
+        (str(folder), index, min(SHARD_CLIPS, clips - start), seed, content, device)
         for index, start in enumerate(range(0, clips, SHARD_CLIPS))
         if not _is_whole(folder, index, min(SHARD_CLIPS, clips - start))
     ]
@@ -157,16 +168,20 @@ def build_corpus(
     }
 
 
-def _check_settings(folder: Path, seed: int) -> None:
-    """One folder, one seed: a corpus is never mixed from two."""
+def _check_settings(folder: Path, seed: int, content: str) -> None:
+    """One folder, one seed, one content: a corpus is never mixed from two."""
     from sonotrain.run_folder import read_json, write_json
 
     path = folder / "corpus.json"
     if not path.exists():
-        write_json(path, {"format": FORMAT, "seed": seed, "shard_clips": SHARD_CLIPS})
-    elif (found := read_json(path).get("seed")) != seed:
+        settings = {"format": FORMAT, "seed": seed, "content": content, "shard_clips": SHARD_CLIPS}
+        write_json(path, settings)
+        return
+    found = read_json(path)
+    made = (found.get("seed"), found.get("content", "base"))
+    if made != (seed, content):
         raise SonopaintError(
-            f"{folder} was made with seed {found}, not {seed}; choose another --out or that seed."
+            f"{folder} was made with seed {made[0]} and content {made[1]}; choose another --out or the same."
         )
 
 
@@ -177,12 +192,12 @@ def _start_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _make_shard(job: tuple[str, int, int, int, str]) -> int:
-    folder, index, count, seed, device = job
+def _make_shard(job: tuple[str, int, int, int, str, str]) -> int:
+    folder, index, count, seed, content, device = job
     pictures, records = [], []
     for part, first in enumerate(range(0, count, BATCH_CLIPS)):
         levels, batch = synthesise(
-            min(BATCH_CLIPS, count - first), shard_seed(seed, index, part), device=device
+            min(BATCH_CLIPS, count - first), shard_seed(seed, index, part), content, device
         )
         pictures.append(levels)
         records += batch

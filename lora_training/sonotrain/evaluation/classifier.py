@@ -1,0 +1,158 @@
+"""A small sound classifier, trained on the corpus with other seeds: it judges what the models make."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from sonoconvert.errors import SonopaintError
+from torch import Tensor, nn
+
+from sonotrain.data.cache import FORMAT
+
+if TYPE_CHECKING:
+    from sonoconvert.clip import Clip
+
+CHANNELS = (16, 32, 64, 128, 192, 256)
+NAME = "classifier.safetensors"
+
+
+class SoundClassifier(nn.Module):
+    """Levels [B, 128, W] in 0 … 1 (row 0 = lowest; any W ≥ 64) → logits [B, kinds]. About 0.8 M parameters.
+
+    Six strided blocks; mean and maximum over time, so that one short event in a long clip counts.
+    """
+
+    def __init__(self, kinds: Sequence[str]) -> None:
+        super().__init__()
+        self.kinds = list(kinds)
+        blocks: list[nn.Module] = []
+        inside = 2
+        for channels in CHANNELS:
+            blocks += [
+                nn.Conv2d(inside, channels, 3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(8, channels),
+                nn.SiLU(),
+            ]
+            inside = channels
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Linear(2 * inside, len(self.kinds))
+
+    def features(self, levels: Tensor) -> Tensor:
+        """Penultimate features [B, 512]: the basis of the Fréchet distance."""
+        rows = torch.linspace(-1.0, 1.0, levels.shape[-2], device=levels.device, dtype=levels.dtype)
+        height = rows[:, None].expand_as(levels)  # where on the frequency axis a pattern lies
+        hidden = self.blocks(torch.stack([levels * 2.0 - 1.0, height], dim=1)).mean(2)
+        return torch.cat([hidden.mean(2), hidden.amax(2)], dim=1)
+
+    def forward(self, levels: Tensor) -> Tensor:
+        return self.head(self.features(levels))
+
+    @torch.no_grad()
+    def judge(self, waveforms: Tensor, batch: int = 32) -> tuple[Tensor, Tensor]:
+        """(logits [N, kinds], features [N, 512]) of waveforms [N, samples] at 32 kHz."""
+        from sonoconvert.format import get_format
+        from sonoconvert.spectrogram import levels
+
+        fmt = get_format(FORMAT)
+        parts = [self.features(levels(part, fmt)) for part in waveforms.split(batch)]
+        found = torch.cat(parts)
+        return self.head(found), found
+
+    def classify(self, clip: Clip) -> list[tuple[str, float]]:
+        """Kinds with their probabilities, most probable first, of the first 5.12 s of a Clip."""
+        sound = clip.resampled(32_000).mono().waveform
+        logits, _ = self.judge(sound)
+        chances = logits[0].softmax(0)
+        order = chances.argsort(descending=True).tolist()
+        return [(self.kinds[index], chances[index].item()) for index in order]
+
+    @torch.no_grad()
+    def judge_halves(self, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of the first and of the last 40 % of levels [N, 128, W], for two events in sequence."""
+        columns = max(64, int(0.4 * levels.shape[-1]))
+        return self(levels[..., :columns]), self(levels[..., -columns:])
+
+
+def save_classifier(model: SoundClassifier, path: str | Path, metrics: dict[str, object]) -> None:
+    """Writes fp16 weights; kinds and metrics go into the header."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    metadata = {
+        "sonopaint.format": FORMAT,
+        "sonopaint.kinds": json.dumps(model.kinds),
+        "sonopaint.metrics": json.dumps(metrics),
+        "modelspec.title": "Sonopaint's sound classifier",
+        "modelspec.license": "MIT",
+    }
+    tensors = {name: value.detach().half().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, part, metadata=metadata)
+    os.replace(part, path)
+
+
+def load_classifier(path: str | Path | None = None) -> tuple[SoundClassifier, dict[str, object]]:
+    """The classifier (fp32, CPU, eval) and its metrics; by default the shipped one.
+
+    Raises SonopaintError where the file is missing or damaged.
+    """
+    path = Path(path) if path is not None else shipped_classifier()
+    if path.is_dir():
+        path = path / NAME
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+        model = SoundClassifier(json.loads(metadata["sonopaint.kinds"]))
+        model.load_state_dict(tensors)
+        return model.eval(), json.loads(metadata["sonopaint.metrics"])
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise SonopaintError(
+            f'{path} is not a readable sound classifier; train one with "sonotrain base classifier".'
+        ) from error
+
+
+def shipped_classifier() -> Path:
+    """weights/classifier of this repository."""
+    return Path(__file__).resolve().parents[3] / "weights" / "classifier" / NAME
+
+
+def augment(levels: Tensor, generator: torch.Generator) -> Tensor:
+    """What may happen to a sound without changing its kind, on levels [B, 128, W].
+
+    Start moved, cut to 40–100 % of its length, level and equaliser changed by some dB, noise floor, blur (a
+    VAE's), and bars of time and frequency erased (SpecAugment, Park et al. 2019).
+    """
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    count, rows, width = levels.shape
+    crop = int(width * (0.4 + 0.6 * draw(1).item())) if draw(1).item() < 0.5 else width
+    start = int((width - crop + 1) * draw(1).item())
+    levels = levels[..., start : start + crop]
+    shift = ((draw(1).item() - 0.5) * 0.3 * crop) if crop == width else 0.0
+    levels = torch.roll(levels, int(shift), dims=-1)
+    gain = (draw(count, 1, 1) - 0.5) * 0.15  # ± 6 dB
+    tilt = (draw(count, 1, 1) - 0.5) * 0.15 * torch.linspace(-1, 1, rows)[None, :, None]
+    levels = torch.where(levels > 0, levels + gain + tilt, levels)
+    floor = 0.4 * draw(count, 1, 1) * (draw(count, 1, 1) < 0.3)
+    noise = floor + 0.06 * torch.randn(levels.shape, generator=generator) * (floor > 0)
+    levels = torch.maximum(levels, noise).clamp(0.0, 1.0)
+    blurred = F.avg_pool2d(levels[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
+    levels = torch.lerp(levels, blurred, draw(count, 1, 1) * (draw(count, 1, 1) < 0.5))
+    for axis, size in ((1, rows), (2, levels.shape[2])):
+        length = (draw(count) * 0.15 * size).int()
+        begin = (draw(count) * (size - length)).int()
+        place = torch.arange(size)
+        hidden = (place >= begin[:, None]) & (place < (begin + length)[:, None])
+        shape = (count, size, 1) if axis == 1 else (count, 1, size)
+        levels = levels.masked_fill(hidden.view(shape), 0.0)
+    return levels
