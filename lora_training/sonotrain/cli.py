@@ -130,10 +130,69 @@ def _classifier(parser: argparse.ArgumentParser) -> None:
     _training(parser, ClassifierOptions, "runs/classifier", train_classifier)
 
 
+def _export(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.trainers.export import export
+
+        export(arguments.run_folder, arguments.out, force=arguments.force)
+        print(f"{arguments.out} holds the model; judge it with: sonotrain base evaluate --model {arguments.out}")
+        return True
+
+    parser.add_argument("--run", dest="run_folder", default="runs/diffusion", help="a finished diffusion run")
+    parser.add_argument("--out", default="weights/mini", help="folder to write (default: weights/mini)")
+    parser.add_argument("--force", action="store_true", help="replace a model that is there")
+    _finish(parser, run)
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.evaluate import Evaluation
+
+    plan = Evaluation()
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.evaluation.report import evaluate_and_report
+
+        if arguments.threads:
+            import torch
+
+            torch.set_num_threads(arguments.threads)
+        chosen = Evaluation(
+            model=arguments.model,
+            classifier=arguments.classifier,
+            per_kind=arguments.per_kind,
+            sequences=arguments.sequences,
+            reference=arguments.reference,
+            kinds=tuple(filter(None, arguments.kinds.split(","))),
+            seed=arguments.seed,
+            steps=arguments.steps,
+            guidance_scale=arguments.guidance,
+            sampler=arguments.sampler,
+        )
+        print(evaluate_and_report(chosen, arguments.out, arguments.device, card=arguments.card))
+        return True
+
+    parser.add_argument("--model", default="weights/mini", help="model folder, file or name")
+    parser.add_argument("--out", default="runs/evaluation", help="folder for JSON, Markdown and PNG")
+    parser.add_argument("--classifier", default="", help="classifier file (default: the shipped one)")
+    parser.add_argument("--per-kind", type=int, default=plan.per_kind, help="clips of each kind (default: 10)")
+    parser.add_argument("--sequences", type=int, default=plan.sequences, help="clips of two events (default: 40)")
+    parser.add_argument("--reference", type=int, default=plan.reference, help="real clips of each kind to compare with")
+    parser.add_argument("--kinds", default="", help="only these kinds, with commas between")
+    parser.add_argument("--seed", type=int, default=plan.seed, help="seed of captions and noise (default: 5000)")
+    parser.add_argument("--steps", type=int, default=0, help="sampling steps (default: the model's)")
+    parser.add_argument("--guidance", type=float, default=0.0, help="guidance scale (default: the model's)")
+    parser.add_argument("--sampler", default="", help="sampler (default: the model's)")
+    parser.add_argument("--card", action="store_true", help="put the table into the model's README.md")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    _finish(parser, run)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "corpus": ("synthesises the foley corpus as pictures with captions", _corpus),
     "vae": ("trains the VAE: picture to latent and back", _vae),
     "text": ("learns the tokenizer and pre-trains the text encoder on captions", _text),
     "diffusion": ("trains U-Net and text encoder on the VAE's latents", _diffusion),
     "classifier": ("trains the sound classifier that judges the model", _classifier),
+    "export": ("writes a finished run as the shipped model", _export),
+    "evaluate": ("judges a model as sound: top-1, Fréchet distance, order of events", _evaluate),
 }

@@ -1,0 +1,232 @@
+"""Judges a model as sound: top-1 of the classifier, Fréchet distance, order of two events, for each kind."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from sonoconvert.errors import SonopaintError
+from torch import Tensor
+
+from sonotrain.data.cache import clock
+from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
+from sonotrain.evaluation.frechet import distance_of
+from sonotrain.evaluation.sampling import paint, to_sound
+
+logger = logging.getLogger(__name__)
+
+# None of these is in the corpus, so every caption of the evaluation is unseen.
+FRAMES = ("recording: {}", "{} sound effect", "{}, high quality", "listen: {}")
+BATCH = 24  # clips painted between two lines of progress
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to judge, and how much of it."""
+
+    model: str = "mini"
+    classifier: str = ""  # a folder or file; empty: the shipped one
+    per_kind: int = 10
+    sequences: int = 40
+    reference: int = 20  # held-out corpus clips of each kind that the Fréchet distance compares with
+    kinds: tuple[str, ...] = ()  # empty: all that Mini learns
+    seed: int = 5000
+    steps: int = 0  # 0: the model's default
+    guidance_scale: float = 0.0  # 0: the model's default
+    sampler: str = ""  # empty: the model's default
+
+
+def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
+    """All measurements as a JSON-able dict; the same on every run with the same plan and device."""
+    from sonopaint.models.loading import load_model
+
+    from sonotrain.data import foley
+    from sonotrain.trainers.loop import choose_device
+
+    kinds = list(plan.kinds or foley.BASE_KINDS)
+    if unknown := sorted(set(kinds) - set(foley.KINDS)):
+        raise SonopaintError(f"{unknown[0]!r} is not a kind of the corpus; choose from {', '.join(foley.KINDS)}.")
+    if plan.per_kind < 2 or plan.reference < 2:
+        raise SonopaintError("A Fréchet distance needs --per-kind and --reference of at least 2.")
+    start = time.monotonic()
+    classifier, verdict = load_classifier(plan.classifier or None)
+    if strange := sorted(set(kinds) - set(classifier.kinds)):
+        raise SonopaintError(f"The classifier does not know {strange[0]!r}; train one on a newer corpus.")
+    model = load_model(plan.model, device=choose_device(device), dtype=torch.float32)
+    settings = {
+        "steps": plan.steps or model.defaults["steps"],
+        "guidance_scale": plan.guidance_scale or model.defaults["guidance_scale"],
+        "sampler": plan.sampler or model.defaults["sampler"],
+    }
+    labels = [kind for kind in kinds for _ in range(plan.per_kind)]
+    logger.info("synthesising %d real clips", len(kinds) * (plan.per_kind + plan.reference))
+    real, captions = _real_clips(classifier, kinds, plan.per_kind, plan.seed)
+    reference, _ = _real_clips(classifier, kinds, plan.reference, plan.seed + 1)
+    logger.info("painting %d clips with %s", len(labels), settings)
+    made = _judge_model(model, classifier, captions, plan.seed, settings)
+    order = _judge_order(model, classifier, kinds, plan.sequences, plan.seed, settings)
+    number = {kind: index for index, kind in enumerate(classifier.kinds)}
+    wanted = torch.tensor([number[kind] for kind in labels])
+    table = {}
+    for index, kind in enumerate(kinds):
+        mine = slice(index * plan.per_kind, (index + 1) * plan.per_kind)
+        theirs = slice(index * plan.reference, (index + 1) * plan.reference)
+        guesses = made[0][mine].argmax(1)
+        missed = Counter(classifier.kinds[g] for g in guesses.tolist() if g != number[kind])
+        table[kind] = {
+            "top1": (guesses == number[kind]).float().mean().item(),
+            "real_top1": (real[0][mine].argmax(1) == number[kind]).float().mean().item(),
+            "frechet": distance_of(made[1][mine], reference[1][theirs]),
+            "floor": distance_of(real[1][mine], reference[1][theirs]),
+            "taken_for": missed.most_common(1)[0][0] if missed else "",
+        }
+    return {
+        "model": plan.model,
+        "clips": len(labels),
+        "kinds": len(kinds),
+        "per_kind": plan.per_kind,
+        "seed": plan.seed,
+        **settings,
+        "top1": (made[0].argmax(1) == wanted).float().mean().item(),
+        "real_top1": (real[0].argmax(1) == wanted).float().mean().item(),
+        "frechet": distance_of(made[1], reference[1]),
+        "floor": distance_of(real[1], reference[1]),
+        **order,
+        "classifier": verdict,
+        "seconds": time.monotonic() - start,
+        "table": table,
+        "captions": captions,
+        "guesses": [classifier.kinds[guess] for guess in made[0].argmax(1).tolist()],
+        "labels": labels,
+    }
+
+
+def _real_clips(
+    classifier: SoundClassifier, kinds: Sequence[str], count: int, seed: int
+) -> tuple[tuple[Tensor, Tensor], list[str]]:
+    """(logits, features) of corpus clips with a seed of their own, and an unseen caption for each."""
+    from sonotrain.data import foley
+    from sonotrain.data.foley import captions
+
+    rng = random.Random(seed)
+    judged, said = [], []
+    for kind in kinds:
+        clips = foley.batch(count, rng.randrange(1 << 31), [kind], relations=[("single", 1.0)])
+        judged.append(classifier.judge(clips.waveforms))
+        for attributes in clips.attributes:
+            text = captions.single(foley.KINDS[kind], attributes, rng)
+            said.append(rng.choice(FRAMES).format(text))
+    logits, features = zip(*judged, strict=True)
+    return (torch.cat(logits), torch.cat(features)), said
+
+
+def _judge_model(
+    model: Any, classifier: SoundClassifier, captions: Sequence[str], seed: int, settings: dict[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """(logits, features) of the model's clips, heard as sound."""
+    start, judged = time.monotonic(), []
+    for first in range(0, len(captions), BATCH):
+        chosen = captions[first : first + BATCH]
+        pictures = paint(model, chosen, seed=seed + 7919 * (first + 1), **settings)
+        judged.append(classifier.judge(to_sound(pictures)))
+        done = first + len(chosen)
+        left = (time.monotonic() - start) / done * (len(captions) - done)
+        logger.info("%d of %d clips, %s left", done, len(captions), clock(left))
+    logits, features = zip(*judged, strict=True)
+    return torch.cat(logits), torch.cat(features)
+
+
+def _judge_order(
+    model: Any,
+    classifier: SoundClassifier,
+    kinds: Sequence[str],
+    count: int,
+    seed: int,
+    settings: dict[str, Any],
+) -> dict[str, float]:
+    """Two events in sequence: `order` is right where "A then B" fits the clip's ends better than "B then A".
+
+    `both` asks that the classifier names A in the first and B in the last 40 %, out of all kinds.
+    """
+    from sonoconvert.format import get_format
+    from sonoconvert.spectrogram import levels
+
+    from sonotrain.data import foley
+    from sonotrain.data.cache import FORMAT
+    from sonotrain.data.foley import captions
+
+    if count < 1 or len(kinds) < 2:
+        return {}
+    rng = random.Random(seed)
+    pairs = [rng.sample(list(kinds), 2) for _ in range(count)]
+    said = [captions.pair(foley.KINDS[a], foley.KINDS[b], "sequence", rng) for a, b in pairs]
+    parts = []
+    for first in range(0, count, BATCH):
+        pictures = paint(model, said[first : first + BATCH], seed=seed + first, **settings)
+        sounds = levels(to_sound(pictures), get_format(FORMAT))
+        parts.append(torch.stack(classifier.judge_halves(sounds)).log_softmax(-1))
+    heard = torch.cat(parts, dim=1)
+    order = both = 0
+    for row, (a, b) in enumerate(pairs):
+        i, j = classifier.kinds.index(a), classifier.kinds.index(b)
+        order += bool(heard[0, row, i] + heard[1, row, j] > heard[0, row, j] + heard[1, row, i])
+        both += bool(heard[0, row].argmax() == i and heard[1, row].argmax() == j)
+    return {"sequences": count, "order": order / count, "both": both / count}
+
+
+def as_markdown(result: dict[str, Any]) -> str:
+    """The result as the table that model cards quote."""
+    lines = [
+        f"{result['clips']} clips of {result['kinds']} kinds for unseen captions "
+        f"({result['sampler']}, {result['steps']} steps, guidance {result['guidance_scale']:g}, "
+        f"seed {result['seed']}), decoded to sound and judged by the shipped classifier.",
+        "",
+        "| | model | real clips |",
+        "|---|---|---|",
+        f"| top-1 | **{result['top1']:.1%}** | {result['real_top1']:.1%} |",
+        f"| Fréchet distance to held-out corpus clips | **{result['frechet']:.2f}** | {result['floor']:.2f} |",
+    ]
+    if "order" in result:
+        lines += [
+            f"| two events: order right (chance 50 %) | **{result['order']:.1%}** | |",
+            f"| two events: both named, in order | {result['both']:.1%} | |",
+        ]
+    lines += ["", "| kind | top-1 | real | most taken for | Fréchet | real vs real |", "|---|---|---|---|---|---|"]
+    for kind, row in result["table"].items():
+        lines.append(
+            f"| {kind.replace('_', ' ')} | {row['top1']:.0%} | {row['real_top1']:.0%} | "
+            f"{row['taken_for'].replace('_', ' ')} | {row['frechet']:.1f} | {row['floor']:.1f} |"
+        )
+    weak = [kind.replace("_", " ") for kind, row in result["table"].items() if row["top1"] < 0.5]
+    lines += ["", f"Kinds below 50 %: {', '.join(weak) or 'none'}."]
+    return "\n".join(lines) + "\n"
+
+
+def save_confusion(result: dict[str, Any], path: Path) -> None:
+    """Confusion matrix as PNG: rows are what was asked for, columns what was heard."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    kinds = list(result["table"])
+    columns = kinds + sorted(set(result["guesses"]) - set(kinds))
+    counts = torch.zeros(len(kinds), len(columns))
+    for label, guess in zip(result["labels"], result["guesses"], strict=True):
+        counts[kinds.index(label), columns.index(guess)] += 1
+    figure = Figure(figsize=(4 + 0.17 * len(columns), 3 + 0.17 * len(kinds)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    image = axes.imshow(counts / counts.sum(1, keepdim=True).clamp_min(1), cmap="magma", vmin=0, vmax=1)
+    axes.set_xticks(range(len(columns)), [name.replace("_", " ") for name in columns], rotation=90, fontsize=6)
+    axes.set_yticks(range(len(kinds)), [name.replace("_", " ") for name in kinds], fontsize=6)
+    axes.set_xlabel("heard")
+    axes.set_ylabel("asked for")
+    axes.set_title(f"Top-1 {result['top1']:.1%}")
+    figure.colorbar(image, ax=axes, shrink=0.6, label="share of clips")
+    figure.savefig(path, dpi=130)

@@ -1,0 +1,124 @@
+"""From finished runs to the shipped folder: fp16 safetensors, tokenizer, model card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+
+from sonotrain.run_folder import read_json
+from sonotrain.trainers.diffusion import load_diffusion
+from sonotrain.trainers.loop import choose_device
+from sonotrain.trainers.vae import load_vae
+
+BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
+
+
+def export(
+    run: str | Path, out: str | Path, *, force: bool = False, defaults: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Writes the averaged weights of a diffusion run (and of the VAE and text runs it names) through save_mini.
+
+    Returns the facts that went into headers and card. Raises SonopaintError for an unfinished run, or where
+    `out` holds a model and `force` is not set.
+    """
+    from sonopaint.models.mini import save_mini
+
+    facts = gather_facts(run)
+    options = read_json(Path(run) / "config.json")["options"]
+    unet, text_encoder, tokenizer = load_diffusion(run)
+    vae, factor = load_vae(options["vae"], choose_device("cpu"))
+    vae.register_to_config(scaling_factor=factor)
+    metadata = {
+        "modelspec.license": "MIT",
+        "modelspec.author": "the Sonopaint authors",
+        "modelspec.description": "Paints 5.12 s mel spectrograms of sound effects from a caption.",
+        "sonopaint.training": json.dumps(facts),
+    }
+    save_mini(out, unet, vae, text_encoder, tokenizer, metadata, defaults=defaults, force=force)
+    counts = {
+        name: sum(p.numel() for p in part.parameters())
+        for name, part in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder))
+    }
+    card = Path(out) / "README.md"
+    card.write_text(model_card(facts, counts), encoding="utf-8")
+    return facts
+
+
+def gather_facts(run: str | Path) -> dict[str, Any]:
+    """Data, steps, wall time, hardware and losses of a finished run, from the run folders."""
+    run = Path(run)
+    options = read_json(run / "config.json")["options"]
+    stages = {}
+    for name, folder in (("vae", options["vae"]), ("text", options["text"]), ("diffusion", run)):
+        result = read_json(Path(folder) / f"{name}.json")
+        config = read_json(Path(folder) / "config.json")["options"]
+        stages[name] = {
+            "steps": result["steps"],
+            "minutes": round(result["seconds"] / 60, 1),
+            "batch": config["batch"],
+            "clips": config["clips"],
+            "metrics": {k: round(v, 5) for k, v in result.items() if k not in ("steps", "seconds")},
+        }
+    machine = read_json(run / "environment.json")
+    corpus = Path(options["corpus"]) / "corpus.json"
+    return {
+        "data": "Sonopaint's foley corpus (procedural, free of rights)",
+        "corpus_seed": read_json(corpus)["seed"] if corpus.exists() else None,
+        "hardware": machine["gpu"] or f"{machine['processor']}, {machine['cores']} cores",
+        "torch": machine["torch"],
+        "stages": stages,
+    }
+
+
+def model_card(facts: dict[str, Any], counts: dict[str, int]) -> str:
+    """The card as Markdown, with a place for the evaluation."""
+    rows = "\n".join(
+        f"| {name} | {stage['steps']} | {stage['batch']} | {stage['clips']} | {stage['minutes']} | "
+        + ", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in stage["metrics"].items())
+        + " |"
+        for name, stage in facts["stages"].items()
+    )
+    size = sum(counts.values()) * 2 / 1e6
+    return f"""# Sonopaint Mini
+
+Paints 5.12 s of sound (32 kHz, mono) as a mel spectrogram from a caption. Stable Diffusion 1's architecture,
+small: U-Net {counts["unet"] / 1e6:.1f} M, VAE {counts["vae"] / 1e6:.1f} M, CLIP text encoder
+{counts["text_encoder"] / 1e6:.1f} M parameters; {size:.0f} MB in fp16. Licence: MIT, weights included.
+
+- **Data:** {facts["data"]}, seed {facts["corpus_seed"]}: single events with attributes, two at once, two in
+  sequence. No recording was used.
+- **Hardware:** {facts["hardware"]}; PyTorch {facts["torch"]}.
+- **Format:** `sonopaint-mini`: 128 mel bins, 20 Hz to 16 kHz, 80 dB, 320 columns of 16 ms.
+
+| stage | steps | batch | clips | minutes | measured on held-out clips |
+|---|---|---|---|---|---|
+{rows}
+
+Made with `sonotrain base corpus`, `vae`, `text`, `diffusion` and `export`; the headers of the files hold the
+same facts as JSON (`sonopaint.training`).
+
+## How good it is
+
+`sonotrain base evaluate --model weights/mini` prints and stores the following.
+
+{BEGIN}
+Not evaluated yet.
+{END}
+
+## What it cannot do
+
+It knows the kinds in the table above and little else: other words are read, but have no sound. It has learnt
+from synthetic sounds, so it sounds like them. Words of speech, melodies on demand and stereo are out of reach.
+"""
+
+
+def quote_evaluation(card: Path, table: str) -> None:
+    """Puts an evaluation's table between the card's markers."""
+    text = card.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise SonopaintError(f"{card} has no place for an evaluation ({BEGIN} … {END}); export the model again.")
+    before, after = text.split(BEGIN)[0], text.split(END, 1)[1]
+    card.write_text(f"{before}{BEGIN}\n{table.strip()}\n{END}{after}", encoding="utf-8")
