@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import time
 from types import SimpleNamespace
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonoconvert.errors import SonopaintError
-from sonopaint.models import tokenizer as tokenizers
 from sonopaint.models.mini import mini_config
 from sonopaint.models.prompt import CHUNK, encode_prompt, parse_prompt
 from sonopaint.models.tokenizer import find_clip_tokenizer, load_tokenizer, save_tokenizer, train_tokenizer
@@ -177,16 +175,12 @@ def test_training_a_tokenizer_needs_room_for_bytes(tmp_path):
     assert load_tokenizer(tmp_path)("dog").input_ids[0] == 512
 
 
-def test_clips_tokenizer_comes_from_a_folder_or_open_clip_or_is_asked_for(tmp_path, monkeypatch):
+def test_clips_tokenizer_is_shipped_and_a_folder_goes_first(tmp_path, monkeypatch):
     monkeypatch.setenv("SONOPAINT_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(tokenizers, "_open_clip_word_list", lambda: None)
-    with pytest.raises(SonopaintError, match=r"vocab\.json and merges\.txt .*open_clip_torch"):
-        find_clip_tokenizer(tmp_path)
-
-    word_list = tmp_path / "words.gz"
-    word_list.write_bytes(gzip.compress(b"#version\nd o\ndo g</w>\n"))
-    monkeypatch.setattr(tokenizers, "_open_clip_word_list", lambda: word_list)
-    assert find_clip_tokenizer(tmp_path)("dog do").input_ids == [514, 513, 67, 334, 515]
+    shipped = find_clip_tokenizer(tmp_path)
+    # the numbers that CLIP ViT-L/14's published tokenizer gives
+    assert shipped("a photo of a cat").input_ids == [49406, 320, 1125, 539, 320, 2368, 49407]
+    assert len(shipped) == 49408
 
     train_tokenizer(CAPTIONS, tmp_path / "models" / "tokenizer", 560)
     assert len(find_clip_tokenizer(tmp_path)) > 516

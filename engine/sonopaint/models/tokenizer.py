@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import tempfile
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 
+CLIP_WORDS = Path(__file__).parent / "clip" / "bpe_simple_vocab_16e6.txt.gz"
 START, END = "<|startoftext|>", "<|endoftext|>"
 MAX_LENGTH = 77
 # CLIP's own splitting into words (Radford et al. 2021, simple_tokenizer.py).
@@ -104,33 +104,16 @@ def _write(folder: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -
 def find_clip_tokenizer(folder: Path) -> Any:
     """The tokenizer of CLIP ViT-L/14 for a single-file checkpoint in `folder`, which cannot hold its own.
 
-    Looks for vocab.json and merges.txt in ``tokenizer/`` beside the checkpoint, beside it, in the user's
-    models folder in the same way, then for the word list inside an installed open_clip_torch. Raises
-    SonopaintError with what to do where there is none.
+    A vocab.json with its merges.txt in ``tokenizer/`` beside the checkpoint, beside it, or in the user's
+    models folder goes first; otherwise CLIP's own word list, which is shipped with the package.
     """
-    from sonoconvert.errors import SonopaintError
     from sonopaint.models.folders import user_folder
 
     home = user_folder()
     for place in (folder / "tokenizer", folder, home / "tokenizer", home):
         if (place / "vocab.json").is_file() and (place / "merges.txt").is_file():
             return load_tokenizer(place)
-    word_list = _open_clip_word_list()
-    if word_list is not None:
-        return _from_word_list(word_list)
-    raise SonopaintError(
-        f"Stable Diffusion checkpoints need CLIP's tokenizer: put its vocab.json and merges.txt into "
-        f'{home / "tokenizer"}, or run "pip install --no-deps open_clip_torch", which brings the same words.'
-    )
-
-
-def _open_clip_word_list() -> Path | None:
-    spec = importlib.util.find_spec("open_clip")  # finds, does not import
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(place) / "bpe_simple_vocab_16e6.txt.gz"
-        if path.is_file():
-            return path
-    return None
+    return _from_word_list(CLIP_WORDS)
 
 
 def _from_word_list(path: Path) -> Any:
