@@ -69,7 +69,7 @@ def reconstruct(
 
     Two savings that cost no quality: the iterations run at the lowest sample rate that holds `f_max`
     (20 kHz for riffusion-v1; same window and hop in seconds, so the same cells), and where windows overlap
-    at least eight-fold most of them run at twice the hop, followed by a quarter as many at the full hop.
+    at least eight-fold most of them run at twice the hop, followed by half as many at the full hop.
     Long pictures go through in blocks, each continuing the phase of the one before it.
 
     Args:
@@ -142,7 +142,7 @@ def _coarse_to_fine(
         signal = overlap_add(synthesise(half, size, size), size, 2 * hop, circular=circular, length=length)
         fine = analyse(frame(pad_ends(signal, size, hop, circular=circular), size, hop), size, size)
         start = fine if keep is None else torch.where(keep, start, fine)
-        iterations = iterations // 4
+        iterations = iterations // 2
     return _iterate(target, start, size, size, hop, iterations, 0.99, keep, circular)
 
 

@@ -102,7 +102,8 @@ def plot_spectrogram(
     for box in boxes:
         low = fmt.f_min if box.low_hz is None else box.low_hz
         high = fmt.f_max if box.high_hz is None else box.high_hz
-        corners = (x_at(box.start_s), y_at(high), x_at(box.end_s), y_at(low))
+        end = duration if box.end_s is None else box.end_s
+        corners = (x_at(box.start_s), y_at(high), x_at(end), y_at(low))
         draw.rectangle(corners, outline=theme["outline"], width=2)
     if path is not None:
         with atomic_path(Path(path), force=force) as beside:

@@ -44,7 +44,7 @@ def test_there_and_back(sounds: Path, tmp_path: Path) -> None:
     assert main(arguments) == 0
     clip = read_clip(sound)
     assert (clip.num_samples, clip.sample_rate, clip.settings) == (16_000, 32_000, {"prompt": "a"})
-    assert int(torch.fft.rfft(clip.waveform[0]).abs().argmax()) * 2 == pytest.approx(300, abs=6)
+    assert int(torch.fft.rfft(clip.waveform[0]).abs().argmax()) * 2 == pytest.approx(300, abs=20)  # bands are 34 Hz apart
 
 
 def test_folders_keep_their_structure(sounds: Path, tmp_path: Path) -> None:
