@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-
 from sonotrain.trainers.options import add_options, given
 
 STOPPED = 130  # as a shell reports an interrupted command
@@ -135,7 +134,9 @@ def _export(parser: argparse.ArgumentParser) -> None:
         from sonotrain.trainers.export import export
 
         export(arguments.run_folder, arguments.out, force=arguments.force)
-        print(f"{arguments.out} holds the model; judge it with: sonotrain base evaluate --model {arguments.out}")
+        print(
+            f"{arguments.out} holds the model; judge it with: sonotrain base evaluate --model {arguments.out}"
+        )
         return True
 
     parser.add_argument("--run", dest="run_folder", default="runs/diffusion", help="a finished diffusion run")
@@ -174,16 +175,45 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="weights/mini", help="model folder, file or name")
     parser.add_argument("--out", default="runs/evaluation", help="folder for JSON, Markdown and PNG")
     parser.add_argument("--classifier", default="", help="classifier file (default: the shipped one)")
-    parser.add_argument("--per-kind", type=int, default=plan.per_kind, help="clips of each kind (default: 10)")
-    parser.add_argument("--sequences", type=int, default=plan.sequences, help="clips of two events (default: 40)")
-    parser.add_argument("--reference", type=int, default=plan.reference, help="real clips of each kind to compare with")
+    parser.add_argument(
+        "--per-kind", type=int, default=plan.per_kind, help="clips of each kind (default: 10)"
+    )
+    parser.add_argument(
+        "--sequences", type=int, default=plan.sequences, help="clips of two events (default: 40)"
+    )
+    parser.add_argument(
+        "--reference", type=int, default=plan.reference, help="real clips of each kind to compare with"
+    )
     parser.add_argument("--kinds", default="", help="only these kinds, with commas between")
-    parser.add_argument("--seed", type=int, default=plan.seed, help="seed of captions and noise (default: 5000)")
+    parser.add_argument(
+        "--seed", type=int, default=plan.seed, help="seed of captions and noise (default: 5000)"
+    )
     parser.add_argument("--steps", type=int, default=0, help="sampling steps (default: the model's)")
     parser.add_argument("--guidance", type=float, default=0.0, help="guidance scale (default: the model's)")
     parser.add_argument("--sampler", default="", help="sampler (default: the model's)")
     parser.add_argument("--card", action="store_true", help="put the table into the model's README.md")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    _finish(parser, run)
+
+
+def _all(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.recipe import PRESETS, run_all
+
+    def run(arguments: argparse.Namespace) -> bool:
+        return run_all(
+            arguments.out,
+            arguments.preset,
+            arguments.minutes,
+            device=arguments.device,
+            workers=arguments.workers,
+        )
+
+    parser.add_argument("--out", default="runs/all", help="folder of the whole run (default: runs/all)")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="cpu", help="sizes (default: cpu)")
+    parser.add_argument("--minutes", type=float, default=180.0, help="time for everything (default: 180)")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes that synthesise sounds (default: 2)"
+    )
     _finish(parser, run)
 
 
@@ -195,4 +225,5 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "classifier": ("trains the sound classifier that judges the model", _classifier),
     "export": ("writes a finished run as the shipped model", _export),
     "evaluate": ("judges a model as sound: top-1, Fréchet distance, order of events", _evaluate),
+    "all": ("runs every step in one folder; called again, it goes on where it stopped", _all),
 }

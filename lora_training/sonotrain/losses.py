@@ -58,7 +58,7 @@ def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
-    """Weight that gives both losses the same gradient at the decoder's last layer (Esser et al. 2021, eq. 7)."""
+    """Weight that gives both losses one gradient norm at the last layer (Esser et al. 2021, eq. 7)."""
     wanted = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0].norm()
     present = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0].norm()
     return (wanted / (present + 1e-4)).clamp(0.0, 1e4).detach()

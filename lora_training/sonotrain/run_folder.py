@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from sonoconvert.errors import SonopaintError
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class RunFolder:
         return path
 
     def load_checkpoint(self, device: str | torch.device = "cpu") -> dict[str, Any] | None:
-        """The newest whole checkpoint, or None. Damaged or half-written ones are passed over with a warning."""
+        """The newest whole checkpoint, or None. Damaged ones are passed over with a warning."""
         for path in sorted(self.checkpoints.glob("step-*.pt"), reverse=True):
             digest = path.with_suffix(".sha256")
             if digest.is_file() and digest.read_text(encoding="utf-8").strip() == _sha256(path):

@@ -7,7 +7,8 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class Corpus:
 
 
 def to_pixels(levels: Tensor) -> Tensor:
-    """uint8 levels [B, H, W] (row 0 = lowest) → the model's pictures, float [B, 3, H, W] in [−1, 1], top = high."""
+    """uint8 levels [B, H, W] (row 0 = lowest) → the model's pictures [B, 3, H, W] in [−1, 1], top = high."""
     picture = levels.flip(-2).float().div_(127.5).sub_(1.0)
     return picture[:, None].repeat(1, 3, 1, 1)
 
@@ -108,9 +109,8 @@ def synthesise(
 
     `content` "base": what the base model learns; "singles": single events of all kinds, held-out ones too.
     """
-    from sonoconvert.spectrogram import levels
-
     from sonoconvert.format import get_format
+    from sonoconvert.spectrogram import levels
     from sonotrain.data import foley
 
     fmt = get_format(FORMAT)
@@ -135,8 +135,12 @@ def build_corpus(
     workers: int = 2,
     content: str = "base",
     device: str = "cpu",
+    minutes: float | None = None,
 ) -> dict[str, Any]:
-    """Fills `folder` up to `clips` clips; shards that are there already stay. Returns what was done."""
+    """Fills `folder` up to `clips` clips; shards that are there already stay. Returns what was done.
+
+    `minutes` stops it after the shard during which they run out. On an accelerator one process does it all.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _check_settings(folder, seed, content)
@@ -147,25 +151,26 @@ def build_corpus(
     ]
     wanted = sum(job[2] for job in jobs)
     logger.info("%d of %d clips are there; making %d with %d workers", clips - wanted, clips, wanted, workers)
-    start, done = time.monotonic(), 0
-    if workers <= 1 or len(jobs) <= 1:
-        results = map(_make_shard, jobs)
-        for count in results:
-            done += count
-            _report(done, wanted, start)
-    else:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(min(workers, len(jobs)), initializer=_start_worker) as pool:
-            for count in pool.imap_unordered(_make_shard, jobs):
-                done += count
-                _report(done, wanted, start)
+    start, made = time.monotonic(), 0
+    with _workers(min(workers, len(jobs)) if device == "cpu" else 1) as run:
+        for count in run(_make_shard, jobs):
+            made += count
+            _report(made, wanted, start)
+            if minutes is not None and time.monotonic() - start > 60 * minutes:
+                break
     seconds = time.monotonic() - start
-    return {
-        "clips": clips,
-        "made": wanted,
-        "seconds": seconds,
-        "clips_per_minute": 60 * done / max(seconds, 1e-9),
-    }
+    return {"clips": clips - wanted + made, "made": made, "clips_per_minute": 60 * made / max(seconds, 1e-9)}
+
+
+@contextmanager
+def _workers(count: int) -> Iterator[Callable[..., Iterable[int]]]:
+    """`map` over so many processes; this one alone where that is enough."""
+    if count <= 1:
+        yield map
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(count, initializer=_start_worker) as pool:
+        yield pool.imap_unordered
 
 
 def _check_settings(folder: Path, seed: int, content: str) -> None:

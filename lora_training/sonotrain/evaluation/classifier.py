@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from sonoconvert.errors import SonopaintError
 from torch import Tensor, nn
 
+from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import FORMAT
 
 if TYPE_CHECKING:

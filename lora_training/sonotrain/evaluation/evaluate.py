@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sonoconvert.errors import SonopaintError
 from torch import Tensor
 
+from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import clock
 from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.frechet import distance_of
@@ -46,13 +46,14 @@ class Evaluation:
 def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
     """All measurements as a JSON-able dict; the same on every run with the same plan and device."""
     from sonopaint.models.loading import load_model
-
     from sonotrain.data import foley
     from sonotrain.trainers.loop import choose_device
 
     kinds = list(plan.kinds or foley.BASE_KINDS)
     if unknown := sorted(set(kinds) - set(foley.KINDS)):
-        raise SonopaintError(f"{unknown[0]!r} is not a kind of the corpus; choose from {', '.join(foley.KINDS)}.")
+        raise SonopaintError(
+            f"{unknown[0]!r} is not a kind of the corpus; choose from {', '.join(foley.KINDS)}."
+        )
     if plan.per_kind < 2 or plan.reference < 2:
         raise SonopaintError("A Fréchet distance needs --per-kind and --reference of at least 2.")
     start = time.monotonic()
@@ -157,7 +158,6 @@ def _judge_order(
     """
     from sonoconvert.format import get_format
     from sonoconvert.spectrogram import levels
-
     from sonotrain.data import foley
     from sonotrain.data.cache import FORMAT
     from sonotrain.data.foley import captions
@@ -191,14 +191,18 @@ def as_markdown(result: dict[str, Any]) -> str:
         "| | model | real clips |",
         "|---|---|---|",
         f"| top-1 | **{result['top1']:.1%}** | {result['real_top1']:.1%} |",
-        f"| Fréchet distance to held-out corpus clips | **{result['frechet']:.2f}** | {result['floor']:.2f} |",
+        f"| Fréchet distance to corpus clips | **{result['frechet']:.2f}** | {result['floor']:.2f} |",
     ]
     if "order" in result:
         lines += [
             f"| two events: order right (chance 50 %) | **{result['order']:.1%}** | |",
             f"| two events: both named, in order | {result['both']:.1%} | |",
         ]
-    lines += ["", "| kind | top-1 | real | most taken for | Fréchet | real vs real |", "|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| kind | top-1 | real | most taken for | Fréchet | real vs real |",
+        "|---|---|---|---|---|---|",
+    ]
     for kind, row in result["table"].items():
         lines.append(
             f"| {kind.replace('_', ' ')} | {row['top1']:.0%} | {row['real_top1']:.0%} | "
@@ -223,7 +227,9 @@ def save_confusion(result: dict[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     image = axes.imshow(counts / counts.sum(1, keepdim=True).clamp_min(1), cmap="magma", vmin=0, vmax=1)
-    axes.set_xticks(range(len(columns)), [name.replace("_", " ") for name in columns], rotation=90, fontsize=6)
+    axes.set_xticks(
+        range(len(columns)), [name.replace("_", " ") for name in columns], rotation=90, fontsize=6
+    )
     axes.set_yticks(range(len(kinds)), [name.replace("_", " ") for name in kinds], fontsize=6)
     axes.set_xlabel("heard")
     axes.set_ylabel("asked for")

@@ -1,4 +1,4 @@
-"""Fréchet distance between two sets of features (Heusel et al. 2017, eq. 6; Kilgour et al. 2019 for sound)."""
+"""Fréchet distance of two sets of features (Heusel et al. 2017, eq. 6; Kilgour et al. 2019 for sound)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
-
 from sonotrain.evaluation.evaluate import Evaluation, as_markdown, evaluate, save_confusion
 from sonotrain.run_folder import write_json
 

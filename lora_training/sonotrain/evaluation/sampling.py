@@ -59,7 +59,12 @@ def to_sound(levels: Tensor, *, iterations: int = 32, seed: int = 0, batch: int 
         # the cropped last frame: the clip ends where the picture's next column would begin
         mel = torch.cat([mel, mel[..., -1:]], dim=-1)
         sound = griffin_lim(
-            mel_to_linear(mel, fmt), fmt.win_length, fmt.hop_length, iterations=iterations, seed=seed, length=length
+            mel_to_linear(mel, fmt),
+            fmt.win_length,
+            fmt.hop_length,
+            iterations=iterations,
+            seed=seed,
+            length=length,
         )
         sounds.append(sound * (0.97 / sound.abs().amax(1, keepdim=True).clamp_min(1e-6)))
     return torch.cat(sounds)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from sonoconvert.errors import SonopaintError
 from torch import Tensor
 
+from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import Corpus, quantise
 from sonotrain.ema import Ema
 from sonotrain.evaluation.classifier import NAME, SoundClassifier, augment, save_classifier
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ClassifierOptions:
-    corpus: str = option("runs/singles", 'corpus of single events, with a seed other than Mini\'s')
+    corpus: str = option("runs/singles", "corpus of single events, with a seed other than Mini's")
     clips: int = option(0, "clips to use (0: all that are there)")
     held_out: int = option(600, "clips at the end of the corpus that are kept for its accuracy")
     round_trip: int = option(400, "clips that are also shown after picture → sound → picture")
@@ -46,7 +46,7 @@ def train_classifier(
     device: str = "auto",
     resume: bool = False,
 ) -> bool:
-    """Trains (or resumes); at the end `out` holds classifier.safetensors, its held-out accuracy in the header."""
+    """Trains (or resumes); at the end `out` holds classifier.safetensors with its accuracy in the header."""
     if options.threads:
         torch.set_num_threads(options.threads)
     chosen = choose_device(device)
@@ -54,7 +54,7 @@ def train_classifier(
         corpus = Corpus(options.corpus, options.clips or None)
         if len(corpus) <= options.held_out:
             raise SonopaintError(f"{options.corpus} must hold more than --held-out {options.held_out} clips.")
-        options = ClassifierOptions(**{**asdict(options), "clips": len(corpus)})
+        options = replace(options, clips=len(corpus))
         write_json(run.path / "config.json", {"command": "classifier", "options": asdict(options)})
         trainer = ClassifierTrainer(corpus, options, chosen)
         loop = Loop(
@@ -131,7 +131,9 @@ class ClassifierTrainer:
         }
 
     def _guess(self, levels: Tensor) -> Tensor:
-        parts = [self.model(part.float().to(self.device) / 255.0).argmax(1).cpu() for part in levels.split(64)]
+        parts = [
+            self.model(part.float().to(self.device) / 255.0).argmax(1).cpu() for part in levels.split(64)
+        ]
         return torch.cat(parts)
 
 
@@ -139,7 +141,6 @@ def round_trip(levels: Tensor) -> Tensor:
     """uint8 levels → sound by Griffin–Lim → uint8 levels: how a model's pictures sound and look again."""
     from sonoconvert.format import get_format
     from sonoconvert.spectrogram import levels as levels_of
-
     from sonotrain.data.cache import FORMAT
     from sonotrain.evaluation.sampling import to_sound
 

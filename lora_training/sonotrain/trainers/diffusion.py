@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from sonoconvert.errors import SonopaintError
 from torch import Tensor, nn
 
+from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import FORMAT, Corpus
 from sonotrain.ema import Ema
 from sonotrain.losses import min_snr_weights
@@ -55,6 +55,7 @@ class DiffusionOptions:
     threads: int = option(0, "processor threads (0: torch's choice)")
     checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
     preview_minutes: float = option(10.0, "minutes between previews")
+    preview_steps: int = option(20, "sampling steps of previews")
 
 
 def train_diffusion(
@@ -70,7 +71,7 @@ def train_diffusion(
         corpus = Corpus(options.corpus, options.clips or None)
         if len(corpus) <= VALIDATION_CLIPS:
             raise SonopaintError(f"{options.corpus} must hold more than {VALIDATION_CLIPS} clips.")
-        options = DiffusionOptions(**{**asdict(options), "clips": len(corpus)})
+        options = replace(options, clips=len(corpus))
         trainer = DiffusionTrainer(corpus, options, chosen)
         config = {"command": "diffusion", "options": asdict(options), "architecture": trainer.architecture}
         write_json(run.path / "config.json", config)
@@ -94,6 +95,7 @@ class DiffusionTrainer:
     def __init__(self, corpus: Corpus, options: DiffusionOptions, device: torch.device) -> None:
         from diffusers import UNet2DConditionModel
         from diffusers.models.attention_processor import AttnProcessor
+
         from sonopaint.models.mini import mini_config
         from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 
@@ -146,7 +148,8 @@ class DiffusionTrainer:
         noisy = self.noisy(latents, noise, timesteps)
         if self.device.type == "cuda":
             noisy = noisy.contiguous(memory_format=torch.channels_last)
-        predicted = self.fast_unet(noisy, timesteps, text, return_dict=False)[0]
+        unet = self.fast_unet if torch.is_grad_enabled() else self.unet  # don't compile it for validation
+        predicted = unet(noisy, timesteps, text, return_dict=False)[0]
         errors = (predicted.float() - noise).square().mean((1, 2, 3))
         weights = min_snr_weights(self.schedule, timesteps, self.options.snr_gamma)
         return (weights * errors).mean(), errors.mean()
@@ -197,17 +200,18 @@ class DiffusionTrainer:
     def preview(self, folder: Path, step: int) -> dict[str, float]:
         """Fixed prompts with fixed seeds as a sheet of pictures and as sounds; the validation loss."""
         from sonoconvert.clip import Clip, write_clip
-
         from sonotrain.evaluation.sampling import paint, to_sound
 
         vae, factor = load_vae(self.options.vae, self.device)
         model = as_model(self.unet, vae, factor, self.text_encoder, self.tokenizer, self.device)
         with self.ema.applied():
-            levels = paint(model, PREVIEW_PROMPTS, seed=1, steps=20, guidance_scale=4.0)
+            levels = paint(model, PREVIEW_PROMPTS, seed=1, steps=self.options.preview_steps)
         save_sheet([levels[:4], levels[4:]], folder / f"step-{step:08d}.png")
         sounds = to_sound(levels)
         for number, waveform in enumerate(sounds):
-            name = f"step-{step:08d}-{number}-{PREVIEW_PROMPTS[number].replace(' ', '_').replace(',', '')}.wav"
+            name = (
+                f"step-{step:08d}-{number}-{PREVIEW_PROMPTS[number].replace(' ', '_').replace(',', '')}.wav"
+            )
             settings = {"prompt": PREVIEW_PROMPTS[number], "step": step}
             write_clip(Clip(waveform[None], 32000, settings), folder / name, force=True)
         return {"validation_loss": self.validate()}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-
 from sonotrain.run_folder import read_json
 from sonotrain.trainers.diffusion import load_diffusion
 from sonotrain.trainers.loop import choose_device
@@ -19,7 +18,7 @@ BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 def export(
     run: str | Path, out: str | Path, *, force: bool = False, defaults: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Writes the averaged weights of a diffusion run (and of the VAE and text runs it names) through save_mini.
+    """Writes the averaged weights of a diffusion run, and of the VAE and text runs it names, by save_mini.
 
     Returns the facts that went into headers and card. Raises SonopaintError for an unfinished run, or where
     `out` holds a model and `force` is not set.
@@ -110,8 +109,9 @@ Not evaluated yet.
 
 ## What it cannot do
 
-It knows the kinds in the table above and little else: other words are read, but have no sound. It has learnt
-from synthetic sounds, so it sounds like them. Words of speech, melodies on demand and stereo are out of reach.
+It knows the kinds in the table above and little else: other words are read, but have no sound. It has
+learnt from synthetic sounds, so it sounds like them. Words of speech, melodies on demand and stereo are
+out of reach.
 """
 
 
@@ -119,6 +119,8 @@ def quote_evaluation(card: Path, table: str) -> None:
     """Puts an evaluation's table between the card's markers."""
     text = card.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
-        raise SonopaintError(f"{card} has no place for an evaluation ({BEGIN} … {END}); export the model again.")
+        raise SonopaintError(
+            f"{card} has no place for an evaluation ({BEGIN} … {END}); export the model again."
+        )
     before, after = text.split(BEGIN)[0], text.split(END, 1)[1]
     card.write_text(f"{before}{BEGIN}\n{table.strip()}\n{END}{after}", encoding="utf-8")

@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonotrain.data.cache import Corpus, clock, to_pixels
-from sonotrain.run_folder import read_json
 from sonotrain.trainers.loop import autocast
 from sonotrain.trainers.vae import load_vae
 
@@ -58,8 +57,6 @@ def corpus_latents(corpus: Corpus, vae_folder: str | Path, device: torch.device,
         left = (time.monotonic() - start) / encoded * (len(corpus) - first - len(levels))
         logger.info("latents: %d of %d clips, %s left", first + len(levels), len(corpus), clock(left))
     return torch.cat(chunks)
-
-
 
 
 def _read(path: Path) -> Tensor | None:

@@ -13,9 +13,9 @@ from types import FrameType
 from typing import Any, Protocol
 
 import torch
-from sonoconvert.errors import SonopaintError
 from torch import Tensor, nn
 
+from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import clock
 from sonotrain.run_folder import RunFolder
 
@@ -56,14 +56,16 @@ def learning_rate_scale(fraction: float, step: int, warmup: int, floor: float = 
 
 
 def choose_device(name: str) -> torch.device:
-    """"auto" is CUDA where there is one; SonopaintError for a device that is not there."""
+    """ "auto" is CUDA where there is one; SonopaintError for a device that is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise SonopaintError(f"The device {name!r} is not available here; use --device auto or cpu.") from error
+        raise SonopaintError(
+            f"The device {name!r} is not available here; use --device auto or cpu."
+        ) from error
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True
@@ -195,8 +197,11 @@ class Loop:
     def _log(self, fraction: float, sums: dict[str, list[Tensor]], seconds_per_step: float) -> None:
         means = {name: torch.stack(values).float().mean().item() for name, values in sums.items()}
         self.run.log(
-            step=self.number, seconds=self.seconds, lr=self.optimisers[0].param_groups[0]["lr"],
-            seconds_per_step=seconds_per_step, **means,
+            step=self.number,
+            seconds=self.seconds,
+            lr=self.optimisers[0].param_groups[0]["lr"],
+            seconds_per_step=seconds_per_step,
+            **means,
         )
         left = self.seconds / fraction - self.seconds if fraction > 0 else 0.0
         if not all(math.isfinite(value) for value in means.values()):
@@ -206,7 +211,11 @@ class Loop:
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
         logger.info(
             "%3.0f %%  step %d  %s  %.3f s/step  %s left",
-            100 * fraction, self.number, shown, seconds_per_step, clock(left),
+            100 * fraction,
+            self.number,
+            shown,
+            seconds_per_step,
+            clock(left),
         )
 
     def _show(self) -> None:
@@ -214,4 +223,6 @@ class Loop:
             return
         values = self.preview(self.number)
         self.run.log(step=self.number, seconds=self.seconds, **values)
-        logger.info("preview at step %d: %s", self.number, "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+        logger.info(
+            "preview at step %d: %s", self.number, "  ".join(f"{k} {v:.4f}" for k, v in values.items())
+        )

@@ -1,18 +1,18 @@
-"""Pre-trains Mini's text encoder to tell kinds, their order and attributes apart, before it meets the U-Net."""
+"""Pre-trains Mini's text encoder to tell kinds, their order and attributes apart."""
 
 from __future__ import annotations
 
 import logging
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from sonoconvert.errors import SonopaintError
 from torch import Tensor, nn
 
+from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import Corpus
 from sonotrain.run_folder import RunFolder, load_final, write_json
 from sonotrain.trainers.captions import Phrasings, learn_tokenizer
@@ -50,7 +50,7 @@ def train_text(
     chosen = choose_device(device)
     with RunFolder(out, resume=resume) as run:
         corpus = Corpus(options.corpus, options.clips or None)
-        options = TextOptions(**{**asdict(options), "clips": len(corpus)})
+        options = replace(options, clips=len(corpus))
         trainer = TextTrainer(corpus, options, run.path / "tokenizer", chosen)
         config = {"command": "text", "options": asdict(options), "architecture": trainer.architecture}
         write_json(run.path / "config.json", config)
@@ -85,9 +85,10 @@ class TextTrainer:
     """Modules, optimiser and the step of the text encoder's pre-training."""
 
     def __init__(self, corpus: Corpus, options: TextOptions, folder: Path, device: torch.device) -> None:
+        from transformers import CLIPTextConfig, CLIPTextModel
+
         from sonopaint.models.mini import mini_config
         from sonopaint.models.tokenizer import load_tokenizer
-        from transformers import CLIPTextConfig, CLIPTextModel
 
         self.options, self.device = options, device
         if (folder / "vocab.json").is_file():
@@ -105,7 +106,7 @@ class TextTrainer:
         self._label(corpus)
 
     def _label(self, corpus: Corpus) -> None:
-        """Labels of every text; texts are split by their checksum, so that no validation text is trained on."""
+        """Labels of every text; texts are split by checksum, so no validation text is trained on."""
         kind = {name: number for number, name in enumerate(self.kinds)}
         attribute = {name: number for number, name in enumerate(self.attributes)}
         count = len(self.phrasings.texts)
@@ -138,7 +139,7 @@ class TextTrainer:
         return {"text_encoder": self.encoder, "heads": self.heads, "optimiser": self.optimiser}
 
     def predict(self, texts: Tensor) -> tuple[Tensor, ...]:
-        """Logits of the heads. Texts are cut after the longest one: the encoder is causal, so nothing changes."""
+        """Logits of the heads. Texts are cut after the longest: the encoder is causal, nothing changes."""
         lengths = self.phrasings.lengths[texts]
         ids = self.phrasings.ids[texts, : int(lengths.max())].to(self.device)
         with autocast(self.device):
@@ -181,8 +182,9 @@ class TextTrainer:
 
 def load_text(folder: str | Path) -> tuple[Any, Any]:
     """The pre-trained text encoder of a run folder, and its tokenizer."""
-    from sonopaint.models.tokenizer import load_tokenizer
     from transformers import CLIPTextConfig, CLIPTextModel
+
+    from sonopaint.models.tokenizer import load_tokenizer
 
     parts, config = load_final(folder)
     encoder = CLIPTextModel(CLIPTextConfig(**config["architecture"]))

@@ -1,0 +1,129 @@
+"""The whole recipe as one command: corpus, VAE, text, diffusion, export, evaluation, within a time."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+from sonotrain.data.cache import build_corpus
+from sonotrain.evaluation.classifier import shipped_classifier
+from sonotrain.evaluation.evaluate import Evaluation
+from sonotrain.evaluation.report import evaluate_and_report
+from sonotrain.run_folder import write_json
+from sonotrain.trainers.classifier import ClassifierOptions, train_classifier
+from sonotrain.trainers.diffusion import DiffusionOptions, train_diffusion
+from sonotrain.trainers.export import export
+from sonotrain.trainers.loop import Budget, choose_device
+from sonotrain.trainers.text import TextOptions, train_text
+from sonotrain.trainers.vae import VaeOptions, train_vae
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of the recipe. Shares are of the whole time; what is left over is for evaluation."""
+
+    clips: int
+    corpus_share: float = 0.12
+    vae_share: float = 0.28
+    text_share: float = 0.04
+    diffusion_share: float = 0.42
+    steps: int = 0  # above 0: train so many steps in every stage in place of a share of the time
+    vae: dict[str, Any] = field(default_factory=dict)
+    text: dict[str, Any] = field(default_factory=dict)
+    diffusion: dict[str, Any] = field(default_factory=dict)
+    classifier: dict[str, Any] = field(default_factory=dict)
+    singles: int = 0  # above 0: train a classifier on so many clips in place of using the shipped one
+    evaluation: dict[str, Any] = field(default_factory=dict)
+
+
+PRESETS = {
+    # one datacentre GPU, about 28 minutes
+    "gpu": Preset(
+        clips=60_000,
+        vae={"batch": 48, "crop": 128, "learning_rate": 8e-4, "warmup": 300, "ema": 0.999,
+             "kl_weight": 3e-6, "adversarial_from": 6000, "checkpoint_minutes": 1.5, "preview_minutes": 3.0},
+        text={"batch": 512},
+        diffusion={"batch": 256, "learning_rate": 6e-4, "text_learning_rate": 2e-4, "text_every": 1,
+                   "warmup": 500, "ema": 0.9995, "checkpoint_minutes": 1.5, "preview_minutes": 3.0},
+        evaluation={"per_kind": 20, "sequences": 100, "reference": 40},
+    ),
+    # two processor cores, about three hours
+    "cpu": Preset(
+        clips=12_000,
+        vae={"batch": 8, "learning_rate": 1.2e-3, "kl_weight": 3e-6},
+        diffusion={"batch": 16},
+    ),
+    # everything once, tiny: does it run?
+    "smoke": Preset(
+        clips=80,
+        steps=2,
+        vae={"batch": 2, "crop": 32},
+        text={"batch": 8},
+        diffusion={"batch": 2, "preview_steps": 2},
+        classifier={"held_out": 10, "round_trip": 4, "batch": 4},
+        singles=80,
+        evaluation={"per_kind": 2, "sequences": 2, "reference": 2, "kinds": ("rain", "siren"), "steps": 2},
+    ),
+}  # fmt: skip
+
+
+def run_all(out: str | Path, preset: str, minutes: float, *, device: str = "auto", workers: int = 2) -> bool:
+    """Runs the recipe in the folder `out`; called again, it goes on where it was stopped.
+
+    Ends with out/mini (the model) and out/evaluation. False when the user stopped it.
+    """
+    if preset not in PRESETS:
+        raise SonopaintError(f"There is no preset {preset!r}; choose from {', '.join(PRESETS)}.")
+    if minutes <= 0:
+        raise SonopaintError("--minutes must be above 0.")
+    chosen = PRESETS[preset]
+    folder = Path(out)
+    kind = choose_device(device).type
+    if not chosen.singles and not shipped_classifier().is_file():
+        raise SonopaintError('weights/classifier is missing; train one with "sonotrain base classifier".')
+
+    def budget(share: float) -> Budget:
+        return Budget(steps=chosen.steps) if chosen.steps else Budget(minutes=minutes * share)
+
+    corpus = folder / "corpus"
+    if not (folder / "corpus.done").exists():
+        limit = None if chosen.steps else minutes * chosen.corpus_share
+        build_corpus(corpus, chosen.clips, 0, workers, "base", kind, minutes=limit)
+        write_json(folder / "corpus.done", {})
+    common = {"corpus": str(corpus)}
+    stages = [
+        ("vae", train_vae, VaeOptions(**common, **chosen.vae), chosen.vae_share),
+        ("text", train_text, TextOptions(**common, **chosen.text), chosen.text_share),
+    ]
+    sources = {"vae": str(folder / "vae"), "text": str(folder / "text")}
+    options = DiffusionOptions(**common, **sources, **chosen.diffusion)
+    stages.append(("diffusion", train_diffusion, options, chosen.diffusion_share))
+    judge = ""
+    if chosen.singles:
+        singles = folder / "singles"
+        build_corpus(singles, chosen.singles, 1000, workers, "singles", kind)
+        judge = str(folder / "classifier")
+        classifier = ClassifierOptions(corpus=str(singles), **chosen.classifier)
+        stages.append(("classifier", train_classifier, classifier, 0.0))
+    for name, train, stage_options, share in stages:
+        if (folder / name / f"{name}.json").is_file():
+            continue
+        logger.info("--- %s", name)
+        resume = any((folder / name / "checkpoints").glob("step-*.pt"))
+        if not train(folder / name, stage_options, budget(share), device=device, resume=resume):
+            return False
+    model = folder / "mini"
+    if not (model / "README.md").is_file():
+        shutil.rmtree(model, ignore_errors=True)  # a broken-off export
+        export(folder / "diffusion", model)
+    if not (folder / "evaluation" / "evaluation.json").is_file():
+        logger.info("--- evaluation")
+        plan = Evaluation(model=str(model), classifier=judge, **chosen.evaluation)
+        evaluate_and_report(plan, folder / "evaluation", device, card=True)
+    return True
