@@ -16,6 +16,7 @@ from sonoconvert.clip import Clip, read_clip, write_clip
 from sonoconvert.errors import SonopaintError
 from sonoconvert.region import Box, Region, parse_region
 from sonopaint.painters.diffusers_painter import DiffusersPainter
+from sonopaint.painters.latents import decode_latents, encode_image
 from sonopaint.tasks import PaintSettings, extend, inpaint, loop, vary
 
 QUICK = PaintSettings("a train horn", seed=3, steps=2, iterations=2)
@@ -111,18 +112,27 @@ def test_each_side_has_its_own_prompt(tiny: Any, make_clip: MakeClip) -> None:
     assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
 
 
-def test_vary_follows_its_strength(tiny: Any, make_clip: MakeClip) -> None:
-    """A little strength changes the picture less than a lot; length, rate and channels stay."""
+def test_vary_keeps_rate_channels_and_length(tiny: Any, make_clip: MakeClip) -> None:
     source = make_clip(1.5, 44_100, 2)
-    canvas = inpaint_canvas(source, Region(inverted=True, feather_s=0.0), tiny.format, kind="vary")
+    (result,) = vary(tiny, source, replace(QUICK, strength=0.5))
+    assert result.clip.waveform.shape == source.waveform.shape and result.clip.sample_rate == 44_100
+    assert {"task": "vary", "strength": 0.5, "fill": "original"}.items() <= result.settings.items()
+    assert changed_samples(source, result.clip).size > 0.9 * source.num_samples
+
+
+def test_variations_follow_their_strength(tiny: Any, make_clip: MakeClip) -> None:
+    """Hardly any strength gives what the VAE makes of the source; the more, the further from it."""
+    whole = Region(inverted=True, feather_s=0.0)
+    canvas = inpaint_canvas(make_clip(2.048, 32_000), whole, tiny.format, kind="vary")
+    image = torch.from_numpy(canvas.picture.pixels).permute(2, 0, 1)[None] / 127.5 - 1
+    through = decode_latents(tiny, encode_image(tiny, image))[0].mean(dim=0)
+    expected = ((through + 1) * 127.5).clamp(0, 255).numpy()
     distances = []
-    for strength in (0.1, 1.0):
-        (result,) = vary(tiny, source, replace(QUICK, strength=strength, steps=10))
-        assert result.clip.waveform.shape == source.waveform.shape and result.clip.sample_rate == 44_100
-        difference = result.picture.pixels.astype(float) - canvas.picture.pixels
-        distances.append(float(np.abs(difference).mean()))
-    assert result.settings["task"] == "vary" and result.settings["strength"] == 1.0
-    assert distances[0] < distances[1]
+    for strength in (0.002, 0.1, 1.0):
+        settings = replace(QUICK, strength=strength, steps=10, guidance_scale=1.0, sampler="euler")
+        painted = DiffusersPainter(tiny).paint(canvas, "", settings).pixels[..., 0]
+        distances.append(float(np.abs(painted - expected).mean()))
+    assert distances[0] < distances[1] < distances[2]
 
 
 def test_closing_a_loop_changes_the_seam_only(tiny: Any, make_clip: MakeClip) -> None:
