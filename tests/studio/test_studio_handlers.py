@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import threading
 import zipfile
@@ -374,10 +373,17 @@ def test_view_is_never_wider_than_browsers_draw(tmp_path: Path) -> None:
     from PIL import Image
 
     from sonoconvert.clip import Clip
+    from sonoconvert.format import get_format
+    from sonoconvert.picture import Picture
     from sonopaint_studio.sounds import WIDEST_VIEW, keep
 
-    clip = Clip(torch.rand(1, 32_000 * 200) * 2 - 1, 32_000)
-    sound = keep(tmp_path, clip, title="Rain & <b>wind</b>/../..")
-    assert Image.open(sound.view_path).size[0] <= WIDEST_VIEW
+    levels = torch.zeros(1, 128, 20_000)
+    levels[:, 5, 12_345] = 1.0  # one click: it must not fall between the columns that are shown
+    picture = Picture.from_levels(levels, get_format("sonopaint-mini"))
+    sound = keep(
+        tmp_path, Clip(torch.zeros(1, 100), 32_000), title="Rain & <b>wind</b>/../..", picture=picture
+    )
+    view = np.asarray(Image.open(sound.view_path))
+    assert view.shape[1] <= WIDEST_VIEW and view[-6].max() == 255
     assert sound.clip_path.name == "rain-b-wind-b.wav"
-    assert dataclasses.is_dataclass(sound) and sound.view()["edges"] == sorted(sound.view()["edges"])
+    assert sound.view()["edges"] == sorted(sound.view()["edges"])

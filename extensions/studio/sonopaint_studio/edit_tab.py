@@ -276,9 +276,7 @@ class EditTab:
                         label="Paint",
                         min_width=120,
                     )
-                    feather = gr.Number(
-                        50, label="Soft edge (ms)", minimum=0, maximum=1000, precision=0, min_width=90
-                    )
+                    feather = gr.Number(50, label="Soft edge (ms)", precision=0, min_width=90)
                 with gr.Row(elem_classes="sp-pair", visible=False) as extend_box:
                     left = gr.Number(0, label="Seconds before", step=0.5, min_width=90, elem_id="extend-left")
                     right = gr.Number(

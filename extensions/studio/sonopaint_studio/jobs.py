@@ -61,24 +61,24 @@ def run_job(session: Session, work: Callable[[Report], T]) -> Iterator[Running |
         news.put(clock.running(step, total, message))
 
     def body() -> None:
+        outcome: Finished[T] | Failed
         try:
             value = work(report)
             if session.cancel.is_set():
                 raise Cancelled
-            news.put(Finished(value, clock.elapsed_s))
+            outcome = Finished(value, clock.elapsed_s)
         except Cancelled:
-            news.put(Failed("Stopped.", stopped=True))
+            outcome = Failed("Stopped.", stopped=True)
         except SonopaintError as error:
-            news.put(Failed(str(error)))
+            outcome = Failed(str(error))
         except MemoryError:
-            news.put(Failed("There is not enough memory for this: make it shorter or the batch smaller."))
+            outcome = Failed("There is not enough memory for this: make it shorter or the batch smaller.")
         except Exception as error:  # noqa: BLE001 - the page must go on whatever a model does
             logger.exception("A job failed")
-            news.put(
-                Failed(f"Something went wrong inside Studio ({type(error).__name__}); the log says more.")
-            )
-        finally:
-            session.busy.release()
+            kind = type(error).__name__
+            outcome = Failed(f"Something went wrong inside Studio ({kind}); the log says more.")
+        session.busy.release()  # before the page hears of it: it may start the next job at once
+        news.put(outcome)
 
     yield Running("Starting")
     threading.Thread(target=body, daemon=True, name="sonopaint-job").start()

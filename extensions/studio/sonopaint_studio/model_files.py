@@ -62,12 +62,16 @@ def add_files(files: Sequence[tuple[Path, str]], models_folder: Path) -> list[Mo
 
 
 def _add_single(path: Path, name: str, models_folder: Path) -> ModelInfo:
-    from sonopaint.models.files import check_weights_path
+    from sonopaint.models.files import PICKLES, check_weights_path
     from sonopaint.models.info import describe
 
     target = _inside(models_folder, safe_name(name))
+    if target.suffix.lower() in PICKLES:
+        check_weights_path(target)  # says what to do with a pickle
     if target.suffix.lower() != ".safetensors":
-        check_weights_path(target)  # says why a pickle, or any other kind, is not read
+        raise SonopaintError(
+            f"{target.name} is not a .safetensors file, the only kind of weights that is read."
+        )
     with tempfile.TemporaryDirectory(dir=models_folder, prefix=".adding-") as staging:
         staged = Path(staging) / target.name
         shutil.copyfile(path, staged)

@@ -8,7 +8,8 @@ from typing import Any
 from sonoconvert.errors import SonopaintError
 from sonopaint_studio.model_store import ModelStore, title
 
-MOST_STEPS = 100  # of Studio's slider
+MOST_STEPS = 100  # ends of Studio's sliders
+GUIDANCE = (1.0, 15.0)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def recall(settings: dict[str, Any], store: ModelStore) -> Recalled:
         raise SonopaintError("The settings in this file are damaged: they hold no prompt.")
     known = PaintSettings.from_dict({k: v for k, v in settings.items() if v is not None})
     models = {info.name: info for info in store.models()}
-    wanted = settings.get("model")
+    wanted, scale = settings.get("model"), known.guidance_scale
     model = models.get(wanted) if isinstance(wanted, str) else None
     parts = [f"“{known.prompt[:60]}”" if known.prompt else "no prompt"]
     if "seed" in settings:
@@ -49,7 +50,7 @@ def recall(settings: dict[str, Any], store: ModelStore) -> Recalled:
         negative_prompt=known.negative_prompt,
         seed=known.seed if "seed" in settings else None,
         steps=min(known.steps, MOST_STEPS) if known.steps else None,
-        guidance_scale=known.guidance_scale,
+        guidance_scale=None if scale is None else min(max(scale, GUIDANCE[0]), GUIDANCE[1]),
         sampler=known.sampler if known.sampler in SAMPLERS else None,
         strength=known.strength if "strength" in settings else None,
         model=str(model.path) if model else None,

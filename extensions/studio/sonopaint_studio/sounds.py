@@ -155,9 +155,10 @@ def named(error: Exception, name: str) -> str:
 
 
 def describe(clip: Clip) -> str:
-    """ "5.12 s · 32 kHz · mono"."""
+    """What a card says of a clip: "seed 7 · 5.12 s · 32 kHz · mono"."""
+    seed = f"seed {clip.settings['seed']} · " if isinstance(clip.settings.get("seed"), int) else ""
     channels = {1: "mono", 2: "stereo"}.get(clip.num_channels, f"{clip.num_channels} channels")
-    return f"{clip.duration_s:.2f} s · {clip.sample_rate / 1000:g} kHz · {channels}"
+    return f"{seed}{clip.duration_s:.2f} s · {clip.sample_rate / 1000:g} kHz · {channels}"
 
 
 def file_stem(text: str) -> str:

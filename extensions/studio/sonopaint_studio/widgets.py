@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from sonopaint_studio.jobs import note_html
-from sonopaint_studio.recall import Recalled
+from sonopaint_studio.recall import GUIDANCE, MOST_STEPS, Recalled
 
 # A custom event of gr.HTML exists when its quoted name stands in js_on_load.
 _EDITOR_JS = (
@@ -99,16 +99,18 @@ def knobs(defaults: dict[str, Any], samplers: Sequence[str], prefix: str) -> Kno
     """Seed in sight, the rest folded away; starting at what the model's card recommends."""
     with gr.Row(elem_classes="sp-seed"):
         seed = gr.Number(
-            value=1, precision=0, minimum=0, maximum=SEED_LIMIT, label="Seed", min_width=90,
-            elem_id=f"{prefix}-seed",
+            value=1, precision=0, label="Seed", min_width=90, elem_id=f"{prefix}-seed"
         )  # fmt: skip
         random = gr.Checkbox(
             value=True, label="New each time", container=False, elem_id=f"{prefix}-random", min_width=110
         )
     with gr.Accordion("Quality", open=False, elem_id=f"{prefix}-quality"):
-        steps = gr.Slider(1, 100, defaults["steps"], step=1, label="Steps", elem_id=f"{prefix}-steps")
+        steps = gr.Slider(1, MOST_STEPS, defaults["steps"], step=1, label="Steps", elem_id=f"{prefix}-steps")
         guidance = gr.Slider(
-            1, 15, defaults["guidance_scale"], step=0.1, label="Guidance: how closely to follow the words"
+            *GUIDANCE,
+            defaults["guidance_scale"],
+            step=0.1,
+            label="Guidance: how closely to follow the words",
         )
         sampler = gr.Dropdown(list(samplers), value=defaults["sampler"], label="Sampler")
     return Knobs(seed, random, steps, guidance, sampler)
@@ -138,9 +140,9 @@ def buttons(label: str, elem_id: str) -> tuple[gr.Button, gr.Button]:
 
 def running() -> tuple[Any, Any]:
     """Updates of (go, stop) while a job runs."""
-    return gr.update(interactive=False), gr.update(visible=True, interactive=True)
+    return gr.update(interactive=False), gr.update(visible=True)
 
 
 def idle() -> tuple[Any, Any]:
     """Updates of (go, stop) when nothing runs."""
-    return gr.update(interactive=True), gr.update(visible=False)
+    return gr.update(interactive=True), gr.update(visible=False, interactive=True)

@@ -309,6 +309,7 @@
       say(`Reading ${file.name} …`);
       try {
         const { path } = await upload(file);
+        say("");
         trigger("opened", { path, name: file.name });
       } catch (error) {
         say(`${file.name} could not be read: ${error.message}`);
