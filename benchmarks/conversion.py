@@ -10,13 +10,13 @@ STFT whose magnitudes are floored at −80 dB of the peak:
 * spectral convergence: ‖S − Ŝ‖ / ‖S‖ (lower is better);
 * log-spectral distance: mean over frames of the root mean square of the difference in dB.
 
-Median seconds of a 5.1 s clip, after one warm-up (the mel basis and its inverse are cached by both).
+Medians over 5.1 s clips, after one warm-up (the mel basis and its inverse are cached by both): seconds on the
+clock, and of processor time over all threads, which a busy machine does not disturb.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -89,12 +89,18 @@ def measures(original: torch.Tensor, result: torch.Tensor) -> tuple[float, float
     return float(convergence), float(difference.square().mean(dim=0).sqrt().mean())
 
 
-def seconds_of(job: Callable[[], torch.Tensor], repeats: int) -> tuple[list[float], torch.Tensor]:
+Times = dict[str, list[tuple[float, float]]]
+
+
+def seconds_of(
+    job: Callable[[], torch.Tensor], repeats: int
+) -> tuple[list[tuple[float, float]], torch.Tensor]:
+    """(clock, processor) seconds of each repeat, and the last result."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        clock, processor = time.perf_counter(), time.process_time()
         result = job()
-        times.append(time.perf_counter() - start)
+        times.append((time.perf_counter() - clock, time.process_time() - processor))
     return times, result
 
 
@@ -165,9 +171,7 @@ def recordings(folder: Path) -> dict[str, np.ndarray]:
     return sounds
 
 
-def compare(
-    clip: Clip, repeats: int, times: dict[str, list[float]], truth: dict[str, list[tuple[float, float]]]
-) -> None:
+def compare(clip: Clip, repeats: int, times: Times, truth: Times) -> None:
     """One sound, both ways; appends to `times` and `truth`."""
     waveform = clip.waveform[0]
     picture = encode(clip, FORMAT)
@@ -195,7 +199,7 @@ def main() -> None:
     warm = Clip(torch.randn(1, SAMPLES) * 0.1, RATE)
     decode(encode(warm, FORMAT), iterations=1)
     reference_decode(reference_encode(warm.waveform[0]), SAMPLES, iterations=1)
-    times: dict[str, list[float]] = {"encode ref": [], "encode": [], "decode ref": [], "decode": []}
+    times: Times = {"encode ref": [], "encode": [], "decode ref": [], "decode": []}
     truth: dict[str, list[tuple[float, float]]] = {"reference": [], "sonoconvert": []}
     sys.stdout.write(f"{'sound':28s} {'reference SC  LSD':>20s} {'sonoconvert SC  LSD':>22s}\n")
     for name, samples in sounds.items():
@@ -205,18 +209,19 @@ def main() -> None:
         sys.stdout.write(f"{name[:28]:28s}" + "".join(f"{sc:15.3f} {lsd:5.2f}" for sc, lsd in row) + "\n")
         sys.stdout.flush()
 
-    median = {name: statistics.median(values) for name, values in times.items()}
+    median = {name: np.median(values, axis=0) for name, values in times.items()}
     mean = {way: np.mean(values, axis=0) for way, values in truth.items()}
     sys.stdout.write(
-        f"\n{len(sounds)} sounds of up to 5.1 s, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}\n"
-        f"{'':14s}{'encode s':>10s}{'decode s':>10s}{'faster':>9s}{'SC':>8s}{'LSD dB':>8s}\n"
-        f"{'reference':14s}{median['encode ref']:10.3f}{median['decode ref']:10.3f}{1:9.1f}"
-        f"{mean['reference'][0]:8.3f}{mean['reference'][1]:8.2f}\n"
-        f"{'sonoconvert':14s}{median['encode']:10.3f}{median['decode']:10.3f}"
-        f"{median['decode ref'] / median['decode']:9.1f}"
-        f"{mean['sonoconvert'][0]:8.3f}{mean['sonoconvert'][1]:8.2f}\n"
+        f"\n{len(sounds)} sounds, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+        f"{'':12s}{'encode s':>10s}{'cpu':>8s}{'faster':>8s}{'decode s':>10s}{'cpu':>8s}{'faster':>8s}"
+        f"{'SC':>8s}{'LSD dB':>8s}\n"
     )
+    for way, suffix in (("reference", " ref"), ("sonoconvert", "")):
+        line = f"{way:12s}"
+        for task in ("encode", "decode"):
+            clock, processor = median[task + suffix]
+            line += f"{clock:10.3f}{processor:8.3f}{median[task + ' ref'][1] / processor:8.1f}"
+        sys.stdout.write(f"{line}{mean[way][0]:8.3f}{mean[way][1]:8.2f}\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -197,17 +198,24 @@ def _convert(job: Job) -> None:
 
 
 def _to_picture(job: Job) -> None:
-    from sonoconvert.clip import iter_clips, read_clip
-    from sonoconvert.convert import encode
+    from sonoconvert.clip import iter_clips, read_clip, sound_header
+    from sonoconvert.convert import encode, refuse_too_wide
     from sonoconvert.picture import save_picture
 
     options = job.options
+    for name in ("start", "duration", "split"):
+        if not math.isfinite(getattr(options, name) or 0):
+            raise SonopaintError(f"--{name} {getattr(options, name)} is not a number of seconds.")
     if options.split is None:
         refuse_existing(job.target, force=options.force)
+        header = sound_header(job.source)
+        length = header.frames / header.sample_rate - options.start
+        # Before hours of sound are read in vain.
+        refuse_too_wide(min(length, options.duration or length), PRESETS[options.format])
         clip = read_clip(job.source, start_s=options.start, duration_s=options.duration)
         save_picture(encode(clip, options.format), job.target, force=options.force)
         return
-    if not 0 < options.split < float("inf"):
+    if options.split <= 0:
         raise SonopaintError(f"--split {options.split:g} is not a length; give more than 0 seconds.")
     for existing in job.target.parent.glob(f"{glob.escape(job.target.stem)}-[0-9][0-9][0-9][0-9].png"):
         refuse_existing(existing, force=options.force)

@@ -32,13 +32,7 @@ def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = Fals
         SonopaintError: the picture would be larger than MAX_PIXELS.
     """
     fmt = get_format(format)
-    columns = fmt.frames(round(clip.num_samples * fmt.sample_rate / clip.sample_rate))
-    if columns * fmt.n_mels > MAX_PIXELS:
-        minutes = fmt.seconds(MAX_PIXELS // fmt.n_mels) / 60
-        raise SonopaintError(
-            f"A {fmt.name} picture of {clip.duration_s / 60:.0f} minutes would be {columns} columns wide; "
-            f"convert at most {minutes:.0f} minutes at once (--start and --duration, or --split)."
-        )
+    refuse_too_wide(clip.duration_s, fmt)
     mixed = mix_to(clip, fmt.num_channels).resampled(fmt.sample_rate)
     mel = mel_magnitude(mixed.waveform, fmt, circular=circular)
     peak = float(mel.max())
@@ -72,6 +66,17 @@ def decode(picture: Picture, *, iterations: int = 32, seed: int = 0, circular: b
     if None in peaks:
         waveform = waveform * (_UNKNOWN_PEAK_LEVEL / waveform.abs().max().clamp_min(1e-9))
     return Clip(waveform, fmt.sample_rate, dict(picture.settings))
+
+
+def refuse_too_wide(duration_s: float, fmt: SpectrogramFormat) -> None:
+    """Raise a SonopaintError if a picture of so many seconds would be larger than MAX_PIXELS."""
+    columns = fmt.columns(duration_s)
+    if columns * fmt.n_mels > MAX_PIXELS:
+        minutes = fmt.seconds(MAX_PIXELS // fmt.n_mels) / 60
+        raise SonopaintError(
+            f"A {fmt.name} picture of {duration_s / 60:.0f} minutes would be {columns} columns wide; "
+            f"convert at most {minutes:.0f} minutes at once (--start and --duration, or --split)."
+        )
 
 
 def mix_to(clip: Clip, num_channels: int) -> Clip:

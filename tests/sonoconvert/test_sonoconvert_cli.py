@@ -44,7 +44,8 @@ def test_there_and_back(sounds: Path, tmp_path: Path) -> None:
     assert main(arguments) == 0
     clip = read_clip(sound)
     assert (clip.num_samples, clip.sample_rate, clip.settings) == (16_000, 32_000, {"prompt": "a"})
-    assert int(torch.fft.rfft(clip.waveform[0]).abs().argmax()) * 2 == pytest.approx(300, abs=20)  # bands are 34 Hz apart
+    # Mini's bands are 34 Hz apart there.
+    assert int(torch.fft.rfft(clip.waveform[0]).abs().argmax()) * 2 == pytest.approx(300, abs=20)
 
 
 def test_folders_keep_their_structure(sounds: Path, tmp_path: Path) -> None:
@@ -105,7 +106,13 @@ def test_split_start_and_duration(sounds: Path, tmp_path: Path) -> None:
     arguments = ["to-picture", source, "-o", str(tmp_path / "p.png"), "--start", "0.1", "--duration", "0.2"]
     assert main(arguments) == 0
     assert load_picture(tmp_path / "p.png").num_samples == 6400
-    for wrong in (["--split", "0"], ["--split", "nan"], ["--start", "9"], ["--duration", "-1"]):
+    for wrong in (
+        ["--split", "0"],
+        ["--split", "nan"],
+        ["--start", "9"],
+        ["--start", "nan"],
+        ["--duration", "-1"],
+    ):
         assert main(["to-picture", source, "-o", str(tmp_path / "q.png"), *wrong]) == 2
 
 
@@ -114,10 +121,10 @@ def test_three_hours_are_refused_or_split(tmp_path: Path, capsys: pytest.Capture
     with soundfile.SoundFile(path, "w", 8000, 1) as file:
         for _ in range(180):
             file.write(np.zeros(60 * 8000, np.int16))
-    began = time.monotonic()
+    began = time.process_time()
     assert main(["to-picture", str(path), "--format", "riffusion-v1"]) == 2
     assert "--split" in capsys.readouterr().err
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 2
     assert files(tmp_path) == ["long.flac"]
     assert main(["to-picture", str(path), "--start", "10790", "--duration", "1"]) == 0
 
