@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw
+
 from sonoconvert.format import get_format
 from sonoconvert.spectrogram import levels
 from sonotrain.data.foley import HELD_OUT, KINDS, synthesise
@@ -17,7 +18,7 @@ COLUMNS, CELL, TITLE = 8, (200, 80), 14
 
 
 def main() -> None:
-    """Time runs to the right (5.12 s), frequency upwards (20 Hz to 16 kHz, mel), 80 dB from black to white."""
+    """Time to the right (5.12 s), mel frequency upwards (20 Hz to 16 kHz), 80 dB from black to white."""
     names = list(KINDS)
     rows = -(-2 * len(names) // COLUMNS)
     sheet = Image.new("L", (COLUMNS * (CELL[0] + 4), rows * (CELL[1] + TITLE + 4)), 32)

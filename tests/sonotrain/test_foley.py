@@ -6,6 +6,7 @@ import random
 
 import pytest
 import torch
+
 from sonotrain.data.foley import BASE_KINDS, HELD_OUT, KINDS, NUM_SAMPLES, SAMPLE_RATE, batch, synthesise
 from sonotrain.data.foley.captions import pair, single
 

@@ -46,7 +46,8 @@ class Corpus:
 
     def __init__(self, folder: str | Path, limit: int | None = None) -> None:
         self.folder = Path(folder)
-        shards, records = [], []
+        shards: list[Tensor] = []
+        records: list[Record] = []
         for path in sorted(self.folder.glob("shard-*.safetensors")):
             if limit is not None and len(records) >= limit:
                 break

@@ -68,8 +68,8 @@ def train_classifier(
             metrics = trainer.measure() | {"steps": loop.number, "clips": len(corpus)}
             write_json(run.path / "classifier.json", metrics)
             with trainer.ema.applied():
-                for folder in filter(None, (run.path, options.weights)):
-                    save_classifier(trainer.model, Path(folder) / NAME, metrics)
+                for folder in [run.path] + ([Path(options.weights)] if options.weights else []):
+                    save_classifier(trainer.model, folder / NAME, metrics)
             shown = {name: metrics[name] for name in ("accuracy", "accuracy_after_round_trip")}
             logger.info("held-out clips: %s", shown)
         return finished

@@ -153,7 +153,8 @@ class Loop:
         """Trains; True when the budget was used, False when the user stopped it (state saved either way)."""
         start = time.monotonic() - self.seconds
         last_log = last_preview = last_save = time.monotonic()
-        first, sums = self.number, {}
+        first = self.number
+        sums: dict[str, list[Tensor]] = {}
         with stop_requests() as asked:
             while not asked():
                 self.seconds = time.monotonic() - start
@@ -185,7 +186,7 @@ class Loop:
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        state = {"step": self.number, "seconds": self.seconds}
+        state: dict[str, Any] = {"step": self.number, "seconds": self.seconds}
         state["parts"] = {name: part.state_dict() for name, part in self.parts.items()}
         self.run.save_checkpoint(self.number, state)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,12 +97,12 @@ def run_all(out: str | Path, preset: str, minutes: float, *, device: str = "auto
         limit = None if chosen.steps else minutes * chosen.corpus_share
         build_corpus(corpus, chosen.clips, 0, workers, "base", kind, minutes=limit)
         write_json(folder / "corpus.done", {})
-    common = {"corpus": str(corpus)}
-    stages = [
+    common: dict[str, Any] = {"corpus": str(corpus)}
+    stages: list[tuple[str, Callable[..., bool], Any, float]] = [
         ("vae", train_vae, VaeOptions(**common, **chosen.vae), chosen.vae_share),
         ("text", train_text, TextOptions(**common, **chosen.text), chosen.text_share),
     ]
-    sources = {"vae": str(folder / "vae"), "text": str(folder / "text")}
+    sources: dict[str, Any] = {"vae": str(folder / "vae"), "text": str(folder / "text")}
     options = DiffusionOptions(**common, **sources, **chosen.diffusion)
     stages.append(("diffusion", train_diffusion, options, chosen.diffusion_share))
     judge = ""

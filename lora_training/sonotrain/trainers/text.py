@@ -127,11 +127,10 @@ class TextTrainer:
                 self.labels["relation"][text] = RELATIONS.index(record.relation)
                 for name in record.attributes:
                     self.labels["attributes"][text, attribute[name]] = 1.0
-        held = [zlib.crc32(text.encode()) % HELD_OUT == 0 for text in self.phrasings.texts]
-        held[0] = False
-        texts = torch.arange(1, count)
-        chosen = torch.tensor(held[1:])
-        self.train_texts, self.held_texts = texts[~chosen], texts[chosen]
+        held = torch.tensor([zlib.crc32(text.encode()) % HELD_OUT == 0 for text in self.phrasings.texts])
+        numbers_of_texts = torch.arange(count)
+        self.train_texts = numbers_of_texts[1:][~held[1:]]  # without the empty caption
+        self.held_texts = numbers_of_texts[1:][held[1:]]
         if not len(self.train_texts) or not len(self.held_texts):
             raise SonopaintError("The corpus has too few captions to train a text encoder; make it larger.")
 

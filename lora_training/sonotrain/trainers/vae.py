@@ -101,7 +101,7 @@ class VaeTrainer:
         # channels_last is for CUDA: on the CPU group norms are slow with it
         self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self.vae = AutoencoderKL(**self.architecture).to(device, memory_format=self.layout).train()
-        self.discriminator = PatchDiscriminator().to(device, memory_format=self.layout)
+        self.discriminator = PatchDiscriminator().to(device)
         reconstruction = _Reconstruction(self.vae)
         # the adaptive weight goes backwards twice, which compiled graphs do not allow
         self.encode_decode = reconstruction if options.adversarial_from else compiled(reconstruction, device)
@@ -191,7 +191,8 @@ class VaeTrainer:
     @torch.no_grad()
     def measure(self) -> dict[str, float]:
         """Scaling factor 1/σ of the latents over the validation clips; L1 in levels over 24 of them."""
-        latents, errors = [], []
+        latents: list[Tensor] = []
+        errors: list[float] = []
         with self.ema.applied():
             for pixels in self.validation.split(8):
                 pixels = pixels.to(self.device)

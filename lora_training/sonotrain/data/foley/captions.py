@@ -15,7 +15,8 @@ def _attribute_words(
     kind: Kind, attributes: Sequence[str], rng: random.Random
 ) -> tuple[list[str], list[str]]:
     """Adjectives and adverbs for attributes such as ``"pitch-low"``, ``"distant"``, ``"hall"``."""
-    adjectives, adverbs = [], []
+    adjectives: list[str] = []
+    adverbs: list[str] = []
     for attribute in attributes:
         if attribute in DISTANCE or attribute in ROOM:
             adjective, adverb = DISTANCE.get(attribute) or ROOM[attribute]

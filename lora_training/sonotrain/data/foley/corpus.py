@@ -127,7 +127,7 @@ def batch(
     # an even number of every kind, in random order
     chosen = [names[i % len(names)] for i in range(n)]
     rng.shuffle(chosen)
-    picked = [
+    picked: list[tuple[str, ...]] = [
         (a,) if r == "single" else (a, rng.choice([k for k in names if k != a] or [a]))
         for a, r in zip(chosen, relation, strict=True)
     ]
