@@ -169,6 +169,7 @@ def test_diffusion_goes_on_exactly_and_is_exported(
         export(tmp_path / "whole", tmp_path / "mini")
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_exactly(tmp_path: Path, corpus: Path) -> None:
     """SIGINT saves and says how to go on; SIGKILL loses nothing but the step at hand."""
     whole = VaeOptions(corpus=str(corpus), batch=2, crop=16, warmup=2, threads=1)
