@@ -133,13 +133,14 @@ def _export(parser: argparse.ArgumentParser) -> None:
     def run(arguments: argparse.Namespace) -> bool:
         from sonotrain.trainers.export import export
 
-        export(arguments.run_folder, arguments.out, force=arguments.force)
+        export(arguments.run_folder, arguments.out, decoder=arguments.decoder, force=arguments.force)
         print(
             f"{arguments.out} holds the model; judge it with: sonotrain base evaluate --model {arguments.out}"
         )
         return True
 
     parser.add_argument("--run", dest="run_folder", default="runs/diffusion", help="a finished diffusion run")
+    parser.add_argument("--decoder", metavar="RUN", help="a VAE run made with --decoder-of, for its decoder")
     parser.add_argument("--out", default="weights/mini", help="folder to write (default: weights/mini)")
     parser.add_argument("--force", action="store_true", help="replace a model that is there")
     _finish(parser, run)

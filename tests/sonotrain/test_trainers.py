@@ -169,6 +169,29 @@ def test_diffusion_goes_on_exactly_and_is_exported(
         export(tmp_path / "whole", tmp_path / "mini")
 
 
+def test_a_decoder_is_trained_on_and_exported_beside_its_encoder(
+    tmp_path: Path, corpus: Path, options: dict[str, Any]
+) -> None:
+    first = _vae(corpus, options, tmp_path / "vae")
+    sources = {"vae": str(first), "text": str(_text(options, tmp_path / "text"))}
+    chosen = DiffusionOptions(**options, **sources, batch=2, preview_minutes=99)
+    assert train_diffusion(tmp_path / "run", chosen, Budget(steps=1), device="cpu")
+    refined = VaeOptions(corpus=str(corpus), batch=2, crop=16, seed=5, decoder_of=str(first))
+    assert train_vae(tmp_path / "decoder", refined, Budget(steps=3), device="cpu")
+    export(tmp_path / "run", tmp_path / "first")
+    facts = export(tmp_path / "run", tmp_path / "refined", decoder=tmp_path / "decoder")
+    assert facts["stages"]["decoder"]["steps"] == 3
+    before = load_file(tmp_path / "first" / "vae.safetensors")
+    after = load_file(tmp_path / "refined" / "vae.safetensors")
+    changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"decoder", "post_quant_conv"}
+
+    stranger = VaeOptions(corpus=str(corpus), batch=2, crop=16, seed=6)
+    assert train_vae(tmp_path / "stranger", stranger, Budget(steps=1), device="cpu")
+    with pytest.raises(SonopaintError, match="another encoder"):
+        export(tmp_path / "run", tmp_path / "wrong", decoder=tmp_path / "stranger")
+
+
 @pytest.mark.slow
 def test_a_killed_process_goes_on_exactly(tmp_path: Path, corpus: Path) -> None:
     """SIGINT saves and says how to go on; SIGKILL loses nothing but the step at hand."""

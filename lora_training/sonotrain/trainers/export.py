@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sonoconvert.errors import SonopaintError
 from sonotrain.run_folder import read_json
 from sonotrain.trainers.diffusion import load_diffusion
@@ -16,19 +18,27 @@ BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 
 
 def export(
-    run: str | Path, out: str | Path, *, force: bool = False, defaults: dict[str, Any] | None = None
+    run: str | Path,
+    out: str | Path,
+    *,
+    decoder: str | Path | None = None,
+    force: bool = False,
+    defaults: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes the averaged weights of a diffusion run, and of the VAE and text runs it names, by save_mini.
 
+    `decoder`: a VAE run (``--decoder-of``) whose decoder takes the place of the first one's.
     Returns the facts that went into headers and card. Raises SonopaintError for an unfinished run, or where
     `out` holds a model and `force` is not set.
     """
     from sonopaint.models.mini import save_mini
 
-    facts = gather_facts(run)
+    facts = gather_facts(run, decoder)
     options = read_json(Path(run) / "config.json")["options"]
     unet, text_encoder, tokenizer = load_diffusion(run)
     vae, factor = load_vae(options["vae"], choose_device("cpu"))
+    if decoder:
+        _take_decoder(vae, decoder)
     vae.register_to_config(scaling_factor=factor)
     metadata = {
         "modelspec.license": "MIT",
@@ -46,13 +56,25 @@ def export(
     return facts
 
 
-def gather_facts(run: str | Path) -> dict[str, Any]:
+def _take_decoder(vae: Any, run: str | Path) -> None:
+    """Gives `vae` the decoder of another run; SonopaintError when that run's encoder is not the same."""
+    other, _ = load_vae(run, choose_device("cpu"))
+    encoder = {k: v for k, v in other.state_dict().items() if k.startswith(("encoder.", "quant_conv."))}
+    if not all(torch.equal(value, vae.state_dict()[name]) for name, value in encoder.items()):
+        raise SonopaintError(f"{run} has another encoder; train it with --decoder-of the model's VAE run.")
+    vae.load_state_dict(other.state_dict())
+
+
+def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str, Any]:
     """Data, steps, wall time, hardware and losses of a finished run, from the run folders."""
     run = Path(run)
     options = read_json(run / "config.json")["options"]
     stages = {}
-    for name, folder in (("vae", options["vae"]), ("text", options["text"]), ("diffusion", run)):
-        result = read_json(Path(folder) / f"{name}.json")
+    folders = {"vae": options["vae"], "text": options["text"], "diffusion": run}
+    if decoder:
+        folders["decoder"] = decoder
+    for name, folder in folders.items():
+        result = read_json(Path(folder) / f"{'vae' if name == 'decoder' else name}.json")
         config = read_json(Path(folder) / "config.json")["options"]
         stages[name] = {
             "steps": result["steps"],

@@ -43,6 +43,7 @@ class VaeOptions:
     mse_weight: float = option(0.5, "weight of the squared error beside L1")
     gradient_weight: float = option(1.0, "weight of the gradient loss")
     kl_weight: float = option(1e-6, "weight of the KL divergence")
+    decoder_of: str = option("", "run folder of a trained VAE: keep its encoder, train its decoder on")
     adversarial_from: int = option(0, "step from which a patch discriminator joins (0: never)")
     adversarial_weight: float = option(0.25, "weight of the adversarial loss, times the adaptive weight")
     seed: int = option(0, "seed of weights and data")
@@ -101,6 +102,10 @@ class VaeTrainer:
         # channels_last is for CUDA: on the CPU group norms are slow with it
         self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self.vae = AutoencoderKL(**self.architecture).to(device, memory_format=self.layout).train()
+        if options.decoder_of:  # latents, and what was trained on them, stay valid
+            self.vae.load_state_dict(load_vae(options.decoder_of, device)[0].state_dict())
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
         self.discriminator = PatchDiscriminator().to(device)
         reconstruction = _Reconstruction(self.vae)
         # the adaptive weight goes backwards twice, which compiled graphs do not allow
@@ -108,7 +113,11 @@ class VaeTrainer:
         self.ema = Ema([self.vae], options.ema, every=2)
         fused = device.type == "cuda"
         self.optimiser = torch.optim.AdamW(
-            self.vae.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=fused
+            [p for p in self.vae.parameters() if p.requires_grad],
+            options.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=1e-4,
+            fused=fused,
         )
         self.critic = torch.optim.AdamW(
             self.discriminator.parameters(), options.learning_rate / 4, betas=(0.5, 0.9), weight_decay=0.0
