@@ -122,6 +122,19 @@ def test_marks_are_drawn_typed_undone_and_erased(open_studio: Any, chirp: Path) 
     assert region(page) == {"boxes": [], "brush": ""}
 
 
+def test_only_outputs_are_served(open_studio: Any, chirp: Path, tmp_path: Path) -> None:
+    page = open_studio()
+    open_in_editor(page, chirp)
+    served = page.evaluate("document.querySelector('#editor audio').src")
+    assert page.request.get(served).status == 200
+    address, path = served.split("gradio_api/file=")
+    uploads = path.split("/outputs/")[0] + "/uploads"
+    copies = [p for p in Path(uploads.replace("%20", " ")).rglob("chirp.wav")]
+    assert copies
+    for forbidden in (copies[0], chirp, Path("/etc/passwd"), Path(f"{Path(path).parent}/../../../x")):
+        assert page.request.get(f"{address}gradio_api/file={forbidden}").status == 403
+
+
 def test_bad_input_is_answered_with_a_sentence(open_studio: Any, tmp_path: Path) -> None:
     page = open_studio()
     page.click("#generate-go")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -141,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     logger.info("Sonopaint Studio: http://%s:%d (stop it with Ctrl+C)", args.host, port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the files go then, too
     try:
         launch(build_app(context), host=args.host, port=port, browser=not args.no_browser)
     finally:

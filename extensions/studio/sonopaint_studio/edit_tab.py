@@ -249,7 +249,7 @@ class EditTab:
 
     def build(self, bar: ModelBar) -> None:
         """Lay the page out and wire it."""
-        with gr.Row(elem_classes="sp-page"):
+        with gr.Row(elem_classes="sp-page sp-edit"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
                 action = gr.Radio(
                     list(ACTIONS), value="Repaint", label="What to do", show_label=False, container=False,

@@ -110,7 +110,7 @@ def knobs(defaults: dict[str, Any], samplers: Sequence[str], prefix: str) -> Kno
             *GUIDANCE,
             defaults["guidance_scale"],
             step=0.1,
-            label="Guidance: how closely to follow the words",
+            label="Guidance",
         )
         sampler = gr.Dropdown(list(samplers), value=defaults["sampler"], label="Sampler")
     return Knobs(seed, random, steps, guidance, sampler)
