@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -115,10 +116,13 @@ def synthesise(
     from sonotrain.data import foley
 
     fmt = get_format(FORMAT)
+    # foley.batch deals its kinds out in turn, so a batch smaller than their number would miss the last ones
+    kinds = list(foley.KINDS if content == "singles" else foley.BASE_KINDS)
+    random.Random(seed).shuffle(kinds)
     if content == "singles":
-        clips = foley.batch(count, seed, list(foley.KINDS), relations=[("single", 1.0)], device=device)
+        clips = foley.batch(count, seed, kinds, relations=[("single", 1.0)], device=device)
     else:
-        clips = foley.batch(count, seed, device=device)
+        clips = foley.batch(count, seed, kinds, device=device)
     pictures = quantise(levels(clips.waveforms, fmt)).cpu()
     columns = zip(clips.phrasings, clips.kinds, clips.relation, clips.attributes, strict=True)
     return pictures, [Record(list(p), list(k), r, list(a)) for p, k, r, a in columns]
