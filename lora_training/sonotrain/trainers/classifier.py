@@ -116,7 +116,7 @@ class ClassifierTrainer:
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
         """Accuracy on held-out clips, as synthesised and after picture → sound → picture; the worst kinds."""
-        count = min(len(self.held_levels), 200)
+        count = min(len(self.held_levels), 100)
         again = round_trip(self.held_levels[:count])
         with self.ema.applied():
             guesses = self._guess(self.held_levels)
