@@ -69,7 +69,8 @@ def reconstruct(
 
     Two savings that cost no quality: the iterations run at the lowest sample rate that holds `f_max`
     (20 kHz for riffusion-v1; same window and hop in seconds, so the same cells), and where windows overlap
-    at least eight-fold most of them run at twice the hop, followed by half as many at the full hop.
+    at least eight-fold, 2·`iterations` run at twice the hop (half the work each) before half as many at the
+    full hop.
     Long pictures go through in blocks, each continuing the phase of the one before it.
 
     Args:
@@ -133,7 +134,7 @@ def _coarse_to_fine(
             size,
             size,
             2 * hop,
-            iterations,
+            2 * iterations,
             0.99,
             half_keep,
             circular,
