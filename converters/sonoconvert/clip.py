@@ -103,7 +103,7 @@ def read_clip(path: str | os.PathLike[str], *, start_s: float = 0.0, duration_s:
             hours = count / file.samplerate / 3600
             raise SonopaintError(
                 f"{path} is {hours:.1f} hours of {file.channels} channels, too long to be held in memory; "
-                "read a part of it (--start and --duration) or split it (--split)."
+                "cut out the part that you want first (sonoconvert reads one with --start and --duration)."
             )
         _warn_if_cut(path)
         samples = _read_frames(file, path, start, count)
