@@ -1,0 +1,115 @@
+"""The shipped sound classifier, and what the evaluation makes of its verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sonoconvert.clip import Clip
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import get_format
+from sonoconvert.spectrogram import levels
+from sonotrain.data import foley
+from sonotrain.evaluation.classifier import (
+    SoundClassifier,
+    augment,
+    load_classifier,
+    save_classifier,
+    shipped_classifier,
+)
+from sonotrain.evaluation.evaluate import FRAMES, as_markdown
+from sonotrain.evaluation.sampling import to_sound
+from sonotrain.trainers.export import BEGIN, END, quote_evaluation
+
+FORMAT = get_format("sonopaint-mini")
+
+
+@pytest.fixture(scope="module")
+def judge() -> SoundClassifier:
+    return load_classifier()[0]
+
+
+def test_it_is_small_knows_every_kind_and_says_how_good_it_is(judge: SoundClassifier) -> None:
+    _, metrics = load_classifier()
+    assert shipped_classifier().stat().st_size < 2_000_000
+    assert set(judge.kinds) == set(foley.KINDS)
+    assert metrics["accuracy"] > 0.95 and metrics["accuracy_after_round_trip"] > 0.9
+
+
+def test_it_hears_corpus_clips_it_was_not_trained_on(judge: SoundClassifier) -> None:
+    clips = foley.batch(len(foley.KINDS), 987_654, list(foley.KINDS), relations=[("single", 1.0)])
+    wanted = torch.tensor([judge.kinds.index(kinds[0]) for kinds in clips.kinds])
+    logits, features = judge.judge(clips.waveforms)
+    assert (logits.argmax(1) == wanted).float().mean() > 0.9
+    assert features.shape == (len(wanted), 512)
+
+
+def test_it_hears_clips_whose_phase_was_made_up(judge: SoundClassifier) -> None:
+    kinds = ["rain", "siren", "dog_bark", "piano", "gunshot", "bird_song"]
+    clips = foley.batch(6, 4321, kinds, relations=[("single", 1.0)])
+    sounds = to_sound(levels(clips.waveforms, FORMAT), iterations=8)
+    heard = [judge.kinds[index] for index in judge.judge(sounds)[0].argmax(1)]
+    assert sum(name == kinds[0] for name, kinds in zip(heard, clips.kinds, strict=True)) >= 5
+
+
+def test_it_hears_which_of_two_events_comes_first(judge: SoundClassifier) -> None:
+    clips = foley.batch(30, 2468, relations=[("sequence", 1.0)])
+    halves = torch.stack(judge.judge_halves(levels(clips.waveforms, FORMAT))).log_softmax(-1)
+    right = 0
+    for row, (first, second) in enumerate(clips.kinds):
+        a, b = judge.kinds.index(first), judge.kinds.index(second)
+        right += bool(halves[0, row, a] + halves[1, row, b] > halves[0, row, b] + halves[1, row, a])
+    assert right >= 27
+
+
+def test_a_clip_of_any_rate_and_channels_is_read(judge: SoundClassifier) -> None:
+    clips = foley.batch(1, 5, ["siren"], relations=[("single", 1.0)])
+    stereo = Clip(clips.waveforms.expand(2, -1), 32_000).resampled(44_100)
+    named = judge.classify(stereo)
+    assert named[0][0] == "siren" and sum(chance for _, chance in named) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_damaged_classifier_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "classifier.safetensors"
+    save_classifier(SoundClassifier(["a", "b"]), path, {"accuracy": 0.5})
+    model, metrics = load_classifier(tmp_path)
+    assert model.kinds == ["a", "b"] and metrics == {"accuracy": 0.5}
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(SonopaintError, match="not a readable sound classifier"):
+        load_classifier(path)
+
+
+def test_augmentation_keeps_levels_and_is_seeded() -> None:
+    pictures = torch.rand(4, 128, 320, generator=torch.Generator().manual_seed(0))
+    for seed in range(20):
+        changed = augment(pictures, torch.Generator().manual_seed(seed))
+        assert changed.shape[:2] == (4, 128) and 64 <= changed.shape[2] <= 320
+        assert changed.min() >= 0.0 and changed.max() <= 1.0
+        assert torch.equal(changed, augment(pictures, torch.Generator().manual_seed(seed)))
+
+
+def test_captions_of_the_evaluation_are_not_in_the_corpus() -> None:
+    said = {text for texts in foley.batch(60, 0).phrasings for text in texts}
+    assert not any(frame.format(text) in said for frame in FRAMES for text in said)
+
+
+def test_an_evaluation_is_quoted_in_the_card(tmp_path: Path) -> None:
+    row = {"top1": 0.4, "real_top1": 1.0, "frechet": 3.0, "floor": 1.0, "taken_for": "wind"}
+    result = {
+        "clips": 10, "kinds": 1, "sampler": "ddim", "steps": 20, "guidance_scale": 4.0, "seed": 1,
+        "top1": 0.4, "real_top1": 1.0, "frechet": 3.0, "floor": 1.0, "order": 0.8, "both": 0.5,
+        "table": {"ocean_waves": row},
+    }  # fmt: skip
+    table = as_markdown(result)
+    assert (
+        "| ocean waves | 40% | 100% | wind | 3.0 | 1.0 |" in table
+        and "Kinds below 50 %: ocean waves" in table
+    )
+    card = tmp_path / "README.md"
+    card.write_text(f"# Card\n{BEGIN}\nold\n{END}\nrest\n", encoding="utf-8")
+    quote_evaluation(card, table)
+    quote_evaluation(card, table)
+    text = card.read_text(encoding="utf-8")
+    assert text.count("ocean waves |") == 1 and "old" not in text and text.endswith("rest\n")
