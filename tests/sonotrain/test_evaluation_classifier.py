@@ -21,6 +21,7 @@ from sonotrain.evaluation.classifier import (
 )
 from sonotrain.evaluation.evaluate import FRAMES, as_markdown
 from sonotrain.evaluation.sampling import to_sound
+from sonotrain.trainers.captions import foley_captions
 from sonotrain.trainers.export import BEGIN, END, quote_evaluation
 
 FORMAT = get_format("sonopaint-mini")
@@ -55,13 +56,13 @@ def test_it_hears_clips_whose_phase_was_made_up(judge: SoundClassifier) -> None:
 
 
 def test_it_hears_which_of_two_events_comes_first(judge: SoundClassifier) -> None:
-    clips = foley.batch(30, 2468, relations=[("sequence", 1.0)])
+    clips = foley.batch(12, 2468, relations=[("sequence", 1.0)])
     halves = torch.stack(judge.judge_halves(levels(clips.waveforms, FORMAT))).log_softmax(-1)
     right = 0
     for row, (first, second) in enumerate(clips.kinds):
         a, b = judge.kinds.index(first), judge.kinds.index(second)
         right += bool(halves[0, row, a] + halves[1, row, b] > halves[0, row, b] + halves[1, row, a])
-    assert right >= 27
+    assert right >= 10
 
 
 def test_a_clip_of_any_rate_and_channels_is_read(judge: SoundClassifier) -> None:
@@ -91,7 +92,7 @@ def test_augmentation_keeps_levels_and_is_seeded() -> None:
 
 
 def test_captions_of_the_evaluation_are_not_in_the_corpus() -> None:
-    said = {text for texts in foley.batch(60, 0).phrasings for text in texts}
+    said = set(foley_captions())
     assert not any(frame.format(text) in said for frame in FRAMES for text in said)
 
 

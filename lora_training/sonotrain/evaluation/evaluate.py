@@ -226,7 +226,8 @@ def save_confusion(result: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(4 + 0.17 * len(columns), 3 + 0.17 * len(kinds)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    image = axes.imshow(counts / counts.sum(1, keepdim=True).clamp_min(1), cmap="magma", vmin=0, vmax=1)
+    shares = (counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy()
+    image = axes.imshow(shares, cmap="magma", vmin=0, vmax=1)
     axes.set_xticks(
         range(len(columns)), [name.replace("_", " ") for name in columns], rotation=90, fontsize=6
     )
