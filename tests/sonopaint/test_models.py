@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import get_format
 from sonopaint.models import ldm
-from sonopaint.models.info import describe, list_models
+from sonopaint.models.info import describe, find_model, list_models
 from sonopaint.models.loading import load_model
 from sonopaint.models.mini import build_mini, load_mini, mini_config, save_mini, stored_state_dict
 from sonopaint.models.tokenizer import load_tokenizer, train_tokenizer
@@ -413,3 +413,10 @@ def test_a_lora_can_come_with_the_model(checkpoint, tmp_path):
     weight = model.unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2.to_k.weight
     plain = load_model(checkpoint).unet.down_blocks[0].attentions[0].transformer_blocks[0].attn2.to_k.weight
     torch.testing.assert_close(weight, plain + 1)
+
+
+def test_a_shipped_name_is_not_shadowed_by_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    assert find_model("mini") != Path("mini") and (find_model("mini") / "config.json").is_file()
+    assert find_model("./mini").resolve() == tmp_path / "mini"

@@ -57,14 +57,17 @@ def list_models() -> list[ModelInfo]:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """The path of a model given by a path or by a name in list_models (its file's name or stem)."""
+    """The path of a model given by a name in list_models (its file's name or stem) or by a path.
+
+    Names go first: a folder "mini" that happens to lie in the working directory is "./mini".
+    """
+    models = list_models()
+    for model in models:
+        if name_or_path in (model.name, model.path.name):  # never true of a Path
+            return model.path
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
-    models = list_models()
-    for model in models:
-        if str(name_or_path) in (model.name, model.path.name):
-            return model.path
     if path.suffix.lower() in PICKLES | {".safetensors"} or len(path.parts) > 1:
         raise SonopaintError(f"There is no model {name_or_path}; check the path.")
     known = ", ".join(model.name for model in models if model.kind != "lora") or "none"
