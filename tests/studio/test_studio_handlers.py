@@ -387,3 +387,22 @@ def test_view_is_never_wider_than_browsers_draw(tmp_path: Path) -> None:
     assert view.shape[1] <= WIDEST_VIEW and view[-6].max() == 255
     assert sound.clip_path.name == "rain-b-wind-b.wav"
     assert sound.view()["edges"] == sorted(sound.view()["edges"])
+
+
+def test_before_and_after_are_equally_bright(tmp_path: Path) -> None:
+    """What did not change looks the same although the repainted part is louder than anything before."""
+    import torch
+    from PIL import Image
+
+    from sonoconvert.clip import Clip
+    from sonopaint_studio.sounds import keep
+
+    noise = 0.1 * torch.randn(1, 64_000, generator=torch.Generator().manual_seed(0))
+    louder = noise.clone()
+    louder[:, 40_000:48_000] *= 8
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+    before = keep(tmp_path / "before", Clip(noise, 32_000, subtype="FLOAT"), title="before")
+    after = keep(tmp_path / "after", Clip(louder, 32_000, subtype="FLOAT"), title="after", like=before)
+    views = [np.asarray(Image.open(sound.view_path), dtype=int)[:, :60] for sound in (before, after)]
+    assert np.abs(views[0] - views[1]).max() <= 3  # two roundings to 8 bits

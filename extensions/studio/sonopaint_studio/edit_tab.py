@@ -229,7 +229,7 @@ class EditTab:
             name = Path(source.downloads["WAV"]).stem
             title = f"{LABELS_AFTER[action]} · {settings.prompt or 'no prompt'}"
             stem = f"{name} {action} {settings.seed}"
-            return keep(session.new_folder(), made, title=title, stem=stem, form=form)
+            return keep(session.new_folder(), made, title=title, stem=stem, form=form, like=source)
 
         for event in run_job(session, work):
             if isinstance(event, Finished):

@@ -36,7 +36,9 @@ class Sound:
     downloads: dict[str, Path]
     duration_s: float
     note: str
+    detail: str
     format: SpectrogramFormat
+    peak: float | None  # mel magnitude that is drawn at full brightness
     settings: dict[str, Any] = field(default_factory=dict)
     made_here: bool = False  # a result of Generate, shown there
 
@@ -53,6 +55,7 @@ class Sound:
             "key": self.key,
             "title": self.title,
             "note": self.note,
+            "detail": self.detail,
             "view": str(self.view_path),
             "audio": str(self.clip_path),
             "duration": self.duration_s,
@@ -70,11 +73,13 @@ def keep(
     stem: str = "",
     picture: Picture | None = None,
     form: SpectrogramFormat | None = None,
+    like: Sound | None = None,
     made_here: bool = False,
 ) -> Sound:
     """Write `clip` into `folder` as WAV, FLAC and PNG and return it as a Sound.
 
-    Where `picture` is not given it is made with the format `form` (default: the shipped model's).
+    Where `picture` is not given it is made with the format `form` (default: the shipped model's). It is
+    shown as bright as `like` is where they are equally loud, so that before and after can be compared.
     """
     from sonoconvert.clip import write_clip
     from sonoconvert.convert import encode
@@ -94,7 +99,8 @@ def keep(
     save_picture(picture, folder / f"{stem}.png")
     downloads["PNG"] = folder / f"{stem}.png"
     view_path = folder / "view.png"
-    _save_view(picture, view_path)
+    peak = like.peak if like and like.format == picture.format else _peak(picture)
+    _save_view(picture, view_path, peak)
     return Sound(
         key=f"{folder.parent.name[:8]}-{folder.name}",
         title=title,
@@ -102,8 +108,10 @@ def keep(
         view_path=view_path,
         downloads=downloads,
         duration_s=clip.duration_s,
-        note=describe(clip),
+        note=_note(clip),
+        detail=_detail(clip),
         format=picture.format,
+        peak=peak,
         settings=dict(clip.settings),
         made_here=made_here,
     )
@@ -154,11 +162,16 @@ def named(error: Exception, name: str) -> str:
     return re.sub(r"(?:[A-Za-z]:)?[\\/](?:[^\s\\/]+[\\/])+[^\s\\/,;:]+", name, str(error))
 
 
-def describe(clip: Clip) -> str:
-    """What a card says of a clip: "seed 7 · 5.12 s · 32 kHz · mono"."""
-    seed = f"seed {clip.settings['seed']} · " if isinstance(clip.settings.get("seed"), int) else ""
+def _note(clip: Clip) -> str:
+    """The short line of a card: "seed 7 · 5.12 s"."""
+    seed = clip.settings.get("seed")
+    return (f"seed {seed} · " if isinstance(seed, int) else "") + f"{clip.duration_s:.2f} s"
+
+
+def _detail(clip: Clip) -> str:
+    """What follows it where there is room: "32 kHz · mono"."""
     channels = {1: "mono", 2: "stereo"}.get(clip.num_channels, f"{clip.num_channels} channels")
-    return f"{seed}{clip.duration_s:.2f} s · {clip.sample_rate / 1000:g} kHz · {channels}"
+    return f"{clip.sample_rate / 1000:g} kHz · {channels}"
 
 
 def file_stem(text: str) -> str:
@@ -170,11 +183,26 @@ def _lossless(clip: Clip) -> str:
     return "PCM_16" if clip.subtype is None else "FLOAT"
 
 
-def _save_view(picture: Picture, path: Path) -> None:
-    """A grey PNG for the page: top row high, loud is white, channels averaged, at most WIDEST_VIEW wide."""
+def _peak(picture: Picture) -> float | None:
+    """The loudest channel's peak; None where the picture does not know it."""
+    return max(picture.peak) if isinstance(picture.peak, list) else picture.peak
+
+
+def _save_view(picture: Picture, path: Path, peak: float | None) -> None:
+    """A grey PNG for the page: top row high, loud is white, channels averaged, at most WIDEST_VIEW wide.
+
+    White is the mel magnitude `peak`, or the picture's own where one of them is not known.
+    """
     from PIL import Image
 
     levels = picture.levels().mean(dim=0).flip(0).numpy()
+    own, fmt = _peak(picture), picture.format
+    if own and peak and own != peak:
+        if fmt.curve == "db":
+            levels = levels - 20 * np.log10(own / peak) / fmt.floor_db * (levels > 0)
+        else:
+            levels = levels * (own / peak) ** fmt.exponent
+        levels = levels.clip(0, 1)
     shrink = -(-levels.shape[1] // WIDEST_VIEW)
     if shrink > 1:  # the loudest of neighbouring columns, so that clicks stay visible
         padded = np.pad(levels, ((0, 0), (0, -levels.shape[1] % shrink)))

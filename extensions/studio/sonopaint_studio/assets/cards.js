@@ -2,7 +2,7 @@
 (() => {
   const { make, icon, fileUrl, SpectrogramView } = window.Sonopaint;
 
-  // value: {cards: [{key, title, note, view, audio, duration, edges, loop, downloads: {WAV: path, …}}],
+  // value: {cards: [{key, title, note, detail, view, audio, duration, edges, loop, downloads: {WAV: path, …}}],
   //         actions: [[event, label]], empty: html-free text, ideas: {group: [prompt]}}
   window.Sonopaint.mountCards = (element, { props, trigger, watch, upload }) => {
     const root = element.querySelector(".sp-cards");
@@ -10,13 +10,13 @@
 
     function card(data, actions) {
       const head = make("div", { class: "sp-card-head" },
-        make("strong", { title: data.title }, data.title), make("span", {}, data.note ?? ""));
+        make("strong", { title: data.title }, data.title), make("span", {}, data.note, make("span", { class: "sp-detail" }, ` · ${data.detail}`)));
       const body = make("div", { class: "sg" });
       const article = make("article", { class: "sp-card", "data-key": data.key }, head, body);
       const view = new SpectrogramView(body, `Spectrogram of ${data.title}`);
       const links = Object.entries(data.downloads).map(([name, path]) =>
         make("a", { href: fileUrl(path), download: path.split(/[\\/]/).pop(), class: "sp-link" }, name));
-      view.player.append(make("span", { class: "sp-links", title: "Download" }, "Save", ...links));
+      view.player.append(make("span", { class: "sp-links", title: "Download" }, make("span", { class: "sp-detail" }, "Save"), ...links));
       for (const [name, label] of actions) {
         view.player.append(make("button", { class: "sp-button", type: "button",
           onclick: () => trigger(name, { key: data.key }) }, icon(name === "send" ? "send" : "up"), label));

@@ -435,7 +435,7 @@
       if (source && source.key !== key) {
         title.textContent = source.title;
         title.title = source.title;
-        note.textContent = source.note ?? "";
+        note.textContent = `${source.note} · ${source.detail}`;
         editor.show(source);
       }
       // The server's last step is undone first, the marks before it not any more.

@@ -43,7 +43,7 @@
       this.audio = make("audio", { preload: "metadata" });
       this.playButton = make("button", { class: "sg-play", type: "button", "aria-label": "Play", title: "Play (space)",
         onclick: () => this.toggle() }, icon("play"));
-      this.clock = make("span", { class: "sg-clock" }, "0:00.00");
+      this.clock = make("span", { class: "sg-clock" }, "0:00.0");
       this.player = make("div", { class: "sg-player" }, this.playButton, this.clock);
       host.append(this.frame, this.player, this.audio);
       this.data = null;

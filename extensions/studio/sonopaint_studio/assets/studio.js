@@ -7,10 +7,13 @@
 
   const wanted = () => (chosen() ? chosen() === "dark" : system.matches);
 
-  // Gradio sets the class too when it starts: whoever changes it, our choice stands.
+  // Gradio sets the class too: whoever changes it, our choice stands, and the pictures are drawn anew.
+  let shown = null;
   function applyTheme() {
-    if (document.body.classList.contains("dark") === wanted()) return;
-    document.body.classList.toggle("dark", wanted());
+    const dark = wanted();
+    if (document.body.classList.contains("dark") !== dark) document.body.classList.toggle("dark", dark);
+    if (shown === dark) return;
+    shown = dark;
     window.dispatchEvent(new Event("sonopaint-theme"));
   }
 
@@ -21,6 +24,7 @@
   }
 
   system.addEventListener("change", applyTheme);
+
   function watchTheme() {
     applyTheme();
     new MutationObserver(applyTheme).observe(document.body, { attributes: true, attributeFilter: ["class"] });
@@ -68,7 +72,7 @@
     colour: (name) => getComputedStyle(document.body).getPropertyValue("--sp-" + name).trim(),
     time(seconds) {
       const rest = Math.max(0, seconds), minutes = Math.floor(rest / 60);
-      return `${minutes}:${(rest - 60 * minutes).toFixed(2).padStart(5, "0")}`;
+      return `${minutes}:${(rest - 60 * minutes).toFixed(1).padStart(4, "0")}`;
     },
     make(tag, attributes = {}, ...children) {
       const element = document.createElement(tag);
