@@ -134,7 +134,7 @@ def test_parts_of_a_file(tmp_path: Path) -> None:
 def test_too_long_for_memory_names_the_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(noise(samples=5000), tmp_path / "x.wav")
     monkeypatch.setattr(clip_module, "MAX_SAMPLES", 4000)
-    with pytest.raises(SonopaintError, match="--start and --duration.*--split"):
+    with pytest.raises(SonopaintError, match="cut out the part.*--start and --duration"):
         read_clip(tmp_path / "x.wav")
     assert read_clip(tmp_path / "x.wav", duration_s=0.1).num_samples == 3200
     assert sum(window.num_samples for window in iter_clips(tmp_path / "x.wav", 1000)) == 5000

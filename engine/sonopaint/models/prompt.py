@@ -109,13 +109,15 @@ def _encode(model: Model, ids: torch.Tensor) -> torch.Tensor:
 def _apply_weights(embeddings: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Multiply embeddings [N, 77, D] with weights [N, 77] and restore each chunk's mean.
 
-    Where the mean is too near zero to measure anything by (it would change by more than a factor of two), the
-    root mean square is restored in its place.
+    Where the mean is too near zero to measure anything by (below 2 % of the root mean square, or it would
+    change by more than a factor of two), the root mean square is restored in its place.
     """
     old = embeddings.float()
     new = old * weights[..., None]
     ratio = old.mean((1, 2)) / new.mean((1, 2))
-    rms = (old.square().mean((1, 2)) / new.square().mean((1, 2)).clamp_min(1e-12)).sqrt()
-    ratio = torch.where((ratio > 0.5) & (ratio < 2), ratio, rms)
+    power = old.square().mean((1, 2))
+    rms = (power / new.square().mean((1, 2)).clamp_min(1e-12)).sqrt()
+    telling = (old.mean((1, 2)).abs() > 0.02 * power.sqrt()) & (ratio > 0.5) & (ratio < 2)
+    ratio = torch.where(telling, ratio, rms)
     touched = (weights != 1).any(1)
     return torch.where(touched[:, None, None], new * ratio[:, None, None], old).to(embeddings)
