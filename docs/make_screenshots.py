@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 IMAGES = Path(__file__).resolve().parent / "images"
-PROMPTS = ("a dog barking in the rain", "a distant, low train horn")
+PROMPTS = ("someone whistling a tune", "an ambulance siren", "a church bell ringing", "an owl hooting")
 PATIENCE_MS = 600_000
 
 
 def generate(page: Any, seed: int) -> None:
-    """Two sounds on the Generate page."""
+    """A page of sounds."""
     page.uncheck("#generate-random input")
     for prompt in reversed(PROMPTS):
         cards = page.locator("#results .sp-card").count()
@@ -46,7 +46,7 @@ def edit(page: Any, seed: int) -> None:
     page.mouse.up()
     page.uncheck("#edit-random input")
     page.fill("#edit-seed input", str(seed))
-    page.fill("#edit-prompt textarea", "birds chirping")
+    page.fill("#edit-prompt textarea", "a dog barking")
     page.click("#edit-go")
     page.wait_for_selector("#after .sp-card")
     page.wait_for_timeout(1500)

@@ -149,7 +149,7 @@ class GenerateTab:
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
                 prompt = gr.Textbox(
                     label="What do you want to hear?",
-                    placeholder="a dog barking in the rain",
+                    placeholder="a dog barking, far away",
                     lines=3,
                     max_lines=6,
                     elem_id="prompt",

@@ -99,6 +99,8 @@ def keep(
     save_picture(picture, folder / f"{stem}.png")
     downloads["PNG"] = folder / f"{stem}.png"
     view_path = folder / "view.png"
+    if picture.peak is None:  # painted without a level: show the sound as it came out
+        picture = encode(clip, picture.format)
     peak = like.peak if like and like.format == picture.format else _peak(picture)
     _save_view(picture, view_path, peak)
     return Sound(

@@ -434,8 +434,8 @@
       root.classList.toggle("filled", Boolean(source));
       if (source && source.key !== key) {
         title.textContent = source.title;
-        title.title = source.title;
-        note.textContent = `${source.note} · ${source.detail}`;
+        title.title = `${source.title} (${source.detail})`;
+        note.textContent = source.note;
         editor.show(source);
       }
       // The server's last step is undone first, the marks before it not any more.
