@@ -379,7 +379,7 @@ def test_view_is_never_wider_than_browsers_draw(tmp_path: Path) -> None:
 
     levels = torch.zeros(1, 128, 20_000)
     levels[:, 5, 12_345] = 1.0  # one click: it must not fall between the columns that are shown
-    picture = Picture.from_levels(levels, get_format("sonopaint-mini"))
+    picture = Picture.from_levels(levels, get_format("sonopaint-mini"), 1.0)
     sound = keep(
         tmp_path, Clip(torch.zeros(1, 100), 32_000), title="Rain & <b>wind</b>/../..", picture=picture
     )
