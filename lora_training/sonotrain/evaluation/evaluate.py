@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import clock
+from sonotrain.evaluation import metrics
 from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.frechet import distance_of
 from sonotrain.evaluation.sampling import paint, to_sound
@@ -73,20 +73,18 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
     logger.info("painting %d clips with %s", len(labels), settings)
     made = _judge_model(model, classifier, captions, plan.seed, settings)
     order = _judge_order(model, classifier, kinds, plan.sequences, plan.seed, settings)
-    number = {kind: index for index, kind in enumerate(classifier.kinds)}
-    wanted = torch.tensor([number[kind] for kind in labels])
+    guesses = metrics.guesses(made[0], classifier.kinds)
+    confusion = metrics.confusion(guesses, labels)
     table = {}
     for index, kind in enumerate(kinds):
         mine = slice(index * plan.per_kind, (index + 1) * plan.per_kind)
         theirs = slice(index * plan.reference, (index + 1) * plan.reference)
-        guesses = made[0][mine].argmax(1)
-        missed = Counter(classifier.kinds[g] for g in guesses.tolist() if g != number[kind])
         table[kind] = {
-            "top1": (guesses == number[kind]).float().mean().item(),
-            "real_top1": (real[0][mine].argmax(1) == number[kind]).float().mean().item(),
+            "top1": metrics.found(made[0][mine], classifier.kinds, kind),
+            "real_top1": metrics.found(real[0][mine], classifier.kinds, kind),
             "frechet": distance_of(made[1][mine], reference[1][theirs]),
             "floor": distance_of(real[1][mine], reference[1][theirs]),
-            "taken_for": missed.most_common(1)[0][0] if missed else "",
+            "taken_for": metrics.taken_for(confusion[kind], kind),
         }
     return {
         "model": plan.model,
@@ -95,8 +93,8 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
         "per_kind": plan.per_kind,
         "seed": plan.seed,
         **settings,
-        "top1": (made[0].argmax(1) == wanted).float().mean().item(),
-        "real_top1": (real[0].argmax(1) == wanted).float().mean().item(),
+        "top1": metrics.top1(guesses, labels),
+        "real_top1": metrics.top1(metrics.guesses(real[0], classifier.kinds), labels),
         "frechet": distance_of(made[1], reference[1]),
         "floor": distance_of(real[1], reference[1]),
         **order,
@@ -104,7 +102,7 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
         "seconds": time.monotonic() - start,
         "table": table,
         "captions": captions,
-        "guesses": [classifier.kinds[guess] for guess in made[0].argmax(1).tolist()],
+        "guesses": guesses,
         "labels": labels,
     }
 
