@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from sonoconvert.checkpoints.lora_names import from_kohya
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.lora import apply_loras, find_lora, remove_loras
 from sonopaint.models.mini import build_mini, mini_config
@@ -128,12 +129,10 @@ def test_convolutions_do_what_the_two_factors_do_one_after_the_other(model, tmp_
     ],
 )
 def test_both_spellings_of_the_unet_reach_the_same_module(model, name, same):
-    from sonopaint.models.lora import _weights
-
-    weights = _weights(model)
-    assert f"lora_unet_{name}" in weights
-    if same:
-        assert weights[f"lora_unet_{name}"] is weights[f"lora_unet_{same}"]
+    keys = [f"lora_unet_{name}", f"lora_unet_{same or name}"]
+    found, unknown = from_kohya(keys, {}, model.unet.config)
+    assert not unknown and found[keys[0]] == found[keys[1]]
+    assert model.unet.get_submodule(found[keys[0]].removeprefix("unet.")).weight.ndim in (2, 4)
 
 
 def test_the_text_encoder_is_reached(model, tmp_path):

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from sonoconvert.checkpoints import ldm
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import get_format
-from sonopaint.models import ldm
 from sonopaint.models.info import describe, find_model, list_models
 from sonopaint.models.loading import load_model
 from sonopaint.models.mini import build_mini, load_mini, mini_config, save_mini, stored_state_dict
@@ -350,7 +350,7 @@ def test_minis_headers_say_what_they_are(mini_folder):
     folder, _ = mini_folder
     for part in ("unet", "vae", "text_encoder"):
         info = describe(folder).metadata if part == "unet" else None
-        from sonopaint.models.files import read_header
+        from sonoconvert.checkpoints.files import read_header
 
         shapes, metadata = read_header(folder / f"{part}.safetensors")
         assert info is None or info == metadata

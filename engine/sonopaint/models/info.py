@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sonoconvert.checkpoints import ldm
+from sonoconvert.checkpoints.files import PICKLES, read_header
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat, get_format
-from sonopaint.models import ldm
-from sonopaint.models.files import PICKLES, read_header
 from sonopaint.models.folders import shipped_folder, user_folder
 
 logger = logging.getLogger(__name__)

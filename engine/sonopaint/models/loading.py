@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
+from sonoconvert.checkpoints import ldm
+from sonoconvert.checkpoints.files import read_header, read_tensors
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat
-from sonopaint.models import ldm
-from sonopaint.models.files import read_header, read_tensors
 from sonopaint.models.info import (
     ModelInfo,
     check_stable_diffusion_1,

@@ -144,8 +144,8 @@ def load_mini(folder: str | Path) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
     """
     import torch
 
+    from sonoconvert.checkpoints.files import read_tensors
     from sonoconvert.errors import SonopaintError
-    from sonopaint.models.files import read_tensors
     from sonopaint.models.tokenizer import load_tokenizer
 
     folder = Path(folder)

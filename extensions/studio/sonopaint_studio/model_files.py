@@ -62,7 +62,7 @@ def add_files(files: Sequence[tuple[Path, str]], models_folder: Path) -> list[Mo
 
 
 def _add_single(path: Path, name: str, models_folder: Path) -> ModelInfo:
-    from sonopaint.models.files import PICKLES, check_weights_path
+    from sonoconvert.checkpoints.files import PICKLES, check_weights_path
     from sonopaint.models.info import describe
 
     target = _inside(models_folder, safe_name(name))

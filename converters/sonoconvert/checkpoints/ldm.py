@@ -17,6 +17,20 @@ VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "cond_stage_model.transformer."
 NUM_HEADS = 8  # of every attention in SD 1's U-Net
 Shapes = Mapping[str, tuple[int, ...]]
+_CROSS = ["CrossAttnDownBlock2D", "CrossAttnUpBlock2D"]
+# What the names of a U-Net's blocks depend on, for the two that are at home here.
+SD1_LEVELS = {
+    "block_out_channels": [320, 640, 1280, 1280],
+    "layers_per_block": 2,
+    "down_block_types": [_CROSS[0]] * 3 + ["DownBlock2D"],
+    "up_block_types": ["UpBlock2D"] + [_CROSS[1]] * 3,
+}
+MINI_LEVELS = {
+    "block_out_channels": [64, 128, 256],
+    "layers_per_block": 1,
+    "down_block_types": ["DownBlock2D"] + [_CROSS[0]] * 2,
+    "up_block_types": [_CROSS[1]] * 2 + ["UpBlock2D"],
+}
 
 _RESNET = {
     "in_layers.0": "norm1",
@@ -143,6 +157,23 @@ def unet_ldm_names(config: Mapping[str, Any], names: Iterable[str]) -> dict[str,
             if block is not None:
                 inner = ".".join(parts[length:])
                 result[name] = f"{block}.{resnet.get(inner, inner)}" if inner else block
+                break
+    return result
+
+
+def unet_diffusers_names(config: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
+    """{ldm's module name: diffusers'} for the innermost modules of a U-Net; names it lacks are left out."""
+    blocks = unet_modules(config)
+    result = {}
+    for name in names:
+        parts = name.split(".")
+        for length in range(len(parts), 0, -1):
+            block = blocks.get(".".join(parts[:length]))
+            if block is not None:
+                inner = ".".join(parts[length:])
+                # A block's kind decides what can be inside: ResNets and the rest share no names.
+                if not inner or (inner in _RESNET) == (".resnets." in f".{block}."):
+                    result[name] = f"{block}.{_RESNET.get(inner, inner)}" if inner else block
                 break
     return result
 
