@@ -156,7 +156,7 @@ def _with_reference(picture: Picture, fmt: SpectrogramFormat) -> Picture:
 
 def _mono(format: AnyFormat) -> SpectrogramFormat:
     fmt = get_format(format)
-    return fmt if fmt.channels == "mono" else replace(fmt, channels="mono")
+    return fmt.with_channels("mono")
 
 
 def _sides(start_s: float, end_s: float | None, duration_s: float) -> tuple[Box, ...]:

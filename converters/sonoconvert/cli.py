@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files import refuse_existing
-from sonoconvert.format import PRESETS
+from sonoconvert.format import CHANNELS, PRESETS, SpectrogramFormat
 
 _SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"}
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--format", default="sonopaint-mini", choices=PRESETS, help="default: sonopaint-mini"
     )
+    command.add_argument(
+        "--channels", choices=CHANNELS, help="what red, green and blue hold (default: the format's own)"
+    )
+    command.add_argument("--depth", type=int, default=8, choices=[8, 16], help="bits of the PNG (default 8)")
     command.add_argument("--start", type=float, default=0.0, metavar="S", help="begin at this second")
     command.add_argument("--duration", type=float, metavar="S", help="draw at most this many seconds")
     command.add_argument(
@@ -78,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         "to-sound", parents=[inputs, output], help="turn spectrogram pictures into sound"
     )
     command.add_argument("--format", choices=PRESETS, help="for pictures that don't say theirs")
+    command.add_argument("--channels", choices=CHANNELS, help="what red, green and blue hold there")
     command.add_argument("--type", default="wav", choices=["wav", "flac", "ogg"], help="default: wav")
     command.add_argument(
         "--subtype", metavar="NAME", help="samples as PCM_16 (default), PCM_24 or FLOAT; VORBIS for ogg"
@@ -202,7 +207,8 @@ def _to_picture(job: Job) -> None:
     from sonoconvert.convert import encode, refuse_too_wide
     from sonoconvert.picture import save_picture
 
-    options = job.options
+    options, fmt = job.options, _format(job.options)
+    assert fmt is not None
     for name in ("start", "duration", "split"):
         if not math.isfinite(getattr(options, name) or 0):
             raise SonopaintError(f"--{name} {getattr(options, name)} is not a number of seconds.")
@@ -211,9 +217,9 @@ def _to_picture(job: Job) -> None:
         header = sound_header(job.source)
         length = header.frames / header.sample_rate - options.start
         # Before hours of sound are read in vain.
-        refuse_too_wide(min(length, options.duration or length), PRESETS[options.format])
+        refuse_too_wide(min(length, options.duration or length), fmt)
         clip = read_clip(job.source, start_s=options.start, duration_s=options.duration)
-        save_picture(encode(clip, options.format), job.target, force=options.force)
+        save_picture(encode(clip, fmt, depth=options.depth), job.target, force=options.force)
         return
     if options.split <= 0:
         raise SonopaintError(f"--split {options.split:g} is not a length; give more than 0 seconds.")
@@ -222,7 +228,7 @@ def _to_picture(job: Job) -> None:
     parts = iter_clips(job.source, options.split, start_s=options.start, duration_s=options.duration)
     for number, clip in enumerate(parts, start=1):
         target = job.target.with_name(f"{job.target.stem}-{number:04d}{job.target.suffix}")
-        save_picture(encode(clip, options.format), target, force=options.force)
+        save_picture(encode(clip, fmt, depth=options.depth), target, force=options.force)
 
 
 def _to_sound(job: Job) -> None:
@@ -232,9 +238,19 @@ def _to_sound(job: Job) -> None:
 
     options = job.options
     refuse_existing(job.target, force=options.force)
-    picture = load_picture(job.source, format=options.format)
+    picture = load_picture(job.source, format=_format(options))
     clip = decode(picture, iterations=options.iterations, seed=options.seed, circular=options.loop)
     write_clip(clip, job.target, subtype=options.subtype, force=options.force)
+
+
+def _format(options: argparse.Namespace) -> SpectrogramFormat | None:
+    """The format that was asked for, in the channel layout that was asked for."""
+    if options.format is None:
+        if options.channels is not None:
+            raise SonopaintError("--channels says how a picture of --format is laid out; give --format too.")
+        return None
+    fmt = PRESETS[options.format]
+    return fmt if options.channels is None else fmt.with_channels(options.channels)
 
 
 def _info(options: argparse.Namespace) -> int:

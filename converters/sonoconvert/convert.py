@@ -6,6 +6,7 @@ import logging
 
 import torch
 
+from sonoconvert import mid_side
 from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat, get_format
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 _UNKNOWN_PEAK_LEVEL = 10 ** (-1 / 20)  # −1 dBFS
 
 
-def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = False) -> Picture:
+def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = False, depth: int = 8) -> Picture:
     """Draw a whole clip of any length.
 
     The clip is resampled to the format's rate and mixed to its channels. All channels share one peak, so
@@ -27,6 +28,7 @@ def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = Fals
     Args:
         circular: the clip is a loop: its ends are analysed as neighbours. Its length at the format's
             rate must be a whole number of hops.
+        depth: bits of the picture, 8 or 16.
 
     Raises:
         SonopaintError: the picture would be larger than MAX_PIXELS.
@@ -34,10 +36,11 @@ def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = Fals
     fmt = get_format(format)
     refuse_too_wide(clip.duration_s, fmt)
     mixed = mix_to(clip, fmt.num_channels).resampled(fmt.sample_rate)
-    mel = mel_magnitude(mixed.waveform, fmt, circular=circular)
+    drawn = mid_side.planes(mixed.waveform) if fmt.channels == "mid-side" else mixed.waveform
+    mel = mel_magnitude(drawn, fmt, circular=circular)
     peak = float(mel.max())
     levels, _ = to_levels(mel, fmt, peak)
-    return Picture.from_levels(levels, fmt, peak, mixed.num_samples, dict(clip.settings))
+    return Picture.from_levels(levels, fmt, peak, mixed.num_samples, dict(clip.settings), depth=depth)
 
 
 def decode(picture: Picture, *, iterations: int = 32, seed: int = 0, circular: bool = False) -> Clip:
@@ -56,13 +59,16 @@ def decode(picture: Picture, *, iterations: int = 32, seed: int = 0, circular: b
     fmt = picture.format
     peaks = picture.peak if isinstance(picture.peak, list) else [picture.peak]
     known = torch.tensor([1.0 if peak is None else peak for peak in peaks])
-    mel = from_levels(picture.levels(), fmt, known)
+    drawn = from_levels(picture.levels(), fmt, known)
+    mel = mid_side.middle_and_side(drawn) if fmt.channels == "mid-side" else drawn
     length = picture.columns * fmt.hop_length
     if picture.num_samples is not None and not circular:
         length = picture.num_samples
     waveform = reconstruct(
         mel_to_linear(mel, fmt), fmt, iterations=iterations, seed=seed, circular=circular, length=length
     )
+    if fmt.channels == "mid-side":
+        waveform = mid_side.left_and_right(waveform, drawn, fmt, circular=circular)
     if None in peaks:
         waveform = waveform * (_UNKNOWN_PEAK_LEVEL / waveform.abs().max().clamp_min(1e-9))
     return Clip(waveform, fmt.sample_rate, dict(picture.settings))
@@ -71,8 +77,8 @@ def decode(picture: Picture, *, iterations: int = 32, seed: int = 0, circular: b
 def refuse_too_wide(duration_s: float, fmt: SpectrogramFormat) -> None:
     """Raise a SonopaintError if a picture of so many seconds would be larger than MAX_PIXELS."""
     columns = fmt.columns(duration_s)
-    if columns * fmt.n_mels > MAX_PIXELS:
-        minutes = fmt.seconds(MAX_PIXELS // fmt.n_mels) / 60
+    if columns * fmt.rows > MAX_PIXELS:
+        minutes = fmt.seconds(MAX_PIXELS // fmt.rows) / 60
         raise SonopaintError(
             f"A {fmt.name} picture of {duration_s / 60:.0f} minutes would be {columns} columns wide; "
             f"convert at most {minutes:.0f} minutes at once (--start and --duration, or --split)."

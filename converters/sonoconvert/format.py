@@ -15,6 +15,8 @@ _MAX_FFT = 1 << 17
 _MAX_MELS = 4096
 _MAX_WIDTH = 1 << 20
 
+CHANNELS = ("mono", "stereo", "mid-side", "rgb")
+
 
 @dataclass(frozen=True)
 class SpectrogramFormat:
@@ -29,8 +31,16 @@ class SpectrogramFormat:
     * "power": level = (S / S_max) ** exponent.
 
     `inverted` pictures draw loud as dark and are floored to 8 bits (as Riffusion v1 does); others draw
-    loud as white and are rounded. The lowest frequency is the bottom row. "stereo" puts left in green
-    and right in blue, red is 0.
+    loud as white and are rounded. The lowest frequency is the bottom row.
+
+    `channels` says what the picture's red, green and blue hold:
+
+    * "mono": the same three times (read back as their mean);
+    * "stereo": nothing, left, right (as Riffusion's);
+    * "mid-side": (left + right) / 2, left, right. Red alone is the mono picture, and a grey picture, such
+      as a mono checkpoint paints, is sound in the middle (`sonoconvert.mid_side`);
+    * "rgb": mono with `n_mels` bands in a third as many rows: each pixel holds three neighbouring bands,
+      the lowest in red (Riffusion's pull request 50, "triple resolution").
     """
 
     name: str
@@ -55,7 +65,36 @@ class SpectrogramFormat:
 
     @property
     def num_channels(self) -> int:
-        return 2 if self.channels == "stereo" else 1
+        """Channels of the sound."""
+        return 2 if self.channels in ("stereo", "mid-side") else 1
+
+    @property
+    def num_planes(self) -> int:
+        """Spectrograms in one picture: of the sound's channels, and of their mean where it is drawn too."""
+        return 3 if self.channels == "mid-side" else self.num_channels
+
+    @property
+    def rows(self) -> int:
+        """Height of the picture in pixels."""
+        return self.n_mels // 3 if self.channels == "rgb" else self.n_mels
+
+    def with_channels(self, channels: str) -> SpectrogramFormat:
+        """The same picture with another channel layout; "rgb" has three times the bands on a finer FFT.
+
+        Raises:
+            SonopaintError: no such layout.
+        """
+        if channels == self.channels:
+            return self
+        n_mels, n_fft = self.n_mels, self.n_fft
+        if self.channels == "rgb":
+            n_mels, n_fft = n_mels // 3, max(n_fft // 6 * 2, self.win_length)
+        elif channels == "rgb":
+            # Bands a third as wide need bins a third as wide, or the lowest ones would be empty.
+            n_mels, n_fft = n_mels * 3, min(n_fft * 3, _MAX_FFT)
+        base = self.name.removesuffix(f"-{self.channels}")
+        name = base if channels == "mono" else f"{base}-{channels}"
+        return dataclasses.replace(self, name=name, channels=channels, n_mels=n_mels, n_fft=n_fft)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as JSON-able values."""
@@ -122,7 +161,7 @@ def mel_to_hz(mel: float, scale: str = "htk") -> float:
 
 
 def get_format(value: str | Mapping[str, Any] | SpectrogramFormat) -> SpectrogramFormat:
-    """A format from a preset's name, a dictionary (`to_dict`) or a format.
+    """A format from a name ("perkins-10s", or with a layout "perkins-10s-rgb"), a dictionary or itself.
 
     Raises:
         SonopaintError: the name is not a preset, or the dictionary is not a valid format.
@@ -130,9 +169,16 @@ def get_format(value: str | Mapping[str, Any] | SpectrogramFormat) -> Spectrogra
     if isinstance(value, SpectrogramFormat):
         return value
     if isinstance(value, str):
-        if value not in PRESETS:
-            raise SonopaintError(f"There is no spectrogram format {value!r}; use one of {_preset_names()}.")
-        return PRESETS[value]
+        if value in PRESETS:
+            return PRESETS[value]
+        for channels in CHANNELS:
+            base = PRESETS.get(value.removesuffix(f"-{channels}"))
+            if base is not None and base.channels == "mono":
+                return base.with_channels(channels)
+        raise SonopaintError(
+            f"There is no spectrogram format {value!r}; use one of {_preset_names()}, "
+            f"or one of the mono ones with -{', -'.join(CHANNELS[1:])} after its name."
+        )
     return SpectrogramFormat.from_dict(value)
 
 
@@ -179,7 +225,11 @@ def _validate(fmt: SpectrogramFormat) -> None:
     require(fmt.curve in ("db", "power"), f"curve {fmt.curve!r} is neither 'db' nor 'power'")
     require(-200 <= fmt.floor_db < 0, f"floor_db {fmt.floor_db} is not in −200…0 dB")
     require(0.01 <= fmt.exponent <= 4, f"exponent {fmt.exponent} is not in 0.01…4")
-    require(fmt.channels in ("mono", "stereo"), f"channels {fmt.channels!r} is neither 'mono' nor 'stereo'")
+    require(fmt.channels in CHANNELS, f"channels {fmt.channels!r} is not one of {', '.join(CHANNELS)}")
+    require(
+        fmt.channels != "rgb" or fmt.n_mels % 3 == 0,
+        f"n_mels {fmt.n_mels} must be a multiple of 3 for channels 'rgb'",
+    )
     require(1 <= fmt.width <= _MAX_WIDTH, f"width {fmt.width} is not in 1…{_MAX_WIDTH}")
 
 
@@ -227,12 +277,31 @@ _SONOPAINT_MINI = SpectrogramFormat(
     width=320,
 )
 
+_FULL_48K = SpectrogramFormat(
+    # The rate of film and games, all that it can hold, in Riffusion's time grid: 512 columns of 10 ms. The
+    # floor lies at 16 bits' worth, because the top octave is usually quiet.
+    name="full-48k",
+    sample_rate=48_000,
+    n_fft=19_200,
+    win_length=4_800,
+    hop_length=480,
+    n_mels=512,
+    f_min=20.0,
+    f_max=24_000.0,
+    floor_db=-96.0,
+    width=512,
+)
+
 PRESETS: dict[str, SpectrogramFormat] = {
     fmt.name: fmt
     for fmt in (
         _RIFFUSION_V1,
-        dataclasses.replace(_RIFFUSION_V1, name="riffusion-v1-stereo", channels="stereo"),
+        _RIFFUSION_V1.with_channels("stereo"),
+        _RIFFUSION_V1.with_channels("mid-side"),
+        _RIFFUSION_V1.with_channels("rgb"),
         _PERKINS_10S,
+        _FULL_48K,
+        _FULL_48K.with_channels("mid-side"),
         _SONOPAINT_MINI,
     )
 }

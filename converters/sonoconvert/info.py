@@ -83,12 +83,13 @@ def _describe_picture(path: Path, format: str | None) -> str:
     fmt = picture.format
     level = "unknown, will be normalised" if picture.peak is None else "absolute, stored in the file"
     lines = [
-        f"{path}: a spectrogram picture, format {fmt.name}, {fmt.channels}, {picture.duration_s:.3f} s "
-        f"({picture.columns} × {fmt.n_mels} cells)",
+        f"{path}: a spectrogram picture, format {fmt.name}, {fmt.channels}, {picture.depth} bit, "
+        f"{picture.duration_s:.3f} s ({picture.columns} × {fmt.rows} pixels)",
         f"  {fmt.sample_rate} Hz, {fmt.n_mels} mel bands {fmt.f_min:g}–{fmt.f_max:g} Hz, "
         f"one column each {1000 * fmt.hop_length / fmt.sample_rate:.4g} ms",
         f"  level: {level}",
     ]
+    lines += [f"  damage: {note}" for note in picture.damage]
     return "\n".join(lines + _settings_lines(picture.settings))
 
 

@@ -1,8 +1,7 @@
-"""Picture: an 8-bit spectrogram image that knows its format and its absolute level."""
+"""Picture: a spectrogram image that knows its format and its absolute level."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import math
@@ -17,6 +16,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from sonoconvert import png16, riffusion_exif
+from sonoconvert.damage import colour_notes, fit, read_pixels
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files import atomic_path
 from sonoconvert.format import PRESETS, SpectrogramFormat, get_format
@@ -27,32 +28,20 @@ logger = logging.getLogger(__name__)
 MAX_PIXELS = 1 << 26
 _READABLE = ("PNG", "JPEG", "WEBP", "BMP")
 
-# EXIF tags of Riffusion v1 (riffusion/spectrogram_params.py). Its samples are 16-bit integers, ours are
-# in [−1, 1]: MAX_VALUE = peak · 32768.
-_EXIF_SAMPLE_RATE = 11000
-_EXIF_STEREO = 11005
-_EXIF_TRIPLE_RESOLUTION = 11007
-_EXIF_STEP_MS = 11010
-_EXIF_WINDOW_MS = 11020
-_EXIF_PADDED_MS = 11030
-_EXIF_NUM_FREQUENCIES = 11040
-_EXIF_MIN_FREQUENCY = 11050
-_EXIF_MAX_FREQUENCY = 11060
-_EXIF_POWER = 11070
-_EXIF_MAX_VALUE = 11080
-
 
 @dataclass(frozen=True)
 class Picture:
     """A spectrogram as an image.
 
     Attributes:
-        pixels: uint8 [n_mels, columns, 3] as stored; the top row is the highest band.
+        pixels: uint8, or uint16 for pictures of 16 bits, [rows, columns, 3] as stored; the top row is the
+            highest band.
         format: how to read it.
-        peak: mel magnitude of level 1, for all channels or one for each; None if unknown, then the
-            sound is normalised to −1 dBFS when decoded.
+        peak: mel magnitude of level 1, for all planes (`format.num_planes`) or one for each; None if
+            unknown, then the sound is normalised to −1 dBFS when decoded.
         num_samples: exact length of the clip at the format's rate; None: all columns.
         settings: how it was made (JSON-able).
+        damage: what had happened to the file that it was read from ("is a JPEG …").
     """
 
     pixels: np.ndarray
@@ -60,22 +49,23 @@ class Picture:
     peak: float | list[float] | None = None
     num_samples: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    damage: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = self.pixels.shape
-        if self.pixels.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or shape[1] == 0:
+        if self.pixels.dtype not in (np.uint8, np.uint16) or len(shape) != 3 or shape[2] != 3 or not shape[1]:
             raise SonopaintError(
-                f"A picture needs 8-bit pixels of [rows, columns, 3], not {self.pixels.dtype} {shape}."
+                f"A picture needs 8 or 16-bit pixels of [rows, columns, 3], not {self.pixels.dtype} {shape}."
             )
-        if shape[0] != self.format.n_mels:
+        if shape[0] != self.format.rows:
             raise SonopaintError(
-                f"The picture is {shape[0]} pixels high, but {self.format.name} has {self.format.n_mels} "
+                f"The picture is {shape[0]} pixels high, but {self.format.name} has {self.format.rows} "
                 "rows; use the unscaled picture, or the format that made it."
             )
         peaks = self.peak if isinstance(self.peak, list) else [self.peak]
-        if len(peaks) not in (1, self.format.num_channels):
+        if len(peaks) not in (1, self.format.num_planes):
             raise SonopaintError(
-                f"The picture has {len(peaks)} peaks for {self.format.num_channels} channels."
+                f"The picture has {len(peaks)} peaks for {self.format.num_planes} spectrograms."
             )
         for value in peaks:
             if value is not None and not (math.isfinite(value) and value >= 0):
@@ -96,18 +86,28 @@ class Picture:
             return self.num_samples / self.format.sample_rate
         return self.format.seconds(self.columns)
 
+    @property
+    def depth(self) -> int:
+        """Bits of each red, green and blue: 8 or 16."""
+        return 8 * self.pixels.dtype.itemsize
+
     def levels(self) -> torch.Tensor:
-        """Levels float32 [channels, n_mels, columns] in [0, 1]; row 0 is the lowest band."""
-        flipped = np.ascontiguousarray(self.pixels[::-1])
-        if self.format.channels == "stereo":
-            values = flipped[:, :, 1:].transpose(2, 0, 1).astype(np.float32)
-        else:
+        """Levels float32 [planes, n_mels, columns] in [0, 1]; row 0 is the lowest band."""
+        flipped = self.pixels[::-1]
+        channels = self.format.channels
+        if channels == "mono":
             # A painter's channels differ a little; their mean is the best guess. Ours are equal.
             values = flipped.mean(axis=2, dtype=np.float32)[None]
+        elif channels == "rgb":
+            values = flipped.transpose(0, 2, 1).reshape(1, self.format.n_mels, -1).astype(np.float32)
+        else:
+            first = 3 - self.format.num_planes
+            values = flipped[:, :, first:].transpose(2, 0, 1).astype(np.float32)
+        top = (1 << self.depth) - 1
         if self.format.inverted:
-            # Floored to 8 bits: the middle of the step is half a step further up. White is silence.
-            values = 254.5 - values
-        return torch.from_numpy(np.clip(values / 255, 0, 1))
+            # Floored: the middle of the step is half a step further up. White is silence.
+            values = top - 0.5 - values
+        return torch.from_numpy(np.clip(values / top, 0, 1))
 
     @classmethod
     def from_levels(
@@ -117,21 +117,29 @@ class Picture:
         peak: float | list[float] | None = None,
         num_samples: int | None = None,
         settings: dict[str, Any] | None = None,
+        *,
+        depth: int = 8,
     ) -> Picture:
-        """Draw levels [channels, n_mels, columns] (row 0 lowest); the inverse of `levels`."""
-        expected = format.num_channels
-        if levels.ndim != 3 or levels.shape[0] != expected:
+        """Draw levels [planes, n_mels, columns] (row 0 lowest) in 8 or 16 bits; the inverse of `levels`."""
+        expected = format.num_planes
+        if levels.ndim != 3 or tuple(levels.shape[:2]) != (expected, format.n_mels):
             raise SonopaintError(
                 f"{format.name} needs levels of [{expected}, {format.n_mels}, columns], "
                 f"not {list(levels.shape)}."
             )
-        values = levels.detach().cpu().float().numpy() * 255
+        if depth not in (8, 16):
+            raise SonopaintError(f"A picture has 8 or 16 bits, not {depth}.")
+        top = (1 << depth) - 1
+        values = levels.detach().cpu().float().numpy() * top
         # Riffusion: (255 − 255·level) cut to uint8, in float32, as numpy's astype does.
-        grey = (255 - values if format.inverted else np.round(values)).astype(np.uint8)
-        if expected == 2:
-            rgb = np.stack([np.zeros_like(grey[0]), grey[0], grey[1]], axis=-1)
-        else:
+        grey = (top - values if format.inverted else np.round(values)).astype(f"uint{depth}")
+        if format.channels == "mono":
             rgb = np.repeat(grey[0][:, :, None], 3, axis=2)
+        elif format.channels == "rgb":
+            rgb = grey[0].reshape(format.rows, 3, -1).transpose(0, 2, 1)
+        else:
+            nothing = [np.zeros_like(grey[0])] * (3 - expected)
+            rgb = np.stack([*nothing, *grey], axis=-1)
         return cls(np.ascontiguousarray(rgb[::-1]), format, peak, num_samples, settings or {})
 
 
@@ -145,7 +153,8 @@ def save_picture(
     """Write a PNG with all that is needed to decode it.
 
     Text chunks: "sonopaint.format", "sonopaint.picture" (peak, samples, size) and "sonopaint.settings", as
-    JSON, beside `other_text` (a host's own metadata). Riffusion's formats get its EXIF tags too.
+    JSON, beside `other_text` (a host's own metadata). Riffusion's formats get its EXIF tags too. 16-bit
+    pictures become 16-bit PNGs: grey where they have no colour, else RGB.
 
     Raises:
         SonopaintError: not a .png name, or an existing file without `force`.
@@ -158,13 +167,19 @@ def save_picture(
         text.add_itxt(key, value)
     for key, value in picture_text(picture).items():
         text.add_text(key, value)
-    image = Image.fromarray(picture.pixels)
-    exif = _riffusion_exif(picture)
+    exif = riffusion_exif.to_exif(picture)
+    more = {} if exif is None else {"exif": exif}
     with atomic_path(target, force=force) as beside:
-        if exif is None:
-            image.save(beside, format="PNG", pnginfo=text)
+        if picture.depth == 8:
+            Image.fromarray(picture.pixels).save(beside, format="PNG", pnginfo=text, **more)
+        elif (picture.pixels == picture.pixels[:, :, :1]).all():
+            grey = np.ascontiguousarray(picture.pixels[:, :, 0])
+            Image.fromarray(grey).save(beside, format="PNG", pnginfo=text, **more)
         else:
-            image.save(beside, format="PNG", pnginfo=text, exif=exif)
+            chunks = [(chunk[0], chunk[1]) for chunk in text.chunks]
+            if exif is not None:
+                chunks.append((b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")))
+            png16.write(beside, picture.pixels, chunks)
 
 
 def picture_text(picture: Picture) -> dict[str, str]:
@@ -215,15 +230,15 @@ def picture_from_image(
     details: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     # PNG chunks may follow the pixels.
-    pixels = _to_rgb(image)
+    pixels, notes = read_pixels(image)
     text = getattr(image, "text", {})
     if "sonopaint.format" in text:
         found = get_format(_parse(text["sonopaint.format"], name))
         details = _parse(text.get("sonopaint.picture", "{}"), name)
         settings = _parse(text.get("sonopaint.settings", "{}"), name)
-    elif (tags := dict(image.getexif())) and _EXIF_SAMPLE_RATE in tags:
-        found = _format_from_exif(tags, name)
-        details = {"peak": _exif_peak(tags)}
+    elif (tags := dict(image.getexif())) and riffusion_exif.SAMPLE_RATE in tags:
+        found = riffusion_exif.from_exif(tags, pixels.shape[0], name)
+        details = {"peak": riffusion_exif.peak_of(tags)}
     elif format is not None:
         found = get_format(format)
     else:
@@ -231,27 +246,19 @@ def picture_from_image(
             f"{name} does not say which spectrogram format it has; choose one with --format: "
             f"{', '.join(PRESETS)}."
         )
-    if image.format == "JPEG":
-        logger.warning("%s is a JPEG: its compression adds noise to the sound; use PNG.", name)
-    rows, columns = details.get("rows", found.n_mels), details.get("columns", pixels.shape[1])
-    if pixels.shape[:2] != (rows, columns):
-        raise SonopaintError(
-            f"{name} is {pixels.shape[1]} × {pixels.shape[0]} pixels, but a {found.name} picture of this "
-            f"sound is {columns} × {rows}; it was scaled or cropped: use the original picture."
-        )
+    rows, columns = details.get("rows"), details.get("columns")
     peak, num_samples = details.get("peak"), details.get("num_samples")
-    if not _is_peak(peak) or not (num_samples is None or (type(num_samples) is int and num_samples > 0)):
+    if not (_is_peak(peak) and all(map(_is_count, (rows, columns, num_samples)))):
         raise SonopaintError(f"{name} has a damaged sonopaint.picture chunk; use the original picture.")
-    return Picture(pixels, found, peak, num_samples, settings)
+    pixels, changes, shorter = fit(pixels, found, rows, columns, name)
+    notes += changes + colour_notes(pixels, found)
+    for note in notes:
+        logger.warning("%s %s.", name, note)
+    return Picture(pixels, found, peak, None if shorter else num_samples, settings, tuple(notes))
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode in ("I;16", "I;16B", "I;16L"):
-        grey = (np.asarray(image, dtype=np.uint32) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    image.load()
-    # A copy: Pillow's own buffer is read-only.
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+def _is_count(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 < value <= MAX_PIXELS)
 
 
 def _is_peak(value: Any) -> bool:
@@ -273,72 +280,3 @@ def _too_large(source: Path, size: str) -> str:
     return (
         f"{source} has {size}, more than the {MAX_PIXELS // 10**6} million that are read; cut it into parts."
     )
-
-
-def _riffusion_exif(picture: Picture) -> Image.Exif | None:
-    """Riffusion's tags, if the format can be said in them (whole milliseconds, power curve, HTK)."""
-    fmt = picture.format
-    times = [1000 * size / fmt.sample_rate for size in (fmt.hop_length, fmt.win_length, fmt.n_fft)]
-    whole = (
-        all(time == int(time) for time in times)
-        and fmt.f_min == int(fmt.f_min)
-        and fmt.f_max == int(fmt.f_max)
-    )
-    if not (
-        whole and fmt.inverted and fmt.curve == "power" and fmt.mel_scale == "htk" and fmt.mel_norm is None
-    ):
-        return None
-    exif = Image.Exif()
-    exif[_EXIF_SAMPLE_RATE] = fmt.sample_rate
-    exif[_EXIF_STEREO] = int(fmt.channels == "stereo")
-    exif[_EXIF_TRIPLE_RESOLUTION] = 0
-    exif[_EXIF_STEP_MS], exif[_EXIF_WINDOW_MS], exif[_EXIF_PADDED_MS] = (int(time) for time in times)
-    exif[_EXIF_NUM_FREQUENCIES] = fmt.n_mels
-    exif[_EXIF_MIN_FREQUENCY] = int(fmt.f_min)
-    exif[_EXIF_MAX_FREQUENCY] = int(fmt.f_max)
-    exif[_EXIF_POWER] = float(fmt.exponent)
-    peak = max(picture.peak) if isinstance(picture.peak, list) else picture.peak
-    if peak is not None:
-        exif[_EXIF_MAX_VALUE] = float(peak * 32768)
-    return exif
-
-
-def _format_from_exif(tags: dict[int, Any], name: str) -> SpectrogramFormat:
-    """A Riffusion picture's format; `riffusion-v1` itself where the tags agree with it."""
-    if tags.get(_EXIF_TRIPLE_RESOLUTION):
-        raise SonopaintError(
-            f"{name} uses Riffusion's triple resolution, which is not supported; use a plain picture."
-        )
-    try:
-        rate = int(tags[_EXIF_SAMPLE_RATE])
-
-        # int(): as Riffusion rounds.
-        def samples(tag: int, default: int) -> int:
-            return int(float(tags.get(tag) or default) / 1000.0 * rate)
-
-        fmt = dataclasses.replace(
-            PRESETS["riffusion-v1"],
-            sample_rate=rate,
-            hop_length=samples(_EXIF_STEP_MS, 10),
-            win_length=samples(_EXIF_WINDOW_MS, 100) // 2 * 2,
-            n_fft=samples(_EXIF_PADDED_MS, 400) // 2 * 2,
-            n_mels=int(tags.get(_EXIF_NUM_FREQUENCIES) or 512),
-            f_min=float(tags.get(_EXIF_MIN_FREQUENCY) or 0),
-            f_max=float(tags.get(_EXIF_MAX_FREQUENCY) or 10_000),
-            exponent=float(tags.get(_EXIF_POWER) or 0.25),
-            channels="stereo" if tags.get(_EXIF_STEREO) else "mono",
-        )
-    except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
-        raise SonopaintError(f"{name} has Riffusion EXIF tags that make no sense ({error}).") from error
-    for preset in PRESETS.values():
-        if dataclasses.replace(fmt, name=preset.name) == preset:
-            return preset
-    return dataclasses.replace(fmt, name="riffusion-exif")
-
-
-def _exif_peak(tags: dict[int, Any]) -> float | None:
-    try:
-        value = float(tags[_EXIF_MAX_VALUE]) / 32768
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
-        return None
-    return value if math.isfinite(value) and value > 0 else None

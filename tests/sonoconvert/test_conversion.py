@@ -383,18 +383,6 @@ def test_pictures_without_chunks_need_a_format(tmp_path: Path) -> None:
         load_picture(path, format="riffusion-v1")
 
 
-def test_scaled_and_cropped_pictures_are_refused(tmp_path: Path) -> None:
-    save_picture(encode(tones(32_000, 0.5), MINI), tmp_path / "x.png")
-    image = Image.open(tmp_path / "x.png")
-    info = PngInfo()
-    for key, value in image.text.items():
-        info.add_text(key, value)
-    for size in ((64, 256), (16, 128)):
-        image.resize(size).save(tmp_path / "y.png", pnginfo=info)
-        with pytest.raises(SonopaintError, match="scaled or cropped"):
-            load_picture(tmp_path / "y.png")
-
-
 @pytest.mark.parametrize(
     "chunks",
     [

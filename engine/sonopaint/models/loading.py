@@ -91,9 +91,9 @@ def load_model(
         model = _load_diffusers(path, dtype, format)
     else:
         model = _load_mini(path, format)
-    if model.format.n_mels % model.latent_factor:
+    if model.format.rows % model.latent_factor:
         raise SonopaintError(
-            f"{path.name} can't paint the format {model.format.name!r}: its {model.format.n_mels} mel bins "
+            f"{path.name} can't paint the format {model.format.name!r}: its {model.format.rows} rows "
             f"are no multiple of {model.latent_factor}; choose another format."
         )
     model.device, model.dtype = device, dtype

@@ -79,10 +79,10 @@ def samples_of(seconds: float | None, fmt: SpectrogramFormat) -> int:
 def blank_canvas(fmt: SpectrogramFormat, columns: int, num_samples: int, *, circular: bool = False) -> Canvas:
     """A silent canvas with everything to be painted."""
     silence = 255 if fmt.inverted else 0
-    pixels = np.full((fmt.n_mels, columns, 3), silence, dtype=np.uint8)
+    pixels = np.full((fmt.rows, columns, 3), silence, dtype=np.uint8)
     return Canvas(
         picture=Picture(pixels=pixels, format=fmt, peak=None, num_samples=num_samples, settings={}),
-        mask=np.ones((fmt.n_mels, columns), dtype=np.float32),
+        mask=np.ones((fmt.rows, columns), dtype=np.float32),
         source=Clip(torch.zeros(fmt.num_channels, num_samples), fmt.sample_rate),
         region=Region(inverted=True),
         kind="loop" if circular else "generate",

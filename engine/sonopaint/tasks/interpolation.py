@@ -89,7 +89,7 @@ def _joined(pictures: list[Picture]) -> Picture:
     stride = columns - overlap
     rise = (np.arange(overlap) + 0.5) / max(1, overlap)
     weight = np.concatenate([rise, np.ones(columns - 2 * overlap), rise[::-1]])[None, :, None]
-    total = np.zeros((fmt.n_mels, stride * len(pictures) + overlap, 3))
+    total = np.zeros((fmt.rows, stride * len(pictures) + overlap, 3))
     weights = np.zeros((1, total.shape[1], 1))
     for index, picture in enumerate(pictures):
         place = slice(index * stride, index * stride + columns)
