@@ -262,7 +262,8 @@ def _dotted_names(keys: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         name = key.removeprefix(lora_peft.PREFIX).replace(".processor.", ".")
         part = next((p for p in (lora_names.UNET, lora_names.TEXT) if name.startswith(p)), None)
         if part is None:
-            part = lora_names.TEXT if name.startswith("text_model.") else lora_names.UNET
+            text = name.startswith(("text_model.", "encoder.layers."))
+            part = lora_names.TEXT if text else lora_names.UNET
         name = name.removeprefix(part)
         head, _, last = name.rpartition(".")
         if part == lora_names.TEXT:
@@ -300,16 +301,11 @@ def _problem(parts: Mapping[str, torch.Tensor]) -> str | None:
 
 
 def _diffusers_keys(name: str, module: LoraModule) -> dict[str, torch.Tensor]:
-    """What diffusers' save_lora_weights calls the tensors of one module."""
-    if re.search(r"\.to_([qkv]|out\.0)$", name):
-        down, up = "lora.down.weight", "lora.up.weight"
-    elif name.endswith(("q_proj", "k_proj", "v_proj", "out_proj")):
-        down, up = "lora_linear_layer.down.weight", "lora_linear_layer.up.weight"
-    else:
-        down, up = "lora_A.weight", "lora_B.weight"
-    tensors = {f"{name}.{down}": module.down, f"{name}.{up}": module.up}
+    """The tensors of one module by diffusers' names, the same for all: its reader judges by the first key."""
+    kind = "lora" if name.startswith(lora_names.UNET) else "lora_linear_layer"
+    tensors = {f"{name}.{kind}.down.weight": module.down, f"{name}.{kind}.up.weight": module.up}
     if module.dora_scale is not None:
-        tensors[f"{name}.lora_magnitude_vector"] = lora_peft.magnitude(name, module)
+        tensors[f"{name}.lora_magnitude_vector.weight"] = lora_peft.magnitude(name, module)
     return tensors
 
 

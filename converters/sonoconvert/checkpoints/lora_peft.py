@@ -78,6 +78,8 @@ def save(
 
 def configuration(modules: Mapping[str, LoraModule]) -> dict[str, Any]:
     """LoraConfig's arguments: the commonest rank and alpha, patterns for modules that have others."""
+    # A name's end is enough, and CLIP's text model has lost "text_model." in transformers 5.
+    modules = {name.removeprefix("text_model."): module for name, module in modules.items()}
     rank = Counter(module.rank for module in modules.values()).most_common(1)[0][0]
     alpha = Counter(module.alpha for module in modules.values()).most_common(1)[0][0]
     return {
