@@ -1,4 +1,4 @@
-"""`sonotrain base …`: the commands that make Sonopaint Mini."""
+"""`sonotrain …`: datasets, and the commands that make Sonopaint Mini (`sonotrain base …`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line. Heavy modules load only for the command that `words` name."""
     parser = argparse.ArgumentParser(prog="sonotrain", description="Trains models for Sonopaint.")
-    parts = parser.add_subparsers(title="what to train", required=True, metavar="base")
+    parts = parser.add_subparsers(title="what to do", required=True, metavar="COMMAND")
+    dataset = parts.add_parser(
+        "dataset",
+        help="a dataset from a folder of sounds",
+        description="Makes a dataset to train on from a folder of sounds, or from a table that names them.",
+    )
+    if words[:1] == ["dataset"]:
+        from sonotrain.data.cli import fill as fill_dataset
+
+        fill_dataset(dataset)
     base = parts.add_parser("base", help="the shipped model, Sonopaint Mini, from nothing")
     commands = base.add_subparsers(title="steps, in their order", required=True, metavar="STEP")
     for name, (help_line, fill) in COMMANDS.items():

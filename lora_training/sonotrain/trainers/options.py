@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
             "--" + item.name.replace("_", "-"),
             type=type(item.default),
             default=argparse.SUPPRESS,
-            help=f"{item.metadata['help']} (default: {item.default})",
+            help=item.metadata["help"] + ("" if item.default == "" else f" (default: {item.default})"),
         )
 
 

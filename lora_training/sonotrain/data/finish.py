@@ -1,0 +1,219 @@
+"""The last steps of a dataset: duplicates out, captions in, metadata."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.files import atomic_path
+from sonoconvert.format import SpectrogramFormat
+from sonotrain.data.captions import MAX_TOKENS, count_tokens, load_counter, make_captions
+from sonotrain.data.checks import PRINT_SIZE, find_duplicates
+from sonotrain.data.dataset import ABOUT, SPLITS, VERSION, read_lines, write_lines
+from sonotrain.data.ledger import Ledger
+from sonotrain.data.options import DatasetOptions
+from sonotrain.data.sources import Found, Recording, Skipped
+from sonotrain.run_folder import write_json
+
+if TYPE_CHECKING:
+    from sonotrain.data.build import Planned
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int, str], None]
+_MADE_FILE = re.compile(r"[0-9a-f]{10}-\d+\.(png|flac)")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A clip that was made, with the recording that it is from."""
+
+    recording: Recording
+    split: str
+    clip: dict[str, Any]  # as in the ledger
+
+    @property
+    def stem(self) -> str:
+        return str(self.clip["stem"])
+
+
+def finish(
+    target: Path,
+    source: Path,
+    fmt: SpectrogramFormat,
+    options: DatasetOptions,
+    found: Found,
+    planned: Sequence[Planned],
+    ledger: Ledger,
+    tell: Progress,
+) -> None:
+    """Write metadata.jsonl of every split, dataset.json and skipped.jsonl.
+
+    Raises SonopaintError where no clip is left to train on (skipped.jsonl says why).
+    """
+    made = [
+        Made(item.recording, item.split, clip)
+        for item in planned
+        for job in item.jobs
+        for clip in ledger.results[job.name]["clips"]
+    ]
+    tell(0, 0, "Looking for duplicates")
+    clips, left_out = _without_duplicates(made, options, found)
+    tell(0, 0, "Writing captions")
+    lines, written, kept = _lines(target, clips, {}, options, ledger)
+    _count_tokens(lines, options, found)
+    _note(clips, lines, kept, options, found)
+    ledger.will_write(written)
+    for split in SPLITS:
+        if lines[split] or (target / split).is_dir():
+            (target / split).mkdir(parents=True, exist_ok=True)
+            write_lines(target, split, lines[split])
+    labels = Counter(item.recording.label for item in clips if item.recording.label is not None)
+    about = {
+        "version": VERSION,
+        "format": fmt.to_dict(),
+        "trigger": options.trigger,
+        "options": asdict(options),
+        "splits": {split: len(lines[split]) for split in SPLITS},
+        "labels": dict(sorted(labels.items())),
+    }
+    write_json(target / ABOUT, about)
+    ledger.finish(written, left_out)
+    _remove_orphans(target, clips)
+    with atomic_path(target / "skipped.jsonl", force=True) as beside:
+        text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in found.skipped)
+        beside.write_text(text, encoding="utf-8")
+    for note in found.notes:
+        logger.warning("%s", note)
+    if not lines["train"]:
+        reasons = Counter(item.kind for item in found.skipped)
+        said = ", ".join(f"{count} {kind}" for kind, count in reasons.most_common()) or "nothing was found"
+        raise SonopaintError(f"No clip is left to train on ({said}); {target / 'skipped.jsonl'} says why.")
+
+
+def _without_duplicates(
+    made: list[Made], options: DatasetOptions, found: Found
+) -> tuple[list[Made], list[str]]:
+    """(clips to keep, names of those left out)."""
+    if options.duplicates == "keep" or not made:
+        return made, []
+    prints = np.stack(
+        [np.frombuffer(base64.b64decode(item.clip["print"]), dtype=np.int8) for item in made]
+    ).reshape(-1, PRINT_SIZE)
+    similarity = options.similarity if options.duplicates == "near" else 2.0
+    hashes = [item.clip["hash"] for item in made]
+    repeats = find_duplicates(hashes, prints, [item.clip["columns"] for item in made], similarity)
+    kept, left_out = [], []
+    for item, earlier in zip(made, repeats, strict=True):
+        if earlier < 0:
+            kept.append(item)
+            continue
+        left_out.append(item.stem)
+        first = made[earlier]
+        where = first.recording.source
+        if first.clip["start_s"]:
+            where += f" from {first.clip['start_s']:g} s"
+        same = item.clip["hash"] == first.clip["hash"]
+        reason = f"{'is the same sound as' if same else 'sounds almost like'} {where}"
+        found.skipped.append(Skipped(item.recording.source, "duplicate", reason, item.clip["start_s"]))
+    return kept, left_out
+
+
+def _lines(
+    target: Path,
+    clips: list[Made],
+    tags: dict[str, tuple[str, ...]],
+    options: DatasetOptions,
+    ledger: Ledger,
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str], int]:
+    """(metadata by split, captions as made by clip, number of edited captions that were kept)."""
+    edited = {}
+    for split in SPLITS:
+        for line in read_lines(target, split):
+            stem = line["file_name"].removesuffix(".png")
+            if stem in ledger.captions and line["text"] not in ledger.captions[stem]:
+                edited[stem] = line["text"]
+    lines: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    written: dict[str, str] = {}
+    kept = 0
+    for item in clips:
+        recording, stem = item.recording, item.stem
+        first, *more = make_captions(
+            options, recording.source, recording.texts, recording.label, tags.get(stem, ())
+        )
+        written[stem] = first
+        kept += stem in edited
+        lines[item.split].append(
+            {
+                "file_name": f"{stem}.png",
+                "text": edited.get(stem, first),
+                "audio": f"{stem}.flac",
+                "label": recording.label,
+                "source": recording.source,
+                "start_s": item.clip["start_s"],
+                "columns": item.clip["columns"],
+                "peak": item.clip["peak"],
+                "more_texts": more,
+            }
+        )
+    return lines, written, kept
+
+
+def _count_tokens(lines: dict[str, list[dict[str, Any]]], options: DatasetOptions, found: Found) -> list[int]:
+    """Tokens of every caption; too long ones are said. Empty where there is no tokenizer."""
+    every = [line for split in SPLITS for line in lines[split]]
+    tokenizer = load_counter(options.model)
+    if tokenizer is None:
+        found.notes.append("Captions were not counted in tokens: that needs transformers.")
+        return []
+    tokens = count_tokens(tokenizer, [line["text"] for line in every])
+    long = [line for line, count in zip(every, tokens, strict=True) if count > MAX_TOKENS]
+    if long:
+        whose = options.model or "CLIP"
+        found.notes.append(
+            f"{len(long)} caption{'s are' if len(long) > 1 else ' is'} longer than the {MAX_TOKENS} tokens "
+            f"that {whose} reads, so the end is not learnt: {long[0]['source']} (“{long[0]['text'][:60]} …”)."
+        )
+    return tokens
+
+
+def _note(
+    clips: list[Made],
+    lines: dict[str, list[dict[str, Any]]],
+    kept: int,
+    options: DatasetOptions,
+    found: Found,
+) -> None:
+    """What people should know of the finished dataset."""
+    if kept:
+        found.notes.append(f"{kept} captions that were edited in the dataset were kept as they are.")
+    silent = [line for split in SPLITS for line in lines[split] if line["text"] in ("", options.trigger)]
+    if silent:
+        found.notes.append(
+            f"{len(silent)} clips have no caption of their own ({silent[0]['source']} …): put them into "
+            "folders with names, or a text file beside each."
+        )
+    if clips and not lines["validation"] and options.validation > 0:
+        found.notes.append("Nothing is left to validate with: there are too few different recordings.")
+    missing = sum(item.kind == "missing" for item in found.skipped)
+    if missing:
+        found.notes.append(f"{missing} rows of the table have no sound here.")
+
+
+def _remove_orphans(target: Path, clips: list[Made]) -> None:
+    """Delete clips that no line of the metadata names: duplicates, sounds that are gone."""
+    kept = {(item.split, item.stem) for item in clips}
+    for split in SPLITS:
+        folder = target / split
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if _MADE_FILE.fullmatch(path.name) and (split, path.stem) not in kept:
+                path.unlink()
