@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat, get_format
@@ -22,6 +22,9 @@ from sonotrain.data.ledger import Ledger
 from sonotrain.data.options import DatasetOptions
 from sonotrain.data.sources import Found, Recording, Skipped, find_recordings
 from sonotrain.data.split import assign
+
+if TYPE_CHECKING:
+    from sonotrain.data.tags import Tagger
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
@@ -73,6 +76,7 @@ def build_dataset(
     found = find_recordings(root, chosen, exclude=target)
     _refuse_foreign(target, force)
     settings = {"format": fmt.to_dict(), **chosen.fixed()}
+    tagger = _tagger(chosen)
     with Ledger(target, settings, checks=f"{chosen.duplicates} {chosen.similarity}") as ledger:
         planned = _plan(found, fmt, chosen, target, ledger, tell)
         _check_unreadable(root, found, chosen)
@@ -83,8 +87,17 @@ def build_dataset(
                 found.skipped += skipped_of(item.recording.source, result)
                 found.notes += result["notes"]
         _check_unreadable(root, found, chosen)
-        finish(target, root, fmt, chosen, found, planned, ledger, tell)
+        finish(target, root, fmt, chosen, found, planned, ledger, tell, tagger)
     return load_dataset(target)
+
+
+def _tagger(options: DatasetOptions) -> Tagger | None:
+    """The tagger, loaded before hours of work, so that a wrong folder is said at once."""
+    if not options.tagger:
+        return None
+    from sonotrain.data.tags import Tagger, read_words
+
+    return Tagger(options.tagger, read_words(options.tag_words))
 
 
 def choose_format(options: DatasetOptions) -> SpectrogramFormat:

@@ -36,6 +36,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
         skipped = _skipped(dataset.folder / "skipped.jsonl")
         if skipped:
             print(f"Left out: {skipped}.")
+        print(f"Look at {dataset.folder / 'report.html'}, then train on it.")
         return True
 
     parser.add_argument("source", help="folder of sounds, or a table (CSV, JSONL) that names them")

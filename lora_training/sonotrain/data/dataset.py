@@ -3,7 +3,7 @@
     DATASET/
       dataset.json                 format, trigger word, options, sizes
       train/ validation/ test/     each with metadata.jsonl, a picture (.png) and a clip (.flac) per line
-      skipped.jsonl
+      report.html  skipped.jsonl
 
 Each split is an image folder as Hugging Face `datasets` reads it (`load_dataset("imagefolder", …)`).
 """

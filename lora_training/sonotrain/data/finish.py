@@ -1,4 +1,4 @@
-"""The last steps of a dataset: duplicates out, captions in, metadata."""
+"""The last steps of a dataset: duplicates out, captions in, metadata, and the report."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from sonotrain.data.checks import PRINT_SIZE, find_duplicates
 from sonotrain.data.dataset import ABOUT, SPLITS, VERSION, read_lines, write_lines
 from sonotrain.data.ledger import Ledger
 from sonotrain.data.options import DatasetOptions
+from sonotrain.data.report import Summary, write_report
 from sonotrain.data.sources import Found, Recording, Skipped
 from sonotrain.run_folder import write_json
 
 if TYPE_CHECKING:
     from sonotrain.data.build import Planned
+    from sonotrain.data.tags import Tagger
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
@@ -55,10 +57,11 @@ def finish(
     planned: Sequence[Planned],
     ledger: Ledger,
     tell: Progress,
+    tagger: Tagger | None = None,
 ) -> None:
-    """Write metadata.jsonl of every split, dataset.json and skipped.jsonl.
+    """Write metadata.jsonl of every split, dataset.json, skipped.jsonl and report.html.
 
-    Raises SonopaintError where no clip is left to train on (skipped.jsonl says why).
+    Raises SonopaintError where no clip is left to train on (the report says why).
     """
     made = [
         Made(item.recording, item.split, clip)
@@ -68,9 +71,10 @@ def finish(
     ]
     tell(0, 0, "Looking for duplicates")
     clips, left_out = _without_duplicates(made, options, found)
+    tags = _tags(target, clips, tagger, options.tags, ledger, tell) if tagger else {}
     tell(0, 0, "Writing captions")
-    lines, written, kept = _lines(target, clips, {}, options, ledger)
-    _count_tokens(lines, options, found)
+    lines, written, kept = _lines(target, clips, tags, options, ledger)
+    tokens = _count_tokens(lines, options, found)
     _note(clips, lines, kept, options, found)
     ledger.will_write(written)
     for split in SPLITS:
@@ -92,12 +96,30 @@ def finish(
     with atomic_path(target / "skipped.jsonl", force=True) as beside:
         text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in found.skipped)
         beside.write_text(text, encoding="utf-8")
+    tell(0, 0, "Writing the report")
+    write_report(
+        Summary(
+            folder=target,
+            source=source.name,
+            format=fmt,
+            options=options,
+            layout=found.layout,
+            recordings_s=[item.seconds for item in planned],
+            clips=[(item.split, item.clip) for item in clips],
+            lines=lines,
+            tokens=tokens,
+            skipped=found.skipped,
+            notes=found.notes,
+        )
+    )
     for note in found.notes:
         logger.warning("%s", note)
     if not lines["train"]:
         reasons = Counter(item.kind for item in found.skipped)
         said = ", ".join(f"{count} {kind}" for kind, count in reasons.most_common()) or "nothing was found"
-        raise SonopaintError(f"No clip is left to train on ({said}); {target / 'skipped.jsonl'} says why.")
+        raise SonopaintError(
+            f"No clip is left to train on ({said}); {target / 'report.html'} lists what was left out and why."
+        )
 
 
 def _without_duplicates(
@@ -126,6 +148,24 @@ def _without_duplicates(
         reason = f"{'is the same sound as' if same else 'sounds almost like'} {where}"
         found.skipped.append(Skipped(item.recording.source, "duplicate", reason, item.clip["start_s"]))
     return kept, left_out
+
+
+def _tags(
+    target: Path, clips: list[Made], tagger: Tagger, most: int, ledger: Ledger, tell: Progress
+) -> dict[str, tuple[str, ...]]:
+    """Tags by clip; what is known from the last build with the same tagger is not asked again."""
+    from sonotrain.data.tags import tag_clips
+
+    maker = [str(tagger.folder.resolve()), most, tagger.words]
+    saved = ledger.read("tags.json")
+    known = saved.get("tags", {}) if saved.get("maker") == maker else {}
+    # By content: a replaced sound keeps its name.
+    paths = [(item.clip["hash"], target / item.split / f"{item.stem}.flac") for item in clips]
+    try:
+        found = tag_clips(tagger, paths, most, known, tell)
+    finally:
+        ledger.write("tags.json", {"maker": maker, "tags": known})
+    return {item.stem: found[item.clip["hash"]] for item in clips}
 
 
 def _lines(
@@ -201,6 +241,12 @@ def _note(
         found.notes.append(
             f"{len(silent)} clips have no caption of their own ({silent[0]['source']} …): put them into "
             "folders with names, or a text file beside each."
+        )
+    texts = {line["text"] for split in SPLITS for line in lines[split]} - {"", options.trigger}
+    if len(texts) == 1 and len(clips) > 1 and not silent:
+        found.notes.append(
+            f"All {len(clips)} clips have the same caption, “{texts.pop()}”: right for one sound; otherwise "
+            "describe each in a text file beside it, or use what the files are called: --caption {name}."
         )
     if clips and not lines["validation"] and options.validation > 0:
         found.notes.append("Nothing is left to validate with: there are too few different recordings.")

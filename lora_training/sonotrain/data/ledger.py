@@ -77,9 +77,9 @@ class Ledger:
             write_json(path, self.settings)
         for line in self._lines():
             self.results[line["name"]] = line
-        self.groups = self._read("groups.json")
-        self.captions = self._read("captions.json")
-        left_out = self._read("left_out.json")
+        self.groups = self.read("groups.json")
+        self.captions = self.read("captions.json")
+        left_out = self.read("left_out.json")
         self.left_out = set(left_out.get("clips", ())) if left_out.get("checks") == self.checks else set()
         self._file = open(self.folder / "clips.jsonl", "a", encoding="utf-8")  # noqa: SIM115 - held open
 
@@ -113,7 +113,8 @@ class Ledger:
                     lines.append(line)
         return lines
 
-    def _read(self, name: str) -> Any:
+    def read(self, name: str) -> dict[str, Any]:
+        """A JSON file of the ledger's folder; {} where there is none."""
         path = self.folder / name
         return read_json(path) if path.is_file() else {}
 
@@ -140,6 +141,10 @@ class Ledger:
         """Remember splits, those of recordings that are gone too: they may come back."""
         self.groups |= splits
         write_json(self.folder / "groups.json", self.groups)
+
+    def write(self, name: str, value: dict[str, Any]) -> None:
+        """Write a JSON file into the ledger's folder."""
+        write_json(self.folder / name, value)
 
     def will_write(self, captions: dict[str, str]) -> None:
         """Remember captions before they are written."""
