@@ -10,9 +10,9 @@ from sonoconvert import mid_side
 from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat, get_format
-from sonoconvert.phase import reconstruct
+from sonoconvert.phase import FAST, reconstruct
 from sonoconvert.picture import MAX_PIXELS, Picture
-from sonoconvert.spectrogram import from_levels, mel_magnitude, mel_to_linear, to_levels
+from sonoconvert.spectrogram import from_levels, mel_magnitude, to_levels
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +43,11 @@ def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = Fals
     return Picture.from_levels(levels, fmt, peak, mixed.num_samples, dict(clip.settings), depth=depth)
 
 
-def decode(picture: Picture, *, iterations: int = 32, seed: int = 0, circular: bool = False) -> Clip:
+def decode(picture: Picture, *, iterations: int = FAST, seed: int = 0, circular: bool = False) -> Clip:
     """Turn a picture into sound: mel inversion, then phase reconstruction.
 
     Args:
-        iterations: of Griffin–Lim; more is slower and a little better.
+        iterations: of the phase reconstruction; `phase.BEST` is slower and truer.
         seed: the same seed gives the same samples on one device.
         circular: the picture is a loop: the end leads into the beginning, and the clip has
             columns · hop samples.
@@ -64,9 +64,7 @@ def decode(picture: Picture, *, iterations: int = 32, seed: int = 0, circular: b
     length = picture.columns * fmt.hop_length
     if picture.num_samples is not None and not circular:
         length = picture.num_samples
-    waveform = reconstruct(
-        mel_to_linear(mel, fmt), fmt, iterations=iterations, seed=seed, circular=circular, length=length
-    )
+    waveform = reconstruct(mel, fmt, iterations=iterations, seed=seed, circular=circular, length=length)
     if fmt.channels == "mid-side":
         waveform = mid_side.left_and_right(waveform, drawn, fmt, circular=circular)
     if None in peaks:

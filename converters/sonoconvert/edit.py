@@ -20,6 +20,7 @@ from sonoconvert.canvas import Canvas, grid
 from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat
+from sonoconvert.inversion import mel_to_linear
 from sonoconvert.picture import Picture
 from sonoconvert.region import merge_spans
 from sonoconvert.seam import MAX_PAST, continued, ramp, weights
@@ -27,7 +28,6 @@ from sonoconvert.spectrogram import (
     analyse,
     frame,
     from_levels,
-    mel_to_linear,
     overlap_add,
     pad_ends,
     stft,

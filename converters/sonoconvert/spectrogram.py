@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from sonoconvert.banded import Banded
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat, hz_to_mel, mel_to_hz
 
@@ -97,6 +98,13 @@ def synthesise(spectrum: torch.Tensor, n_fft: int, win: int) -> torch.Tensor:
     return framed * hann(win, framed.dtype, framed.device)
 
 
+def absolute(spectrum: torch.Tensor) -> torch.Tensor:
+    """|spectrum| of complex [...]; three times as quick as `abs` on a processor, which guards against overflow."""
+    if spectrum.requires_grad:  # a root has no gradient at 0
+        return spectrum.abs()
+    return (spectrum.real.square() + spectrum.imag.square()).sqrt()
+
+
 def overlap_add(
     framed: torch.Tensor, win: int, hop: int, *, circular: bool = False, length: int | None = None
 ) -> torch.Tensor:
@@ -154,7 +162,7 @@ def mel_magnitude(waveform: torch.Tensor, fmt: SpectrogramFormat, *, circular: b
     blocks = []
     for block in framed.split(_BLOCK_FRAMES, dim=-2):
         spectrum = analyse(block, fmt.n_fft, win)[..., first : first + basis.shape[1]]
-        blocks.append(spectrum.abs() @ basis.T)
+        blocks.append(basis.times(absolute(spectrum)))
     return torch.cat(blocks, dim=-2).transpose(-1, -2)
 
 
@@ -200,23 +208,6 @@ def levels(waveform: torch.Tensor, fmt: SpectrogramFormat) -> torch.Tensor:
     return torch.nn.functional.pad(result, (0, fmt.width - result.shape[-1]))
 
 
-def mel_to_linear(mel: torch.Tensor, fmt: SpectrogramFormat) -> torch.Tensor:
-    """Linear-frequency magnitudes from mel magnitudes, on the grid of the un-padded window.
-
-    A cached pseudo-inverse of the mel basis on the fine grid (`n_fft`), read at the frequencies of a
-    `win_length` FFT; negative values become 0.
-
-    Args:
-        mel: float [..., n_mels, frames].
-
-    Returns:
-        float [..., win_length // 2 + 1, frames], ≥ 0.
-    """
-    inverse = _inverse_basis(fmt, mel.dtype, mel.device)
-    bins = torch.matmul(inverse, mel).clamp_min_(0)
-    return torch.nn.functional.pad(bins, (0, 0, 0, fmt.win_length // 2 + 1 - bins.shape[-2]))
-
-
 @lru_cache(maxsize=8)
 def mel_basis(fmt: SpectrogramFormat) -> np.ndarray:
     """Triangular mel filters float64 [n_mels, n_fft // 2 + 1], as torchaudio's and librosa's."""
@@ -233,25 +224,9 @@ def mel_basis(fmt: SpectrogramFormat) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _used_basis(fmt: SpectrogramFormat, dtype: torch.dtype, device: torch.device) -> tuple[int, torch.Tensor]:
+def _used_basis(fmt: SpectrogramFormat, dtype: torch.dtype, device: torch.device) -> tuple[int, Banded]:
     """First FFT bin and [n_mels, bins] part of the mel basis that is not all zero."""
     basis = mel_basis(fmt)
     used = np.flatnonzero(basis.any(axis=0))
     first, last = (int(used[0]), int(used[-1]) + 1) if used.size else (0, 1)
-    return first, torch.from_numpy(basis[:, first:last].copy()).to(device=device, dtype=dtype)
-
-
-@lru_cache(maxsize=8)
-def _inverse_basis(fmt: SpectrogramFormat, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Pseudo-inverse [bins, n_mels] of the mel basis, read on the un-padded window's grid."""
-    basis = mel_basis(fmt)
-    # Through the small Gram matrix: a second instead of a minute for an SVD of 512 × 8821.
-    inverse = basis.T @ np.linalg.pinv(basis @ basis.T, rcond=1e-10, hermitian=True)
-    fine = np.linspace(0, fmt.sample_rate / 2, fmt.n_fft // 2 + 1)
-    coarse = np.linspace(0, fmt.sample_rate / 2, fmt.win_length // 2 + 1)
-    position = coarse / fine[1]
-    left = np.minimum(position.astype(int), len(fine) - 2)
-    fraction = (position - left)[:, None]
-    rows = inverse[left] * (1 - fraction) + inverse[left + 1] * fraction
-    used = int(np.flatnonzero(rows.any(axis=1))[-1]) + 1 if rows.any() else 1
-    return torch.from_numpy(rows[:used].copy()).to(device=device, dtype=dtype)
+    return first, Banded(basis[:, first:last], dtype, device)

@@ -17,6 +17,7 @@ from sonoconvert.clip import Clip
 from sonoconvert.convert import decode, encode, mix_to
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import PRESETS
+from sonoconvert.inversion import mel_to_linear
 from sonoconvert.phase import griffin_lim
 from sonoconvert.picture import Picture, load_picture, save_picture
 from sonoconvert.spectrogram import (
@@ -25,7 +26,6 @@ from sonoconvert.spectrogram import (
     levels,
     mel_basis,
     mel_magnitude,
-    mel_to_linear,
     stft,
     to_levels,
 )

@@ -45,26 +45,16 @@ def paint(
     return torch.cat(pictures)
 
 
-def to_sound(levels: Tensor, *, iterations: int = 32, seed: int = 0, batch: int = 16) -> Tensor:
-    """Levels [N, 128, 320] → waveforms [N, 163840] at 32 kHz, peak 0.97, phase by Griffin–Lim."""
+def to_sound(levels: Tensor, *, iterations: int | None = None, seed: int = 0) -> Tensor:
+    """Levels [N, 128, 320] → waveforms [N, 163840] at 32 kHz, peak 0.97, as `sonoconvert.convert.decode`."""
     from sonoconvert.format import get_format
-    from sonoconvert.phase import griffin_lim
-    from sonoconvert.spectrogram import from_levels, mel_to_linear
+    from sonoconvert.phase import FAST, reconstruct
+    from sonoconvert.spectrogram import from_levels
 
     fmt = get_format(FORMAT)
-    length = fmt.width * fmt.hop_length
     sounds = []
-    for part in levels.split(batch):
-        mel = from_levels(part.float(), fmt, torch.ones(len(part), device=part.device))
-        # the cropped last frame: the clip ends where the picture's next column would begin
-        mel = torch.cat([mel, mel[..., -1:]], dim=-1)
-        sound = griffin_lim(
-            mel_to_linear(mel, fmt),
-            fmt.win_length,
-            fmt.hop_length,
-            iterations=iterations,
-            seed=seed,
-            length=length,
-        )
-        sounds.append(sound * (0.97 / sound.abs().amax(1, keepdim=True).clamp_min(1e-6)))
-    return torch.cat(sounds)
+    for one in levels.float():
+        mel = from_levels(one[None], fmt)
+        sound = reconstruct(mel, fmt, iterations=FAST if iterations is None else iterations, seed=seed)[0]
+        sounds.append(sound * (0.97 / sound.abs().max().clamp_min(1e-6)))
+    return torch.stack(sounds)
