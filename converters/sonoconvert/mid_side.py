@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 
 from sonoconvert.format import SpectrogramFormat
-from sonoconvert.spectrogram import istft, mel_to_linear, stft
+from sonoconvert.inversion import mel_bands, mel_to_linear
+from sonoconvert.spectrogram import absolute, istft, stft
 
 # Of |L|² + |R|²: what 8-bit cells that should fulfil the law miss it by. Less side than this is none.
 _ROUNDING = 0.05
@@ -59,7 +60,15 @@ def left_and_right(
     # A quarter turn: both decodings start from one phase, and what is across must not add to the middle.
     turned = 1j * direction[1] * across
     pair = torch.stack([direction[0] * (middle + ahead) + turned, direction[0] * (middle - ahead) - turned])
-    pair = torch.sgn(pair) * torch.stack([left, right])
+    # The share of each cell within its mel band is as decoded; the bands are as drawn.
+    drawn_power = middle.square() + side.square()
+    pair = pair * (absolute(spectrum).square().sum(dim=0) / drawn_power.clamp_min(1e-12)).sqrt()
+    pair = pair.transpose(-1, -2)
+    bands = mel_bands(fmt, win // 2 + 1, drawn.dtype, drawn.device)
+    wanted = _frames(drawn[1:], pair.shape[-2]).transpose(-1, -2)
+    for _ in range(2):
+        pair = pair * bands.correction(absolute(pair), wanted)
+    pair = pair.transpose(-1, -2)
     return istft(pair, win, win, hop, circular=circular, length=None if circular else waveform.shape[-1])
 
 

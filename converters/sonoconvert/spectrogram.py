@@ -99,7 +99,7 @@ def synthesise(spectrum: torch.Tensor, n_fft: int, win: int) -> torch.Tensor:
 
 
 def absolute(spectrum: torch.Tensor) -> torch.Tensor:
-    """|spectrum| of complex [...]; three times as quick as `abs` on a processor, which guards against overflow."""
+    """|spectrum| of complex [...]; three times as quick as `abs`, which guards against overflow."""
     if spectrum.requires_grad:  # a root has no gradient at 0
         return spectrum.abs()
     return (spectrum.real.square() + spectrum.imag.square()).sqrt()
