@@ -237,12 +237,6 @@ TOP_COMMANDS = {
     ),
 }
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
-    "evaluate": (
-        "measures generated sounds: FID, FAD, IS, KL, CLAP score, each with its recipe",
-        _evaluate_sounds,
-    ),
-}
-COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "corpus": ("synthesises the foley corpus as pictures with captions", _corpus),
     "vae": ("trains the VAE: picture to latent and back", _vae),
     "text": ("learns the tokenizer and pre-trains the text encoder on captions", _text),
