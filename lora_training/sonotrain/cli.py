@@ -1,13 +1,13 @@
-"""`sonotrain …`: datasets, evaluation, and the commands that make Sonopaint Mini (`sonotrain base …`)."""
+"""`sonotrain …`: datasets, LoRAs, and the commands that make Sonopaint Mini (`sonotrain base …`)."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for noisy in ("httpx", "filelock", "urllib3", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # it warns of every change of precision
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = build_parser(words)
     options = parser.parse_args(words)
@@ -42,17 +43,31 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line. Heavy modules load only for the command that `words` name."""
     parser = argparse.ArgumentParser(prog="sonotrain", description="Trains models for Sonopaint.")
     parts = parser.add_subparsers(title="what to do", required=True, metavar="COMMAND")
-    for name, (help_line, description, module) in TOP_COMMANDS.items():
-        top = parts.add_parser(name, help=help_line, description=description)
-        if list(words[:1]) == [name]:
-            import_module(module).fill(top)
+    dataset = parts.add_parser(
+        "dataset",
+        help="a dataset from a folder of sounds",
+        description="Makes a dataset to train on from a folder of sounds, or from a table that names them.",
+    )
+    if words[:1] == ["dataset"]:
+        from sonotrain.data.cli import fill as fill_dataset
+
+        fill_dataset(dataset)
+    lora = parts.add_parser(
+        "lora",
+        help="a LoRA from a folder of sounds",
+        description="Trains a LoRA on a dataset, or on a folder of sounds.",
+    )
+    if words[:1] == ["lora"]:
+        from sonotrain.trainers.lora.cli import fill as fill_lora
+
+        fill_lora(lora)
     base = parts.add_parser("base", help="the shipped model, Sonopaint Mini, from nothing")
     commands = base.add_subparsers(title="steps, in their order", required=True, metavar="STEP")
     for name, (help_line, fill) in COMMANDS.items():
         command = commands.add_parser(
             name, help=help_line, description=help_line[0].upper() + help_line[1:] + "."
         )
-        if list(words[:1]) == ["base"] and name in words:
+        if name in words and "base" in words[:1]:
             fill(command)
     return parser
 
@@ -223,19 +238,6 @@ def _all(parser: argparse.ArgumentParser) -> None:
     _finish(parser, run)
 
 
-# Name: help, description, and the module whose `fill` adds the arguments.
-TOP_COMMANDS = {
-    "dataset": (
-        "a dataset from a folder of sounds",
-        "Makes a dataset to train on from a folder of sounds, or from a table that names them.",
-        "sonotrain.data.cli",
-    ),
-    "evaluate": (
-        "FID, FAD, IS, KL, CLAP score of generated sounds",
-        "Measures generated sounds beside real ones; paints them first with --model.",
-        "sonotrain.evaluation.cli",
-    ),
-}
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "corpus": ("synthesises the foley corpus as pictures with captions", _corpus),
     "vae": ("trains the VAE: picture to latent and back", _vae),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -9,6 +10,8 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from sonoconvert.errors import SonopaintError
 logger = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def environment() -> dict[str, Any]:
@@ -50,15 +54,19 @@ class RunFolder:
     """A run folder, locked for this process while open (use as a context manager).
 
     A new run needs a folder without a run in it; `resume=True` needs one that has. Raises SonopaintError
-    otherwise, or when another process holds the lock.
+    otherwise, or when another process holds the lock. `lock=False` only looks: for the other processes of a
+    run of several, whose first one holds the lock.
     """
 
-    def __init__(self, path: str | Path, *, resume: bool = False) -> None:
+    def __init__(self, path: str | Path, *, resume: bool = False, lock: bool = True) -> None:
         self.path = Path(path)
         self.resume = resume
+        self.lock = lock
         self._lock: Any = None
 
     def __enter__(self) -> RunFolder:
+        if not self.lock:
+            return self
         trained = any(self.checkpoints.glob("step-*.pt"))
         if trained and not self.resume:
             raise SonopaintError(
@@ -69,6 +77,7 @@ class RunFolder:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.previews.mkdir(exist_ok=True)
         self._take_lock()
+        (self.path / "stop").unlink(missing_ok=True)
         if not trained:
             write_json(self.path / "environment.json", environment())
         return self
@@ -106,6 +115,18 @@ class RunFolder:
             ) from error
         self._lock = handle
 
+    def whole_checkpoints(self) -> list[int]:
+        """Steps of the checkpoints that came with their SHA-256, oldest first."""
+        return sorted(int(path.stem[5:]) for path in self.checkpoints.glob("step-*.sha256"))
+
+    def ask_to_stop(self) -> None:
+        """Asks the process that trains here to save and end, as Ctrl-C does."""
+        (self.path / "stop").touch()
+
+    def stop_asked(self) -> bool:
+        """Whether somebody asked since the run was opened."""
+        return (self.path / "stop").exists()
+
     def log(self, **values: Any) -> None:
         """Appends one line to log.jsonl."""
         with open(self.path / "log.jsonl", "a", encoding="utf-8") as handle:
@@ -115,12 +136,23 @@ class RunFolder:
         """Writes checkpoints/step-N.pt with its SHA-256 beside it; keeps the last two."""
         path = self.checkpoints / f"step-{step:08d}.pt"
         part = path.with_suffix(".part")
-        torch.save(state, part)
-        digest = _sha256(part)
-        with open(part, "rb") as handle:
-            os.fsync(handle.fileno())
-        os.replace(part, path)
-        _write_text(path.with_suffix(".sha256"), digest)
+        try:
+            torch.save(state, part)
+            digest = _sha256(part)
+            with open(part, "rb") as handle:
+                os.fsync(handle.fileno())
+            os.replace(part, path)
+            _write_text(path.with_suffix(".sha256"), digest)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer says RuntimeError when the disk is full
+            part.unlink(missing_ok=True)
+            kept = self.whole_checkpoints()
+            last = (
+                f"the last good checkpoint is that of step {kept[-1]}" if kept else "there is none before it"
+            )
+            raise SonopaintError(
+                f"The checkpoint of step {step} can't be written to {self.path}; {last}. "
+                "Make room on the disk and go on with --resume."
+            ) from error
         for old in sorted(self.checkpoints.glob("step-*.pt"))[:-KEPT_CHECKPOINTS]:
             old.unlink()
             old.with_suffix(".sha256").unlink(missing_ok=True)
@@ -144,6 +176,42 @@ def load_final(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if saved is None:
         raise SonopaintError(f"{folder} holds no whole checkpoint; train it first.")
     return saved["parts"], config
+
+
+@contextmanager
+def tell_full_disk(folder: Path) -> Iterator[None]:
+    """Within the block a full disk becomes a SonopaintError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise SonopaintError(
+            f"The disk of {folder} is full; make room and go on with --resume (the last checkpoint is whole)."
+        ) from error
+
+
+def read_log(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of log.jsonl in the order of their steps.
+
+    A run that was killed and resumed wrote some steps twice: the later line counts. A line that was cut off
+    is left out.
+    """
+    path = Path(folder) / "log.jsonl"
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+            continue
+        while lines and lines[-1]["step"] > line["step"]:
+            lines.pop()
+        same = [old for old in lines[-4:] if old["step"] == line["step"] and old.keys() == line.keys()]
+        lines = [old for old in lines if old not in same] if same else lines
+        lines.append(line)
+    return lines
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

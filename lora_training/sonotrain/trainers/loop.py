@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import clock
-from sonotrain.run_folder import RunFolder
+from sonotrain.run_folder import RunFolder, tell_full_disk
 
 logger = logging.getLogger(__name__)
 
@@ -113,12 +113,25 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+@dataclass(frozen=True)
+class Hook:
+    """Something done after every `every` steps; the values that it returns go into the log."""
+
+    every: int
+    call: Callable[[int], dict[str, float]]
+
+
 @dataclass
 class Loop:
     """Runs `step(number) -> {name: value}` until the budget is used.
 
-    `parts` is everything that a checkpoint holds; `optimisers` get the schedule. Loss values stay on the
-    device until the next line of the log, so that a step never waits for the GPU.
+    `parts` is everything that a checkpoint holds; `optimisers` get the schedule `(used share, step) -> share
+    of the peak rate` (default: learning_rate_scale). Loss values stay on the device until the next line of
+    the log, so that a step never waits for the GPU. Logs, checkpoints and previews come by the clock, or by
+    steps where `log_steps`, `checkpoint_steps` and `hooks` say so.
+
+    In a run of several processes only the `main` one writes, and `agree` says whether any wants to stop.
+    `tell` hears {"step", "share", "seconds", "left_s", values …} with every line of the log.
     """
 
     run: RunFolder
@@ -131,6 +144,13 @@ class Loop:
     log_seconds: float = 15.0
     preview: Callable[[int], dict[str, float]] | None = None
     preview_minutes: float = 5.0
+    schedule: Callable[[float, int], float] | None = None
+    log_steps: int = 0
+    checkpoint_steps: int = 0
+    hooks: Sequence[Hook] = ()
+    main: bool = True
+    agree: Callable[[bool], bool] = bool
+    tell: Callable[[dict[str, float]], None] | None = None
     number: int = 0
     seconds: float = 0.0
     peak_rates: list[list[float]] = field(init=False)
@@ -155,56 +175,74 @@ class Loop:
         last_log = last_preview = last_save = time.monotonic()
         first = self.number
         sums: dict[str, list[Tensor]] = {}
-        with stop_requests() as asked:
-            while not asked():
+        with stop_requests() as asked, tell_full_disk(self.run.path):
+            while not (stopped := self.agree(asked() or self.run.stop_asked())):
                 self.seconds = time.monotonic() - start
                 fraction = self.budget.fraction(self.number, self.seconds)
                 if fraction >= 1.0:
                     break
-                self._set_rates(learning_rate_scale(fraction, self.number, self.warmup))
+                scale = self.schedule or (lambda used, step: learning_rate_scale(used, step, self.warmup))
+                self._set_rates(scale(fraction, self.number))
                 for name, value in self.step(self.number).items():
                     sums.setdefault(name, []).append(value.detach())
                 self.number += 1
                 now = time.monotonic()
-                if now - last_log >= self.log_seconds or self.number == first + 1:
-                    self._log(fraction, sums, (now - last_log) / len(next(iter(sums.values()))))
+                self.seconds = now - start
+                if self._due(self.log_steps, now - last_log >= self.log_seconds) or self.number == first + 1:
+                    self._log(sums, (now - last_log) / len(next(iter(sums.values()))))
                     sums, last_log = {}, now
-                if now - last_save >= 60 * self.checkpoint_minutes:
-                    self.seconds = now - start
+                for hook in self.hooks if self.main else ():
+                    if self.number % hook.every == 0:
+                        self.seconds = time.monotonic() - start
+                        self.record(hook.call(self.number))
+                        last_log += time.monotonic() - now
+                if self._due(self.checkpoint_steps, now - last_save >= 60 * self.checkpoint_minutes):
+                    self.seconds = time.monotonic() - start
                     self.save()
                     last_save = now
                 if self.preview and now - last_preview >= 60 * self.preview_minutes:
                     self._show()
                     last_preview = last_log = time.monotonic()
                     sums = {}
-            stopped = asked()
-        self.seconds = time.monotonic() - start
-        self.save()
-        if self.preview and not stopped:
-            self._show()
+            self.seconds = time.monotonic() - start
+            self.save()
+            if self.preview and not stopped:
+                self._show()
         return not stopped
+
+    def _due(self, steps: int, by_the_clock: bool) -> bool:
+        return self.number % steps == 0 if steps else by_the_clock
 
     def save(self) -> None:
         """Writes a checkpoint."""
+        if not self.main:
+            return
         state: dict[str, Any] = {"step": self.number, "seconds": self.seconds}
         state["parts"] = {name: part.state_dict() for name, part in self.parts.items()}
         self.run.save_checkpoint(self.number, state)
+
+    def record(self, values: dict[str, float]) -> None:
+        """Puts values beside the present step into the log."""
+        if values:
+            self.run.log(step=self.number, seconds=self.seconds, **values)
 
     def _set_rates(self, scale: float) -> None:
         for optimiser, peaks in zip(self.optimisers, self.peak_rates, strict=True):
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * scale
 
-    def _log(self, fraction: float, sums: dict[str, list[Tensor]], seconds_per_step: float) -> None:
+    def _log(self, sums: dict[str, list[Tensor]], seconds_per_step: float) -> None:
         means = {name: torch.stack(values).float().mean().item() for name, values in sums.items()}
-        self.run.log(
-            step=self.number,
-            seconds=self.seconds,
-            lr=self.optimisers[0].param_groups[0]["lr"],
-            seconds_per_step=seconds_per_step,
-            **means,
-        )
+        if not self.main:
+            return
+        rate = self.optimisers[0].param_groups[0]["lr"]
+        self.record({"lr": rate, "seconds_per_step": seconds_per_step, **means})
+        fraction = self.budget.fraction(self.number, self.seconds)
         left = self.seconds / fraction - self.seconds if fraction > 0 else 0.0
+        if self.tell:
+            self.tell(
+                {"step": self.number, "share": fraction, "seconds": self.seconds, "left_s": left, **means}
+            )
         if not all(math.isfinite(value) for value in means.values()):
             raise SonopaintError(
                 f"The loss is no longer a number at step {self.number}; lower --learning-rate and start anew."
@@ -223,7 +261,7 @@ class Loop:
         if self.preview is None:
             return
         values = self.preview(self.number)
-        self.run.log(step=self.number, seconds=self.seconds, **values)
+        self.record(values)
         logger.info(
             "preview at step %d: %s", self.number, "  ".join(f"{k} {v:.4f}" for k, v in values.items())
         )

@@ -9,23 +9,30 @@ from typing import Any, TypeVar
 Options = TypeVar("Options")
 
 
-def option(default: Any, help: str) -> Any:
-    """A field of an options dataclass with its explanation for --help."""
-    return field(default=default, metadata={"help": help})
+def option(default: Any, help: str, choices: tuple[Any, ...] = ()) -> Any:
+    """A field of an options dataclass with its explanation for --help; a tuple takes several values."""
+    return field(default=default, metadata={"help": help, "choices": choices})
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
     """Adds --field-name for each field; given ones only end up in the namespace."""
     for item in fields(kind):
-        parser.add_argument(
-            "--" + item.name.replace("_", "-"),
-            type=type(item.default),
-            default=argparse.SUPPRESS,
-            help=item.metadata["help"] + ("" if item.default == "" else f" (default: {item.default})"),
-        )
+        given: dict[str, Any] = {"default": argparse.SUPPRESS}
+        if isinstance(item.default, bool):
+            given["action"] = argparse.BooleanOptionalAction
+        elif isinstance(item.default, tuple):
+            given |= {"nargs": "*", "metavar": "TEXT"}
+        else:
+            given["type"] = type(item.default)
+            given["choices"] = item.metadata["choices"] or None
+        shown = ("yes" if item.default else "no") if isinstance(item.default, bool) else item.default
+        told = "" if shown in ("", ()) or "(default:" in item.metadata["help"] else f" (default: {shown})"
+        flag = "--" + item.name.replace("_", "-")
+        parser.add_argument(flag, help=item.metadata["help"] + told, **given)
 
 
 def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
     """The options that the user gave."""
     names = {item.name for item in fields(kind)}
-    return {name: value for name, value in vars(arguments).items() if name in names}
+    chosen = {name: value for name, value in vars(arguments).items() if name in names}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}

@@ -1,0 +1,140 @@
+"""LoRA layers in a U-Net and a text encoder, through peft; and what they have learnt, for the file writer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from sonoconvert.errors import SonopaintError
+from sonotrain.trainers.lora.options import LoraOptions
+
+if TYPE_CHECKING:
+    from sonoconvert.checkpoints.lora import LoraModule
+
+ADAPTER = "default"
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+FEEDFORWARD = ("ff.net.0.proj", "ff.net.2")
+TEXT = ("q_proj", "k_proj", "v_proj", "out_proj")
+
+
+def target_modules(unet: nn.Module, targets: str) -> list[str]:
+    """Full names of the U-Net's layers that `targets` means; convolutions only with "all"."""
+    found = []
+    for name, module in unet.named_modules():
+        if targets == "all":
+            chosen = isinstance(module, nn.Linear | nn.Conv2d)
+        else:
+            attends = name.endswith(tuple(f".{end}" for end in ATTENTION))
+            if targets == "cross-attention":
+                attends = attends and ".attn2." in name
+            forwards = targets == "attention+feedforward" and name.endswith(FEEDFORWARD)
+            chosen = isinstance(module, nn.Linear) and (attends or forwards)
+        if chosen:
+            found.append(name)
+    if not found:
+        raise SonopaintError(f"The base model has no layers for --targets {targets}; choose another.")
+    return found
+
+
+def add_lora(model: Any, options: LoraOptions) -> list[nn.Parameter]:
+    """Freezes the model and puts trainable fp32 LoRA layers into it; they change nothing yet.
+
+    `model`: sonopaint.models.loading.Model. Returns the new parameters, the U-Net's first. The initial
+    values hang on `options.seed`.
+    """
+    torch.manual_seed(options.seed)
+    names = target_modules(model.unet, options.targets)
+    inject(model.unet, names, options)
+    if options.text_encoder:
+        inject(model.text_encoder, text_modules(model.text_encoder), options)
+    return trained(model.unet) + (trained(model.text_encoder) if options.text_encoder else [])
+
+
+def text_modules(text_encoder: nn.Module) -> list[str]:
+    """Full names of a CLIP text encoder's attention layers."""
+    return [n for n, m in text_encoder.named_modules() if isinstance(m, nn.Linear) and n.endswith(TEXT)]
+
+
+def inject(module: nn.Module, names: list[str], options: LoraOptions) -> None:
+    """Puts peft's LoRA layers around the named layers of a frozen module."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    module.requires_grad_(False)
+    layers = dict(module.named_modules())
+    convolutions = [n for n in names if isinstance(layers[n], nn.Conv2d) and layers[n].kernel_size != (1, 1)]
+    # alpha ÷ rank is the same everywhere
+    conv_alpha = options.alpha * options.conv_rank / options.rank
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.lora_dropout,
+        target_modules=names,
+        rank_pattern=dict.fromkeys(convolutions, options.conv_rank),
+        alpha_pattern=dict.fromkeys(convolutions, conv_alpha),
+        use_dora=options.dora,
+    )
+    inject_adapter_in_model(config, module, ADAPTER)
+    for parameter in trained(module):
+        parameter.data = parameter.data.float()  # in half precision small updates would be lost
+
+
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that learn."""
+    return [p for p in module.parameters() if p.requires_grad]
+
+
+def lora_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """(name in the original module, peft's layer) of all adapted layers."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, layer in module.named_modules():
+        if isinstance(layer, LoraLayer):
+            yield name, layer
+
+
+@contextmanager
+def without_lora(*modules: nn.Module) -> Iterator[None]:
+    """Within the block the modules compute what the base model does. No gradients: the LoRA is frozen."""
+    layers = [layer for module in modules for _, layer in lora_layers(module)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+@torch.no_grad()
+def lora_modules(model: Any, *, text_encoder: bool) -> dict[str, LoraModule]:
+    """What the LoRA layers hold, for sonoconvert.checkpoints.lora.save_lora (fp32, CPU)."""
+    from sonopaint.models.mini import stored_name
+
+    result = {f"unet.{name}": _module(layer) for name, layer in lora_layers(model.unet)}
+    if text_encoder:
+        for name, layer in lora_layers(model.text_encoder):
+            result[f"text_encoder.{stored_name(model.text_encoder, name)}"] = _module(layer)
+    return result
+
+
+def _module(layer: Any) -> LoraModule:
+    from sonoconvert.checkpoints.lora import LoraModule
+
+    def copy(tensor: Tensor) -> Tensor:
+        return tensor.detach().float().cpu().clone().contiguous()
+
+    rank = layer.r[ADAPTER]
+    scale = None
+    if ADAPTER in layer.lora_magnitude_vector:
+        scale = copy(layer.lora_magnitude_vector[ADAPTER].weight)
+        scale = scale.reshape(-1, *[1] * (layer.get_base_layer().weight.ndim - 1))
+    return LoraModule(
+        down=copy(layer.lora_A[ADAPTER].weight),
+        up=copy(layer.lora_B[ADAPTER].weight),
+        alpha=float(layer.scaling[ADAPTER] * rank),
+        dora_scale=scale,
+    )

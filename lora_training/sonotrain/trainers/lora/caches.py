@@ -1,0 +1,229 @@
+"""Latents and text embeddings, computed once and kept: the VAE and the text encoder then leave memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sonoconvert.files import atomic_path
+from sonotrain.data.augment import Augmentation, augment, mask_levels
+from sonotrain.data.cache import clock
+from sonotrain.trainers.captions import encode
+
+if TYPE_CHECKING:
+    from sonoconvert.format import SpectrogramFormat
+    from sonotrain.data.dataset import Example
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 256  # pictures in one file
+BATCH = {"cpu": 2, "cuda": 4}
+
+
+class LatentCache:
+    """Scaled latents fp16 [N, variants, 4, h, w] and their loss masks uint8 [N, variants, h, w] in files.
+
+    Files are mapped, not read: a step touches only what it needs. Masks: 0 hidden, 1 padding, 2 sound.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._parts = [safe_open(str(path), framework="pt") for path in files]
+        self._latents = [part.get_slice("latents") for part in self._parts]
+        self._masks = [part.get_slice("masks") for part in self._parts]
+        self._sizes = [piece.get_shape()[0] for piece in self._latents]
+        self.variants = int(self._latents[0].get_shape()[1])
+
+    def __len__(self) -> int:
+        return sum(self._sizes)
+
+    def get(self, clips: Sequence[int], variants: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(latents fp32 [B, 4, h, w], masks uint8 [B, h, w])."""
+        latents, masks = [], []
+        for clip, variant in zip(clips, variants, strict=True):
+            part = 0
+            while clip >= self._sizes[part]:
+                clip -= self._sizes[part]
+                part += 1
+            latents.append(self._latents[part][clip, variant])
+            masks.append(self._masks[part][clip, variant])
+        return torch.stack(latents).float(), torch.stack(masks)
+
+
+@dataclass(frozen=True)
+class Variants:
+    """How many versions of each clip are cached, and how they differ from the first, which is the clip."""
+
+    count: int
+    options: Augmentation
+    seed: int
+
+
+def file_key(*facts: Any) -> str:
+    """A short name that hangs on facts (JSON-able)."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+
+@torch.no_grad()
+def cache_latents(
+    model: Any,
+    fingerprint: str,
+    examples: Sequence[Example],
+    fmt: SpectrogramFormat,
+    variants: Variants,
+    folder: Path,
+    tell: Callable[[str], None] = logger.info,
+) -> LatentCache:
+    """Encodes every variant of every clip (the mean of the VAE's posterior), or finds that on disk.
+
+    `fingerprint` names the base model. Files belong to their clips' content, so that a changed caption
+    encodes nothing anew and a changed clip only its own chunk.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    start, done = time.monotonic(), 0
+    for first in range(0, len(examples), CHUNK):
+        part = examples[first : first + CHUNK]
+        stamps = [
+            (e.picture.name, e.picture.stat().st_size, e.picture.stat().st_mtime_ns, e.columns) for e in part
+        ]
+        facts = (fingerprint, fmt.to_dict(), variants.count, stamps)
+        if variants.count > 1:
+            others = [e.audio.name for e in examples] if variants.options.mix else []
+            facts += (vars(variants.options), variants.seed, first, others)  # type: ignore[assignment]
+        path = folder / f"latents-{file_key(*facts)}.safetensors"
+        files.append(path)
+        if _whole(path, len(part)):
+            continue
+        latents, masks = [], []
+        for index in range(first, first + len(part)):
+            pictures, shown = _variants(examples, index, fmt, variants)
+            latents.append(_encode(model, pictures))
+            masks.append(shown)
+            done += 1
+            if done == 1 or index + 1 == len(examples) or done % 20 == 0:
+                left = (time.monotonic() - start) / done * (len(examples) - index - 1)
+                tell(f"Encoding clips: {index + 1} of {len(examples)}, {clock(left)} left")
+        with atomic_path(path, force=True) as beside:
+            save_file(
+                {"latents": torch.stack(latents).contiguous(), "masks": torch.stack(masks).contiguous()},
+                beside,
+            )
+    return LatentCache(files)
+
+
+def _whole(path: Path, count: int) -> bool:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.get_slice("latents").get_shape()[0] == count
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+
+
+def _variants(
+    examples: Sequence[Example], index: int, fmt: SpectrogramFormat, variants: Variants
+) -> tuple[Tensor, Tensor]:
+    """(pixels [V, 3, H, W] in −1 … 1, masks uint8 [V, h, w]) of one clip."""
+    from sonoconvert.clip import read_clip
+    from sonoconvert.convert import encode as draw
+    from sonoconvert.picture import Picture, load_picture
+
+    example = examples[index]
+    pictures = [load_picture(example.picture)]
+    columns = [example.columns]
+    hidden = [torch.ones(fmt.n_mels, fmt.width)]
+    waveform = read_clip(example.audio).waveform[0] if variants.count > 1 else None
+    for variant in range(1, variants.count):
+        assert waveform is not None
+        generator = torch.Generator().manual_seed((variants.seed * 1_000_003 + index) * 101 + variant)
+        others: list[Tensor] = []
+        if variants.options.mix:
+            other = int(torch.randint(len(examples), (1,), generator=generator))
+            others = [read_clip(examples[other].audio).waveform[0]]
+        changed = augment(waveform, fmt, variants.options, generator, others)
+        from sonoconvert.clip import Clip
+
+        picture = draw(Clip(changed[None], fmt.sample_rate), fmt)
+        levels, mask = mask_levels(picture.levels()[..., : fmt.width], fmt, variants.options, generator)
+        pictures.append(Picture.from_levels(levels, fmt))
+        columns.append(_columns(changed, fmt))
+        hidden.append(mask)
+    pixels = torch.stack([torch.from_numpy(p.pixels.copy()).permute(2, 0, 1) for p in pictures])
+    masks = torch.stack([_mask(c, m.flip(0), fmt) for c, m in zip(columns, hidden, strict=True)])
+    return pixels.float().div_(127.5).sub_(1.0)[..., : fmt.width], masks
+
+
+def _columns(waveform: Tensor, fmt: SpectrogramFormat) -> int:
+    from sonotrain.data.augment import sounding_columns
+
+    return sounding_columns(waveform, fmt)
+
+
+def _mask(columns: int, shown: Tensor, fmt: SpectrogramFormat, factor: int = 8) -> Tensor:
+    """Pixels' mask → latents' uint8 [h, w]: 2 where there is sound, 1 padding, 0 hidden."""
+    width = -(-fmt.width // factor) * factor
+    full = torch.nn.functional.pad(shown, (0, width - shown.shape[1]), value=1.0)
+    visible = torch.nn.functional.avg_pool2d(full[None], factor)[0] > 0.5
+    sounds = torch.arange(width // factor) < -(-columns // factor)
+    return (visible * (1 + sounds.int())[None, :]).to(torch.uint8)
+
+
+def _encode(model: Any, pixels: Tensor) -> Tensor:
+    from sonopaint.painters.latents import window_of
+
+    factor = model.latent_factor
+    width = window_of(model) * factor
+    pixels = torch.nn.functional.pad(pixels, (0, width - pixels.shape[-1], 0, 0), mode="replicate")
+    parts = []
+    for part in pixels.split(BATCH.get(model.device.type, 1)):
+        mean = model.vae.encode(part.to(model.device, model.dtype)).latent_dist.mode()
+        parts.append((mean.float() * model.vae_scale).half().cpu())
+    return torch.cat(parts)
+
+
+class Captions:
+    """All captions as token ids, each text once; text 0 is the empty caption (for guidance).
+
+    `of_clip[i]` are the texts of clip i. `embeddings` fp32 [texts, 77, D] once `embed` was called.
+    """
+
+    def __init__(
+        self, tokenizer: Any, texts_of_clips: Sequence[Sequence[str]], more: Sequence[str] = ()
+    ) -> None:
+        numbers: dict[str, int] = {"": 0}
+        self.of_clip = [[numbers.setdefault(t, len(numbers)) for t in texts] for texts in texts_of_clips]
+        self.more = [numbers.setdefault(text, len(numbers)) for text in more]
+        self.texts = list(numbers)
+        self.ids = encode(tokenizer, self.texts)
+        self.numbers = numbers
+        self.embeddings: Tensor | None = None
+        lengths = [len(ids) for ids in tokenizer(self.texts, verbose=False).input_ids]
+        self.too_long = [t for t, n in zip(self.texts, lengths, strict=True) if n > self.ids.shape[1]]
+
+    def choose(self, clips: Sequence[int], generator: torch.Generator) -> Tensor:
+        """One random caption for each clip, as numbers of texts."""
+        draws = torch.rand(len(clips), generator=generator).tolist()
+        options = [self.of_clip[clip] for clip in clips]
+        return torch.tensor([o[int(draw * len(o))] for o, draw in zip(options, draws, strict=True)])
+
+    @torch.no_grad()
+    def embed(self, text_encoder: Any, device: torch.device, fingerprint: str, folder: Path) -> None:
+        """Computes or finds the embeddings of all texts; the text encoder is not needed after that."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"text-{file_key(fingerprint, self.ids.tolist())}.safetensors"
+        if not path.is_file():
+            parts = [text_encoder(ids.to(device)).last_hidden_state.cpu() for ids in self.ids.split(16)]
+            with atomic_path(path, force=True) as beside:
+                save_file({"embeddings": torch.cat(parts).contiguous()}, beside)
+        with safe_open(str(path), framework="pt") as file:
+            self.embeddings = file.get_tensor("embeddings").float()

@@ -1,0 +1,31 @@
+"""`sonotrain lora [config.toml]`: trains a LoRA."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def fill(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    from sonotrain.trainers.lora.options import LoraOptions, read_config
+    from sonotrain.trainers.options import add_options, given
+
+    def run(arguments: argparse.Namespace) -> bool:
+        options = read_config(arguments.config) if arguments.config else {}
+        options |= given(arguments, LoraOptions)
+        if arguments.dry_run:
+            from sonotrain.trainers.lora.estimate import dry_run
+
+            print(dry_run(options, device=arguments.device))
+            return True
+        from sonotrain.trainers.lora.train import train_lora
+
+        return train_lora(arguments.out, options, device=arguments.device, resume=arguments.resume)
+
+    parser.add_argument("config", nargs="?", help="a TOML file with options; flags go over it")
+    parser.add_argument("--out", default="runs/lora", help="run folder (default: runs/lora)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
+    parser.add_argument("--dry-run", action="store_true", help="measure a few steps; say memory and time")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    add_options(parser, LoraOptions)
+    parser.set_defaults(run=run, resumable=True)

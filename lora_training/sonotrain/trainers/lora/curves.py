@@ -1,0 +1,106 @@
+"""Curves of a run: raw points and their moving average, as PNG and for TensorBoard or Weights & Biases."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sonotrain.run_folder import read_log
+
+logger = logging.getLogger(__name__)
+
+SMOOTHING = 0.9  # of one logged point to the next
+PANELS = (
+    ("loss", "training loss"),
+    ("validation_loss", "validation loss"),
+    ("norm", "gradient norm"),
+    ("lr", "learning rate"),
+)
+
+
+def smoothed(values: Sequence[float], decay: float = SMOOTHING) -> list[float]:
+    """Exponential moving average without the bias of its start (as Adam's moments, Kingma & Ba 2015)."""
+    average, result = 0.0, []
+    for count, value in enumerate(values, 1):
+        average = decay * average + (1 - decay) * value
+        result.append(average / (1 - decay**count))
+    return result
+
+
+def series(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[int], list[float]]:
+    """(steps, values) of one quantity in the log."""
+    found = [(line["step"], float(line[name])) for line in lines if isinstance(line.get(name), int | float)]
+    return [step for step, _ in found], [value for _, value in found]
+
+
+def draw_curves(run: Path, path: Path) -> Path | None:
+    """curves.png: loss, validation loss, gradient norm and learning rate over the steps; raw and smoothed.
+
+    None where matplotlib (an extra) is missing or nothing was logged yet.
+    """
+    lines = read_log(run)
+    if not lines:
+        return None
+    try:
+        figure_module = importlib.import_module("matplotlib.figure")
+    except ImportError:
+        logger.info("matplotlib is not installed: no %s (the numbers are in log.jsonl)", path.name)
+        return None
+    from sonoconvert.files import atomic_path
+
+    figure = figure_module.Figure(figsize=(9, 5.5), dpi=110, layout="constrained")
+    for axis, (name, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        steps, values = series(lines, name)
+        noisy = name in ("loss", "norm")
+        axis.plot(steps, values, color="#9ab8d6" if noisy else "#1f5f99", linewidth=1, label="raw")
+        if noisy and len(values) > 2:
+            axis.plot(steps, smoothed(values), color="#1f5f99", linewidth=1.6, label=f"EMA {SMOOTHING}")
+            axis.legend(frameon=False, fontsize=8)
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.25)
+    with atomic_path(path, force=True) as beside:
+        figure.savefig(beside)
+    return path
+
+
+class Trackers:
+    """TensorBoard and Weights & Biases beside log.jsonl, where they are installed and wanted."""
+
+    def __init__(self, run: Path, config: dict[str, Any], *, tensorboard: bool, wandb: bool) -> None:
+        self.board: Any = None
+        self.wandb: Any = None
+        if tensorboard:
+            try:
+                self.board = importlib.import_module("torch.utils.tensorboard").SummaryWriter(
+                    str(run / "tensorboard")
+                )
+            except ImportError:
+                logger.info("TensorBoard is not installed: the curves are in curves.png and log.jsonl only.")
+        if wandb:
+            try:
+                self.wandb = importlib.import_module("wandb")
+                self.wandb.init(
+                    project="sonopaint", name=run.name, dir=str(run), config=config, resume="allow"
+                )
+            except ImportError:
+                logger.warning(
+                    "--wandb: Weights & Biases is not installed (pip install wandb); going on without."
+                )
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            if self.board is not None:
+                self.board.add_scalar(name, value, step)
+        if self.wandb is not None:
+            self.wandb.log(values, step=step)
+
+    def close(self) -> None:
+        if self.board is not None:
+            self.board.close()
+        if self.wandb is not None:
+            self.wandb.finish()

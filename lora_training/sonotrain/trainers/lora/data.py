@@ -1,0 +1,163 @@
+"""What a LoRA run learns from: its dataset (built first, from a folder of sounds), cached for training."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sonoconvert.errors import SonopaintError
+from sonotrain.data.augment import Augmentation
+from sonotrain.data.dataset import Example, SoundDataset, is_dataset, load_dataset
+from sonotrain.trainers.lora.caches import Captions, LatentCache, Variants, cache_latents
+from sonotrain.trainers.lora.options import LoraOptions
+
+logger = logging.getLogger(__name__)
+
+MOST_VALIDATED = 8  # clips of the validation loss
+KEPT_PROMPTS = 64  # prompts that --preserve keeps as they are
+
+
+@dataclass
+class TrainingData:
+    """Clips as latents, captions as numbers of texts, and the prompts of previews."""
+
+    dataset: SoundDataset
+    train: LatentCache
+    validation: LatentCache
+    validation_examples: list[Example]
+    captions: Captions
+    validation_texts: list[int]  # numbers of texts, one for each validated clip
+    prompts: list[str]
+    trigger: str
+    kept_prompts: list[int]  # numbers of the texts that must go on meaning what they mean
+
+    def facts(self) -> dict[str, Any]:
+        """What the dataset is, for config.json: a resumed run must find the same."""
+        lines = [f"{e.picture.name}|{e.columns}|{e.text}|{e.more_texts}" for e in self.dataset.train]
+        lines += [f"v|{e.picture.name}" for e in self.validation_examples]
+        return {
+            "clips": len(self.dataset.train),
+            "validation_clips": len(self.dataset.validation),
+            "digest": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:20],
+        }
+
+
+def open_dataset(options: LoraOptions, run: Path, model: Any) -> SoundDataset:
+    """The dataset in --dataset, or one made in the run folder from the sounds in --dataset.
+
+    SonopaintError where there is none, or where its format isn't the model's.
+    """
+    if not options.dataset:
+        raise SonopaintError(
+            "Say what to learn from: --dataset FOLDER (of sounds, or made by sonotrain dataset)."
+        )
+    folder = Path(options.dataset).expanduser()
+    if not folder.is_dir():
+        raise SonopaintError(f"There is no folder {folder}; --dataset takes a folder of sounds or a dataset.")
+    if is_dataset(folder):
+        dataset = load_dataset(folder)
+    else:
+        dataset = _build(folder, run / "dataset", options, model)
+    if dataset.format != model.format:
+        raise SonopaintError(
+            f"The dataset {dataset.folder} has the format {dataset.format.name}, but {model.name} paints "
+            f'{model.format.name}; make it again with "sonotrain dataset … --format {model.format.name}".'
+        )
+    return dataset
+
+
+def _build(source: Path, out: Path, options: LoraOptions, model: Any) -> SoundDataset:
+    from sonotrain.data.build import build_dataset
+    from sonotrain.data.options import DatasetOptions
+
+    logger.info("making a dataset of %s in %s", source, out)
+    # the preview prompts are the test: no clip is kept back for one
+    chosen = DatasetOptions(model=options.model, format=options.format, trigger=options.trigger, test=0.0)
+
+    def tell(done: int, total: int, what: str) -> None:
+        if done in (0, total):
+            logger.info("%s", what)
+
+    return build_dataset(source, out, chosen, tell)
+
+
+def trigger_of(options: LoraOptions, dataset: SoundDataset) -> str:
+    """The word that calls the new sound; empty for a dataset with captions of many kinds."""
+    return options.trigger or dataset.trigger
+
+
+def captions_of(examples: list[Example], trigger: str) -> list[list[str]]:
+    """All captions of each clip, the trigger word in front where they lack it, and the trigger by itself."""
+
+    def called(text: str) -> str:
+        if not trigger or trigger.lower() in text.lower():
+            return text
+        return f"{trigger}, {text}" if text else trigger
+
+    alone = [trigger] if trigger else []
+    found = [[called(text) for text in (e.text, *e.more_texts)] + alone for e in examples]
+    return [list(dict.fromkeys(texts)) for texts in found]
+
+
+def default_prompts(trigger: str, texts: list[str]) -> list[str]:
+    """The trigger, and the two most usual captions beside it."""
+    usual = sorted(set(texts), key=lambda text: (-texts.count(text), text))
+    return list(dict.fromkeys([*([trigger] if trigger else []), *usual]))[: 3 if trigger else 4]
+
+
+def prepare(
+    model: Any,
+    fingerprint: str,
+    dataset: SoundDataset,
+    options: LoraOptions,
+    folder: Path,
+    kept_prompts: list[str],
+    tell: Callable[[str], None] = logger.info,
+) -> TrainingData:
+    """Reads captions, and makes or finds the caches in `folder` (of several processes, the first does)."""
+    trigger = trigger_of(options, dataset)
+    examples = dataset.train
+    validated = dataset.validation[:MOST_VALIDATED]
+    if not validated:
+        logger.warning("The dataset has no validation clips: the validation loss is that of training clips.")
+        validated = examples[:MOST_VALIDATED]
+    texts = captions_of(examples, trigger)
+    validation = [clip[0] for clip in captions_of(validated, trigger)]
+    prompts = list(options.preview_prompts) or default_prompts(trigger, [clip[0] for clip in texts])
+    kept = [text for text in kept_prompts if trigger.lower() not in text.lower() or not trigger]
+    captions = Captions(model.tokenizer, texts, [*validation, *prompts, *kept[:KEPT_PROMPTS]])
+    for text in captions.too_long[:3]:
+        logger.warning("Longer than 77 tokens, so its end is not read: %s", text)
+    augmentation = Augmentation(
+        offset_s=options.offset_s,
+        gain_db=options.gain_db,
+        polarity=options.polarity,
+        resample_cents=options.resample_cents,
+        mix=options.mix,
+        mask_time_s=options.mask_time_s,
+        mask_frequency=options.mask_frequency,
+    )
+    variants = Variants(options.variants, augmentation, options.seed)
+    plain = Variants(1, Augmentation(), 0)
+    with torch.no_grad():
+        train = cache_latents(model, fingerprint, examples, model.format, variants, folder, tell)
+        held = cache_latents(model, fingerprint, validated, model.format, plain, folder, tell)
+        if not options.text_encoder:
+            captions.embed(model.text_encoder, model.device, fingerprint, folder)
+    return TrainingData(
+        dataset=dataset,
+        train=train,
+        validation=held,
+        validation_examples=validated,
+        captions=captions,
+        validation_texts=[captions.numbers[text] for text in validation],
+        prompts=prompts,
+        trigger=trigger,
+        kept_prompts=[captions.numbers[text] for text in kept[:KEPT_PROMPTS]],
+    )

@@ -1,0 +1,62 @@
+"""A dry run: a few real steps, measured, and what the whole run would take."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sonotrain.data.cache import clock
+from sonotrain.run_folder import RunFolder
+from sonotrain.trainers.loop import choose_device
+from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.trainers.lora.preview import keep_decoder
+from sonotrain.trainers.lora.train import Run, make_accelerator, memory_mb, total_steps
+from sonotrain.trainers.lora.trainer import LoraTrainer
+
+STEPS = 3  # measured, after one that warms up
+
+
+def dry_run(given: Mapping[str, Any], *, device: str = "auto") -> str:
+    """What training would take: steps, time, memory, file size. Nothing is kept.
+
+    The dataset is made (in a temporary folder) and some clips are encoded, so that every complaint that the
+    run itself would have comes now.
+    """
+    accelerator = make_accelerator(choose_device(device))
+    with (
+        tempfile.TemporaryDirectory(prefix="sonotrain-") as folder,
+        RunFolder(Path(folder) / "run") as opened,
+    ):
+        run = Run(opened, {**given, "variants": 1}, None, accelerator)
+        options: LoraOptions = run.options
+        start = time.monotonic()
+        data = run._data()
+        seconds_per_clip = (time.monotonic() - start) / (len(data.train) + len(data.validation))
+        variants = LoraOptions(**given).variants
+        keep_decoder(run.model, False)
+        trainer = LoraTrainer(run.model, data, options, accelerator)
+        trainer.step(0)
+        start = time.monotonic()
+        for number in range(1, STEPS + 1):
+            trainer.step(number)
+        seconds_per_step = (time.monotonic() - start) / STEPS
+        total = total_steps(options, len(data.train), trainer.global_batch)
+        parameters = sum(p.numel() for p in trainer.parameters)
+        start = time.monotonic()
+        trainer.validate()
+        validations = (total // options.validate_every if options.validate_every else 0) + 2
+        extra = validations * (time.monotonic() - start) + variants * len(data.train) * seconds_per_clip
+        where = "graphics card" if accelerator.device.type == "cuda" else "memory"
+        lines = [
+            f"Learns from {len(data.train)} clips ({variants} versions of each) on {run.base['name']}, "
+            f"preset {options.preset}.",
+            f"{total} steps of {trainer.global_batch} clips; {seconds_per_step:.2f} s a step "
+            f"(mean of {STEPS}, measured).",
+            f"Time: about {clock(total * seconds_per_step + extra)}, and the previews.",
+            f"Peak {where}: {memory_mb() / 1024:.1f} GB (measured).",
+            f"The LoRA: {parameters / 1e6:.2f} M numbers, {2 * parameters / 1e6:.1f} MB.",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""The loss of LoRA training: targets, weights, masks; schedules; logs of killed runs."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+from sonoconvert.errors import SonopaintError
+from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+from sonotrain.run_folder import RunFolder, read_log
+from sonotrain.trainers.lora import objective
+from sonotrain.trainers.lora.curves import smoothed
+from sonotrain.trainers.lora.optimisers import make_schedule
+from sonotrain.trainers.lora.options import LoraOptions
+
+ALPHAS = scaled_linear_alphas_cumprod().float()
+
+
+def test_v_gives_back_picture_and_noise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, noise = (torch.randn(3, 4, 8, 8, generator=generator) for _ in range(2))
+    alpha = ALPHAS[[3, 500, 990]]
+    noisy = objective.diffuse(x, noise, alpha)
+    v = objective.target(x, noise, alpha, "v_prediction")
+    root, rest = (a[:, None, None, None].sqrt() for a in (alpha, 1 - alpha))
+    assert torch.allclose(root * noisy - rest * v, x, atol=1e-5)
+    assert torch.allclose(rest * noisy + root * v, noise, atol=1e-5)
+
+
+def test_min_snr_weights_are_those_of_the_paper() -> None:
+    steps = torch.tensor([0, 200, 999])
+    ratio = ALPHAS[steps] / (1 - ALPHAS[steps])
+    epsilon = objective.loss_weights(ALPHAS, steps, "epsilon", 5.0)
+    v = objective.loss_weights(ALPHAS, steps, "v_prediction", 5.0)
+    assert torch.allclose(epsilon, ratio.clamp(max=5) / ratio)
+    assert torch.allclose(v, ratio.clamp(max=5) / (ratio + 1))
+    assert objective.loss_weights(ALPHAS, steps, "epsilon", 0.0).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("padding", [0.0, 0.1, 1.0])
+def test_padding_counts_less_and_every_clip_counts_the_same(padding: float) -> None:
+    masks = torch.full((2, 16, 40), 2, dtype=torch.uint8)
+    masks[0, :, 10:] = 1
+    weights = objective.cell_weights(masks, padding)
+    assert torch.allclose(weights.mean((1, 2, 3)), torch.ones(2))
+    assert torch.allclose(weights[0, 0, :, 20], padding * weights[0, 0, :, 0])
+    masks[1, 3] = 0  # hidden by SpecAugment: it must not be learnt as silence
+    assert (objective.cell_weights(masks, padding)[1, 0, 3] == 0).all()
+    predicted = torch.zeros(2, 4, 16, 40, requires_grad=True)
+    objective.errors(
+        predicted, torch.ones(2, 4, 16, 40), objective.cell_weights(masks, padding)
+    ).sum().backward()
+    assert predicted.grad is not None and (predicted.grad[1, :, 3] == 0).all()
+
+
+def test_noise_offset_moves_whole_channels_only() -> None:
+    plain = objective.offset_noise((2, 4, 8, 8), torch.Generator().manual_seed(3), 0.0)
+    moved = objective.offset_noise((2, 4, 8, 8), torch.Generator().manual_seed(3), 0.5)
+    difference = moved - plain
+    assert difference.abs().max() > 0.1 and difference.std((2, 3)).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear", "constant", "cosine-restarts", "polynomial"])
+def test_schedules_warm_up_and_end_low(name: str) -> None:
+    scale = make_schedule(LoraOptions(schedule=name, warmup=0.1, restarts=2), 100)
+    values = [scale(step / 100, step) for step in range(100)]
+    assert values[0] == pytest.approx(0.1, abs=0.02) and max(values) <= 1.0 and values[9] > 0.75
+    assert (values[-1] == 1.0) if name == "constant" else (values[-1] < 0.06)
+    assert (values[50] > 0.99) == (name in ("constant", "cosine-restarts"))
+
+
+def test_smoothing_has_no_bias_at_its_start() -> None:
+    assert smoothed([2.0] * 5) == pytest.approx([2.0] * 5)
+    assert smoothed([0.0, 1.0])[1] == pytest.approx(0.1 / 0.19)
+
+
+def test_the_log_of_a_killed_run_is_read_in_order(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as run:
+        for step, loss in ((1, 1.0), (2, 2.0), (3, 3.0), (2, 2.5), (3, 3.5)):
+            run.log(step=step, loss=loss)
+        run.log(step=3, validation_loss=0.5)
+        run.log(step=3, validation_loss=0.5)
+    with open(tmp_path / "log.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"step": 4, "lo')
+    lines = read_log(tmp_path)
+    assert [(line["step"], line.get("loss")) for line in lines] == [(1, 1.0), (2, 2.5), (3, 3.5), (3, None)]
+
+
+def test_a_full_disk_stops_cleanly_with_the_last_checkpoint_whole(tmp_path: Path) -> None:
+    """A limit on files' sizes does to the writer what a full disk does."""
+    with RunFolder(tmp_path) as run:
+        run.save_checkpoint(1, {"step": 1, "weight": torch.zeros(10)})
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        try:
+            with pytest.raises(SonopaintError, match="last good checkpoint is that of step 1"):
+                run.save_checkpoint(2, {"step": 2, "weight": torch.zeros(100_000)})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        saved = run.load_checkpoint()
+        assert saved is not None and saved["step"] == 1
+        assert not list(run.checkpoints.glob("*.part"))
