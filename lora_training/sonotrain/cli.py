@@ -1,4 +1,4 @@
-"""`sonotrain …`: datasets, LoRAs, and the commands that make Sonopaint Mini (`sonotrain base …`)."""
+"""`sonotrain …`: datasets, LoRAs, evaluation, and the commands that make Sonopaint Mini (`base`)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,31 +44,17 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line. Heavy modules load only for the command that `words` name."""
     parser = argparse.ArgumentParser(prog="sonotrain", description="Trains models for Sonopaint.")
     parts = parser.add_subparsers(title="what to do", required=True, metavar="COMMAND")
-    dataset = parts.add_parser(
-        "dataset",
-        help="a dataset from a folder of sounds",
-        description="Makes a dataset to train on from a folder of sounds, or from a table that names them.",
-    )
-    if words[:1] == ["dataset"]:
-        from sonotrain.data.cli import fill as fill_dataset
-
-        fill_dataset(dataset)
-    lora = parts.add_parser(
-        "lora",
-        help="a LoRA from a folder of sounds",
-        description="Trains a LoRA on a dataset, or on a folder of sounds.",
-    )
-    if words[:1] == ["lora"]:
-        from sonotrain.trainers.lora.cli import fill as fill_lora
-
-        fill_lora(lora)
+    for name, (help_line, description, module) in TOP_COMMANDS.items():
+        top = parts.add_parser(name, help=help_line, description=description)
+        if list(words[:1]) == [name]:
+            import_module(module).fill(top)
     base = parts.add_parser("base", help="the shipped model, Sonopaint Mini, from nothing")
     commands = base.add_subparsers(title="steps, in their order", required=True, metavar="STEP")
     for name, (help_line, fill) in COMMANDS.items():
         command = commands.add_parser(
             name, help=help_line, description=help_line[0].upper() + help_line[1:] + "."
         )
-        if name in words and "base" in words[:1]:
+        if list(words[:1]) == ["base"] and name in words:
             fill(command)
     return parser
 
@@ -238,6 +225,24 @@ def _all(parser: argparse.ArgumentParser) -> None:
     _finish(parser, run)
 
 
+# Name: help, description, and the module whose `fill` adds the arguments.
+TOP_COMMANDS = {
+    "dataset": (
+        "a dataset from a folder of sounds",
+        "Makes a dataset to train on from a folder of sounds, or from a table that names them.",
+        "sonotrain.data.cli",
+    ),
+    "lora": (
+        "a LoRA from a folder of sounds",
+        "Trains a LoRA on a dataset, or on a folder of sounds.",
+        "sonotrain.trainers.lora.cli",
+    ),
+    "evaluate": (
+        "FID, FAD, IS, KL, CLAP score of generated sounds",
+        "Measures generated sounds beside real ones; paints them first with --model.",
+        "sonotrain.evaluation.cli",
+    ),
+}
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "corpus": ("synthesises the foley corpus as pictures with captions", _corpus),
     "vae": ("trains the VAE: picture to latent and back", _vae),

@@ -1,7 +1,9 @@
-"""A tiny model with random weights, in Mini's format, and clips to edit."""
+"""Tiny models with random weights in Mini's, SD 1's and diffusers' layouts, and clips to edit."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sonoconvert.clip import Clip
 
+VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 CAPTIONS = ["a dog barking in the rain", "a train horn", "footsteps on gravel", "a distant siren"]
 
 
@@ -57,3 +61,91 @@ def make_clip() -> Callable[..., Clip]:
         return Clip(torch.from_numpy(np.stack(rows).astype(np.float32)), rate)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any, Path]:
+    """(unet, vae, text encoder, tokenizer folder): SD 1's layout with four levels, in miniature."""
+    from sonopaint.models.mini import build_mini, mini_config
+    from sonopaint.models.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("parts")
+    size = train_tokenizer(["a dog barks", "rain"] * 3, folder / "tokenizer", 540)
+    config = mini_config(size)
+    config["unet"] |= {
+        "block_out_channels": [32, 64, 64, 64],
+        "layers_per_block": 2,
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+        "cross_attention_dim": 64,
+        "attention_head_dim": 8,
+    }
+    config["vae"] |= {
+        "block_out_channels": [32, 32, 64, 64],
+        "layers_per_block": 2,
+        "scaling_factor": 0.18215,
+    }
+    config["text_encoder"] |= {"hidden_size": 64, "num_attention_heads": 1, "projection_dim": 64}
+    torch.manual_seed(0)
+    return *build_mini(config), folder / "tokenizer"
+
+
+def ldm_tensors(unet: Any, vae: Any, text_encoder: Any) -> dict[str, torch.Tensor]:
+    """A single-file checkpoint's tensors, named from scratch."""
+    from sonoconvert.checkpoints import ldm
+    from sonopaint.models.mini import stored_state_dict
+
+    tensors = {}
+    names = ldm.unet_ldm_names(unet.config, {key.rpartition(".")[0] for key in unet.state_dict()})
+    for key, value in unet.state_dict().items():
+        module, _, kind = key.rpartition(".")
+        tensors[f"model.diffusion_model.{names[module]}.{kind}"] = value
+    for key, value in vae.state_dict().items():
+        p = key.split(".")
+        if p[1] == "down_blocks":
+            p[1:4] = ["down", p[2], {"resnets": "block", "downsamplers": "downsample"}[p[3]]]
+        elif p[1] == "up_blocks":
+            p[1:4] = ["up", str(3 - int(p[2])), {"resnets": "block", "upsamplers": "upsample"}[p[3]]]
+        elif p[1] == "mid_block" and p[2] == "attentions":
+            name = VAE_ATTENTION[".".join(p[4:-1])]
+            value = value[..., None, None] if name != "norm" and p[-1] == "weight" else value
+            p[1:-1] = ["mid", "attn_1", name]
+        elif p[1] == "mid_block":
+            p[1:4] = ["mid", f"block_{int(p[3]) + 1}"]
+        if len(p) > 4 and p[3] in ("downsample", "upsample"):
+            del p[4]
+        name = ".".join(p).replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
+        tensors[f"first_stage_model.{name}"] = value
+    for key, value in stored_state_dict(text_encoder).items():
+        tensors[f"cond_stage_model.transformer.{key}"] = value
+    tensors["alphas_cumprod"] = torch.zeros(1000)
+    return {key: value.contiguous() for key, value in tensors.items()}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A single-file checkpoint of `parts`, with its tokenizer beside it."""
+    folder = tmp_path_factory.mktemp("single")
+    save_file(ldm_tensors(*parts[:3]), str(folder / "riffusion-model-v1.safetensors"))
+    shutil.copytree(parts[3], folder / "tokenizer")
+    return folder / "riffusion-model-v1.safetensors"
+
+
+@pytest.fixture(scope="session")
+def diffusers_folder(parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`parts` as diffusers saves them."""
+    from sonopaint.models.mini import stored_state_dict
+
+    unet, vae, text_encoder, tokenizer = parts
+    folder = tmp_path_factory.mktemp("folders") / "perkins-sounds"
+    unet.save_pretrained(folder / "unet")
+    vae.save_pretrained(folder / "vae")
+    (folder / "text_encoder").mkdir()
+    save_file(stored_state_dict(text_encoder), str(folder / "text_encoder" / "model.safetensors"))
+    text_encoder.config.save_pretrained(folder / "text_encoder")
+    shutil.copytree(tokenizer, folder / "tokenizer")
+    (folder / "scheduler").mkdir()
+    scheduler = {"prediction_type": "v_prediction", "beta_start": 0.00085, "beta_end": 0.012}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    return folder

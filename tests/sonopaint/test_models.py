@@ -12,15 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sonoconvert.checkpoints import ldm
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import get_format
 from sonopaint.models.info import describe, find_model, list_models
 from sonopaint.models.loading import load_model
-from sonopaint.models.mini import build_mini, load_mini, mini_config, save_mini, stored_state_dict
+from sonopaint.models.mini import build_mini, load_mini, mini_config, save_mini
 from sonopaint.models.tokenizer import load_tokenizer, train_tokenizer
 
-VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 FAKE = {
     "model.diffusion_model.input_blocks.0.0.weight": (32, 4, 3, 3),
     "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": (32, 768),
@@ -29,77 +27,16 @@ FAKE = {
 }
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory):
-    """(unet, vae, text encoder, tokenizer folder): SD 1's layout with four levels, in miniature."""
-    folder = tmp_path_factory.mktemp("parts")
-    size = train_tokenizer(["a dog barks", "rain"] * 3, folder / "tokenizer", 540)
-    config = mini_config(size)
-    config["unet"] |= {
-        "block_out_channels": [32, 64, 64, 64],
-        "layers_per_block": 2,
-        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-        "cross_attention_dim": 64,
-        "attention_head_dim": 8,
-    }
-    config["vae"] |= {
-        "block_out_channels": [32, 32, 64, 64],
-        "layers_per_block": 2,
-        "scaling_factor": 0.18215,
-    }
-    config["text_encoder"] |= {"hidden_size": 64, "num_attention_heads": 1, "projection_dim": 64}
-    torch.manual_seed(0)
-    return *build_mini(config), folder / "tokenizer"
-
-
-def ldm_tensors(unet, vae, text_encoder) -> dict[str, torch.Tensor]:
-    """A single-file checkpoint's tensors, named from scratch."""
-    tensors = {}
-    names = ldm.unet_ldm_names(unet.config, {key.rpartition(".")[0] for key in unet.state_dict()})
-    for key, value in unet.state_dict().items():
-        module, _, kind = key.rpartition(".")
-        tensors[f"model.diffusion_model.{names[module]}.{kind}"] = value
-    for key, value in vae.state_dict().items():
-        p = key.split(".")
-        if p[1] == "down_blocks":
-            p[1:4] = ["down", p[2], {"resnets": "block", "downsamplers": "downsample"}[p[3]]]
-        elif p[1] == "up_blocks":
-            p[1:4] = ["up", str(3 - int(p[2])), {"resnets": "block", "upsamplers": "upsample"}[p[3]]]
-        elif p[1] == "mid_block" and p[2] == "attentions":
-            name = VAE_ATTENTION[".".join(p[4:-1])]
-            value = value[..., None, None] if name != "norm" and p[-1] == "weight" else value
-            p[1:-1] = ["mid", "attn_1", name]
-        elif p[1] == "mid_block":
-            p[1:4] = ["mid", f"block_{int(p[3]) + 1}"]
-        if len(p) > 4 and p[3] in ("downsample", "upsample"):
-            del p[4]
-        name = ".".join(p).replace("conv_norm_out", "norm_out").replace("conv_shortcut", "nin_shortcut")
-        tensors[f"first_stage_model.{name}"] = value
-    for key, value in stored_state_dict(text_encoder).items():
-        tensors[f"cond_stage_model.transformer.{key}"] = value
-    tensors["alphas_cumprod"] = torch.zeros(1000)
-    return {key: value.contiguous() for key, value in tensors.items()}
-
-
-@pytest.fixture(scope="module")
-def checkpoint(parts, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("single")
-    save_file(ldm_tensors(*parts[:3]), str(folder / "riffusion-model-v1.safetensors"))
-    shutil.copytree(parts[3], folder / "tokenizer")
-    return folder / "riffusion-model-v1.safetensors"
-
-
 def same_weights(module, other) -> bool:
     first, second = module.state_dict(), other.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_names_agree_with_diffusers_own_conversion(parts):
+def test_names_agree_with_diffusers_own_conversion(parts, checkpoint):
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
 
-    unet, vae, text_encoder, _ = parts
-    tensors = ldm_tensors(unet, vae, text_encoder)
+    unet, vae, _, _ = parts
+    tensors = load_file(checkpoint)
     converted = convert_ldm_unet_checkpoint(dict(tensors), unet.config)
     assert converted.keys() == unet.state_dict().keys()
     assert all(torch.equal(value, converted[key]) for key, value in unet.state_dict().items())
@@ -131,23 +68,6 @@ def test_half_precision_and_prefixless_text_encoders(parts, checkpoint, tmp_path
     model = load_model(tmp_path / "old.safetensors", dtype=torch.bfloat16)
     assert {p.dtype for p in model.unet.parameters()} == {torch.bfloat16}
     assert model.dtype == torch.bfloat16
-
-
-@pytest.fixture(scope="module")
-def diffusers_folder(parts, tmp_path_factory):
-    unet, vae, text_encoder, tokenizer = parts
-    folder = tmp_path_factory.mktemp("folders") / "perkins-sounds"
-    unet.save_pretrained(folder / "unet")
-    vae.save_pretrained(folder / "vae")
-    (folder / "text_encoder").mkdir()
-    save_file(stored_state_dict(text_encoder), str(folder / "text_encoder" / "model.safetensors"))
-    text_encoder.config.save_pretrained(folder / "text_encoder")
-    shutil.copytree(tokenizer, folder / "tokenizer")
-    (folder / "scheduler").mkdir()
-    scheduler = {"prediction_type": "v_prediction", "beta_start": 0.00085, "beta_end": 0.012}
-    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
-    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    return folder
 
 
 def test_a_diffusers_folder_loads_like_its_parts(parts, diffusers_folder):

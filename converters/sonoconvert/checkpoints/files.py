@@ -59,6 +59,16 @@ class Stored:
     def bytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
+    def reshape(self, shape: tuple[int, ...]) -> Stored:
+        """The same numbers in another shape."""
+        return Stored(self.dtype, tuple(shape), lambda: self.load().reshape(shape))
+
+    def to(self, dtype: torch.dtype) -> Stored:
+        """Floating numbers as `dtype`; others stay."""
+        if not self.dtype.is_floating_point or self.dtype == dtype:
+            return self
+        return Stored(dtype, self.shape, lambda: self.load().to(dtype))
+
 
 def stored(tensor: torch.Tensor) -> Stored:
     """A tensor in memory as a Stored."""
@@ -119,7 +129,7 @@ def read_stored(path: str | Path) -> tuple[dict[str, Stored], dict[str, str]]:
             f"header says {end}; download it again."
         )
     tensors = {
-        name: Stored(dtype, shape, _reader(path, 8 + length + first, dtype, shape))
+        name: Stored(dtype, shape, reader(path, 8 + length + first, dtype, shape))
         for name, (dtype, shape, first, _) in entries.items()
     }
     return tensors, {
@@ -255,7 +265,7 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[torch.dtype, tuple[int, .
     return DTYPES[kind], tuple(shape), offsets[0], offsets[1]
 
 
-def _reader(path: Path, start: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Callable[[], torch.Tensor]:
+def reader(path: Path, start: int, dtype: torch.dtype, shape: tuple[int, ...]) -> Callable[[], torch.Tensor]:
     def load() -> torch.Tensor:
         tensor = torch.empty(shape, dtype=dtype)
         view = memory(tensor)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import torch
+from typing import Any, TypeVar, cast
 
 UNET_PREFIX = "model.diffusion_model."
 VAE_PREFIX = "first_stage_model."
 TEXT_PREFIX = "cond_stage_model.transformer."
 NUM_HEADS = 8  # of every attention in SD 1's U-Net
+T = TypeVar("T")  # torch.Tensor or files.Stored: names change, numbers do not
 Shapes = Mapping[str, tuple[int, ...]]
 _CROSS = ["CrossAttnDownBlock2D", "CrossAttnUpBlock2D"]
 # What the names of a U-Net's blocks depend on, for the two that are at home here.
@@ -178,13 +177,23 @@ def unet_diffusers_names(config: Mapping[str, Any], names: Iterable[str]) -> dic
     return result
 
 
-def unet_from_ldm(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def unet_from_ldm(tensors: Mapping[str, T], config: Mapping[str, Any]) -> dict[str, T]:
     """An ldm U-Net's tensors (names without prefix) under diffusers' names."""
     return _renamed(tensors, unet_modules(config))
 
 
-def vae_from_ldm(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """An ldm VAE's tensors (names without prefix) under diffusers' names."""
+def unet_to_ldm(tensors: Mapping[str, T], config: Mapping[str, Any]) -> dict[str, T]:
+    """The inverse of unet_from_ldm. Names that it does not know stay."""
+    modules = unet_ldm_names(config, {name.rpartition(".")[0] for name in tensors})
+    result = {}
+    for name, tensor in tensors.items():
+        module, _, kind = name.rpartition(".")
+        result[f"{modules.get(module, module)}.{kind}"] = tensor
+    return result
+
+
+def _vae_modules(config: Mapping[str, Any]) -> dict[str, str]:
+    """{ldm module: diffusers module} for all blocks of a VAE."""
     names: dict[str, str] = {}
     last, layers = len(config["block_out_channels"]) - 1, config["layers_per_block"]
     for level in range(last + 1):
@@ -199,13 +208,31 @@ def vae_from_ldm(tensors: Mapping[str, torch.Tensor], config: Mapping[str, Any])
         names[f"{side}.mid.block_2"] = f"{side}.mid_block.resnets.1"
         names[f"{side}.mid.attn_1"] = f"{side}.mid_block.attentions.0"
         names[f"{side}.norm_out"] = f"{side}.conv_norm_out"
-    renamed = {
-        name.replace(".nin_shortcut.", ".conv_shortcut."): t for name, t in _renamed(tensors, names).items()
-    }
-    return modern_vae(renamed)
+    return names
 
 
-def modern_vae(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def vae_from_ldm(tensors: Mapping[str, T], config: Mapping[str, Any]) -> dict[str, T]:
+    """An ldm VAE's tensors (names without prefix) under diffusers' names."""
+    renamed = _renamed(tensors, _vae_modules(config))
+    return modern_vae({name.replace(".nin_shortcut.", ".conv_shortcut."): t for name, t in renamed.items()})
+
+
+def vae_to_ldm(tensors: Mapping[str, T], config: Mapping[str, Any]) -> dict[str, T]:
+    """The inverse of vae_from_ldm."""
+    attention = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+    prepared: dict[str, Any] = {}
+    for name, tensor in modern_vae(tensors).items():
+        head, found, tail = name.partition(".mid_block.attentions.0.")
+        if found:
+            inner, _, kind = tail.rpartition(".")
+            if kind == "weight" and inner != "group_norm":
+                tensor = cast(Any, tensor).reshape((*cast(Any, tensor).shape[:2], 1, 1))
+            name = f"{head}{found}{attention.get(inner, inner)}.{kind}"
+        prepared[name.replace(".conv_shortcut.", ".nin_shortcut.")] = tensor
+    return _renamed(prepared, {new: old for old, new in _vae_modules(config).items()})
+
+
+def modern_vae(tensors: Mapping[str, T]) -> dict[str, T]:
     """Attention names and shapes of ldm and of early diffusers in a VAE, as diffusers has them today."""
     attention = {
         "norm": "group_norm",
@@ -218,7 +245,7 @@ def modern_vae(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         "proj_out": "to_out.0",
         "proj_attn": "to_out.0",
     }
-    result = {}
+    result: dict[str, Any] = {}
     for name, tensor in tensors.items():
         head, found, tail = name.partition(".mid_block.attentions.0.")
         if found:
@@ -226,12 +253,12 @@ def modern_vae(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             inner = attention.get(inner, inner)
             name = f"{head}{found}{inner}.{kind}"
             if kind == "weight" and inner != "group_norm":  # ldm: 1×1 convolutions
-                tensor = tensor.reshape(tensor.shape[:2])
+                tensor = cast(Any, tensor).reshape(tuple(cast(Any, tensor).shape[:2]))
         result[name] = tensor
     return result
 
 
-def _renamed(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]) -> dict[str, torch.Tensor]:
+def _renamed(tensors: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
     """Tensors whose longest known module prefix is replaced, ResNets' insides included."""
     result = {}
     for name, tensor in tensors.items():

@@ -14,6 +14,7 @@ import torch
 
 from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.files import read_header, read_tensors
+from sonoconvert.checkpoints.layouts import CONFIG_KEY, TOKENIZER_KEY
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat
 from sonopaint.models.info import (
@@ -27,7 +28,7 @@ from sonopaint.models.info import (
     unet_file,
 )
 from sonopaint.models.mini import fill, load_mini
-from sonopaint.models.tokenizer import find_clip_tokenizer, load_tokenizer
+from sonopaint.models.tokenizer import find_clip_tokenizer, load_tokenizer, tokenizer_of_header
 
 __all__ = ["Model", "ModelInfo", "describe", "list_models", "load_model"]
 
@@ -127,7 +128,8 @@ def _load_single_file(path: Path, dtype: torch.dtype, format: str | None) -> Mod
     shapes, metadata = read_header(path)
     check_stable_diffusion_1(path.name, shapes)
     form = model_format(path, metadata, format)
-    tokenizer = find_clip_tokenizer(path.parent)
+    inside = TOKENIZER_KEY in metadata
+    tokenizer = tokenizer_of_header(path, metadata) if inside else find_clip_tokenizer(path.parent)
     tensors = read_tensors(path, dtype=dtype)
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
@@ -136,10 +138,17 @@ def _load_single_file(path: Path, dtype: torch.dtype, format: str | None) -> Mod
     unet_part, vae_part, text_part = part(ldm.UNET_PREFIX), part(ldm.VAE_PREFIX), part(ldm.TEXT_PREFIX)
     if not any(key.startswith("text_model.") for key in text_part):  # some merged checkpoints lack it
         text_part = {f"text_model.{key}": tensor for key, tensor in text_part.items()}
+    scheduler = {**SD_SCHEDULER, "prediction_type": metadata.get("modelspec.prediction_type") or "epsilon"}
+    defaults = SD_DEFAULTS
     try:
-        unet_config = ldm.unet_config(_shapes(unet_part))
-        vae_config = ldm.vae_config(_shapes(vae_part))
-        text_config = ldm.text_config(_shapes(text_part))
+        if CONFIG_KEY in metadata:  # a Mini in one file
+            config = json.loads(metadata[CONFIG_KEY])
+            unet_config, vae_config, text_config = (config[name] for name in ("unet", "vae", "text_encoder"))
+            scheduler, defaults = config["scheduler"], config["defaults"]
+        else:
+            unet_config = ldm.unet_config(_shapes(unet_part))
+            vae_config = ldm.vae_config(_shapes(vae_part))
+            text_config = ldm.text_config(_shapes(text_part))
         with torch.device("meta"):  # shapes only: the file brings the values
             unet = UNet2DConditionModel(**unet_config)
             vae = AutoencoderKL(**vae_config)
@@ -153,8 +162,7 @@ def _load_single_file(path: Path, dtype: torch.dtype, format: str | None) -> Mod
     fill(unet, ldm.unet_from_ldm(unet_part, unet_config), path)
     fill(vae, ldm.vae_from_ldm(vae_part, vae_config), path)
     fill(text_encoder, {k: t for k, t in text_part.items() if k.startswith("text_model.")}, path)
-    scheduler = {**SD_SCHEDULER, "prediction_type": metadata.get("modelspec.prediction_type") or "epsilon"}
-    return _model((unet, vae, text_encoder, tokenizer), path, form, scheduler, SD_DEFAULTS)
+    return _model((unet, vae, text_encoder, tokenizer), path, form, scheduler, defaults)
 
 
 def _load_diffusers(folder: Path, dtype: torch.dtype, format: str | None) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,20 @@ def load_tokenizer(folder: str | Path) -> Any:
     return CLIPTokenizerFast.from_pretrained(
         str(folder), local_files_only=True, model_max_length=MAX_LENGTH, pad_token=END
     )
+
+
+def tokenizer_of_header(path: Path, metadata: Mapping[str, str]) -> Any:
+    """The tokenizer that a single-file Mini carries in its header (see sonoconvert.checkpoints.layouts)."""
+    from sonoconvert.checkpoints.layouts import TOKENIZER_KEY
+
+    try:
+        texts = json.loads(metadata[TOKENIZER_KEY])
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("vocab.json", "merges.txt"):
+                (Path(folder) / name).write_text(texts[name], encoding="utf-8", newline="\n")
+            return load_tokenizer(folder)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SonopaintError(f"{path.name} has a damaged tokenizer in its header; get it anew.") from error
 
 
 def _merges(tokenizer: Any) -> list[tuple[str, str]]:

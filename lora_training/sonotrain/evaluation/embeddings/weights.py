@@ -1,0 +1,104 @@
+"""Weights of embeddings from the user's disk: finding, reading and checking them. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sonoconvert.checkpoints.files import read_tensors
+from sonoconvert.errors import SonopaintError
+from sonopaint.models.folders import user_folder
+
+FOLDER = "evaluation"  # within the models folder
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+def weights_folder() -> Path:
+    """Where weights for the evaluation are looked for: `evaluation` in the models folder."""
+    return user_folder() / FOLDER
+
+
+def find_weights(patterns: Sequence[str], wanted: str, source: str, given: str | Path = "") -> Path:
+    """The file or folder that `given` names, else the first in `weights_folder` that fits a pattern.
+
+    Raises SonopaintError that says which file to put where.
+    """
+    if given:
+        path = Path(given).expanduser()
+        if not path.exists():
+            raise SonopaintError(f"There is no {path}; give the path of {wanted}.")
+        return path
+    for pattern in patterns:
+        for path in sorted(weights_folder().glob(pattern)):
+            return path
+    raise SonopaintError(
+        f"{wanted} is not here: put it ({source}) into {weights_folder()}, or name it with --weights."
+    )
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while block := handle.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """A state dict from .safetensors, or from a PyTorch file read as tensors only (no code is run).
+
+    The published files wrap it as {"model": …}; "state_dict" is looked into as well.
+    """
+    if path.is_dir():
+        raise SonopaintError(f"{path} is a folder; name the file with the weights.")
+    if path.suffix.lower() == ".safetensors":
+        return read_tensors(path)
+    try:
+        with warnings.catch_warnings():  # old files use storage classes that PyTorch has renamed
+            warnings.simplefilter("ignore")
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (torch.serialization.pickle.UnpicklingError, *DAMAGED) as error:  # type: ignore[attr-defined]
+        raise SonopaintError(
+            f"{path.name} can't be read as tensors only, which is the safe way ({_first_line(error)}); get "
+            "it anew, or save its state dict as .safetensors."
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise SonopaintError(f"{path.name} holds no state dict of tensors.")
+    return {str(name).removeprefix("module."): value for name, value in found.items()}
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path, wanted: str) -> None:
+    """Loads `state` into `model`; SonopaintError names what does not fit and what was expected."""
+    own = model.state_dict()
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    strange = [name for name in state if name not in own]
+    if missing or strange:
+        what = f"it lacks {missing[0]}" if missing else f"it has {strange[0]}"
+        more = len(missing) + len(strange) - 1
+        rest = f" and differs in {more} more tensors" if more else ""
+        raise SonopaintError(f"{path.name} is not {wanted}: {what}{rest}.")
+    for name, value in state.items():
+        if value.shape != own[name].shape:
+            raise SonopaintError(
+                f"{path.name} is not {wanted}: {name} is {list(value.shape)} where "
+                f"{list(own[name].shape)} was expected."
+            )
+        if value.is_floating_point() and not value.isfinite().all():
+            raise SonopaintError(f"{path.name} is damaged: {name} holds NaN or infinite values; get it anew.")
+    model.load_state_dict({name: state.get(name, own[name]) for name in own})
+    model.eval().requires_grad_(False)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".")[:150] if lines else type(error).__name__

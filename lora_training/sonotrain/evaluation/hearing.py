@@ -1,0 +1,182 @@
+"""Embeds sets of sounds and keeps what was heard on disk, so that a second run is quick."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sonoconvert.clip import Clip, read_clip
+from sonoconvert.errors import SonopaintError
+from sonoconvert.files import atomic_path
+from sonotrain.data.cache import clock
+from sonotrain.evaluation.embeddings.base import Embedding
+from sonotrain.evaluation.embeddings.weights import sha256_of
+from sonotrain.evaluation.sets import Sound
+
+logger = logging.getLogger(__name__)
+
+SILENT = 10 ** (-60 / 20)  # a clip whose peak is below −60 dBFS is counted as silent
+BATCH = 8  # clips of one length that are embedded at once
+TELL_S = 5.0  # seconds between two lines of progress
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass
+class Heard:
+    """A set as an embedding hears it: vectors of clips [N, D] and of windows [W, D], logits [N, C] or None.
+
+    sounds: the N clips that could be read; owners [W]: the clip of each window. skipped: (path, reason) of
+    those that could not; rates: clips by their own sample rate; seconds: length of each clip as heard.
+    """
+
+    sounds: list[Sound]
+    clips: Tensor
+    windows: Tensor | None
+    owners: list[int]
+    logits: Tensor | None
+    skipped: list[tuple[str, str]]
+    rates: dict[int, int]
+    seconds: list[float]
+    silent: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.sounds)
+
+
+def heard_seconds(embedding: Embedding, seconds: float) -> float:
+    """How much of a clip an embedding hears where `seconds` are asked for."""
+    return min(seconds, embedding.longest_s or seconds)
+
+
+class Store:
+    """What was heard, on disk: one safetensors file per clip, found by its content and by the embedding.
+
+    Damaged files are made anew. A folder of "" keeps nothing.
+    """
+
+    def __init__(self, folder: str | Path, embedding: Embedding, seconds: float) -> None:
+        self.folder = Path(folder) if folder else None
+        recipe = [embedding.name, embedding.version, embedding.hash, embedding.sample_rate, seconds]
+        self.recipe = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]
+
+    def path(self, sound: Path) -> Path | None:
+        return self.folder / f"{sha256_of(sound)[:32]}-{self.recipe}.safetensors" if self.folder else None
+
+    def read(self, path: Path | None) -> dict[str, Tensor] | None:
+        if path is None or not path.is_file():
+            return None
+        try:
+            found = load_file(path)
+        except (OSError, SafetensorError, ValueError):
+            return None
+        return found if {"clip", "facts"} <= found.keys() else None
+
+    def write(self, path: Path | None, heard: dict[str, Tensor]) -> None:
+        if path is not None:
+            with atomic_path(path, force=True) as beside:
+                save_file({name: tensor.clone() for name, tensor in heard.items()}, beside)
+
+
+def hear(
+    sounds: Sequence[Sound],
+    embedding: Embedding,
+    *,
+    cache: str | Path = "",
+    seconds: float = 10.0,
+    progress: Progress | None = None,
+) -> Heard:
+    """Embed the first `seconds` of each sound: mean of its channels, resampled by soxr (HQ).
+
+    An embedding that hears less takes less. Unreadable files are passed over and listed. Raises
+    SonopaintError where fewer than two are left.
+    """
+    seconds = heard_seconds(embedding, seconds)
+    store = Store(cache, embedding, seconds)
+    found: list[dict[str, Tensor] | None] = [None] * len(sounds)
+    skipped: list[tuple[str, str]] = []
+    waiting: list[tuple[int, Path | None, Tensor, Tensor]] = []
+    start = told = time.monotonic()
+
+    def embed_waiting() -> None:
+        if not waiting:
+            return
+        result = embedding(torch.stack([waveform for *_, waveform, _ in waiting]))
+        for row, (index, path, _, facts) in enumerate(waiting):
+            heard = {"clip": result.clip[row], "facts": facts}
+            if result.windows is not None:
+                heard["windows"] = result.windows[row]
+            if result.logits is not None:
+                heard["logits"] = result.logits[row]
+            store.write(path, heard)
+            found[index] = heard
+        waiting.clear()
+
+    for index, sound in enumerate(sounds):
+        try:
+            path = store.path(sound.path)
+            found[index] = store.read(path)
+            read = None if found[index] is not None else _read(sound.path, embedding, seconds)
+        except (SonopaintError, OSError) as error:
+            skipped.append((str(sound.path), str(error)))
+            logger.warning("passed over: %s", error)
+            read = None
+        if read is not None:
+            waveform, facts = read
+            if waiting and (len(waiting) == BATCH or waiting[0][2].shape != waveform.shape):
+                embed_waiting()
+            waiting.append((index, path, waveform, facts))
+        done, now = index + 1, time.monotonic()
+        if progress:
+            progress(done, len(sounds), f"listening with {embedding.title}")
+        if now - told > TELL_S:
+            told = now
+            left = clock((now - start) / done * (len(sounds) - done))
+            logger.info("%s heard %d of %d clips, %s left", embedding.title, done, len(sounds), left)
+    embed_waiting()
+    return _gathered(sounds, found, skipped)
+
+
+def _read(path: Path, embedding: Embedding, seconds: float) -> tuple[Tensor, Tensor]:
+    """(waveform [T] at the embedding's rate, [rate, seconds, peak])."""
+    clip: Clip = read_clip(path, duration_s=seconds)
+    facts = torch.tensor([clip.sample_rate, clip.duration_s, clip.waveform.abs().max().item()])
+    waveform = clip.mono().resampled(embedding.sample_rate).waveform[0]
+    return F.pad(waveform, (0, max(0, embedding.least_samples - len(waveform)))), facts
+
+
+def _gathered(
+    sounds: Sequence[Sound], found: Sequence[dict[str, Tensor] | None], skipped: list[tuple[str, str]]
+) -> Heard:
+    kept = [(sound, heard) for sound, heard in zip(sounds, found, strict=True) if heard is not None]
+    if len(kept) < 2:
+        reason = f" ({skipped[0][1]})" if skipped else ""
+        raise SonopaintError(
+            f"Only {len(kept)} of {len(sounds)} sounds could be heard{reason}; at least two are needed."
+        )
+    parts = [heard["windows"] for _, heard in kept if "windows" in heard]
+    logits = [heard["logits"] for _, heard in kept if "logits" in heard]
+    facts = torch.stack([heard["facts"] for _, heard in kept])
+    return Heard(
+        sounds=[sound for sound, _ in kept],
+        clips=torch.stack([heard["clip"] for _, heard in kept]),
+        windows=torch.cat(parts) if len(parts) == len(kept) else None,
+        owners=[index for index, part in enumerate(parts) for _ in range(len(part))],
+        logits=torch.stack(logits) if len(logits) == len(kept) else None,
+        skipped=skipped,
+        rates=dict(Counter(int(rate) for rate in facts[:, 0].tolist())),
+        seconds=facts[:, 1].tolist(),
+        silent=[index for index, peak in enumerate(facts[:, 2].tolist()) if peak < SILENT],
+    )
