@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-BASE = {"torch", "numpy", "scipy", "soundfile", "soxr", "librosa", "PIL", "safetensors", "torchaudio"}
+BASE = {"torch", "numpy", "scipy", "soundfile", "soxr", "librosa", "PIL", "safetensors"}
+# What may be missing: imported inside a function and a try only.
+OPTIONAL = {"torchaudio", "distributed"}
+BASE |= OPTIONAL
 MODELS = {"diffusers", "transformers", "tokenizers"}
 # Package -> (folder, what it may import beside the standard library and itself).
 WINGS = {
@@ -89,12 +92,12 @@ def test_diffusers_and_transformers_stay_in_their_places() -> None:
 
 
 @pytest.mark.parametrize("package", WINGS)
-def test_torchaudio_is_imported_lazily_and_guarded(package: str) -> None:
+def test_optional_packages_are_imported_lazily_and_guarded(package: str) -> None:
     found = [
-        where(path, node, "torchaudio may be broken: import it inside a function and a try")
+        where(path, node, f"{module} may be missing or broken: import it inside a function and a try")
         for path in sources(WINGS[package][0])
         for module, node, lazy, guarded in imports(parse(path))
-        if module == "torchaudio" and not (lazy and guarded)
+        if module in OPTIONAL and not (lazy and guarded)
     ]
     assert not found, "\n".join(found)
 

@@ -5,41 +5,32 @@ from __future__ import annotations
 import argparse
 import glob
 import logging
-import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from multiprocessing import get_context
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import refuse_existing
-from sonoconvert.format import CHANNELS, PRESETS, SpectrogramFormat
+from sonoconvert.format import CHANNELS, PRESETS
+from sonoconvert.jobs import INDEX_SUFFIX, Job
+
+if TYPE_CHECKING:
+    from sonoconvert.manifest import Manifest
 
 _SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"}
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
-@dataclass(frozen=True)
-class Job:
-    """One file to convert; what a worker process gets."""
-
-    source: Path
-    target: Path
-    options: argparse.Namespace
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns 0, 1 (some files failed) or 2 (bad input)."""
     options = _parser().parse_args(argv)
-    _set_up_worker(1 if options.command == "info" else options.workers)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         if options.command == "info":
             return _info(options)
-        jobs = list(_jobs(options))
-        return _run(jobs, options.workers)
+        return _batch(options)
     except SonopaintError as error:
         print(f"sonoconvert: {error}", file=sys.stderr)
         return 2
@@ -61,6 +52,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     output.add_argument("--force", action="store_true", help="replace existing files")
     output.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="processes (default 1)")
+    many = output.add_argument_group("many files")
+    many.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="write one line of JSON for each file here"
+    )
+    many.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave out what is done (keeps OUT/manifest.jsonl if none is named)",
+    )
+    many.add_argument(
+        "--shard", type=_shard, metavar="I/N", help="only the I-th of N equal shares: one for each machine"
+    )
+    many.add_argument(
+        "--cluster", metavar="ADDRESS", help="of a Dask scheduler whose machines do the work, or 'local'"
+    )
 
     command = commands.add_parser(
         "to-picture", parents=[inputs, output], help="draw sounds as spectrogram PNGs"
@@ -77,9 +83,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--split", type=float, metavar="S", help="draw one picture for each S seconds (name-0001.png …)"
     )
+    command.add_argument(
+        "--parts",
+        type=float,
+        metavar="S",
+        help="the same for sounds of any length: parts of one whole, which to-sound joins by their index",
+    )
 
     command = commands.add_parser(
-        "to-sound", parents=[inputs, output], help="turn spectrogram pictures into sound"
+        "to-sound", parents=[inputs, output], help="turn pictures, or an index of parts, into sound"
     )
     command.add_argument("--format", choices=PRESETS, help="for pictures that don't say theirs")
     command.add_argument("--channels", choices=CHANNELS, help="what red, green and blue hold there")
@@ -105,6 +117,13 @@ def _at_least_one(text: str) -> int:
     return value
 
 
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with 1 ≤ I ≤ N, such as 2/4")
+    return int(index), int(count)
+
+
 def _inputs(names: Sequence[str], suffixes: set[str]) -> Iterator[tuple[Path, Path]]:
     """(file, its path relative to the named input) of everything that was named."""
     for name in names:
@@ -120,18 +139,45 @@ def _inputs(names: Sequence[str], suffixes: set[str]) -> Iterator[tuple[Path, Pa
             if not item.is_dir():
                 yield item, Path(item.name)
                 continue
-            inside = sorted(p for p in item.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
+            inside = sorted(p for p in item.rglob("*") if p.is_file() and _fits(p, suffixes))
             if not inside:
                 raise SonopaintError(f"The folder {item} has no {'/'.join(sorted(suffixes))} files.")
             for file in inside:
                 yield file, file.relative_to(item)
 
 
+def _fits(path: Path, suffixes: set[str]) -> bool:
+    # What begins with a dot is being written by somebody.
+    return path.suffix.lower() in suffixes and not path.name.startswith(".")
+
+
+def _without_parts(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
+    """Parts whose index was found too are converted with it, not once more each for itself."""
+    from sonoconvert.parts import read_index
+
+    taken: set[Path] = set()
+    kept = []
+    for pair in pairs:
+        if pair[0].suffix == ".json" and not pair[0].name.endswith(INDEX_SUFFIX):
+            continue  # in a folder; somebody else's
+        kept.append(pair)
+        if pair[0].suffix == ".json":
+            try:
+                taken |= {pair[0].with_name(name) for name in read_index(pair[0]).files}
+            except SonopaintError:
+                continue  # said when it is converted
+    return [pair for pair in kept if pair[0] not in taken]
+
+
 def _jobs(options: argparse.Namespace) -> Iterator[Job]:
     """Inputs with their targets; two inputs for one target are refused before anything is done."""
     to_picture = options.command == "to-picture"
     suffix = ".png" if to_picture else f".{options.type}"
-    pairs = list(_inputs(options.inputs, _SOUNDS if to_picture else _PICTURES))
+    pairs = list(_inputs(options.inputs, _SOUNDS if to_picture else _PICTURES | {".json"}))
+    if not to_picture and any(source.suffix == ".json" for source, _ in pairs):
+        pairs = _without_parts(pairs)
+        if not pairs:
+            raise SonopaintError(f"There are no pictures in {', '.join(options.inputs)}.")
     to_file = options.out is not None and options.out.suffix != "" and not options.out.is_dir()
     if to_file and len(pairs) > 1:
         raise SonopaintError(
@@ -143,114 +189,101 @@ def _jobs(options: argparse.Namespace) -> Iterator[Job]:
             target = options.out
         else:
             folder = source.parent if options.out is None else options.out / relative.parent
-            target = folder / f"{source.stem}{suffix}"
+            target = folder / f"{source.name.removesuffix(INDEX_SUFFIX).removesuffix(source.suffix)}{suffix}"
         if target in taken:
             raise SonopaintError(
                 f"{taken[target]} and {source} would both become {target}; give them different folders."
             )
         taken[target] = source
+        if options.cluster is not None:  # its machines have other working folders
+            source, target = source.absolute(), target.absolute()
         yield Job(source, target, options)
 
 
-def _run(jobs: list[Job], workers: int) -> int:
+def _batch(options: argparse.Namespace) -> int:
+    """Convert everything that was named, but for what was done before; the sentences go to stderr."""
+    from sonoconvert import batch
+    from sonoconvert.manifest import Manifest
+
+    jobs = list(_jobs(options))
+    named = len(jobs)
+    if options.shard is not None:
+        jobs = batch.shard(jobs, options.shard)
+    manifest = None
+    if options.manifest is not None or options.resume:
+        manifest = Manifest(_manifest_path(options))
+    skipped = 0
+    if options.resume and manifest is not None:
+        # Of other shards, too: their number may have changed.
+        manifest.read(sorted(manifest.path.parent.glob("manifest*.jsonl")))
+        left = [_again(job, manifest) for job in jobs if not _finished(job, manifest)]
+        skipped, jobs = len(jobs) - len(left), left
     failures: list[str] = []
+    done = 0
     progress = _Progress(len(jobs))
-    if workers == 1 or len(jobs) == 1:
-        for job in jobs:
-            failures += _failure(_convert, job)
-            progress.step(job.source.name)
-    else:
-        # Fresh processes: forking a process with torch's threads can hang.
-        with ProcessPoolExecutor(
-            min(workers, len(jobs)), get_context("spawn"), _set_up_worker, (workers,)
-        ) as pool:
-            names: dict[Future[None], Job] = {pool.submit(_convert, job): job for job in jobs}
-            try:
-                for future in as_completed(names):
-                    failures += _failure(future.result)
-                    progress.step(names[future].source.name)
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+    try:
+        for outcome in batch.run(jobs, options.workers, options.cluster, progress.share):
+            if manifest is not None:
+                manifest.add(outcome)
+            if outcome.error is not None:
+                failures.append(outcome.error)
+            done += 1
+            progress.step(outcome.job.source.name)
+    except KeyboardInterrupt:
+        progress.close()
+        if named > 1:
+            again = "go on with --resume" if manifest else "--resume goes on"
+            print(f"sonoconvert: stopped after {done} of {len(jobs)} files; {again}.", file=sys.stderr)
+            return 130
+        raise
     progress.close()
     for sentence in failures:
         print(f"sonoconvert: {sentence}", file=sys.stderr)
-    if len(jobs) > 1:
-        print(f"{len(jobs) - len(failures)} of {len(jobs)} files converted.", file=sys.stderr)
+    if named > 1:
+        print(_summary(len(jobs), len(failures), skipped, options), file=sys.stderr)
     if not failures:
         return 0
-    return 2 if len(failures) == len(jobs) else 1
+    return 2 if len(failures) == len(jobs) + skipped else 1
 
 
-def _failure(function: Callable[..., object], *arguments: object) -> list[str]:
-    """Call and return what went wrong, as sentences; anything but bad input is a bug and raises."""
-    try:
-        function(*arguments)
-    except SonopaintError as error:
-        return [str(error)]
-    except MemoryError:
-        return ["There is not enough memory; convert a shorter part (--start and --duration, or --split)."]
-    except OSError as error:
-        return [f"{error.strerror or error}: {error.filename or 'writing'}; check the disk and the folder."]
-    return []
+def _summary(jobs: int, failed: int, skipped: int, options: argparse.Namespace) -> str:
+    parts = [f"{jobs - failed} of {jobs} files converted"]
+    if options.shard is not None:
+        parts[0] += f" in shard {options.shard[0]} of {options.shard[1]}"
+    if skipped:
+        parts.append(f"{skipped} were done before")
+    if failed:
+        parts.append(f"{failed} failed")
+    return ", ".join(parts) + "."
 
 
-def _convert(job: Job) -> None:
-    if job.options.command == "to-picture":
-        _to_picture(job)
-    else:
-        _to_sound(job)
+def _manifest_path(options: argparse.Namespace) -> Path:
+    from sonoconvert.manifest import NAME
+
+    if options.manifest is not None:
+        return Path(options.manifest)
+    if options.out is None or (options.out.suffix and not options.out.is_dir()):
+        raise SonopaintError("--resume needs a folder (--out), or the name of its list (--manifest).")
+    name = Path(NAME)
+    if options.shard is not None:
+        name = name.with_stem(f"{name.stem}-{options.shard[0]}-of-{options.shard[1]}")
+    return Path(options.out) / name
 
 
-def _to_picture(job: Job) -> None:
-    from sonoconvert.clip import iter_clips, read_clip, sound_header
-    from sonoconvert.convert import encode, refuse_too_wide
-    from sonoconvert.picture import save_picture
-
-    options, fmt = job.options, _format(job.options)
-    assert fmt is not None
-    for name in ("start", "duration", "split"):
-        if not math.isfinite(getattr(options, name) or 0):
-            raise SonopaintError(f"--{name} {getattr(options, name)} is not a number of seconds.")
-    if options.split is None:
-        refuse_existing(job.target, force=options.force)
-        header = sound_header(job.source)
-        length = header.frames / header.sample_rate - options.start
-        # Before hours of sound are read in vain.
-        refuse_too_wide(min(length, options.duration or length), fmt)
-        clip = read_clip(job.source, start_s=options.start, duration_s=options.duration)
-        save_picture(encode(clip, fmt, depth=options.depth), job.target, force=options.force)
-        return
-    if options.split <= 0:
-        raise SonopaintError(f"--split {options.split:g} is not a length; give more than 0 seconds.")
-    for existing in job.target.parent.glob(f"{glob.escape(job.target.stem)}-[0-9][0-9][0-9][0-9].png"):
-        refuse_existing(existing, force=options.force)
-    parts = iter_clips(job.source, options.split, start_s=options.start, duration_s=options.duration)
-    for number, clip in enumerate(parts, start=1):
-        target = job.target.with_name(f"{job.target.stem}-{number:04d}{job.target.suffix}")
-        save_picture(encode(clip, fmt, depth=options.depth), target, force=options.force)
+def _finished(job: Job, manifest: Manifest) -> bool:
+    """Recorded; or made by a run that was ended before it could record (files are never half written)."""
+    result = job.target
+    if getattr(job.options, "parts", None) is not None:
+        result = result.with_name(result.stem + INDEX_SUFFIX)
+    return manifest.finished(job) or (not manifest.made(job) and result.exists())
 
 
-def _to_sound(job: Job) -> None:
-    from sonoconvert.clip import write_clip
-    from sonoconvert.convert import decode
-    from sonoconvert.picture import load_picture
-
-    options = job.options
-    refuse_existing(job.target, force=options.force)
-    picture = load_picture(job.source, format=_format(options))
-    clip = decode(picture, iterations=options.iterations, seed=options.seed, circular=options.loop)
-    write_clip(clip, job.target, subtype=options.subtype, force=options.force)
-
-
-def _format(options: argparse.Namespace) -> SpectrogramFormat | None:
-    """The format that was asked for, in the channel layout that was asked for."""
-    if options.format is None:
-        if options.channels is not None:
-            raise SonopaintError("--channels says how a picture of --format is laid out; give --format too.")
-        return None
-    fmt = PRESETS[options.format]
-    return fmt if options.channels is None else fmt.with_channels(options.channels)
+def _again(job: Job, manifest: Manifest) -> Job:
+    """What this batch made itself may be replaced: the source or the options changed, or it was cut off."""
+    several = any(getattr(job.options, name, None) is not None for name in ("split", "parts"))
+    if manifest.made(job) or several:
+        return replace(job, options=argparse.Namespace(**{**vars(job.options), "force": True}))
+    return job
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -267,26 +300,24 @@ def _info(options: argparse.Namespace) -> int:
     return 0 if not failed else 2 if failed == len(pairs) else 1
 
 
-def _set_up_worker(workers: int) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    if workers > 1:
-        import torch
-
-        torch.set_num_threads(1)
-
-
 class _Progress:
     """One line on stderr with the time that is left; silent when nobody watches."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.began = total, 0, time.monotonic()
-        self.shown = total > 1 and sys.stderr.isatty()
+        self.shown = sys.stderr.isatty()
 
     def step(self, name: str) -> None:
         self.done += 1
-        if self.shown:
-            left = (time.monotonic() - self.began) / self.done * (self.total - self.done)
-            line = f"{self.done}/{self.total}, {left // 60:.0f}:{left % 60:02.0f} left, {name}"
+        self.share(0.0, name)
+
+    def share(self, share: float, name: str = "") -> None:
+        """Of the file in work."""
+        done = self.done + share
+        if self.shown and done:
+            left = round((time.monotonic() - self.began) / done * (self.total - done))
+            what = f"{self.done}/{self.total}" if self.total > 1 else f"{100 * share:.0f} %"
+            line = f"{what}, {left // 3600}:{left // 60 % 60:02}:{left % 60:02} left {name}"
             print(f"\r\033[K{line[:100]}", end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:

@@ -6,8 +6,8 @@ import json
 import logging
 import math
 import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 import torch
 
+from sonoconvert import riff
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files import atomic_path
 
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 # 1 GiB of float32: about 50 minutes of CD stereo. Longer files are read in parts.
 MAX_SAMPLES = 1 << 28
 _BLOCK_FRAMES = 1 << 18
-_MAX_COMMENT_BYTES = 1 << 24
 _WRITABLE = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG"}
 _INTEGER_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24}
 # RIFF sizes are 32 bit; larger WAVs are written as RF64.
@@ -139,7 +139,7 @@ def sound_header(path: str | os.PathLike[str]) -> SoundHeader:
     """Read a sound file's header and our settings."""
     with _open(path) as file:
         _span(file, path, 0.0, None)
-        settings = _parse_settings(_riff_comment(path) or file.comment)
+        settings = _parse_settings(riff.comment(path) or file.comment)
         return SoundHeader(file.format, file.subtype, file.samplerate, file.channels, file.frames, settings)
 
 
@@ -159,34 +159,83 @@ def write_clip(
     Raises:
         SonopaintError: unknown suffix, a subtype that the format can't hold, NaN samples, existing file.
     """
+    with sound_writer(
+        path,
+        clip.sample_rate,
+        clip.num_channels,
+        clip.num_samples,
+        subtype=subtype,
+        own=clip.subtype,
+        settings=clip.settings,
+        force=force,
+    ) as write:
+        write(clip.waveform)
+
+
+@contextmanager
+def sound_writer(
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    num_channels: int,
+    num_samples: int,
+    *,
+    subtype: str | None = None,
+    own: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> Iterator[Callable[[torch.Tensor], None]]:
+    """`write_clip` for sounds that are too long to be held: yields a function that takes [channels, n].
+
+    Args:
+        num_samples: about how many will come (WAVs beyond 4 GB need another header).
+        own: the subtype of the source, kept where the format can hold it.
+    """
     target = Path(path)
     container = _WRITABLE.get(target.suffix.lower())
     if container is None:
         raise SonopaintError(f"Can't write {target.name} as a sound: the suffix must be .wav, .flac or .ogg.")
-    chosen = _choose_subtype(container, subtype, clip.subtype)
-    samples = np.ascontiguousarray(clip.waveform.detach().cpu().numpy().T)
-    if not np.isfinite(samples).all():
-        raise SonopaintError(f"The sound for {target.name} has NaN or infinite samples; it was not written.")
-    data = _quantise(samples, chosen)
-    if container == "WAV" and data.nbytes > _MAX_RIFF_BYTES:
+    chosen = _choose_subtype(container, subtype, own)
+    width = _INTEGER_BITS.get(chosen, 64 if chosen == "DOUBLE" else 32) // 8
+    if container == "WAV" and num_samples * num_channels * width > _MAX_RIFF_BYTES:
         container = "RF64"
-    comment = json.dumps(clip.settings) if clip.settings else ""
+    comment = json.dumps(settings) if settings else ""
     with atomic_path(target, force=force) as beside:
         try:
-            with soundfile.SoundFile(
-                beside, "w", clip.sample_rate, clip.num_channels, format=container, subtype=chosen
-            ) as file:
-                if comment and container != "WAV":
-                    file.comment = comment
-                for start in range(0, len(data), _BLOCK_FRAMES):
-                    file.write(data[start : start + _BLOCK_FRAMES])
+            file = soundfile.SoundFile(
+                beside, "w", sample_rate, num_channels, format=container, subtype=chosen
+            )
         except (soundfile.LibsndfileError, ValueError) as error:
             raise SonopaintError(
-                f"{target.name} can't be written as {container} {chosen} with {clip.num_channels} channels "
-                f"at {clip.sample_rate} Hz ({_reason(error)}); try .wav."
+                f"{target.name} can't be written as {container} {chosen} with {num_channels} channels "
+                f"at {sample_rate} Hz ({_reason(error)}); try .wav."
             ) from error
+        loudest = 0.0
+        with file:
+            if comment and container != "WAV":
+                file.comment = comment
+
+            def write(waveform: torch.Tensor) -> None:
+                nonlocal loudest
+                loudest = max(loudest, float(waveform.abs().max()))
+                for block in waveform.detach().split(_BLOCK_FRAMES, dim=1):
+                    samples = np.ascontiguousarray(block.cpu().numpy().T)
+                    if not np.isfinite(samples).all():
+                        raise SonopaintError(
+                            f"The sound for {target.name} has NaN or infinite samples; it was not written."
+                        )
+                    try:
+                        file.write(_quantise(samples, chosen))
+                    except soundfile.LibsndfileError as error:
+                        raise SonopaintError(
+                            f"{target.name} can't be written ({_reason(error)}); is the disk full?"
+                        ) from error
+
+            yield write
+        bits = _INTEGER_BITS.get(chosen)
+        if bits is not None and loudest > 1.0 + 2.0 ** (1 - bits):
+            logger.warning("Samples beyond full scale were clipped; write FLOAT to keep them.")
         if comment and container == "WAV":
-            _append_riff_comment(beside, comment)
+            riff.append_comment(beside, comment)
 
 
 def _choose_subtype(container: str, asked: str | None, own: str | None) -> str:
@@ -207,8 +256,6 @@ def _quantise(samples: np.ndarray, subtype: str) -> np.ndarray:
     if bits is None:
         return samples
     scale = 2.0 ** (bits - 1)
-    if np.abs(samples).max() > 1.0 + 1.0 / scale:
-        logger.warning("Samples beyond full scale were clipped; write FLOAT to keep them.")
     whole = np.clip(np.round(samples.astype(np.float64) * scale), -scale, scale - 1)
     # libsndfile keeps the upper bits of the integers that it is given.
     return whole.astype(np.int16) << (16 - bits) if bits <= 16 else whole.astype(np.int32) << (32 - bits)
@@ -286,7 +333,7 @@ def _make_clip(file: soundfile.SoundFile, samples: np.ndarray, path: str | os.Pa
         bad = int((~np.isfinite(samples)).sum())
         raise SonopaintError(f"{path} has {bad} NaN or infinite samples; repair or re-export it.")
     waveform = torch.from_numpy(np.ascontiguousarray(samples.T))
-    return Clip(waveform, file.samplerate, _parse_settings(_riff_comment(path) or file.comment), file.subtype)
+    return Clip(waveform, file.samplerate, _parse_settings(riff.comment(path) or file.comment), file.subtype)
 
 
 def _parse_settings(comment: str) -> dict[str, Any]:
@@ -300,57 +347,11 @@ def _parse_settings(comment: str) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
-def _append_riff_comment(path: Path, comment: str) -> None:
-    """Append a LIST/INFO/ICMT chunk to a finished WAV (libsndfile's own is limited in length)."""
-    text = comment.encode("ascii") + b"\0"
-    text += b"\0" * (len(text) % 2)
-    info = b"INFO" + b"ICMT" + struct.pack("<I", len(text)) + text
-    with path.open("r+b") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell() % 2:
-            file.write(b"\0")
-        file.write(b"LIST" + struct.pack("<I", len(info)) + info)
-        size = file.tell() - 8
-        file.seek(4)
-        file.write(struct.pack("<I", size))
-
-
-def _riff_chunks(path: str | os.PathLike[str]) -> Iterator[tuple[bytes, int, int]]:
-    """(name, offset, length) of a RIFF/WAVE file's chunks; nothing for other files."""
-    with open(path, "rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        while len(header := file.read(8)) == 8:
-            length = struct.unpack("<I", header[4:])[0]
-            offset = file.tell()
-            yield header[:4], offset, length
-            file.seek(offset + length + length % 2)
-
-
 def _warn_if_cut(path: str | os.PathLike[str]) -> None:
     """libsndfile silently shortens a WAV whose data chunk promises more bytes than the file has."""
     size = os.stat(path).st_size
-    for name, offset, length in _riff_chunks(path):
+    for name, offset, length in riff.chunks(path):
         # Streams of unknown length are written with 0 or 0xFFFFFFFF.
         if name == b"data" and length < 0xFFFFFFF0 and offset + length > size:
             lost = 100 * (1 - (size - offset) / length)
             logger.warning("%s is cut off: %.0f %% of its sound is missing.", path, lost)
-
-
-def _riff_comment(path: str | os.PathLike[str]) -> str:
-    """The ICMT text of a WAV, whatever its length."""
-    for name, offset, length in _riff_chunks(path):
-        if name != b"LIST" or length > _MAX_COMMENT_BYTES:
-            continue
-        with open(path, "rb") as file:
-            file.seek(offset)
-            body = file.read(length)
-        position = 4
-        while body[:4] == b"INFO" and position + 8 <= len(body):
-            size = struct.unpack("<I", body[position + 4 : position + 8])[0]
-            if body[position : position + 4] == b"ICMT":
-                text = body[position + 8 : position + 8 + size]
-                return text.rstrip(b"\0").decode("utf-8", errors="replace")
-            position += 8 + size + size % 2
-    return ""

@@ -9,7 +9,7 @@ where the waveform wants them, and it works on a coarse grid of frames before th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -185,27 +185,56 @@ def reconstruct(
     Returns:
         float [channels, length]; default columns·hop samples.
     """
+    pieces = reconstruct_blocks(
+        lambda start, stop: mel[..., start:stop],
+        mel.shape[-1],
+        fmt,
+        iterations=iterations,
+        seed=seed,
+        circular=circular,
+        length=length,
+    )
+    return torch.cat(list(pieces), dim=-1)
+
+
+def reconstruct_blocks(
+    read: Callable[[int, int], torch.Tensor],
+    columns: int,
+    fmt: SpectrogramFormat,
+    *,
+    iterations: int = FAST,
+    seed: int = 0,
+    circular: bool = False,
+    length: int | None = None,
+) -> Iterator[torch.Tensor]:
+    """`reconstruct` for pictures that are too long to be held: the waveform comes by and by, without seams.
+
+    Args:
+        read: gives the mel magnitudes [channels, n_mels, stop − start] of columns start … stop.
+        columns: of the whole.
+
+    Yields:
+        float [channels, n], one after the other; together they are what `reconstruct` returns.
+    """
     win, hop = fmt.win_length, fmt.hop_length
     work = _working_size(fmt)
-    columns = mel.shape[-1]
     length = columns * hop if length is None else length
     # Frames at a block's end lack the future: they are done again by the next block, which keeps the
     # `context` frames before them fixed. Between those, both blocks give the same samples.
     context = 2 * math.ceil(win / hop)
     block = columns if circular else _BLOCK_COLUMNS
-    pieces: list[torch.Tensor] = []
     start, written, kept = 0, 0, None
     while True:
         stop = min(start + block, columns)
-        spectrum = _coarse_to_fine(mel[..., start:stop], fmt, work, kept, iterations, seed, circular)
+        spectrum = _coarse_to_fine(read(start, stop), fmt, work, kept, iterations, seed, circular)
         last = stop == columns
         end = length if last else (stop - context - context // 2) * hop
         full = torch.nn.functional.pad(spectrum, (0, (win - work) // 2)) * (win / work)
         span = None if circular else end - start * hop
         sound = overlap_add(synthesise(full, win, win), win, hop, circular=circular, length=span)
-        pieces.append(sound[..., written - start * hop :])
+        yield sound[..., written - start * hop :]
         if last:
-            return torch.cat(pieces, dim=-1)
+            return
         kept = spectrum[..., -2 * context : -context, :]
         start, written = stop - 2 * context, end
 

@@ -214,10 +214,12 @@ def mel_basis(fmt: SpectrogramFormat) -> np.ndarray:
     frequencies = np.linspace(0, fmt.sample_rate / 2, fmt.n_fft // 2 + 1)
     low, high = hz_to_mel(fmt.f_min, fmt.mel_scale), hz_to_mel(fmt.f_max, fmt.mel_scale)
     edges = np.array([mel_to_hz(mel, fmt.mel_scale) for mel in np.linspace(low, high, fmt.n_mels + 2)])
-    widths = np.diff(edges)
-    rising = (frequencies - edges[:-2, None]) / widths[:-1, None]
-    falling = (edges[2:, None] - frequencies) / widths[1:, None]
-    basis = np.maximum(0, np.minimum(rising, falling))
+    basis = np.zeros((fmt.n_mels, len(frequencies)))
+    # A filter is written where it is above 0 only: the whole of a fine basis is 300 MB.
+    for row, (left, centre, right) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+        first, stop = np.searchsorted(frequencies, [left, right])
+        hz = frequencies[first:stop]
+        basis[row, first:stop] = np.minimum((hz - left) / (centre - left), (right - hz) / (right - centre))
     if fmt.mel_norm == "slaney":
         basis *= (2 / (edges[2:] - edges[:-2]))[:, None]
     return basis
