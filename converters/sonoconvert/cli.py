@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sonoconvert.checkpoints import cli as weights
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import CHANNELS, PRESETS
 from sonoconvert.jobs import INDEX_SUFFIX, Job
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
+        if options.command in weights.COMMANDS:
+            return weights.run(options)
         if options.command == "info":
             return _info(options)
         return _batch(options)
@@ -105,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="of the starting phase (default 0)")
     command.add_argument("--loop", action="store_true", help="the end leads into the beginning")
 
+    weights.add_commands(commands)
     command = commands.add_parser("info", parents=[inputs], help="say what files are")
     command.add_argument("--format", choices=PRESETS, help="for pictures that don't say theirs")
     return parser

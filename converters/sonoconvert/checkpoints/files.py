@@ -224,8 +224,8 @@ def is_finite(tensor: torch.Tensor) -> bool:
     """Whether a tensor holds only finite numbers (those that aren't floating do)."""
     if not tensor.is_floating_point():
         return True
-    wide = tensor.float() if tensor.dtype.itemsize == 1 else tensor
-    return bool(torch.isfinite(wide).all())
+    pieces = tensor.reshape(-1).split(1 << 22)  # isfinite needs as much memory again
+    return all(bool(torch.isfinite(p.float() if p.dtype.itemsize == 1 else p).all()) for p in pieces)
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

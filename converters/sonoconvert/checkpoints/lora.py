@@ -20,6 +20,7 @@ import torch
 
 from sonoconvert.checkpoints import lora_names, lora_peft
 from sonoconvert.checkpoints.files import (
+    PICKLES,
     listed,
     memory,
     read_stored,
@@ -27,6 +28,7 @@ from sonoconvert.checkpoints.files import (
     serial_order,
     write_tensors,
 )
+from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.errors import SonopaintError
 
 Layout = Literal["kohya", "diffusers", "peft"]
@@ -164,6 +166,7 @@ def save_lora(
     unet_config: Mapping[str, Any] | None = None,
     metadata: Mapping[str, str] | None = None,
     dtype: torch.dtype | None = torch.float16,
+    allow_nan: bool = False,
     force: bool = False,
 ) -> None:
     """Write a LoRA in kohya's, diffusers' or PEFT's format.
@@ -209,19 +212,24 @@ def save_lora(
             tensors[f"{key}.alpha"] = torch.tensor(module.alpha, dtype=torch.float32)
             if module.dora_scale is not None:
                 tensors[f"{key}.dora_scale"] = module.dora_scale
-        write_tensors(path, tensors, _hashed(tensors, _network_keys(modules) | header), force=force)
+        header = _hashed(tensors, _network_keys(modules) | header)
+        write_tensors(path, tensors, header, allow_nan=allow_nan, force=force)
     elif to == "diffusers":
         tensors = {key: tensor for n, m in cast.items() for key, tensor in _diffusers_keys(n, m).items()}
         header[lora_peft.HEADER_KEY] = lora_peft.header_text(cast)
-        write_tensors(path, tensors, _hashed(tensors, header | {"format": "pt"}), force=force)
+        header = _hashed(tensors, header | {"format": "pt"})
+        write_tensors(path, tensors, header, allow_nan=allow_nan, force=force)
     else:
-        lora_peft.save(path, cast, header | {"format": "pt"}, force=force)
+        lora_peft.save(path, cast, header | {"format": "pt"}, allow_nan=allow_nan, force=force)
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str], lora_peft.Configs]:
     """(tensors, metadata, {part: PEFT's configuration}) of a file or of a folder of PEFT's."""
     if path.is_dir() or path.name == lora_peft.WEIGHTS:
         return lora_peft.read(path if path.is_dir() else path.parent)
+    if path.suffix.lower() in PICKLES:
+        pickled = read_pickle(path).tensors
+        return {name: stored.load() for name, stored in pickled.items()}, {}, {}
     _, metadata = read_stored(path)
     return read_tensors(path, dtype=None), metadata, lora_peft.configs_of_header(path.name, metadata)
 

@@ -47,7 +47,12 @@ def read(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, str], Configs
 
 
 def save(
-    folder: Path, modules: Mapping[str, LoraModule], metadata: Mapping[str, str], *, force: bool
+    folder: Path,
+    modules: Mapping[str, LoraModule],
+    metadata: Mapping[str, str],
+    *,
+    allow_nan: bool,
+    force: bool,
 ) -> None:
     """Write adapter_model.safetensors and adapter_config.json; one pair for each part where there are two."""
     if folder.name == WEIGHTS:
@@ -71,7 +76,7 @@ def save(
                 tensors[f"{key}.lora_magnitude_vector"] = magnitude(name, module)
         config = configuration({name.removeprefix(part): modules[name] for name in names})
         config |= {"peft_type": "LORA", "task_type": None, "bias": "none", "inference_mode": True}
-        write_tensors(places[part] / WEIGHTS, tensors, metadata, force=force)
+        write_tensors(places[part] / WEIGHTS, tensors, metadata, allow_nan=allow_nan, force=force)
         with atomic_path(places[part] / CONFIG, force=force) as beside:
             beside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
