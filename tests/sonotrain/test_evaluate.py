@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from sonoconvert.clip import Clip, write_clip
@@ -22,6 +24,7 @@ from sonotrain.evaluation.generation import Plan, choose, generate_all
 from sonotrain.evaluation.hearing import hear
 from sonotrain.evaluation.run import Request
 from sonotrain.evaluation.sets import Caption, Sound, pairs, read_captions, read_set, with_captions
+from sonotrain.evaluation.tables import as_text
 
 KINDS = ("rain", "siren", "gunshot")
 
@@ -194,12 +197,13 @@ def test_what_can_not_be_heard_is_listed(tmp_path: Path) -> None:
     write_clip(Clip(torch.zeros(2, 44_100), 44_100), folder / "silent.wav")
     (folder / "text.wav").write_text("no sound")
     (folder / "void.wav").write_bytes(b"")
+    soundfile.write(folder / "nan.wav", np.array([0.1, np.nan, 0.1]), 16_000, subtype="FLOAT")
     heard = hear(read_set(folder), ear)
     assert len(heard) == 4 and heard.silent == [3] and heard.rates == {16_000: 3, 44_100: 1}
-    assert [Path(path).name for path, _ in heard.skipped] == ["text.wav", "void.wav"]
+    assert [Path(path).name for path, _ in heard.skipped] == ["nan.wav", "text.wav", "void.wav"]
     told = compare(heard, None, ear, seconds=10.0)["warnings"]
     assert any("1 of 4 generated clips are silent" in text for text in told)
-    assert any("2 generated files could not be read" in text for text in told)
+    assert any("3 generated files could not be read" in text for text in told)
     assert any("several sample rates (3 at 16000 Hz, 1 at 44100 Hz)" in text for text in told)
     with pytest.raises(SonopaintError, match="Only 0 of 1 sounds could be heard .*text"):
         hear([Sound(folder / "text.wav", "text")], ear)
@@ -262,6 +266,8 @@ def test_labels_have_rows_of_their_own(tmp_path: Path, ear: Ear) -> None:
     assert found["top-1"]["value"] == 1.0 and "12 clips" in found["top-1"]["recipe"]
     mean = sum(row["frechet"] for row in rows.values()) / 3
     assert found["FID by label"]["value"] == pytest.approx(mean)
+    windows = sum(row["frechet_windows"] for row in rows.values()) / 3
+    assert found["FAD by label"]["value"] == pytest.approx(windows) and windows != mean
 
 
 def test_different_lengths_and_rates_are_said(tmp_path: Path) -> None:
@@ -286,7 +292,8 @@ def test_the_corpus_classifier_is_named_in_every_line(
     lines = [line for line in printed.splitlines() if " ↓ " in line or " ↑ " in line]
     assert len(lines) >= 6 and all("corpus classifier" in line for line in lines)
     assert "never with published figures" in printed and "gunshot" in printed
-    assert (tmp_path / "runs" / "evaluate" / "evaluation.json").is_file()
+    for name in ("evaluation.json", "evaluation.md", "confusion.png"):
+        assert (tmp_path / "runs" / "evaluate" / name).stat().st_size > 500
     assert cli.main(["evaluate", "made", "--reference", "real", "--resamples", "0", "--print", "json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert figures(report)["top-1"]["value"] > 0.6 and report["parts"][0]["confusion"]["rain"]
@@ -353,6 +360,8 @@ def test_a_model_paints_one_clip_per_caption(tmp_path: Path, monkeypatch: pytest
     ]
     assert report["generation"]["steps"] == 1 and report["generation"]["model"]
     assert report["reference"] is None
+    said = as_text(report).splitlines()[0]
+    assert "Painted by mini" in said and "1 steps, guidance 1, seeds from 7" in said
     assert set(report["labels"]) == {"rain", "siren"} and "FID" not in figures(report)
 
     alone = generate(mini, PaintSettings("a rain", steps=1, guidance_scale=1.0, seed=8))

@@ -123,7 +123,8 @@ def test_files_with_the_published_names_load(
     state = published(model, front)
     path = tmp_path / f"Cnn14{suffix}"
     if suffix == ".pth":
-        torch.save({"iteration": 600_000, "model": state}, path)
+        old = size == 512  # the published files are from before PyTorch's zip format
+        torch.save({"iteration": 1, "model": state}, path, _use_new_zipfile_serialization=not old)
     else:
         save_file(state, path)
     loaded = load_embedding("panns", path)
@@ -162,10 +163,10 @@ def test_wrong_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     refused(state | {panns.STFT_KERNEL: torch.zeros(1025, 1, 2048)}, "an STFT of 2048 samples")
     broken = tmp_path / "Cnn14.pth"
     broken.write_bytes(b"<html>not found</html>")
-    with pytest.raises(SonopaintError, match="can't be read as tensors only"):
+    with pytest.raises(SonopaintError, match="is damaged"):
         load_embedding("panns", broken)
     torch.save({"model": {"fc1.weight": "text"}}, broken)
-    with pytest.raises(SonopaintError, match="no state dict"):
+    with pytest.raises(SonopaintError, match="Cnn14.pth"):
         load_embedding("panns", broken)
 
 
@@ -175,7 +176,7 @@ def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "exploded",))
 
     torch.save({"model": Bomb()}, tmp_path / "Cnn14.pth")
-    with pytest.raises(SonopaintError, match="safe way"):
+    with pytest.raises(SonopaintError, match="nothing in it was run"):
         load_embedding("panns", tmp_path / "Cnn14.pth")
     assert not (tmp_path / "exploded").exists()
 

@@ -100,7 +100,7 @@ def clap_score(audio: Tensor, texts: Tensor, recipe: str) -> Figure:
 
 
 def by_label(generated: Heard, reference: Heard | None, embedding: Embedding) -> dict[str, dict[str, Any]]:
-    """{label: clips, reference clips, Fréchet distance, diversity, nearness, share found, taken for}.
+    """{label: clips, reference clips, Fréchet distances, diversity, nearness, share found, taken for}.
 
     Empty where the generated clips have no labels.
     """
@@ -118,6 +118,9 @@ def by_label(generated: Heard, reference: Heard | None, embedding: Embedding) ->
             row["close"] = metrics.nearest(clips, other).close
             if len(rows) > 1:
                 row["frechet"] = frechet.distance_of(clips, other)
+            parts = _windows(generated, rows), _windows(reference, theirs[label])
+            if parts[0] is not None and parts[1] is not None:
+                row["frechet_windows"] = frechet.distance_of(parts[0], parts[1])
         if label in confusion:
             row["found"] = confusion[label].get(label, 0) / len(rows)
             row["taken_for"] = metrics.taken_for(confusion[label], label)
@@ -289,10 +292,14 @@ def _diversity(generated: Heard, reference: Heard | None, recipe: str) -> list[F
 
 def _over_labels(labels: dict[str, dict[str, Any]], recipe: str) -> list[Figure]:
     figures = []
-    distances = [row["frechet"] for row in labels.values() if "frechet" in row]
-    if len(distances) > 1:
-        about = f"{recipe}, one vector per clip, unweighted mean over {len(distances)} labels"
-        figures.append(Figure("FID by label", statistics.fmean(distances), about, "lower"))
+    for name, field, what in (
+        ("FID by label", "frechet", "one vector per clip"),
+        ("FAD by label", "frechet_windows", "windows"),
+    ):
+        distances = [row[field] for row in labels.values() if field in row]
+        if len(distances) > 1:
+            about = f"{recipe}, {what}, unweighted mean over {len(distances)} labels"
+            figures.append(Figure(name, statistics.fmean(distances), about, "lower"))
     known = [(row["clips"], row["found"]) for row in labels.values() if "found" in row]
     if known:
         clips = sum(count for count, _ in known)
@@ -314,6 +321,14 @@ def _confusion(generated: Heard, embedding: Embedding) -> dict[str, dict[str, in
         if sound.label is not None and sound.label in known
     ]
     return metrics.confusion([guess for guess, _ in told], [label for _, label in told])
+
+
+def _windows(heard: Heard, clips: list[int]) -> Tensor | None:
+    """The windows of some clips; None where there are fewer than two, or none at all."""
+    if heard.windows is None:
+        return None
+    chosen = torch.isin(torch.tensor(heard.owners), torch.tensor(clips))
+    return heard.windows[chosen] if int(chosen.sum()) > 1 else None
 
 
 def _rows(heard: Heard) -> dict[str, list[int]]:

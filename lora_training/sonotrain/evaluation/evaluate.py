@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -209,29 +208,3 @@ def as_markdown(result: dict[str, Any]) -> str:
     weak = [kind.replace("_", " ") for kind, row in result["table"].items() if row["top1"] < 0.5]
     lines += ["", f"Kinds below 50 %: {', '.join(weak) or 'none'}."]
     return "\n".join(lines) + "\n"
-
-
-def save_confusion(result: dict[str, Any], path: Path) -> None:
-    """Confusion matrix as PNG: rows are what was asked for, columns what was heard."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    kinds = list(result["table"])
-    columns = kinds + sorted(set(result["guesses"]) - set(kinds))
-    counts = torch.zeros(len(kinds), len(columns))
-    for label, guess in zip(result["labels"], result["guesses"], strict=True):
-        counts[kinds.index(label), columns.index(guess)] += 1
-    figure = Figure(figsize=(4 + 0.17 * len(columns), 3 + 0.17 * len(kinds)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    shares = (counts / counts.sum(1, keepdim=True).clamp_min(1)).numpy()
-    image = axes.imshow(shares, cmap="magma", vmin=0, vmax=1)
-    axes.set_xticks(
-        range(len(columns)), [name.replace("_", " ") for name in columns], rotation=90, fontsize=6
-    )
-    axes.set_yticks(range(len(kinds)), [name.replace("_", " ") for name in kinds], fontsize=6)
-    axes.set_xlabel("heard")
-    axes.set_ylabel("asked for")
-    axes.set_title(f"Top-1 {result['top1']:.1%}")
-    figure.colorbar(image, ax=axes, shrink=0.6, label="share of clips")
-    figure.savefig(path, dpi=130)

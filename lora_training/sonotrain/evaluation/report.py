@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.evaluation.evaluate import Evaluation, as_markdown, evaluate, save_confusion
+from sonotrain.evaluation.evaluate import Evaluation, as_markdown, evaluate
+from sonotrain.evaluation.metrics import confusion
+from sonotrain.evaluation.plots import save_confusion
 from sonotrain.run_folder import write_json
 
 
@@ -27,7 +29,8 @@ def evaluate_and_report(
     table = as_markdown(result)
     write_json(folder / "evaluation.json", result)
     (folder / "evaluation.md").write_text(table, encoding="utf-8")
-    save_confusion(result, folder / "confusion.png")
+    heard = confusion(result["guesses"], result["labels"])
+    save_confusion(heard, folder / "confusion.png", f"Top-1 {result['top1']:.1%}")
     if card:
         quote_evaluation(readme, table)
     return table

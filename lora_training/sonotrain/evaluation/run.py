@@ -18,6 +18,7 @@ from sonotrain.evaluation.compare import Measures, clap_score, compare, describe
 from sonotrain.evaluation.embeddings import Clap, Embedding, load_clap, load_embedding
 from sonotrain.evaluation.generation import Plan, generate_all
 from sonotrain.evaluation.hearing import Heard, Progress, hear
+from sonotrain.evaluation.plots import save_confusion
 from sonotrain.evaluation.sets import Caption, Sound, read_captions, read_set, with_captions
 from sonotrain.evaluation.tables import write_report
 
@@ -92,6 +93,12 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
         "environment": {"torch": torch.__version__, "device": str(device)},
     }
     write_report(report, Path(request.out))
+    confusion = next((part["confusion"] for part in parts if part["confusion"]), None)
+    if confusion:
+        try:
+            save_confusion(confusion, Path(request.out) / "confusion.png", "What was heard")
+        except ImportError:
+            logger.info("matplotlib is not installed, so there is no confusion.png")
     return report
 
 

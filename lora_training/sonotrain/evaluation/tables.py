@@ -85,9 +85,20 @@ def _sets(report: Mapping[str, Any]) -> str:
         rates = " + ".join(f"{int(rate) / 1000:g} kHz" for rate in about["rates"])
         return f"{report[name]} ({about['clips']} clips, {about['median_seconds']:.1f} s, {rates})"
 
-    return f"Generated: {side('generated')}" + (
-        f"; reference: {side('reference')}" if report["reference"] else ""
-    )
+    sets = f"Generated: {side('generated')}"
+    if report["reference"]:
+        sets += f"; reference: {side('reference')}"
+    return sets + _painted(report["generation"])
+
+
+def _painted(made: Mapping[str, Any] | None) -> str:
+    """What painted the clips, where `--model` did."""
+    if not made:
+        return ""
+    loras = "".join(f" + {name} × {weight:g}" for name, weight in made.get("loras", ()))
+    how = f"{made['sampler']}, {made['steps']} steps, guidance {made['guidance_scale']:g}"
+    name = f"{made['model']} {made['model_hash']}{loras}"
+    return f". Painted by {name}: {how}, seeds from {made['seed']}, one caption per clip"
 
 
 def _label_lines(report: Mapping[str, Any], form: str) -> list[str]:

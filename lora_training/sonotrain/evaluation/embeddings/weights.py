@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sonoconvert.checkpoints.files import read_tensors
+from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.folders import user_folder
 
 FOLDER = "evaluation"  # within the models folder
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def weights_folder() -> Path:
@@ -52,29 +49,21 @@ def sha256_of(path: str | Path) -> str:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, or from a PyTorch file read as tensors only (no code is run).
+    """A state dict from .safetensors, or from a PyTorch file, of which nothing is run.
 
-    The published files wrap it as {"model": …}; "state_dict" is looked into as well.
+    The published files wrap it as {"model": …}; what else they hold is left out.
     """
     if path.is_dir():
         raise SonopaintError(f"{path} is a folder; name the file with the weights.")
     if path.suffix.lower() == ".safetensors":
         return read_tensors(path)
-    try:
-        with warnings.catch_warnings():  # old files use storage classes that PyTorch has renamed
-            warnings.simplefilter("ignore")
-            found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (torch.serialization.pickle.UnpicklingError, *DAMAGED) as error:  # type: ignore[attr-defined]
-        raise SonopaintError(
-            f"{path.name} can't be read as tensors only, which is the safe way ({_first_line(error)}); get "
-            "it anew, or save its state dict as .safetensors."
-        ) from error
-    for key in ("model", "state_dict"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise SonopaintError(f"{path.name} holds no state dict of tensors.")
-    return {str(name).removeprefix("module."): value for name, value in found.items()}
+    found = {name: stored.load() for name, stored in read_pickle(path).tensors.items()}
+    for prefix in ("model.", "module."):
+        inside = {
+            name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)
+        }
+        found = inside or found
+    return found
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path, wanted: str) -> None:
@@ -97,8 +86,3 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], path: Path, wanted: str)
             raise SonopaintError(f"{path.name} is damaged: {name} holds NaN or infinite values; get it anew.")
     model.load_state_dict({name: state.get(name, own[name]) for name in own})
     model.eval().requires_grad_(False)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".")[:150] if lines else type(error).__name__
