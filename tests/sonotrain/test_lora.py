@@ -23,13 +23,23 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def given(tiny_base: Path, tiny_sounds: Path) -> dict[str, Any]:
+def given(tiny_base: Path, tiny_sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Options for a run of a second or two."""
     return {
+        "cache": str(tmp_path_factory.mktemp("cache")),
         "model": str(tiny_base), "dataset": str(tiny_sounds), "threads": 1, "steps": 6, "batch": 2, "rank": 4,
         "alpha": 2.0, "checkpoint_every": 1, "validate_every": 3, "preview_every": 0, "log_every": 1,
         "variants": 2, "preserve": 0.0, "tensorboard": False,
     }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the test of what a run leaves draws its curves."""
+    if "leaves_a_lora" not in request.node.name:
+        from sonotrain.trainers.lora import train
+
+        monkeypatch.setattr(train, "draw_curves", lambda *_: None)
 
 
 def lora_of(run: Path) -> list[torch.Tensor]:
@@ -163,6 +173,7 @@ def test_a_second_run_finds_the_caches_of_the_first(
 ) -> None:
     from sonotrain.trainers.lora import caches
 
+    given = given | {"cache": ""}
     assert train_lora(tmp_path / "run", given | {"steps": 1}, device="cpu")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     monkeypatch.setattr(caches, "_encode", lambda *_: pytest.fail("a cached clip was encoded again"))

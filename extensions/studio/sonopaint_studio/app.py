@@ -25,6 +25,7 @@ from sonopaint_studio.edit_tab import EditTab
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.model_store import ModelStore
 from sonopaint_studio.models_tab import ModelsTab
+from sonopaint_studio.train_tab import TrainTab
 
 logger = logging.getLogger(__name__)
 PORT = 7865
@@ -46,6 +47,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
     context = context or Context()
     generate, edit = GenerateTab(context), EditTab(context)
     convert, models = ConvertTab(context), ModelsTab(context)
+    train = TrainTab(context)
     with gr.Blocks(title="Sonopaint Studio", analytics_enabled=False, fill_width=True) as app:
         with gr.Row(elem_id="topbar"):
             gr.HTML(BRAND, apply_default_css=False, elem_id="brand", min_width=150)
@@ -58,6 +60,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 edit.build(bar)
             with gr.Tab("Convert", id="convert"):
                 convert.build()
+            with gr.Tab("Train", id="train") as train_page:
+                train.build(bar, train_page)
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
         edit.wire(tabs, generate.results)

@@ -84,6 +84,7 @@ class LoraOptions:
     gradient_checkpointing: bool = option(False, "compute activations twice and keep fewer of them")
     compile: bool = option(False, "torch.compile the U-Net; the first steps take minutes")
     threads: int = option(0, "processor threads (0: torch's choice)")
+    cache: str = option("", "folder of cached latents and texts, which runs may share (default: the run's)")
     # seeing what happens, and losing nothing
     checkpoint_every: int = option(100, "steps between checkpoints")
     validate_every: int = option(50, "steps between validations (0: at the end)")
@@ -100,7 +101,7 @@ class LoraOptions:
 # These may change when a run is resumed: they change no weight.
 FREE_ON_RESUME = {
     "threads", "checkpoint_every", "validate_every", "preview_every", "save_every", "log_every",
-    "tensorboard", "wandb", "author", "licence", "name",
+    "tensorboard", "wandb", "cache", "author", "licence", "name",
 }  # fmt: skip
 
 # Batch × accumulation is 4 in all, the report's setting (Perkins 2023), so that learning rates carry over.

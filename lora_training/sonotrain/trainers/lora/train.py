@@ -152,9 +152,10 @@ class Run:
             given = Path(self.options.dataset).expanduser()
             dataset = load_dataset(given if is_dataset(given) else self.run.path / "dataset")
         kept = kept_prompts() if self.options.preserve else []
+        folder = Path(self.options.cache).expanduser() if self.options.cache else self.run.path / "cache"
         fingerprint = self.base["sha256"] + str(self.model.dtype)
         data = prepare(
-            self.model, fingerprint, dataset, self.options, self.run.path / "cache", kept,
+            self.model, fingerprint, dataset, self.options, folder, kept,
             self._tell_preparing,
         )  # fmt: skip
         if self.first:

@@ -1,0 +1,142 @@
+"""What the Train page shows of a run: curves as SVG, previews with and without the LoRA, facts."""
+
+from __future__ import annotations
+
+import html
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from sonopaint_studio.jobs import Failed, Running, note_html, status_html
+from sonotrain.runs import Preview, RunState
+from sonotrain.trainers.lora.curves import series, smoothed
+
+WIDTH, HEIGHT, MARGIN = 520, 150, 46
+PHASES = {
+    "none": "Nothing is training here yet.",
+    "preparing": "Preparing",
+    "training": "Training",
+    "finishing": "Writing the LoRA",
+    "finished": "Finished",
+    "stopped": "Stopped; everything is saved",
+}
+CURVES = (("loss", "Training loss", True), ("validation_loss", "Validation loss", False))
+
+
+def status_of(state: RunState) -> str:
+    """The line under the buttons."""
+    if state.phase == "failed":
+        return status_html(Failed(state.message or "The run ended without a word."))
+    if state.running:
+        message = (
+            f"{PHASES[state.phase]}: step {state.step} of {state.total}"
+            if state.step
+            else PHASES[state.phase]
+        )
+        if state.phase == "preparing" and state.doing:
+            message = state.doing
+        done = state.step / state.total if state.total else 0.0
+        return status_html(Running(message, done, state.left_s if state.phase == "training" else None))
+    said = PHASES[state.phase]
+    if state.step:
+        said += f" at step {state.step} of {state.total}."
+    if state.file:
+        said += f" The LoRA is {state.file}."
+    return note_html(said)
+
+
+def facts_of(state: RunState) -> str:
+    """Memory, speed and the last numbers, as a list."""
+    if not state.log:
+        return ""
+    facts = {}
+    for key, name, form in (
+        ("loss", "Training loss", "{:.4f}"),
+        ("validation_loss", "Validation loss", "{:.4f}"),
+        ("seconds_per_step", "Seconds a step", "{:.2f}"),
+        ("lr", "Learning rate", "{:.2g}"),
+    ):
+        _, values = series(state.log, key)
+        if values:
+            facts[name] = form.format(values[-1])
+    if state.memory_mb:
+        facts["Peak memory"] = f"{state.memory_mb / 1024:.1f} GB"
+    rows = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
+    return f'<dl class="sp-facts">{rows}</dl>'
+
+
+def curves_of(state: RunState) -> str:
+    """Training loss (raw and smoothed) and validation loss over the steps."""
+    charts = []
+    for key, title, noisy in CURVES:
+        steps, values = series(state.log, key)
+        if len(values) > 1:
+            charts.append(chart(title, steps, values, smoothed(values) if noisy else None))
+    return f'<div class="sp-charts">{"".join(charts)}</div>' if charts else ""
+
+
+def chart(title: str, steps: Sequence[int], values: Sequence[float], smooth: Sequence[float] | None) -> str:
+    """One line chart; its colours follow the page's theme."""
+    low, high = min(values), max(values)
+    high = high if high > low else low + 1e-6
+    first, last = steps[0], max(steps[-1], steps[0] + 1)
+
+    def points(line: Sequence[float]) -> str:
+        pairs = []
+        for step, value in zip(steps, line, strict=True):
+            x = MARGIN + (step - first) / (last - first) * (WIDTH - MARGIN - 8)
+            y = 8 + (high - value) / (high - low) * (HEIGHT - 28)
+            pairs.append(f"{x:.1f},{y:.1f}")
+        return " ".join(pairs)
+
+    lines = f'<polyline class="{"sp-raw" if smooth else "sp-line"}" points="{points(values)}"/>'
+    if smooth:
+        lines += f'<polyline class="sp-line" points="{points(smooth)}"/>'
+    bottom = HEIGHT - 20
+    said = f"{title}: {values[-1]:.4f} at step {steps[-1]}, lowest {low:.4f}"
+    return (
+        f'<figure class="sp-chart"><figcaption>{title}</figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(said)}">'
+        f'<path d="M{MARGIN} 8V{bottom}H{WIDTH - 8}"/>{lines}'
+        f'<text x="{MARGIN - 4}" y="14" text-anchor="end">{high:.3g}</text>'
+        f'<text x="{MARGIN - 4}" y="{bottom}" text-anchor="end">{low:.3g}</text>'
+        f'<text x="{MARGIN}" y="{HEIGHT - 6}">step {first}</text>'
+        f'<text x="{WIDTH - 8}" y="{HEIGHT - 6}" text-anchor="end">{steps[-1]}</text></svg></figure>'
+    )
+
+
+def previews_of(state: RunState, served: Path) -> str:
+    """Each prompt with and without the LoRA. Files are copied to `served`, which the page may read."""
+    if not state.previews:
+        return ""
+    rows = "".join(
+        f"<tr><th>{html.escape(preview.prompt)}</th>{_cell(preview, served, state, index, True)}"
+        f"{_cell(preview, served, state, index, False)}</tr>"
+        for index, preview in enumerate(state.previews)
+    )
+    head = f"<tr><th>Step {state.preview_step}</th><th>With the LoRA</th><th>Without</th></tr>"
+    return f'<table class="sp-table sp-previews">{head}{rows}</table>'
+
+
+def _cell(preview: Preview, served: Path, state: RunState, index: int, lora: bool) -> str:
+    picture = preview.picture_with if lora else preview.picture_without
+    sound = preview.sound_with if lora else preview.sound_without
+    kind = "with" if lora else "without"
+    parts = []
+    if picture:
+        name = f"{state.folder.name}-{state.preview_step}-{index}-{kind}"
+        alt = html.escape(f"Spectrogram of “{preview.prompt}” {kind} the LoRA")
+        parts.append(f'<img src="{_url(picture, served / f"{name}.png")}" alt="{alt}">')
+        if sound:
+            parts.append(
+                f'<audio controls preload="none" src="{_url(sound, served / f"{name}.wav")}"></audio>'
+            )
+    return f"<td>{''.join(parts)}</td>"
+
+
+def _url(source: Path, target: Path) -> str:
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    return "gradio_api/file=" + quote(str(target))

@@ -1,0 +1,204 @@
+"""A training run as a subprocess: start, watch, stop, resume. For pages and hosts; imports nothing heavy.
+
+Only files speak between the page and the run (`state.json`, `log.jsonl`, `previews/`, `lock`), so a page can
+be closed and opened again, or watch a run that somebody started in a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+from sonotrain.run_folder import RunFolder, read_json, read_log
+
+OUTPUT = "output.txt"  # what the process says
+RUNNING = ("preparing", "training", "finishing")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One prompt's newest paintings and sounds; paths, None where there is none yet."""
+
+    prompt: str
+    picture_with: Path | None
+    sound_with: Path | None
+    picture_without: Path | None
+    sound_without: Path | None
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What a run is doing. `phase`: none, preparing, training, finishing, finished, stopped or failed."""
+
+    folder: Path
+    phase: str = "none"
+    doing: str = ""
+    step: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    left_s: float | None = None
+    memory_mb: float = 0.0
+    message: str = ""  # the sentence that a failed run ended with
+    file: Path | None = None  # the LoRA, once it is there
+    log: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    previews: list[Preview] = field(default_factory=list)
+    preview_step: int = 0
+
+    @property
+    def running(self) -> bool:
+        return self.phase in RUNNING
+
+    @property
+    def resumable(self) -> bool:
+        """Stopped, failed or killed before its end, with something to go on from."""
+        return self.phase in ("stopped", "failed") and (self.folder / "config.json").is_file()
+
+
+def start(
+    folder: str | Path,
+    options: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    words: Sequence[str] = (),
+    python: str = sys.executable,
+) -> subprocess.Popen[bytes]:
+    """Starts `sonotrain lora` in a process of its own that outlives the page; `options` as LoraOptions'.
+
+    `words`: further ones of the command line (--dry-run). `python`: the interpreter of the environment that
+    has the trainer (a host's own has not). Raises SonopaintError where a run is going on in the folder.
+    """
+    folder = Path(folder)
+    if is_locked(folder):
+        raise SonopaintError(
+            f"{folder} is in use by another training process; stop that one or choose another."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("state.json", OUTPUT):
+        (folder / name).unlink(missing_ok=True)
+    command = [python, "-m", "sonotrain", "lora", "--out", str(folder), *flags(options)]
+    command += ["--resume", *words] if resume else list(words)
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    with open(folder / OUTPUT, "ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            **apart,
+        )
+
+
+def stop(folder: str | Path) -> None:
+    """Asks the run to save and end after its present step; it can be resumed."""
+    RunFolder(folder, lock=False).ask_to_stop()
+
+
+def flags(options: Mapping[str, Any]) -> list[str]:
+    """Options as words of the command line."""
+    words: list[str] = []
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        elif isinstance(value, list | tuple):
+            words += [flag, *map(str, value)]
+        else:
+            words.append(f"{flag}={value}")
+    return words
+
+
+def is_locked(folder: str | Path) -> bool:
+    """Whether a process trains in the folder."""
+    path = Path(folder) / "lock"
+    if not path.is_file():
+        return False
+    try:
+        run = RunFolder(folder)
+        run._take_lock()
+    except SonopaintError:
+        return True
+    run.__exit__()
+    return False
+
+
+def read(folder: str | Path, process: subprocess.Popen[bytes] | None = None) -> RunState:
+    """The state of the run in `folder`. A process that died without a word is "failed"; `process`, where
+    known, tells so at once.
+    """
+    folder = Path(folder)
+    state = _json(folder / "state.json")
+    config = _json(folder / "config.json")
+    phase = str(state.get("phase", "none"))
+    starting = process is not None and process.poll() is None
+    if phase == "none" and starting:
+        phase = "preparing"
+    message = ""
+    if phase in RUNNING and not starting and not is_locked(folder):
+        phase, message = "failed", last_sentence(folder)
+    elif phase == "none" and process is not None:
+        phase, message = "failed", last_sentence(folder)
+    number, previews = _previews(folder, list(config.get("prompts", [])))
+    name = state.get("file")
+    return RunState(
+        folder=folder,
+        phase=phase,
+        doing=str(state.get("doing", "")),
+        step=int(state.get("step", 0)),
+        total=int(state.get("total", config.get("steps", 0))),
+        seconds=float(state.get("seconds", 0.0)),
+        left_s=state.get("left_s"),
+        memory_mb=float(state.get("memory_mb", 0.0)),
+        message=message,
+        file=folder / str(name) if name and (folder / str(name)).is_file() else None,
+        log=read_log(folder),
+        previews=previews,
+        preview_step=number,
+    )
+
+
+def last_sentence(folder: Path) -> str:
+    """Why a run ended: the last line that it wrote, without the program's name."""
+    path = folder / OUTPUT
+    text = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    if not text:
+        return "The run ended without a word; resume it to go on from its last checkpoint."
+    return text.splitlines()[-1].removeprefix("sonotrain: ")
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment; its import paths go with it, so that a checkout works uninstalled."""
+    roots: Sequence[str] = [path for path in sys.path if path]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(roots), "PYTHONUNBUFFERED": "1"}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except SonopaintError:
+        return {}
+
+
+def _previews(folder: Path, prompts: list[str]) -> tuple[int, list[Preview]]:
+    """(step, previews) of the newest whole sheet."""
+    sheets = sorted(folder.glob("previews/step-*/sheet.png"))
+    if not sheets:
+        return 0, []
+    target = sheets[-1].parent
+
+    def there(name: str) -> Path | None:
+        return target / name if (target / name).is_file() else None
+
+    found = []
+    for index, prompt in enumerate(prompts):
+        files = [there(f"{index}-{kind}.{end}") for kind in ("with", "without") for end in ("png", "wav")]
+        found.append(Preview(prompt, *files))
+    return int(target.name.removeprefix("step-")), found
