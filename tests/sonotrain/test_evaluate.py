@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sonoconvert.clip import Clip, write_clip
 from sonoconvert.errors import SonopaintError
@@ -27,6 +31,7 @@ from sonotrain.evaluation.sets import Caption, Sound, pairs, read_captions, read
 from sonotrain.evaluation.tables import as_text
 
 KINDS = ("rain", "siren", "gunshot")
+WORDS = ("file_name", "audio", "key", "text", "captions", "label", "../x", "a.wav")
 
 
 class Ear:
@@ -115,7 +120,7 @@ def test_captions_are_read_from_what_people_have(tmp_path: Path) -> None:
     ]
     sounds = [Sound(tmp_path / "Y-ab.wav", "Y-ab"), Sound(tmp_path / "cd.wav", "x/cd", label="bell")]
     named = with_captions(sounds, read_captions(tmp_path / "c.csv"), "c.csv")
-    assert [(s.text, s.label) for s in named] == [("one", None), ("three", "bell")]
+    assert [(s.key, s.text, s.label) for s in named] == [("-ab", "one", None), ("cd", "three", "bell")]
     with pytest.raises(SonopaintError, match="no caption for 2 of 2 sounds"):
         with_captions(sounds, expected, "c.jsonl")
 
@@ -134,6 +139,34 @@ def test_captions_that_are_none_are_refused(tmp_path: Path, name: str, text: str
     (tmp_path / name).write_text(text)
     with pytest.raises(SonopaintError, match=match):
         read_captions(tmp_path / name)
+
+
+def test_audiosets_clips_go_by_their_ids(tmp_path: Path) -> None:
+    captions = [Caption("-0uLsxm8cAo", ("a dog",)), Caption("a/b", ("left",)), Caption("c/b", ("right",))]
+    names = ("x/Y-0uLsxm8cAo_30.000_40.000", "-0uLsxm8cAo", "c/b", "b")
+    named = with_captions([Sound(Path(n), n) for n in names], captions, "c.csv", strict=False)
+    assert [s.text for s in named] == ["a dog", "a dog", "right", None]  # "b" could be either
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(JSON, st.sampled_from([".jsonl", ".json", ".csv"]))
+def test_whatever_a_caption_file_holds_is_read_or_refused(value: Any, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"captions{suffix}")
+        path.write_text(json.dumps(value), encoding="utf-8")
+        try:
+            found = read_captions(path)
+        except SonopaintError as error:
+            assert "\n" not in str(error)
+        else:
+            assert found and all(isinstance(text, str) and text for c in found for text in c.texts)
+            assert not any(".." in Path(c.key).parts or Path(c.key).is_absolute() for c in found)
 
 
 def test_utf16_captions_are_one_sentence(tmp_path: Path) -> None:
@@ -347,7 +380,7 @@ def test_a_model_paints_one_clip_per_caption(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(loading, "load_model", lambda *arguments, **more: mini)  # once is enough
     lines = [{"file_name": f"{kind}/1.wav", "text": f"a {kind}", "label": kind} for kind in ("siren", "rain")]
     (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    plan = Plan(steps=1, seed=7, guidance_scale=1.0)
+    plan = Plan(steps=1, seed=7, guidance_scale=1.0, seconds=1.0)
     wanted = request(
         tmp_path, captions=str(tmp_path / "c.jsonl"), embeddings=("classifier",), plan=plan,
         measures=Measures(resamples=0),
@@ -364,8 +397,8 @@ def test_a_model_paints_one_clip_per_caption(tmp_path: Path, monkeypatch: pytest
     assert "Painted by mini" in said and "1 steps, guidance 1, seeds from 7" in said
     assert set(report["labels"]) == {"rain", "siren"} and "FID" not in figures(report)
 
-    alone = generate(mini, PaintSettings("a rain", steps=1, guidance_scale=1.0, seed=8))
-    assert hear([sounds[1], sounds[1]], load_embedding("classifier")).seconds[0] == pytest.approx(5.12)
+    alone = generate(mini, PaintSettings("a rain", steps=1, guidance_scale=1.0, seed=8), seconds=1.0)
+    assert hear([sounds[1], sounds[1]], load_embedding("classifier")).seconds[0] == pytest.approx(1.0)
     assert torch.allclose(read(sounds[1].path), alone[0].clip.waveform, atol=1e-4)
 
     # what is there stays; other settings or captions are another folder's
@@ -375,7 +408,7 @@ def test_a_model_paints_one_clip_per_caption(tmp_path: Path, monkeypatch: pytest
     assert sounds[0].path.stat().st_mtime_ns == before and sounds[1].path.is_file()
     other = [Caption("x", ("y",))]
     with pytest.raises(SonopaintError, match="other steps, captions"):
-        generate_all(other, tmp_path / "out" / "sounds", Plan(steps=2, seed=7, guidance_scale=1.0))
+        generate_all(other, tmp_path / "out" / "sounds", replace(plan, steps=2))
     with pytest.raises(SonopaintError, match="no file"):
         generate_all(other, tmp_path / "new", Plan(loras=("bark.safetensors:0.5",)))
     assert generation._lora("a:0.5") == ("a", 0.5)

@@ -70,6 +70,8 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     generated = _generated(request, captions, reference, progress)
     if captions and request.plan is None:
         generated = with_captions(generated, captions, request.captions)
+    if captions:  # so that both sides go by the captions' names, whatever the files are called
+        reference = with_captions(reference, captions, request.captions, strict=False)
     parts = []
     for embedding in embeddings:
         ours = _hear(generated, embedding, request, progress)

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"}
 NAME_FIELDS = ("audio", "file_name", "file", "filename", "name", "key", "youtube_id", "audiocap_id", "id")
+YOUTUBE_ID = 11  # characters
 TEXT_FIELDS = ("text", "caption", "captions", "texts", "more_texts", "prompt")
 
 
@@ -98,29 +100,37 @@ def read_captions(path: str | Path, split: str = "") -> list[Caption]:
     return found
 
 
-def with_captions(sounds: Sequence[Sound], captions: Sequence[Caption], source: str | Path) -> list[Sound]:
-    """The sounds with the captions of their keys (file names without suffix; AudioCaps' "Y" may lead them).
+def with_captions(
+    sounds: Sequence[Sound], captions: Sequence[Caption], source: str | Path, *, strict: bool = True
+) -> list[Sound]:
+    """The sounds with the captions, labels and keys of the captions that are theirs.
 
-    Raises SonopaintError where most sounds have none: then the file belongs to other sounds.
+    They belong together by path or by file name without suffix; AudioCaps' and AudioSet's clips may be called
+    ID, YID or YID_start_end. Raises SonopaintError where most sounds have none, unless not `strict`: then the
+    file belongs to other sounds.
     """
     by_key = {caption.key: caption for caption in captions}
-    by_stem = {Path(caption.key).name: caption for caption in captions}
-    result, missing = [], 0
+    stems = Counter(Path(caption.key).name for caption in captions)
+    by_stem = {stem: caption for caption in captions if stems[stem := Path(caption.key).name] == 1}
+    result, missing = [], []
     for sound in sounds:
         stem = Path(sound.key).name
-        fits = by_key.get(sound.key) or by_stem.get(stem) or by_stem.get(stem.removeprefix("Y"))
+        bare = stem.removeprefix("Y")
+        places = (by_key.get(sound.key), *(by_stem.get(n) for n in (stem, bare, bare[:YOUTUBE_ID])))
+        fits = next((caption for caption in places if caption is not None), None)
         if fits is None:
-            missing += 1
+            missing.append(sound)
             result.append(sound)
         else:
-            result.append(replace(sound, texts=fits.texts, label=sound.label or fits.label))
-    if 2 * missing > len(sounds):
+            label = sound.label or fits.label
+            result.append(replace(sound, key=fits.key, texts=fits.texts, label=label))
+    if strict and 2 * len(missing) > len(sounds):
         raise SonopaintError(
-            f"{source} has no caption for {missing} of {len(sounds)} sounds (such as "
-            f"{Path(result[0].key).name!r}); its names must be the sounds' file names."
+            f"{source} has no caption for {len(missing)} of {len(sounds)} sounds (such as "
+            f"{Path(missing[0].key).name!r}); its names must be the sounds' file names."
         )
-    if missing:
-        logger.warning("%s has no caption for %d of %d sounds.", source, missing, len(sounds))
+    if strict and missing:
+        logger.warning("%s has no caption for %d of %d sounds.", source, len(missing), len(sounds))
     return result
 
 
@@ -232,7 +242,8 @@ def _all_texts(line: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     for field in TEXT_FIELDS:
         value = line.get(field)
-        found += [value] if isinstance(value, str) else [t for t in value or () if isinstance(t, str)]
+        several = value if isinstance(value, (list, tuple)) else (value,)
+        found += [text for text in several if isinstance(text, str)]
     return found
 
 
