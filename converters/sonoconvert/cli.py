@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import glob
+import json
 import logging
 import sys
 import time
@@ -111,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_commands(commands)
     command = commands.add_parser("info", parents=[inputs], help="say what files are")
     command.add_argument("--format", choices=PRESETS, help="for pictures that don't say theirs")
+    command.add_argument("--json", action="store_true", help="for programs")
     return parser
 
 
@@ -291,17 +293,29 @@ def _again(job: Job, manifest: Manifest) -> Job:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from sonoconvert.info import describe
+    from sonoconvert.checkpoints.explain import is_model_folder
+    from sonoconvert.checkpoints.files import PICKLES
+    from sonoconvert.info import describe, facts
 
     failed = 0
-    pairs = list(_inputs(options.inputs, _SOUNDS | _PICTURES | {".safetensors"}))
-    for path, _ in pairs:
+    paths = []
+    for name in options.inputs:
+        whole = is_model_folder(Path(name))  # one thing, not a folder of files
+        suffixes = _SOUNDS | _PICTURES | PICKLES | {".safetensors"}
+        paths += [Path(name)] if whole else [path for path, _ in _inputs([name], suffixes)]
+    found = []
+    for path in paths:
         try:
-            print(describe(path, format=options.format))
+            if options.json:
+                found.append(facts(path, format=options.format))
+            else:
+                print(describe(path, format=options.format))
         except SonopaintError as error:
             failed += 1
             print(f"sonoconvert: {error}", file=sys.stderr)
-    return 0 if not failed else 2 if failed == len(pairs) else 1
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    return 0 if not failed else 2 if failed == len(paths) else 1
 
 
 class _Progress:

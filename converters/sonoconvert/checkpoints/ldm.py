@@ -70,6 +70,41 @@ def context_dim(shapes: Shapes) -> int | None:
     return next((shape[1] for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")), None)
 
 
+def why_not_stable_diffusion_1(shapes: Shapes) -> str | None:
+    """What tensors are instead of a whole SD 1 checkpoint ("is an SDXL model"); None where they are one."""
+    unet = {key.removeprefix(UNET_PREFIX): s for key, s in shapes.items() if key.startswith(UNET_PREFIX)}
+    what = None
+    if is_lora(shapes):
+        what = "is a LoRA, not a model; load it on top of a model"
+    elif any(key.startswith(("control_model.", "controlnet_", "input_hint_block.")) for key in shapes):
+        what = "is a ControlNet, not a model"
+    elif any(
+        key.startswith(("model.diffusion_model.double_blocks", "model.diffusion_model.joint_blocks"))
+        for key in shapes
+    ):
+        what = "is a Flux or SD 3 model"
+    elif any(key.startswith("conditioner.") for key in shapes) or "label_emb.0.0.weight" in unet:
+        what = "is an SDXL model"
+    elif not unet or "input_blocks.0.0.weight" not in unet:
+        what = "holds no Stable Diffusion U-Net"
+    elif any(key.startswith("cond_stage_model.model.") for key in shapes) or context_dim(unet) == 1024:
+        what = "is a Stable Diffusion 2 model"
+    elif unet["input_blocks.0.0.weight"][1] != 4:
+        channels = unet["input_blocks.0.0.weight"][1]
+        kinds = {9: "an inpainting model", 8: "an instruct-pix2pix model"}
+        what = f"is {kinds.get(channels, 'a special model')} (its U-Net takes {channels} channels, not 4)"
+    elif not any(key.startswith(VAE_PREFIX) for key in shapes):
+        what = "holds no VAE (only a pruned part of a checkpoint)"
+    elif not any(key.startswith(TEXT_PREFIX) for key in shapes):
+        what = "holds no text encoder (only a pruned part of a checkpoint)"
+    return what
+
+
+def is_lora(shapes: Shapes) -> bool:
+    """Whether the names are those of a LoRA or one of its kin."""
+    return any(".lora_" in key or ".lora." in key or ".hada_" in key or ".lokr_" in key for key in shapes)
+
+
 def vae_config(shapes: Shapes) -> dict[str, Any]:
     """AutoencoderKL's arguments from the shapes of an ldm VAE (names without prefix)."""
     levels = _count(shapes, r"encoder\.down\.(\d+)\.")

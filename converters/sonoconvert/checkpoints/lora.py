@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -32,6 +32,7 @@ from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.errors import SonopaintError
 
 Layout = Literal["kohya", "diffusers", "peft"]
+T = TypeVar("T")  # torch.Tensor or files.Stored
 LAYOUTS = ("kohya", "diffusers", "peft")
 # Endings of keys → what they hold.
 _ENDINGS = (
@@ -131,7 +132,7 @@ def read_lora(path: str | Path, unet_config: Mapping[str, Any] | None = None) ->
     path = Path(path)
     tensors, metadata, configs = _read(path)
     layout = _layout(path, tensors)
-    groups = _grouped(tensors)
+    groups = grouped_keys(tensors)
     if layout == "kohya":
         if any(name.startswith("lora_te2_") for name in groups):
             raise SonopaintError(f"{path.name} is a LoRA for SDXL; it does not fit this model.")
@@ -248,9 +249,12 @@ def _layout(path: Path, keys: Iterable[str]) -> Layout:
     )
 
 
-def _grouped(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
-    """{name in the file: {part: tensor}}; parts that no LoRA has keep their own ending as name."""
-    groups: dict[str, dict[str, torch.Tensor]] = {}
+def grouped_keys(tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """{name in the file: {"down", "up", "alpha", "dora_scale" or "magnitude": tensor}}.
+
+    Parts that no LoRA has keep their own ending as name.
+    """
+    groups: dict[str, dict[str, T]] = {}
     for key, tensor in tensors.items():
         for pattern, part in _ENDINGS:
             if match := pattern.search(key):

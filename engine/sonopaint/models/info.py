@@ -83,7 +83,7 @@ def describe(path: str | Path, *, shipped: bool = False) -> ModelInfo:
         size = sum(file.stat().st_size for file in path.rglob("*.safetensors"))
     else:
         shapes, metadata = read_header(path)
-        kind, size = "lora" if _is_lora(shapes) else "checkpoint", path.stat().st_size
+        kind, size = "lora" if ldm.is_lora(shapes) else "checkpoint", path.stat().st_size
         if kind == "checkpoint":
             check_stable_diffusion_1(path.name, shapes)
     stem = path.name.removesuffix(".safetensors")
@@ -108,33 +108,7 @@ def model_format(path: Path, metadata: dict[str, str], given: str | None = None)
 
 def check_stable_diffusion_1(name: str, shapes: ldm.Shapes) -> None:
     """Raise a SonopaintError, saying what it is instead, unless the tensors are a whole SD 1 checkpoint."""
-    unet = {
-        key.removeprefix(ldm.UNET_PREFIX): s for key, s in shapes.items() if key.startswith(ldm.UNET_PREFIX)
-    }
-    what = None
-    if _is_lora(shapes):
-        what = "is a LoRA, not a model; load it on top of a model"
-    elif any(key.startswith(("control_model.", "controlnet_", "input_hint_block.")) for key in shapes):
-        what = "is a ControlNet, not a model"
-    elif any(
-        key.startswith(("model.diffusion_model.double_blocks", "model.diffusion_model.joint_blocks"))
-        for key in shapes
-    ):
-        what = "is a Flux or SD 3 model"
-    elif any(key.startswith("conditioner.") for key in shapes) or "label_emb.0.0.weight" in unet:
-        what = "is an SDXL model"
-    elif not unet or "input_blocks.0.0.weight" not in unet:
-        what = "holds no Stable Diffusion U-Net"
-    elif any(key.startswith("cond_stage_model.model.") for key in shapes) or ldm.context_dim(unet) == 1024:
-        what = "is a Stable Diffusion 2 model"
-    elif unet["input_blocks.0.0.weight"][1] != 4:
-        channels = unet["input_blocks.0.0.weight"][1]
-        kinds = {9: "an inpainting model", 8: "an instruct-pix2pix model"}
-        what = f"is {kinds.get(channels, 'a special model')} (its U-Net takes {channels} channels, not 4)"
-    elif not any(key.startswith(ldm.VAE_PREFIX) for key in shapes):
-        what = "holds no VAE (only a pruned part of a checkpoint)"
-    elif not any(key.startswith(ldm.TEXT_PREFIX) for key in shapes):
-        what = "holds no text encoder (only a pruned part of a checkpoint)"
+    what = ldm.why_not_stable_diffusion_1(shapes)
     if what:
         raise SonopaintError(f"{name} {what}; Sonopaint needs a complete Stable Diffusion 1.5 checkpoint.")
 
@@ -161,10 +135,6 @@ def part_file(folder: Path, stem: str) -> Path:
             "convert it to .safetensors first."
         )
     raise SonopaintError(f"{folder} holds no {stem}.safetensors; get the missing file.")
-
-
-def _is_lora(shapes: ldm.Shapes) -> bool:
-    return any(".lora_" in key or ".lora." in key or ".hada_" in key or ".lokr_" in key for key in shapes)
 
 
 def _is_model(path: Path) -> bool:
