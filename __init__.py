@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import logging
+import sys
+from pathlib import Path
 from typing import Any
 
-NODE_CLASS_MAPPINGS: dict[str, Any] = {}
-NODE_DISPLAY_NAME_MAPPINGS: dict[str, str] = {}
+WEB_DIRECTORY = "./extensions/comfyui/sonopaint_comfyui/web"
 
-logging.getLogger("sonopaint").info("Sonopaint has no ComfyUI nodes in this version; nothing was registered.")
+
+async def comfy_entrypoint() -> Any:
+    """Called by ComfyUI: make this folder's packages importable and hand over the nodes."""
+    root = Path(__file__).resolve().parent
+    for folder in ("converters", "engine", "extensions/comfyui"):
+        if (path := str(root / folder)) not in sys.path:
+            sys.path.insert(0, path)
+    from sonopaint_comfyui.extension import SonopaintExtension
+
+    return SonopaintExtension()

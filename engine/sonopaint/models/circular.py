@@ -16,18 +16,19 @@ def circular_time(*modules: nn.Module | None) -> Iterator[None]:
     """Within the block, every padded convolution of `modules` (U-Net, VAE) wraps along the last axis (time).
 
     Along frequency the padding stays zeros. A width that all downsamplings divide then has no seam: rolling
-    the input by a multiple of the whole stride rolls the output. On exit everything is as it was.
+    the input by a multiple of the whole stride rolls the output. On exit everything is as it was. It works
+    on diffusers' networks and on those of the hosts, which follow latent-diffusion.
     """
-    from diffusers.models.downsampling import Downsample2D
-
     with ExitStack() as stack:
         for module in modules:
             for child in module.modules() if module is not None else ():
-                if isinstance(child, nn.Conv2d) and isinstance(child.padding, tuple) and child.padding[1]:
+                if not isinstance(child, nn.Conv2d) or not isinstance(child.padding, tuple):
+                    continue
+                if child.padding[1]:
                     stack.enter_context(_wrapped(child, child.padding))
-                elif isinstance(child, Downsample2D) and child.use_conv and child.padding == 0:
-                    # In VAEs it appends one column of zeros by itself, before its convolution.
-                    stack.callback(child.conv.register_forward_pre_hook(_wrap_last_column).remove)
+                elif child.stride[1] == 2 and child.kernel_size[1] == 3:
+                    # Stable Diffusion's VAEs append one column of zeros before such a convolution.
+                    stack.callback(child.register_forward_pre_hook(_wrap_last_column).remove)
         yield
 
 

@@ -10,11 +10,13 @@ import torch
 
 from sonoconvert.canvas import loop_canvas
 from sonoconvert.clip import Clip
+from sonoconvert.convert import decode
 from sonoconvert.errors import SonopaintError
+from sonoconvert.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.painters.spans import MULTIPLE
 from sonopaint.tasks.editing import edited
-from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of, sound_of
+from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, as_painter, items, normalised, record
 from sonopaint.tasks.settings import PaintSettings
@@ -67,16 +69,30 @@ def _new_loop(
         tell = Part(progress, index, batch)
         painted = painter.paint(canvas, item.prompt, item, tell)
         tell.finishing("Making the sound")
-        picture = dataclasses.replace(
-            painted,
-            pixels=_stretched_round(painted.pixels, columns),
-            num_samples=columns * fmt.hop_length,
-        )
-        clip = normalised(_resampled_round(sound_of(picture, item, circular=True), num_samples))
+        picture, clip = fitted_loop(painted, num_samples, iterations=item.iterations, seed=item.seed)
         results.append(Result.of(clip, picture, record("loop", painter, item, seconds=clip.duration_s)))
     if progress:
         progress(1, 1, "Done")
     return results
+
+
+def fitted_loop(
+    painted: Picture, num_samples: int, *, iterations: int = 32, seed: int = 0
+) -> tuple[Picture, Clip]:
+    """A painted loop at exactly `num_samples`: the picture stretched to whole columns, and its sound.
+
+    The sound is at the picture's own level where that is known, else its peak is −1 dBFS.
+    """
+    columns = max(1, round(num_samples / painted.format.hop_length))
+    picture = dataclasses.replace(
+        painted,
+        pixels=_stretched_round(painted.pixels, columns),
+        num_samples=columns * painted.format.hop_length,
+    )
+    clip = decode(picture, iterations=iterations, seed=seed, circular=True)
+    if picture.peak is not None:
+        return picture, _resampled_round(clip, num_samples)
+    return picture, normalised(_resampled_round(normalised(clip), num_samples))
 
 
 def _stretched_round(pixels: np.ndarray, columns: int) -> np.ndarray:

@@ -1,0 +1,118 @@
+"""Audio → Spectrogram and Spectrogram → Audio."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from sonoconvert.clip import Clip
+from sonoconvert.convert import decode, encode
+from sonoconvert.picture import Picture
+from sonopaint.painters.spans import padded
+from sonopaint.tasks.looping import fitted_loop
+from sonopaint_comfyui.host import told
+from sonopaint_comfyui.kinds import Format, PictureInfo, advanced, schema
+from sonopaint_comfyui.sounds import audio_of, clips_of, image_of, pictures_of
+from sonopaint_comfyui.views import shown
+
+QUALITIES = {"draft": 8, "normal": 32, "high": 64, "best": 128}  # Griffin–Lim iterations
+DECODERS = ["Griffin-Lim"]
+
+
+class AudioToSpectrogram(io.ComfyNode):
+    """A sound as a picture, and the format that turns it back at its own level and length."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "SonopaintAudioToSpectrogram",
+            "Audio → Spectrogram",
+            description="Draws a sound as a mel spectrogram. The format output remembers level and length.",
+            search_aliases=["audio to image", "sound to picture", "mel spectrogram", "encode audio"],
+            has_intermediate_output=True,
+            inputs=[
+                io.Audio.Input("audio", tooltip="Any rate, mono or stereo, batches too."),
+                Format.Input("format", tooltip="The format of the model that will see the picture."),
+                io.Boolean.Input(
+                    "fill_up",
+                    default=True,
+                    tooltip="Add silent columns on the right up to a multiple of 64, as models need it. "
+                    "Spectrogram → Audio cuts them off again.",
+                    extra_dict=advanced(),
+                ),
+            ],
+            outputs=[io.Image.Output(), Format.Output(display_name="format")],
+        )
+
+    @classmethod
+    def execute(cls, audio: Any, format: PictureInfo, fill_up: bool = True) -> io.NodeOutput:
+        fmt = format.format
+        clips = clips_of(audio)
+        pictures = [encode(clip, fmt) for clip in told(clips)]
+        image = image_of(pictures)
+        if fill_up:
+            missing = padded(image.shape[2]) - image.shape[2]
+            silence = 1.0 if fmt.inverted else 0.0
+            image = torch.nn.functional.pad(image, (0, 0, 0, missing), value=silence)
+            if fmt.channels == "stereo":
+                image[:, :, image.shape[2] - missing :, 0] = 0.0
+        peaks = tuple(picture.peak for picture in pictures)
+        info = PictureInfo(fmt, peaks, pictures[0].num_samples)
+        return io.NodeOutput(image, info, ui=shown(pictures[0], clips[0]))
+
+
+class SpectrogramToAudio(io.ComfyNode):
+    """Pictures as sounds."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "SonopaintSpectrogramToAudio",
+            "Spectrogram → Audio",
+            description="Turns spectrogram pictures into sound: mel inversion, then phase reconstruction.",
+            search_aliases=["image to audio", "picture to sound", "riffusion", "griffin lim", "vocoder"],
+            inputs=[
+                io.Image.Input("image", tooltip="The picture as it was painted, not scaled."),
+                Format.Input("format", tooltip="The format of the picture: from the node that made it."),
+                io.Combo.Input(
+                    "decoder", options=DECODERS, default=DECODERS[0], tooltip="How the phase is found."
+                ),
+                io.Combo.Input(
+                    "quality",
+                    options=list(QUALITIES),
+                    default="normal",
+                    tooltip="How long to search for the phase: draft 8, normal 32, high 64, best 128 "
+                    "iterations.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**53 - 1,
+                    tooltip="Of the starting phase; the same seed gives the same samples.",
+                ),
+            ],
+            outputs=[io.Audio.Output()],
+        )
+
+    @classmethod
+    def execute(
+        cls, image: torch.Tensor, format: PictureInfo, decoder: str, quality: str, seed: int
+    ) -> io.NodeOutput:
+        pictures = list(enumerate(pictures_of(image, format)))
+        clips = [sound(picture, format, QUALITIES[quality], seed + i) for i, picture in told(pictures)]
+        return io.NodeOutput(audio_of(clips))
+
+
+def sound(picture: Picture, info: PictureInfo, iterations: int, seed: int) -> Clip:
+    """The picture's sound: at its own level where that is known, else with a peak of −1 dBFS."""
+    if info.loop:
+        length = info.num_samples or picture.columns * picture.format.hop_length
+        return fitted_loop(picture, length, iterations=iterations, seed=seed)[1]
+    return dataclasses.replace(decode(picture, iterations=iterations, seed=seed), settings={})
+
+
+NODES = [AudioToSpectrogram, SpectrogramToAudio]
