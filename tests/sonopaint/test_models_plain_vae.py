@@ -32,6 +32,8 @@ def test_it_computes_what_diffusers_computes(both, circular):
     vae, plain = both
     image, latents = random(2, 3, 64, 128), random(2, 4, 8, 16)
     with circular_time(*(both if circular else ())):
-        torch.testing.assert_close(plain.encode(image), vae.encode(image).latent_dist.mode(), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(
+            plain.encode(image), vae.encode(image).latent_dist.mode(), atol=1e-4, rtol=1e-3
+        )
         torch.testing.assert_close(plain.decode(latents), vae.decode(latents).sample, atol=1e-4, rtol=1e-3)
     assert not torch.allclose(plain.encode(image.roll(8, -1)), plain.encode(image).roll(1, -1), atol=1e-3)

@@ -1,4 +1,4 @@
-"""Stable Diffusion's VAE in plain torch, for hosts whose own class can't hold Mini's (16 channels, 16 groups).
+"""Stable Diffusion's VAE in plain torch: hosts' own classes can't hold Mini's (16 channels, 16 groups).
 
 Names of modules and tensors are those of diffusers' AutoencoderKL, so its files load as they are, and both
 compute the same (Rombach et al. 2022, arXiv:2112.10752).
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -101,7 +100,9 @@ class _Level(nn.Module):
     ) -> None:
         super().__init__()
         widths = [before, *[after] * layers]
-        self.resnets = nn.ModuleList([_Resnet(a, b, groups) for a, b in zip(widths[:-1], widths[1:], strict=True)])
+        self.resnets = nn.ModuleList(
+            [_Resnet(a, b, groups) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        )
         self.downsamplers = nn.ModuleList([_Resample(after, down=True)] if down else [])
         self.upsamplers = nn.ModuleList([_Resample(after, down=False)] if up else [])
 
@@ -117,10 +118,7 @@ class _Encoder(nn.Module):
         self.conv_in = nn.Conv2d(image, channels[0], 3, padding=1)
         befores, last = [channels[0], *channels[:-1]], len(channels) - 1
         self.down_blocks = nn.ModuleList(
-            [
-                _Level(befores[i], channels[i], layers, groups, down=i != last)
-                for i in range(len(channels))
-            ]
+            [_Level(befores[i], channels[i], layers, groups, down=i != last) for i in range(len(channels))]
         )
         self.mid_block = _Middle(channels[-1], groups)
         self.conv_norm_out = nn.GroupNorm(groups, channels[-1], eps=1e-6)
@@ -141,10 +139,7 @@ class _Decoder(nn.Module):
         self.mid_block = _Middle(channels[0], groups)
         befores, last = [channels[0], *channels[:-1]], len(channels) - 1
         self.up_blocks = nn.ModuleList(
-            [
-                _Level(befores[i], channels[i], layers + 1, groups, up=i != last)
-                for i in range(len(channels))
-            ]
+            [_Level(befores[i], channels[i], layers + 1, groups, up=i != last) for i in range(len(channels))]
         )
         self.conv_norm_out = nn.GroupNorm(groups, channels[-1], eps=1e-6)
         self.conv_out = nn.Conv2d(channels[-1], image, 3, padding=1)

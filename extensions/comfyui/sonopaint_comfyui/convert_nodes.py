@@ -92,6 +92,7 @@ class SpectrogramToAudio(io.ComfyNode):
                     default=0,
                     min=0,
                     max=2**53 - 1,
+                    control_after_generate=False,
                     tooltip="Of the starting phase; the same seed gives the same samples.",
                 ),
             ],

@@ -1,18 +1,82 @@
-"""Files in ComfyUI's folders."""
+"""Files in ComfyUI's folders: temporary sounds for the browser, and saved ones with their workflow."""
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 
 from sonoconvert.clip import Clip, write_clip
+from sonoconvert.tags import add_tags
+
+# What the person chooses: (suffix, soundfile's subtype).
+KINDS = {
+    "WAV 16 bit": (".wav", "PCM_16"),
+    "WAV 24 bit": (".wav", "PCM_24"),
+    "WAV 32 bit float": (".wav", "FLOAT"),
+    "FLAC 16 bit": (".flac", "PCM_16"),
+    "FLAC 24 bit": (".flac", "PCM_24"),
+    "OGG": (".ogg", "VORBIS"),
+}
+_TEXT_INPUTS = ("text", "prompt")
 
 
 def temporary_wav(clip: Clip) -> dict[str, str]:
     """Write a clip for the browser to play; ComfyUI empties its temp folder when it starts."""
     folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
     name = f"sonopaint-{uuid.uuid4().hex}.wav"
-    write_clip(clip, folder / name, subtype="PCM_16")
+    write_clip(replace(clip, settings={}), folder / name, subtype="PCM_16")
     return {"filename": name, "subfolder": "", "type": "temp"}
+
+
+def save_sound(
+    clip: Clip, path: Path, subtype: str, graph: Mapping[str, Any] | None, extra: Mapping[str, Any] | None
+) -> None:
+    """Write a clip with its settings, ComfyUI's prompt (`graph`) and its workflow (in `extra`) inside.
+
+    FLAC and OGG hold them as the tags that ComfyUI reads when a file is dropped on its page; WAV has no such
+    tags, there they stand in the comment, under "comfyui", and Sonopaint's page script reads them.
+    """
+    host = {"prompt": graph, **(extra or {})} if graph else dict(extra or {})
+    settings = {**clip.settings, **settings_of(graph)}
+    if path.suffix == ".wav" and host:
+        settings["comfyui"] = host
+    write_clip(replace(clip, settings=settings), path, subtype=subtype)
+    if path.suffix != ".wav" and host:
+        add_tags(path, {name: json.dumps(value) for name, value in host.items()})
+
+
+def settings_of(graph: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Sonopaint's settings (prompt, seed, steps …) from the first sampler of a graph, as far as known."""
+    for node in (graph or {}).values():
+        inputs = node.get("inputs", {})
+        if node.get("class_type") not in ("KSampler", "KSamplerAdvanced", "SonopaintOneStep"):
+            continue
+        names = {"seed": "seed", "noise_seed": "seed", "steps": "steps", "cfg": "guidance_scale"}
+        names |= {"sampler_name": "sampler", "denoise": "strength"}
+        found = {
+            ours: inputs[name] for name, ours in names.items() if not isinstance(inputs.get(name, []), list)
+        }
+        for name, ours in (("positive", "prompt"), ("prompt", "prompt"), ("negative", "negative_prompt")):
+            if (text := _text_behind(graph or {}, inputs.get(name))) is not None:
+                found[ours] = text
+        return {"task": "comfyui", **found}
+    return {}
+
+
+def _text_behind(graph: Mapping[str, Any], link: Any, depth: int = 8) -> str | None:
+    """The words that come into a conditioning socket, from the nearest node that has some."""
+    if not isinstance(link, list) or not link or depth == 0:
+        return None
+    inputs = graph.get(str(link[0]), {}).get("inputs", {})
+    for name in _TEXT_INPUTS:
+        if isinstance(inputs.get(name), str):
+            return inputs[name]
+    found = (_text_behind(graph, value, depth - 1) for value in inputs.values())
+    return next((text for text in found if text is not None), None)

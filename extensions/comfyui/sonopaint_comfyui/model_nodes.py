@@ -50,7 +50,9 @@ class LoadMini(io.ComfyNode):
     def validate_inputs(cls, model: str) -> bool | str:
         if model in minis():
             return True
-        return f"There is no Mini {model!r}; choose one of: {', '.join(minis()) or 'none (get weights/mini)'}."
+        return (
+            f"There is no Mini {model!r}; choose one of: {', '.join(minis()) or 'none (get weights/mini)'}."
+        )
 
     @classmethod
     def fingerprint_inputs(cls, model: str) -> str:

@@ -16,7 +16,7 @@ WIDEST = 8192  # columns; browsers refuse much wider pictures
 
 
 def view_of(picture: Picture) -> dict[str, Any]:
-    """What spectrogram.js shows but for the sound: a grey PNG (data URL), seconds, and the rows' edges in Hz."""
+    """What spectrogram.js shows but for the sound: a grey PNG as data URL, seconds, the rows' edges in Hz."""
     levels = picture.levels().mean(dim=0).flip(0).numpy()
     shrink = -(-levels.shape[1] // WIDEST)
     if shrink > 1:  # the loudest of neighbouring columns, so that clicks stay visible

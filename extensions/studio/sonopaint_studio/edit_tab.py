@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from sonoconvert.clip import Clip
+from sonoconvert.drawing import read_drawing
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import PRESETS, SpectrogramFormat
-from sonoconvert.region import MAX_BRUSH_PIXELS, Box, Region
+from sonoconvert.region import Region
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import PaintSettings
 from sonopaint_studio import widgets
@@ -38,44 +35,14 @@ HINTS = {
 RESULT_ACTIONS = (("source", "Go on with this"),)
 EMPTY = "The result appears here, to compare with the sound above."
 MAX_EXTEND_S = 60.0
-DATA_URL = "data:image/png;base64,"
 
 
 def read_region(text: str, *, feather_s: float = 0.05, inverted: bool = False) -> Region:
-    """What the canvas marked (JSON of editor.js). SonopaintError when that is nothing, or damaged."""
-    try:
-        marked = json.loads(text or "{}")
-        boxes = tuple(
-            Box(float(box["start"]), float(box["end"]), _hz(box["low"]), _hz(box["high"]))
-            for box in marked.get("boxes", [])
-        )
-        brush = _brush(marked.get("brush") or "")
-    except SonopaintError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise SonopaintError("The marks on the picture could not be read: clear and mark again.") from error
-    if not boxes and (brush is None or not (brush >= 0.5).any()):
+    """What the canvas marked (see read_drawing). SonopaintError when that is nothing, or damaged."""
+    region = read_drawing(text, feather_s=feather_s, inverted=inverted)
+    if not region.boxes and region.brush is None:
         raise SonopaintError("Nothing is marked: drag a box or paint over what is to change.")
-    return Region(boxes, brush, feather_s, inverted)
-
-
-def _hz(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _brush(url: str) -> np.ndarray | None:
-    """float32 [height, width] in 0…1 from the canvas's PNG."""
-    from PIL import Image
-
-    if not url:
-        return None
-    if not url.startswith(DATA_URL):
-        raise ValueError("not a PNG")
-    with Image.open(io.BytesIO(base64.b64decode(url.removeprefix(DATA_URL))), formats=["PNG"]) as image:
-        if image.width * image.height > MAX_BRUSH_PIXELS:
-            raise ValueError("too large")
-        alpha = image.convert("RGBA").getchannel("A")
-    return np.asarray(alpha, dtype=np.float32) / 255
+    return region
 
 
 class EditTab:

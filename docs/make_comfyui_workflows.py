@@ -1,0 +1,326 @@
+"""Write example_workflows/*.json: python docs/make_comfyui_workflows.py --url http://127.0.0.1:8188
+
+Each workflow is a list of nodes with their inputs; the sockets, the order of the widgets and the layout come
+from a running ComfyUI with this pack in it (its /object_info), so that they are never out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent.parent / "example_workflows"
+COLUMN, GAP = 380, 40
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING"}
+TALL = {"SonopaintRegion": 520, "SonopaintAudioToSpectrogram": 420, "CLIPTextEncode": 160}
+BYPASS = 4
+
+Nodes = dict[str, tuple[str, dict[str, Any]]]
+
+
+def mini(prompt: str, negative: str = "") -> Nodes:
+    """The model and its prompts."""
+    return {
+        "model": ("SonopaintLoadMini", {"model": "mini"}),
+        "prompt": ("CLIPTextEncode", {"text": prompt, "clip": "model.CLIP"}),
+        "negative": ("CLIPTextEncode", {"text": negative, "clip": "model.CLIP"}),
+    }
+
+
+def sampler(latent: str, model: str = "model.MODEL", seed: int = 7, denoise: float = 1.0) -> Nodes:
+    inputs = {"model": model, "positive": "prompt.CONDITIONING", "negative": "negative.CONDITIONING"}
+    inputs |= {"latent_image": latent, "seed": seed, "steps": 20, "cfg": 4.0}
+    inputs |= {"sampler_name": "dpmpp_2m", "scheduler": "simple", "denoise": denoise}
+    return {"sampler": ("KSampler", inputs)}
+
+
+def heard(name: str, vae: str = "model.VAE", form: str = "latent.format") -> Nodes:
+    """A painted latent as sound, saved."""
+    return {
+        "decode": ("VAEDecode", {"samples": "sampler.LATENT", "vae": vae}),
+        "sound": ("SonopaintSpectrogramToAudio", {"image": "decode.IMAGE", "format": form, "seed": 7}),
+        "plot": ("SonopaintPlot", {"image": "decode.IMAGE", "format": form}),
+        "look": ("PreviewImage", {"images": "plot.IMAGE"}),
+        "save": ("SonopaintSaveAudio", {"audio": "sound.AUDIO", "filename_prefix": f"sonopaint/{name}"}),
+    }
+
+
+def edited(name: str, canvas: tuple[str, dict[str, Any]], seed: int = 7) -> Nodes:
+    """A canvas painted where its mask says, and put back."""
+    return {
+        "canvas": canvas,
+        "encode": ("VAEEncode", {"pixels": "canvas.image", "vae": "model.VAE"}),
+        "masked": ("SetLatentNoiseMask", {"samples": "encode.LATENT", "mask": "canvas.mask"}),
+        **sampler("masked.LATENT", seed=seed),
+        **put_back(name),
+    }
+
+
+def put_back(name: str) -> Nodes:
+    return {
+        "decode": ("VAEDecode", {"samples": "sampler.LATENT", "vae": "model.VAE"}),
+        "back": ("SonopaintPutBack", {"image": "decode.IMAGE", "context": "canvas.context", "seed": 7}),
+        "plot": ("SonopaintPlot", {"audio": "back.AUDIO", "format": "model.format"}),
+        "look": ("PreviewImage", {"images": "plot.IMAGE"}),
+        "save": ("SonopaintSaveAudio", {"audio": "back.AUDIO", "filename_prefix": f"sonopaint/{name}"}),
+    }
+
+
+def empty(seconds: float = 0.0, batch: int = 1, loop: bool = False) -> Nodes:
+    inputs = {"format": "model.format", "seconds": seconds, "batch_size": batch, "loop": loop}
+    return {"latent": ("SonopaintEmptySpectrogram", inputs)}
+
+
+def example(sound: str) -> Nodes:
+    return {"recording": ("SonopaintExampleSound", {"sound": sound})}
+
+
+def time_node(kind: str) -> Nodes:
+    return {"time": (kind, {"model": "model.MODEL", "vae": "model.VAE", "format": "model.format"})}
+
+
+_CANVAS = {"audio": "recording.AUDIO", "format": "model.format"}
+WORKFLOWS: dict[str, tuple[Nodes, str]] = {
+    "Generate a sound": (
+        {**mini("an owl hooting"), **empty(), **sampler("latent.LATENT"), **heard("generated")},
+        "Words become a sound of five seconds. With a Stable Diffusion 1.5 checkpoint (Riffusion v1, say): "
+        "put Load Checkpoint in the place of Load Sonopaint Mini, and Spectrogram Format with riffusion-v1 "
+        "on its format.",
+    ),
+    "Vary a recording": (
+        {
+            **example("horse_hooves"),
+            **mini("horse hooves"),
+            "canvas": ("SonopaintVariation", _CANVAS),
+            "encode": ("VAEEncode", {"pixels": "canvas.image", "vae": "model.VAE"}),
+            **sampler("encode.LATENT", denoise=0.5),
+            **put_back("variation"),
+        },
+        "The same sound, a little different: denoise 0.3 is close to the recording, 0.7 keeps hardly more "
+        "than its rhythm.",
+    ),
+    "Inpaint a box": (
+        {
+            **example("engine"),
+            **mini("an owl hooting"),
+            "region": (
+                "SonopaintRegion",
+                {"boxes": "1.5:3.5,200:6000", "audio": "recording.AUDIO", "format": "model.format"},
+            ),
+            **edited("inpainted", ("SonopaintInpaintCanvas", {**_CANVAS, "region": "region.region"})),
+        },
+        "Only the box is painted; every sample outside of it stays the recording's own. Draw more boxes, or "
+        "brush, on the spectrogram.",
+    ),
+    "Extend both sides": (
+        {
+            **example("whistling"),
+            **mini("someone whistling a tune"),
+            **edited("extended", ("SonopaintExtendCanvas", {**_CANVAS, "left": 1.5, "right": 1.5})),
+        },
+        "New time before and after a recording, whose own samples all stay.",
+    ),
+    "Seamless loop": (
+        {
+            **mini("horse hooves"),
+            **empty(8.0, loop=True),
+            **time_node("SonopaintLoop"),
+            **sampler("latent.LATENT", "time.MODEL"),
+            **heard("loop", "time.VAE"),
+        },
+        "Plays round and round without a seam. Any length: it is fitted to the sample.",
+    ),
+    "Long ambience": (
+        {
+            **mini("crickets chirping at night"),
+            **empty(20.0),
+            **time_node("SonopaintLongAudio"),
+            **sampler("latent.LATENT", "time.MODEL"),
+            **heard("ambience", "time.VAE"),
+        },
+        "Longer than the model's own five seconds: painted in overlapping windows, turned into sound once.",
+    ),
+    "Interpolate A to B": (
+        {
+            "model": ("SonopaintLoadMini", {"model": "mini"}),
+            "prompt": ("CLIPTextEncode", {"text": "an owl hooting", "clip": "model.CLIP"}),
+            "prompt_b": ("CLIPTextEncode", {"text": "an ambulance siren", "clip": "model.CLIP"}),
+            "negative": ("CLIPTextEncode", {"text": "", "clip": "model.CLIP"}),
+            **empty(),
+            "between": (
+                "SonopaintInterpolation",
+                {"prompt_a": "prompt.CONDITIONING", "prompt_b": "prompt_b.CONDITIONING"}
+                | {"latent": "latent.LATENT", "seed_a": 7, "seed_b": 8, "steps": 5},
+            ),
+            "guider": (
+                "CFGGuider",
+                {"model": "model.MODEL", "positive": "between.CONDITIONING"}
+                | {"negative": "negative.CONDITIONING", "cfg": 4.0},
+            ),
+            "select": ("KSamplerSelect", {"sampler_name": "dpmpp_2m"}),
+            "schedule": ("BasicScheduler", {"model": "model.MODEL", "scheduler": "simple", "steps": 20}),
+            "sampler": (
+                "SamplerCustomAdvanced",
+                {"noise": "between.NOISE", "guider": "guider.GUIDER", "sampler": "select.SAMPLER"}
+                | {"sigmas": "schedule.SIGMAS", "latent_image": "between.LATENT"},
+            ),
+            **heard("morph"),
+        },
+        "Five sounds on the way from A to B: the words along a straight line, the noise along a circle.",
+    ),
+    "LoRA": (
+        {
+            **mini("an owl hooting"),
+            "lora": (
+                "LoraLoader",
+                {"model": "model.MODEL", "clip": "model.CLIP", "strength_model": 1.0, "strength_clip": 1.0},
+            ),
+            **empty(),
+            **sampler("latent.LATENT", "lora.MODEL"),
+            **heard("lora"),
+        },
+        "Choose a LoRA that was trained on Mini (kohya format, in models/loras or in Sonopaint's models "
+        "folder), then switch the node on with Ctrl+B. Until then the workflow runs without it.",
+    ),
+    "Batch of variations": (
+        {
+            **example("whistling"),
+            **mini("someone whistling a tune"),
+            "canvas": ("SonopaintVariation", _CANVAS),
+            "encode": ("VAEEncode", {"pixels": "canvas.image", "vae": "model.VAE"}),
+            "repeat": ("RepeatLatentBatch", {"samples": "encode.LATENT", "amount": 4}),
+            **sampler("repeat.LATENT", denoise=0.5),
+            **put_back("variations"),
+        },
+        "Four variations of one recording at once, saved as four files.",
+    ),
+}
+WORKFLOWS["LoRA"][0]["prompt"][1]["clip"] = WORKFLOWS["LoRA"][0]["negative"][1]["clip"] = "lora.CLIP"
+BYPASSED = {"LoRA": {"lora"}}
+
+
+def graph(nodes: Nodes, note: str, info: dict[str, Any], bypassed: set[str]) -> dict[str, Any]:
+    """A workflow as ComfyUI's page saves it."""
+    ids = {name: index + 1 for index, name in enumerate(nodes)}
+    outputs = {
+        name: dict(zip(info[kind]["output_name"], range(99))) | dict(zip(info[kind]["output"], range(99)))  # noqa: B905
+        for name, (kind, _) in nodes.items()
+    }
+    depths: dict[str, int] = {}
+
+    def depth(name: str) -> int:
+        if name not in depths:
+            sources = [v.partition(".")[0] for v in nodes[name][1].values() if is_link(v, nodes)]
+            depths[name] = 1 + max((depth(source) for source in sources), default=-1)
+        return depths[name]
+
+    links: list[list[Any]] = []
+    made: dict[str, dict[str, Any]] = {}
+    bottoms: dict[int, int] = {}
+    for name, (kind, given) in nodes.items():
+        inputs, widgets = [], []
+        for key, spec in definition(info[kind]).items():
+            value = given.get(key)
+            if is_link(value, nodes):
+                source, _, slot = value.partition(".")
+                number = outputs[source][slot]
+                links.append([len(links) + 1, ids[source], number, ids[name], len(inputs), input_type(spec)])
+                inputs.append({"name": key, "type": input_type(spec), "link": len(links)})
+            elif input_type(spec) not in WIDGETS:
+                inputs.append({"name": key, "type": input_type(spec), "link": None})
+            if input_type(spec) in WIDGETS:
+                widgets.append(value if key in given else default(spec))
+                if controlled(key, spec):
+                    widgets.append("fixed")
+        x = depth(name)
+        height = TALL.get(kind, 60 + 26 * (len(inputs) + len(widgets)))
+        y = bottoms.get(x, 0)
+        bottoms[x] = y + height + 90
+        made[name] = {
+            "id": ids[name],
+            "type": kind,
+            "pos": [x * COLUMN, y],
+            "size": [COLUMN - GAP, height],
+            "flags": {},
+            "order": ids[name] - 1,
+            "mode": BYPASS if name in bypassed else 0,
+            "inputs": inputs,
+            "outputs": [
+                {"name": label, "type": type_, "links": []}
+                for label, type_ in zip(info[kind]["output_name"], info[kind]["output"], strict=True)
+            ],
+            "properties": {"Node name for S&R": kind},
+            "widgets_values": widgets,
+        }
+    by_id = {node["id"]: node for node in made.values()}
+    for number, source, slot, *_ in links:
+        by_id[source]["outputs"][slot]["links"].append(number)
+    remark = {
+        "id": len(ids) + 1,
+        "type": "MarkdownNote",
+        "pos": [0, -220],
+        "size": [2 * COLUMN - GAP, 160],
+        "flags": {},
+        "order": len(ids),
+        "mode": 0,
+        "inputs": [],
+        "outputs": [],
+        "properties": {},
+        "widgets_values": [note],
+    }
+    return {
+        "last_node_id": len(ids) + 1,
+        "last_link_id": len(links),
+        "nodes": [*made.values(), remark],
+        "links": links,
+        "groups": [],
+        "config": {},
+        "extra": {},
+        "version": 0.4,
+    }
+
+
+def is_link(value: Any, nodes: Nodes) -> bool:
+    return isinstance(value, str) and value.partition(".")[0] in nodes and bool(value.partition(".")[2])
+
+
+def definition(info: dict[str, Any]) -> dict[str, Any]:
+    return {**info["input"].get("required", {}), **info["input"].get("optional", {})}
+
+
+def input_type(spec: list[Any]) -> str:
+    return "COMBO" if isinstance(spec[0], list) else spec[0]
+
+
+def default(spec: list[Any]) -> Any:
+    options = spec[1] if len(spec) > 1 else {}
+    if "default" in options:
+        return options["default"]
+    if input_type(spec) == "COMBO":
+        choices = spec[0] if isinstance(spec[0], list) else options["options"]
+        return choices[0] if choices else ""
+    return {"INT": 0, "FLOAT": 0.0, "BOOLEAN": False}.get(input_type(spec), "")
+
+
+def controlled(name: str, spec: list[Any]) -> bool:
+    """Whether the page adds a "control after generate" widget."""
+    options = spec[1] if len(spec) > 1 else {}
+    return input_type(spec) == "INT" and options.get("control_after_generate", name in ("seed", "noise_seed"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8188")
+    with urllib.request.urlopen(f"{parser.parse_args().url}/object_info") as answer:
+        info = json.load(answer)
+    FOLDER.mkdir(exist_ok=True)
+    for name, (nodes, note) in WORKFLOWS.items():
+        made = graph(nodes, note, info, BYPASSED.get(name, set()))
+        (FOLDER / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

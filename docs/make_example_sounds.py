@@ -1,0 +1,26 @@
+"""Make the ComfyUI pack's example sounds from the foley corpus: python docs/make_example_sounds.py
+
+Nothing is recorded: the corpus synthesises them, so they are free of rights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sonoconvert.clip import Clip, write_clip
+from sonotrain.data.foley.corpus import SAMPLE_RATE, synthesise
+
+FOLDER = Path(__file__).resolve().parent.parent / "extensions/comfyui/sonopaint_comfyui/examples"
+SOUNDS = {"horse_hooves": 3, "engine": 1, "whistling": 5}  # kind: seed
+
+
+def main() -> None:
+    for kind, seed in SOUNDS.items():
+        waveform, _ = synthesise(kind, 1, torch.Generator().manual_seed(seed))
+        write_clip(Clip(0.7 * waveform[:1], SAMPLE_RATE), FOLDER / f"{kind}.ogg", force=True)
+
+
+if __name__ == "__main__":
+    main()

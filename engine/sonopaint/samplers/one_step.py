@@ -1,0 +1,56 @@
+"""One step: distilled students that paint a picture with a single call of their U-Net."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import torch
+
+from sonoconvert.errors import SonopaintError
+from sonopaint.samplers.common import Denoise
+from sonopaint.samplers.schedule import training_sigmas
+
+# In a student's safetensors header: JSON with the timestep at which it was trained, as {"timestep": 999}.
+ONE_STEP_KEY = "sonopaint.one_step"
+
+
+@torch.no_grad()
+def sample_one_step(denoise: Denoise, noise: torch.Tensor, sigma: float) -> torch.Tensor:
+    """x̂0 = (x_T − σ_T ε(x_T, T)) / α_T with x_T = noise: DMD2, Yin et al. 2024, arXiv:2405.14867, section 3.
+
+    denoise: predicts x0 from x = x0 + sigma · noise (see ``common``), without guidance: a student has none.
+    noise: standard normal [B, C, H, W], which the network sees as it is. sigma: of the student's timestep.
+    """
+    return denoise(noise * (sigma**2 + 1) ** 0.5, sigma)
+
+
+def one_step_sigma(alphas_cumprod: torch.Tensor, timestep: int) -> float:
+    """The sigma of a student's timestep."""
+    if not 0 <= timestep < len(alphas_cumprod):
+        raise SonopaintError(
+            f"The timestep {timestep} is not one of the model's, 0 to {len(alphas_cumprod) - 1}."
+        )
+    return training_sigmas(alphas_cumprod)[timestep].item()
+
+
+def student_timestep(headers: Mapping[str, Mapping[str, str]]) -> int:
+    """The timestep that the first one-step header among {name: safetensors metadata} gives.
+
+    The headers are those of a checkpoint and of the LoRAs on it. Raises SonopaintError where none of them is
+    a one-step student's.
+    """
+    for name, metadata in headers.items():
+        if ONE_STEP_KEY in metadata:
+            try:
+                return int(json.loads(metadata[ONE_STEP_KEY])["timestep"])
+            except (ValueError, TypeError, KeyError) as error:
+                raise SonopaintError(
+                    f"{name} says that it paints in one step, but its header {ONE_STEP_KEY} is damaged; "
+                    "get the file anew."
+                ) from error
+    names = " with ".join(headers) or "This model"
+    raise SonopaintError(
+        f"{names} needs many steps: nothing says that it was distilled to one. Use an ordinary sampler with "
+        "20 steps, or load a one-step model or LoRA."
+    )

@@ -1,0 +1,115 @@
+"""Every example workflow, queued in a real ComfyUI: what comes out is a sound as it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[3]
+EXAMPLES = ROOT / "extensions/comfyui/sonopaint_comfyui/examples"
+RATE = 32_000
+FULL = 10 ** (-1 / 20)  # generated sounds peak at −1 dBFS
+
+pytestmark = pytest.mark.host
+
+
+def run(comfyui: Any, name: str) -> list[np.ndarray]:
+    workflow = json.loads((ROOT / f"example_workflows/{name}.json").read_text())
+    entry = comfyui.queue(comfyui.prompt_of(workflow), {"workflow": workflow})
+    sounds = []
+    for path in comfyui.files(entry):
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        assert rate == RATE
+        sounds.append(samples[:, 0])
+    assert sounds
+    return sounds
+
+
+def recording(name: str) -> np.ndarray:
+    """An example sound as Save Sound writes it: rounded to 16 bits."""
+    samples = soundfile.read(EXAMPLES / f"{name}.ogg", dtype="float32")[0]
+    return (np.round(samples * 32768).clip(-32768, 32767) / 32768).astype(np.float32)
+
+
+def rms(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(samples**2)))
+
+
+def test_every_workflow_is_tried_here() -> None:
+    names = {path.stem for path in (ROOT / "example_workflows").glob("*.json")}
+    source = Path(__file__).read_text()
+    assert names and all(f'"{name}"' in source for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "count"),
+    [
+        ("Generate a sound", 5.12, 1),
+        ("Long ambience", 20, 1),
+        ("Interpolate A to B", 5.12, 5),
+        ("LoRA", 5.12, 1),
+    ],
+)
+def test_painting_from_words(comfyui: Any, name: str, seconds: float, count: int) -> None:
+    sounds = run(comfyui, name)
+    assert [len(sound) for sound in sounds] == [round(seconds * RATE)] * count
+    for sound in sounds:
+        assert np.abs(sound).max() == pytest.approx(FULL, abs=1e-3)
+        assert rms(sound) > 0.005
+    assert all(np.abs(a - b).max() > 0.05 for a, b in zip(sounds, sounds[1:], strict=False))
+
+
+def test_the_long_ambience_sounds_all_the_way(comfyui: Any) -> None:
+    [sound] = run(comfyui, "Long ambience")
+    levels = [rms(part) for part in np.split(sound, 20)]
+    assert min(levels) > 0.1 * max(levels)
+
+
+def test_the_loop_closes(comfyui: Any) -> None:
+    [sound] = run(comfyui, "Seamless loop")
+    assert len(sound) == 8 * RATE
+    steps = np.abs(np.diff(sound))
+    seam = abs(float(sound[0] - sound[-1]))
+    assert seam <= np.quantile(steps, 0.999)
+    # The spectrum across the seam is like that around it, not one of a cut.
+    around = np.concatenate([sound[-512:], sound[:512]]) * np.hanning(1024)
+    inside = [sound[i : i + 1024] * np.hanning(1024) for i in range(0, len(sound) - 1024, 4096)]
+    top = [float(np.abs(np.fft.rfft(part))[400:].mean()) for part in inside]
+    assert float(np.abs(np.fft.rfft(around))[400:].mean()) < 3 * max(top)
+
+
+def test_inpainting_leaves_every_other_sample(comfyui: Any) -> None:
+    [sound] = run(comfyui, "Inpaint a box")
+    source = recording("engine")
+    assert sound.shape == source.shape
+    feather = round(0.05 * RATE)
+    first, last = round(1.5 * RATE) - feather, round(3.5 * RATE) + feather
+    np.testing.assert_array_equal(sound[:first], source[:first])
+    np.testing.assert_array_equal(sound[last:], source[last:])
+    assert rms(sound[first:last] - source[first:last]) > 0.01
+
+
+def test_extending_keeps_the_recording(comfyui: Any) -> None:
+    [sound] = run(comfyui, "Extend both sides")
+    source, added = recording("whistling"), round(1.5 * RATE)
+    assert len(sound) == len(source) + 2 * added
+    np.testing.assert_array_equal(sound[added:-added], source)
+    assert rms(sound[:added]) > 1e-4 and rms(sound[-added:]) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "count"),
+    [("Vary a recording", "horse_hooves", 1), ("Batch of variations", "whistling", 4)],
+)
+def test_variations_are_like_their_source(comfyui: Any, name: str, source: str, count: int) -> None:
+    sounds, original = run(comfyui, name), recording(source)
+    assert [sound.shape for sound in sounds] == [original.shape] * count
+    for sound in sounds:
+        assert 0.3 < rms(sound) / rms(original) < 3
+        assert rms(sound - original) > 0.2 * rms(original)
+    assert all(np.abs(a - b).max() > 0.01 for a, b in zip(sounds, sounds[1:], strict=False))
