@@ -12,10 +12,22 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from sonoconvert.format import PRESETS
+
 FOLDER = Path(__file__).resolve().parent.parent / "example_workflows"
-COLUMN, GAP = 380, 40
+GAP, WIDTH = 50, 320
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING"}
-TALL = {"SonopaintRegion": 520, "SonopaintAudioToSpectrogram": 420, "CLIPTextEncode": 160}
+SIZES = {"SonopaintRegion": (500, 620), "CLIPTextEncode": (320, 130), "PreviewImage": (640, 300)}
+SIZES |= {"SonopaintSaveAudio": (320, 190), "KSampler": (320, 470), "SamplerCustomAdvanced": (320, 330)}
+# From left to right: what is given, words, what is to be painted, painting, sound.
+COLUMNS = (
+    {"recording", "model", "lora"},
+    {"prompt", "prompt_b", "negative", "latent", "time", "between"},
+    {"region", "canvas"},
+    {"encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
+    {"decode", "sound", "back", "save"},
+    {"plot", "look"},
+)
 BYPASS = 4
 
 Nodes = dict[str, tuple[str, dict[str, Any]]]
@@ -82,6 +94,20 @@ def time_node(kind: str) -> Nodes:
     return {"time": (kind, {"model": "model.MODEL", "vae": "model.VAE", "format": "model.format"})}
 
 
+def drawn(start: float, end: float, low: float, high: float) -> str:
+    """A box as the region editor keeps it: for the server, and as a mark on Mini's rows."""
+    fmt = PRESETS["sonopaint-mini"]
+    mark = {
+        "kind": "box",
+        "t0": start,
+        "t1": end,
+        "r0": fmt.mel_row(low) + 0.5,
+        "r1": fmt.mel_row(high) + 0.5,
+    }
+    box = {"start": start, "end": end, "low": low, "high": high}
+    return json.dumps({"boxes": [box], "brush": "", "marks": [mark], "rows": fmt.n_mels})
+
+
 _CANVAS = {"audio": "recording.AUDIO", "format": "model.format"}
 WORKFLOWS: dict[str, tuple[Nodes, str]] = {
     "Generate a sound": (
@@ -108,7 +134,7 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
             **mini("an owl hooting"),
             "region": (
                 "SonopaintRegion",
-                {"boxes": "1.5:3.5,200:6000", "audio": "recording.AUDIO", "format": "model.format"},
+                {"drawing": drawn(1.5, 3.5, 200, 6000), "audio": "recording.AUDIO", "format": "model.format"},
             ),
             **edited("inpainted", ("SonopaintInpaintCanvas", {**_CANVAS, "region": "region.region"})),
         },
@@ -173,7 +199,7 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
     ),
     "LoRA": (
         {
-            **mini("an owl hooting"),
+            **mini("a dog barking"),
             "lora": (
                 "LoraLoader",
                 {"model": "model.MODEL", "clip": "model.CLIP", "strength_model": 1.0, "strength_clip": 1.0},
@@ -209,17 +235,13 @@ def graph(nodes: Nodes, note: str, info: dict[str, Any], bypassed: set[str]) -> 
         name: dict(zip(info[kind]["output_name"], range(99))) | dict(zip(info[kind]["output"], range(99)))  # noqa: B905
         for name, (kind, _) in nodes.items()
     }
-    depths: dict[str, int] = {}
-
-    def depth(name: str) -> int:
-        if name not in depths:
-            sources = [v.partition(".")[0] for v in nodes[name][1].values() if is_link(v, nodes)]
-            depths[name] = 1 + max((depth(source) for source in sources), default=-1)
-        return depths[name]
-
     links: list[list[Any]] = []
     made: dict[str, dict[str, Any]] = {}
-    bottoms: dict[int, int] = {}
+    columns = {name: next(i for i, names in enumerate(COLUMNS) if name in names) for name in nodes}
+    widths = [0] * len(COLUMNS)
+    for name, (kind, _) in nodes.items():
+        widths[columns[name]] = max(widths[columns[name]], SIZES.get(kind, (WIDTH, 0))[0] + GAP)
+    bottoms = [0] * len(COLUMNS)
     for name, (kind, given) in nodes.items():
         inputs, widgets = [], []
         for key, spec in definition(info[kind]).items():
@@ -235,15 +257,15 @@ def graph(nodes: Nodes, note: str, info: dict[str, Any], bypassed: set[str]) -> 
                 widgets.append(value if key in given else default(spec))
                 if controlled(key, spec):
                     widgets.append("fixed")
-        x = depth(name)
-        height = TALL.get(kind, 60 + 26 * (len(inputs) + len(widgets)))
-        y = bottoms.get(x, 0)
-        bottoms[x] = y + height + 90
+        column = columns[name]
+        width, height = SIZES.get(kind, (WIDTH, 60 + 26 * (len(inputs) + len(widgets))))
+        y = bottoms[column]
+        bottoms[column] = y + height + 70
         made[name] = {
             "id": ids[name],
             "type": kind,
-            "pos": [x * COLUMN, y],
-            "size": [COLUMN - GAP, height],
+            "pos": [sum(widths[:column]), y],
+            "size": [width, height],
             "flags": {},
             "order": ids[name] - 1,
             "mode": BYPASS if name in bypassed else 0,
@@ -262,7 +284,7 @@ def graph(nodes: Nodes, note: str, info: dict[str, Any], bypassed: set[str]) -> 
         "id": len(ids) + 1,
         "type": "MarkdownNote",
         "pos": [0, -220],
-        "size": [2 * COLUMN - GAP, 160],
+        "size": [690, 150],
         "flags": {},
         "order": len(ids),
         "mode": 0,

@@ -32,6 +32,11 @@ WINGS = {
         | {"sonoconvert", "sonopaint", "sonotrain", "gradio", "fastapi", "starlette", "uvicorn"},
     ),
 }
+# ComfyUI's process: the host's own modules and the pure parts below; never diffusers, peft or accelerate.
+WINGS["sonopaint_comfyui"] = (
+    "extensions/comfyui/sonopaint_comfyui",
+    BASE | {"sonoconvert", "sonopaint", "comfy", "comfy_api", "folder_paths", "server", "aiohttp"},
+)
 # Within sonopaint, diffusers and transformers stay in these places.
 MODEL_PLACES = ("models/", "painters/diffusers")
 # `sonopaint studio` starts the floor above: the one import upwards, inside its function.
@@ -190,14 +195,30 @@ def test_help_is_quick(package: str) -> None:
     assert not modules_after(f"import {package}.cli") & HEAVY
 
 
+def test_comfyui_nodes_reach_only_pure_parts() -> None:
+    """What the nodes import of the engine brings no model library into ComfyUI's process."""
+    folder, _ = WINGS["sonopaint_comfyui"]
+    used = {
+        node.module
+        for path in sources(folder)
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").split(".")[0] in ("sonopaint", "sonoconvert")
+    }
+    assert not modules_after(f"import {', '.join(sorted(filter(None, used)))}") & HEAVY
+
+
 def test_comfyui_door_is_light_and_quiet() -> None:
-    """ComfyUI imports the root by path: only the standard library, and an empty registry for now."""
+    """ComfyUI imports the root by path: only the standard library, and nothing happens before it calls."""
     code = (
         "import importlib.util as u, sys\n"
         f"spec = u.spec_from_file_location('sonopaint_pack', {str(ROOT / '__init__.py')!r},"
         f" submodule_search_locations=[{str(ROOT)!r}])\n"
         "before = set(sys.modules); module = u.module_from_spec(spec); spec.loader.exec_module(module)\n"
-        "assert module.NODE_CLASS_MAPPINGS == {}\n"
+        # Even an empty NODE_CLASS_MAPPINGS would keep ComfyUI from asking the entry point.
+        "assert not hasattr(module, 'NODE_CLASS_MAPPINGS') and module.comfy_entrypoint\n"
+        "import os\n"
+        f"assert os.path.isfile(os.path.join({str(ROOT)!r}, module.WEB_DIRECTORY, 'sonopaint.js'))\n"
         "added = {name.split('.')[0] for name in set(sys.modules) - before}\n"
         "assert added <= sys.stdlib_module_names, added\n"
     )

@@ -201,8 +201,9 @@ class PutBack(io.ComfyNode):
                     "quality",
                     options=list(QUALITIES),
                     default="normal",
-                    tooltip="How long to search for the phase: draft 8, normal 32, high 64, best 128 "
-                    "iterations.",
+                    tooltip="How long to search for the phase: "
+                    + ", ".join(f"{name} {count}" for name, count in QUALITIES.items())
+                    + " iterations.",
                 ),
                 io.Int.Input(
                     "seed",

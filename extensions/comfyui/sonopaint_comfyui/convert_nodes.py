@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from sonoconvert.clip import Clip
 from sonoconvert.convert import decode, encode
+from sonoconvert.phase import BEST, FAST
 from sonoconvert.picture import Picture
 from sonopaint.painters.spans import padded
 from sonopaint.tasks.looping import fitted_loop
@@ -18,7 +19,7 @@ from sonopaint_comfyui.kinds import Format, PictureInfo, advanced, schema
 from sonopaint_comfyui.sounds import audio_of, clips_of, image_of, pictures_of
 from sonopaint_comfyui.views import shown
 
-QUALITIES = {"draft": 8, "normal": 32, "high": 64, "best": 128}  # Griffin–Lim iterations
+QUALITIES = {"fast": FAST, "normal": 32, "high": 64, "best": BEST}  # iterations of the phase reconstruction
 DECODERS = ["Griffin-Lim"]
 
 
@@ -57,7 +58,7 @@ class AudioToSpectrogram(io.ComfyNode):
             missing = padded(image.shape[2]) - image.shape[2]
             silence = 1.0 if fmt.inverted else 0.0
             image = torch.nn.functional.pad(image, (0, 0, 0, missing), value=silence)
-            if fmt.channels == "stereo":
+            if fmt.channels == "stereo":  # red holds nothing
                 image[:, :, image.shape[2] - missing :, 0] = 0.0
         peaks = tuple(picture.peak for picture in pictures)
         info = PictureInfo(fmt, peaks, pictures[0].num_samples)
@@ -84,8 +85,9 @@ class SpectrogramToAudio(io.ComfyNode):
                     "quality",
                     options=list(QUALITIES),
                     default="normal",
-                    tooltip="How long to search for the phase: draft 8, normal 32, high 64, best 128 "
-                    "iterations.",
+                    tooltip="How long to search for the phase: "
+                    + ", ".join(f"{name} {count}" for name, count in QUALITIES.items())
+                    + " iterations.",
                 ),
                 io.Int.Input(
                     "seed",

@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, SpectrogramFormat, get_format
+from sonoconvert.format import CHANNELS, PRESETS, SpectrogramFormat, get_format
 from sonopaint.painters.spans import MULTIPLE, padded
 from sonopaint.tasks.generation import samples_of
 from sonopaint_comfyui.kinds import Format, PictureInfo, advanced, schema
@@ -29,7 +29,11 @@ _NUMBERS: dict[str, tuple[type, float, float, str]] = {
     "width": (int, 1, 65_536, "Columns of the pictures that the model was trained on."),
 }
 _WORDS = {
-    "channels": (("mono", "stereo"), "Stereo puts the left channel in green and the right one in blue."),
+    "channels": (
+        CHANNELS,
+        "What red, green and blue hold: mono; stereo (left in green, right in blue); mid-side (the middle in "
+        "red); rgb (mono with three times the bands).",
+    ),
     "curve": (("db", "power"), "How levels become grey: decibels, or Riffusion's power of 0.25."),
     "mel_scale": (("htk", "slaney"), "Which mel scale the rows follow."),
     "mel_norm": (("none", "slaney"), "Slaney's normalisation gives every mel band the same area."),
@@ -91,7 +95,9 @@ def changed(fmt: SpectrogramFormat, fields: dict[str, Any]) -> SpectrogramFormat
     """`fmt` with the fields that the person set; a format that was changed is called "custom"."""
     values: dict[str, Any] = {}
     for name, value in fields.items():
-        if name in _WORDS and value != "as the preset":
+        if name == "channels" and value != "as the preset":
+            fmt = fmt.with_channels(value)
+        elif name in _WORDS and value != "as the preset":
             values[name] = {"none": None, "yes": True, "no": False}.get(value, value)
         elif name == "floor_db" and value != 0:
             values[name] = float(value)
@@ -151,9 +157,9 @@ def sized(info: PictureInfo, seconds: float, loop: bool = False) -> PictureInfo:
 def empty_latent(info: PictureInfo, batch_size: int) -> torch.Tensor:
     """Zeros [batch, 4, rows / 8, columns / 8], the columns filled up to a multiple of 64."""
     fmt = info.format
-    if fmt.n_mels % 8:
+    if fmt.rows % 8:
         raise SonopaintError(
-            f"{fmt.name} has {fmt.n_mels} rows, which is no multiple of 8, so no model can paint it; "
+            f"{fmt.name} has {fmt.rows} rows, which is no multiple of 8, so no model can paint it; "
             "choose another n_mels."
         )
     columns = fmt.frames(info.num_samples or fmt.width * fmt.hop_length)
@@ -161,7 +167,7 @@ def empty_latent(info: PictureInfo, batch_size: int) -> torch.Tensor:
         wide = max(1, round((info.num_samples or 0) / fmt.hop_length / MULTIPLE)) * MULTIPLE
     else:
         wide = padded(columns)
-    return torch.zeros(batch_size, 4, fmt.n_mels // 8, wide // 8)
+    return torch.zeros(batch_size, 4, fmt.rows // 8, wide // 8)
 
 
 NODES = [SpectrogramFormatNode, EmptySpectrogram]

@@ -117,7 +117,7 @@ class EnergyEnvelope(io.ComfyNode):
         values = [float(value) for value in curves[0]]
         width = padded(len(values))
         rows = torch.stack([torch.nn.functional.pad(curve, (0, width - len(curve))) for curve in curves])
-        mask = rows[:, None, :].expand(-1, fmt.n_mels, -1).clone()
+        mask = rows[:, None, :].expand(-1, fmt.rows, -1).clone()
         return io.NodeOutput(values, mask, mask[..., None].expand(-1, -1, -1, 3).clone())
 
 

@@ -19,9 +19,9 @@ import comfy.supported_models_base
 import comfy.utils
 import torch
 
+from sonoconvert.checkpoints import ldm
+from sonoconvert.checkpoints.files import read_header, read_tensors
 from sonoconvert.errors import SonopaintError
-from sonopaint.models import ldm
-from sonopaint.models.files import read_header, read_tensors
 from sonopaint.models.plain_vae import PlainVAE
 
 METADATA = "sonopaint_metadata"  # attachment of the MODEL: the safetensors header of its U-Net
@@ -133,11 +133,7 @@ def comfy_unet_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def _model(file: Path, config: dict[str, Any], scheduler: dict[str, Any], vae: MiniVAE) -> Any:
     tensors = read_tensors(file)
-    names = ldm.unet_ldm_names(config, {name.rpartition(".")[0] for name in tensors})
-    state = {}
-    for name, tensor in tensors.items():
-        module, _, kind = name.rpartition(".")
-        state[f"{names.get(module, module)}.{kind}"] = tensor
+    state = ldm.unet_to_ldm(tensors, config)
 
     management = comfy.model_management
     parameters = sum(tensor.numel() for tensor in tensors.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -93,13 +92,8 @@ class TimeFrequencyRegion(io.ComfyNode):
         if audio is None:
             return io.NodeOutput(region)
         clip = clips_of(audio)[0]
-        picture = encode(clip.mono(), mono(format.format if format else PRESETS["sonopaint-mini"]))
+        picture = encode(clip.mono(), (format.format if format else PRESETS["sonopaint-mini"]).with_channels("mono"))
         return io.NodeOutput(region, ui=shown(picture, clip))
-
-
-def mono(fmt: Any) -> Any:
-    """The format with one channel."""
-    return dataclasses.replace(fmt, channels="mono") if fmt.channels != "mono" else fmt
 
 
 def boxes_of(text: str) -> tuple[Box, ...]:

@@ -68,9 +68,9 @@ def pictures_of(image: torch.Tensor, info: PictureInfo) -> list[Picture]:
     Raises SonopaintError where height, width or batch do not fit the format.
     """
     fmt, batch = info.format, image.shape[0]
-    if image.shape[1] != fmt.n_mels:
+    if image.shape[1] != fmt.rows:
         raise SonopaintError(
-            f"The picture is {image.shape[2]} × {image.shape[1]} pixels, but {fmt.name} has {fmt.n_mels} "
+            f"The picture is {image.shape[2]} × {image.shape[1]} pixels, but {fmt.name} has {fmt.rows} "
             "rows; connect the format that the picture was made with, or don't scale it."
         )
     if len(info.peaks) not in (0, 1, batch):

@@ -6,8 +6,19 @@ from pathlib import Path
 
 import gradio as gr
 
+import sonoconvert
+
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("studio.js", "spectrogram.js", "editor.js", "cards.js", "dropzone.js")
+SHARED = Path(sonoconvert.__file__).parent / "web"  # what all hosts' pages draw spectrograms with
+SCRIPTS = (
+    SHARED / "dom.js",
+    ASSETS / "studio.js",
+    SHARED / "spectrogram.js",
+    SHARED / "region_editor.js",
+    ASSETS / "editor.js",
+    ASSETS / "cards.js",
+    ASSETS / "dropzone.js",
+)
 # System fonts only: the page never asks another machine for anything.
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace")
@@ -145,10 +156,10 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """Scripts and style for the page's <head>, all of them from this package."""
+    """Scripts and style for the page's <head>, nothing from another machine."""
     light = "".join(f"--sp-{name}:{pair[0]};" for name, pair in COLOURS.items())
     dark = "".join(f"--sp-{name}:{pair[1]};" for name, pair in COLOURS.items())
-    scripts = "".join(f"<script>{(ASSETS / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS)
+    scripts = "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in SCRIPTS)
     return f"<style>:root{{{light}}}.dark{{{dark}}}</style>{scripts}"
 
 

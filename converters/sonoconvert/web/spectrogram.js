@@ -114,7 +114,9 @@
     }
     place(event) {
       const bounds = this.canvas.getBoundingClientRect();
-      return { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
+      // A host may show the view scaled (ComfyUI zooms its nodes): back to the view's own pixels.
+      const scale = bounds.width ? this.canvas.clientWidth / bounds.width : 1;
+      return { x: (event.clientX - bounds.left) * scale, y: (event.clientY - bounds.top) * scale };
     }
 
     // Drawing -------------------------------------------------------------------------------------------

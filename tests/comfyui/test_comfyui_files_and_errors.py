@@ -1,0 +1,264 @@
+"""Files, sampling helpers and bad input: what comes back, and one clear sentence where nothing can."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+
+from sonoconvert.clip import Clip, read_clip, write_clip
+from sonoconvert.errors import SonopaintError
+from sonoconvert.tags import read_tags
+
+# Files --------------------------------------------------------------------------------------------------
+
+GRAPH = {
+    "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "Grüße", "clip": ["9", 1]}},
+    "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "noise", "clip": ["9", 1]}},
+    "3": {
+        "class_type": "KSampler",
+        "inputs": {"seed": 5, "steps": 20, "cfg": 4.0, "sampler_name": "euler", "denoise": 1.0}
+        | {"positive": ["1", 0], "negative": ["2", 0]},
+    },
+}
+
+
+@pytest.fixture
+def hidden(pack: Any) -> Any:
+    node = pack.nodes["SonopaintSaveAudio"]
+    before = node.hidden
+    node.hidden = type("Hidden", (), {"prompt": GRAPH, "extra_pnginfo": {"workflow": {"nodes": [1, 2]}}})
+    yield
+    node.hidden = before
+
+
+@pytest.mark.parametrize(
+    ("format", "suffix", "subtype"),
+    [
+        ("WAV 16 bit", ".wav", "PCM_16"),
+        ("WAV 24 bit", ".wav", "PCM_24"),
+        ("WAV 32 bit float", ".wav", "FLOAT"),
+        ("FLAC 16 bit", ".flac", "PCM_16"),
+        ("FLAC 24 bit", ".flac", "PCM_24"),
+        ("OGG", ".ogg", "VORBIS"),
+    ],
+)
+def test_files_hold_sound_settings_and_workflow(
+    pack: Any, run: Any, audio: Any, hidden: None, format: str, suffix: str, subtype: str
+) -> None:
+    sound = audio(0.5, 44_100, channels=2, batch=2)
+    out = run("SonopaintSaveAudio", audio=sound, filename_prefix=f"a/{subtype}", format=format)
+    assert len(out.ui["audio"]) == 2
+    for item, expected in zip(out.ui["audio"], sound["waveform"], strict=True):
+        path = pack.base / item["type"] / item["subfolder"] / item["filename"]
+        assert path.suffix == suffix and soundfile.info(path).subtype == subtype
+        clip = read_clip(path)
+        assert clip.sample_rate == 44_100 and clip.waveform.shape == expected.shape
+        steps = {"PCM_16": 2**-16, "PCM_24": 2**-24, "FLOAT": 0.0, "VORBIS": 0.2}[subtype]
+        assert float((clip.waveform - expected).abs().max()) <= steps * 1.001
+        assert clip.settings["prompt"] == "Grüße" and clip.settings["negative_prompt"] == "noise"
+        assert (clip.settings["seed"], clip.settings["sampler"]) == (5, "euler")
+        if suffix == ".wav":
+            assert clip.settings["comfyui"] == {"prompt": GRAPH, "workflow": {"nodes": [1, 2]}}
+        else:
+            tags = read_tags(path)
+            assert json.loads(tags["prompt"]) == GRAPH and json.loads(tags["workflow"]) == {"nodes": [1, 2]}
+
+
+def test_loading_resamples_mixes_and_cuts(pack: Any, run: Any, audio: Any) -> None:
+    sound = audio(2.0, 44_100, channels=2)
+    write_clip(Clip(sound["waveform"][0], 44_100), pack.base / "input/two.wav", force=True)
+    whole = run("SonopaintLoadAudio", audio="two.wav")[0]
+    assert whole["sample_rate"] == 44_100 and whole["waveform"].shape == (1, 2, 88_200)
+    part = run(
+        "SonopaintLoadAudio", audio="two.wav", sample_rate=32_000, channels="mono", start=0.5, duration=1.0
+    )[0]
+    assert part["sample_rate"] == 32_000 and part["waveform"].shape == (1, 1, 32_000)
+    node = pack.nodes["SonopaintLoadAudio"]
+    assert node.validate_inputs(audio="two.wav") is True
+    assert "There is no file gone.wav" in node.validate_inputs(audio="gone.wav")
+    stamp = node.fingerprint_inputs(audio="two.wav", start=0.0)
+    write_clip(Clip(sound["waveform"][0, :, :100], 44_100), pack.base / "input/two.wav", force=True)
+    assert node.fingerprint_inputs(audio="two.wav", start=0.0) != stamp
+
+
+def test_example_sounds_are_five_seconds(pack: Any, run: Any) -> None:
+    names = pack.nodes["SonopaintExampleSound"].define_schema().inputs[0].options["options"]
+    assert len(names) == 3
+    for name in names:
+        sound = run("SonopaintExampleSound", sound=name)[0]
+        assert sound["waveform"].shape[-1] / sound["sample_rate"] == pytest.approx(5.12, abs=0.05)
+
+
+def test_plots_and_envelopes(run: Any, audio: Any, mini: Any) -> None:
+    sound = audio(1.0, batch=2)
+    sound["waveform"][0, :, :16_000] = 0
+    region = run("SonopaintRegion", boxes="0.2:0.6")[0]
+    plot = run("SonopaintPlot", audio=sound, region=region, width=300, height=200)[0]
+    assert plot.shape == (2, 200, 300, 3)
+    assert not torch.equal(plot, run("SonopaintPlot", audio=sound, width=300, height=200)[0])
+    values, mask, image = run("SonopaintEnvelope", audio=sound, format=mini).args
+    assert len(values) == 63 and max(values) == 1.0 and max(values[:29]) == 0.0
+    assert mask.shape == (2, 128, 64) and image.shape == (2, 128, 64, 3)
+
+
+# Sampling -----------------------------------------------------------------------------------------------
+
+
+def test_interpolations_start_at_a_and_end_at_b(run: Any) -> None:
+    a = [[torch.zeros(1, 77, 8), {"pooled_output": torch.zeros(1, 8)}]]
+    b = [[torch.ones(1, 154, 8), {"pooled_output": torch.ones(1, 8)}]]
+    latent = {"samples": torch.zeros(1, 4, 16, 40)}
+    out = run("SonopaintInterpolation", prompt_a=a, prompt_b=b, latent=latent, seed_a=3, seed_b=4, steps=5)
+    [[text, more]], noise, repeated = out.args
+    assert text.shape == (5, 154, 8) and text[:, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert more["pooled_output"][:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    made = noise.generate_noise(repeated)
+    own = [torch.randn(1, 4, 16, 40, generator=torch.Generator().manual_seed(seed))[0] for seed in (3, 4)]
+    torch.testing.assert_close(made[0], own[0])
+    torch.testing.assert_close(made[-1], own[1])
+    assert made.std(dim=(1, 2, 3)).tolist() == pytest.approx([1] * 5, abs=0.05)
+
+
+class FakeModel:
+    """What one-step nodes ask of a MODEL."""
+
+    def __init__(self, **attachments: dict[str, str]) -> None:
+        self.attachments = attachments
+
+    def get_attachment(self, name: str) -> Any:
+        return self.attachments.get(name)
+
+    def get_model_object(self, _: str) -> Any:
+        return type("Sampling", (), {"sigmas": torch.linspace(0.03, 14.6, 1000)})
+
+
+def test_the_one_step_sampler_takes_students_only(run: Any) -> None:
+    student = FakeModel(
+        lora_metadata={"sonopaint.one_step": '{"timestep": 399}'}, sonopaint_metadata={"a": "b"}
+    )
+    sampler, sigmas = run("SonopaintOneStepSampler", model=student).args
+    assert sigmas.tolist() == [pytest.approx(0.03 + 399 * 14.57 / 999, abs=1e-4), 0]
+    forced = run("SonopaintOneStepSampler", model=FakeModel(), timestep=999)[1]
+    assert float(forced[0]) == pytest.approx(14.6)
+    with pytest.raises(SonopaintError, match="This model needs many steps.*ordinary sampler"):
+        run("SonopaintOneStepSampler", model=FakeModel(sonopaint_metadata={"a": "b"}))
+
+    calls = []
+
+    class Wrapped:
+        inner_model = type("Guider", (), {"cfg": 1.0})
+        noise = torch.full((1, 4, 2, 2), 2.0)
+
+        def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **_: Any) -> torch.Tensor:
+            calls.append((x, sigma))
+            return x * 0
+
+    told = []
+    sampler.sampler_function(Wrapped(), torch.zeros(1, 4, 2, 2), sigmas, {}, told.append)
+    [(x, sigma)] = calls
+    assert torch.allclose(x, 2 * (sigma**2 + 1).sqrt().view(-1, 1, 1, 1).expand_as(x)) and len(told) == 1
+    with pytest.raises(SonopaintError, match="3 steps"):
+        sampler.sampler_function(Wrapped(), x, torch.tensor([3.0, 2.0, 1.0, 0.0]), {})
+    Wrapped.inner_model.cfg = 7.5
+    with pytest.raises(SonopaintError, match="set cfg to 1, not 7.5"):
+        sampler.sampler_function(Wrapped(), x, sigmas, {})
+
+
+# Bad input ----------------------------------------------------------------------------------------------
+
+
+def test_bad_input_is_one_sentence_that_says_what_to_change(run: Any, audio: Any, mini: Any) -> None:
+    sound, short = audio(1.0), {"waveform": torch.zeros(1, 1, 0), "sample_rate": 32_000}
+    riffusion = run("SonopaintFormat", preset="riffusion-v1")[0]
+    image, info = run("SonopaintAudioToSpectrogram", audio=sound, format=mini).args
+    region = run("SonopaintRegion", boxes="0.2:0.5")[0]
+    painted, _, context = run("SonopaintInpaintCanvas", audio=sound, region=region, format=mini).args
+    nan = {"waveform": torch.full((1, 1, 9000), torch.nan), "sample_rate": 32_000}
+    far = run("SonopaintRegion", boxes="5:6")[0]
+    latent = {"samples": torch.zeros(2, 4, 16, 40)}
+    text = [[torch.zeros(1, 77, 8), {}]]
+    cases: list[tuple[str, dict[str, Any], str]] = [
+        ("SonopaintAudioToSpectrogram", {"audio": None, "format": mini}, "no audio"),
+        ("SonopaintAudioToSpectrogram", {"audio": short, "format": mini}, "audio is empty"),
+        ("SonopaintAudioToSpectrogram", {"audio": nan, "format": mini}, "not numbers"),
+        ("SonopaintSpectrogramToAudio", {"image": image, "format": riffusion}, "riffusion-v1 has 512 rows"),
+        ("SonopaintSpectrogramToAudio", {"image": image[:, :, :32], "format": info}, "scale or crop"),
+        ("SonopaintSpectrogramToAudio", {"image": image * torch.nan, "format": mini}, "NaN"),
+        (
+            "SonopaintSpectrogramToAudio",
+            {"image": image.repeat(3, 1, 1, 1), "format": type(info)(mini.format, (1.0, 2.0))},
+            "levels of 2 pictures, but 3",
+        ),
+        ("SonopaintRegion", {}, "region is empty"),
+        ("SonopaintRegion", {"boxes": "one to two"}, "cannot be read"),
+        ("SonopaintRegion", {"drawing": "{"}, "could not be read"),
+        ("SonopaintRegion", {"mask": torch.zeros(1, 64, 64)}, "region is empty"),
+        ("SonopaintInpaintCanvas", {"audio": sound, "region": far, "format": mini}, "outside the clip"),
+        (
+            "SonopaintExtendCanvas",
+            {"audio": sound, "format": mini, "left": 0.0, "right": 0.0},
+            "adds nothing",
+        ),
+        ("SonopaintPutBack", {"image": painted[:, :64], "context": context}, "not scaled or cropped"),
+        ("SonopaintPutBack", {"image": painted[:, :, :8], "context": context}, "not scaled or cropped"),
+        ("SonopaintEmptySpectrogram", {"format": mini, "seconds": 0.01}, "can't be made"),
+        ("SonopaintPlot", {}, "nothing to plot"),
+        ("SonopaintPlot", {"image": image}, "needs its format"),
+        ("SonopaintInterpolation", {"prompt_a": text, "prompt_b": text, "latent": latent}, "batch_size to 1"),
+        ("SonopaintLoadAudio", {"audio": "gone.wav"}, "no file"),
+        ("SonopaintSaveAudio", {"audio": None, "filename_prefix": "x"}, "no audio"),
+    ]
+    for name, inputs, words in cases:
+        with pytest.raises(SonopaintError, match=words) as caught:
+            run(name, **inputs)
+        assert str(caught.value).count("\n") == 0, name
+
+    two, _, pair = run("SonopaintVariation", audio=audio(1.0, batch=2), format=mini).args
+    with pytest.raises(SonopaintError, match="2 recordings but 3 pictures"):
+        run("SonopaintPutBack", image=torch.cat([two, two[:1]]), context=pair)
+
+
+def test_cancelling_stops_between_the_sounds(pack: Any, run: Any, audio: Any, mini: Any) -> None:
+    pack.state.interrupted = True
+    try:
+        with pytest.raises(pack.Interrupted):
+            run("SonopaintAudioToSpectrogram", audio=audio(1.0), format=mini)
+    finally:
+        pack.state.interrupted = False
+
+
+def test_the_door_finds_the_nodes_and_survives_a_missing_library(
+    pack: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import asyncio
+    import sys
+
+    from sonopaint_comfyui.extension import FAMILIES, SonopaintExtension
+
+    extension = SonopaintExtension()
+    assert len(asyncio.run(extension.get_node_list())) == len(pack.nodes)
+    monkeypatch.setitem(sys.modules, "sonopaint_comfyui.file_nodes", None)
+    nodes = asyncio.run(extension.get_node_list())
+    assert len(nodes) == len(pack.nodes) - 3 and len(FAMILIES) == 8
+    [line] = [r.getMessage() for r in caplog.records if "not available" in r.getMessage()]
+    assert "install.py" in line and "restart ComfyUI" in line
+
+
+def test_example_workflows_name_only_inputs_that_exist(pack: Any, repository: Path) -> None:
+    files = sorted((repository / "example_workflows").glob("*.json"))
+    assert len(files) == 9
+    for path in files:
+        assert path.with_suffix(".jpg").is_file()
+        for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
+            if not node["type"].startswith("Sonopaint"):
+                continue
+            schema = pack.nodes[node["type"]].define_schema()
+            known = {one.id: one.io_type for one in schema.inputs}
+            for slot in node["inputs"]:
+                assert known.get(slot["name"]) == slot["type"], f"{path.name}: {node['type']}.{slot['name']}"
+            assert [o["type"] for o in node["outputs"]] == [o.io_type for o in schema.outputs]

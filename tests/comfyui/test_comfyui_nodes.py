@@ -1,0 +1,192 @@
+"""What the nodes promise: contracts, round trips, and every sample kept that is not painted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.region import Box
+
+
+def test_every_node_is_described(pack: Any) -> None:
+    assert len(pack.nodes) >= 20
+    for name, node in pack.nodes.items():
+        schema = node.define_schema()
+        assert name.startswith("Sonopaint") and schema.category.startswith("audio/sonopaint")
+        assert schema.display_name and schema.description.endswith(".") and schema.search_aliases
+        assert schema.outputs
+        for one in schema.inputs:
+            sockets = ("MODEL", "VAE", "CLIP", "AUDIO", "LATENT", "CONDITIONING")
+            assert "tooltip" in one.options or one.io_type in sockets, f"{name}.{one.id} has no tooltip"
+            if one.io_type in ("INT", "FLOAT"):
+                assert one.options["min"] <= one.default <= one.options["max"], f"{name}.{one.id}"
+            if one.io_type == "COMBO" and "default" in one.options:
+                assert one.default in one.options["options"], f"{name}.{one.id}"
+
+
+# Ids, inputs and outputs are stored in people's workflows: they are added to, never renamed or reordered.
+STABLE = {
+    "SonopaintFormat": "preset channels curve mel_scale mel_norm inverted sample_rate n_fft win_length "
+    "hop_length n_mels f_min f_max floor_db exponent width",
+    "SonopaintEmptySpectrogram": "format seconds batch_size loop",
+    "SonopaintAudioToSpectrogram": "audio format fill_up",
+    "SonopaintSpectrogramToAudio": "image format decoder quality seed",
+    "SonopaintRegion": "boxes feather invert drawing audio mask format",
+    "SonopaintInpaintCanvas": "audio region format start_from",
+    "SonopaintExtendCanvas": "audio format left right overlap",
+    "SonopaintLoopCanvas": "audio format seam",
+    "SonopaintVariation": "audio format",
+    "SonopaintPutBack": "image context quality seed",
+    "SonopaintLoadMini": "model",
+    "SonopaintLoop": "model vae format",
+    "SonopaintLongAudio": "model vae format",
+    "SonopaintInterpolation": "prompt_a prompt_b latent seed_a seed_b steps",
+    "SonopaintOneStepSampler": "model timestep",
+    "SonopaintOneStep": "model prompt latent seed timestep",
+    "SonopaintPlot": "audio image format region width height dark",
+    "SonopaintEnvelope": "audio format scale normalize",
+    "SonopaintSaveAudio": "audio filename_prefix format",
+    "SonopaintLoadAudio": "audio sample_rate channels start duration",
+    "SonopaintExampleSound": "sound",
+}
+
+
+def test_workflows_of_earlier_versions_still_fit(pack: Any) -> None:
+    for name, inputs in STABLE.items():
+        now = [one.id for one in pack.nodes[name].define_schema().inputs]
+        assert now[: len(inputs.split())] == inputs.split(), name
+
+
+def test_a_format_is_a_preset_with_changes(run: Any) -> None:
+    assert run("SonopaintFormat", preset="riffusion-v1")[0].format.name == "riffusion-v1"
+    assert run("SonopaintFormat", preset="riffusion-v1", channels="stereo")[0].format.name == (
+        "riffusion-v1-stereo"
+    )
+    changed = run("SonopaintFormat", n_mels=256, f_min=0.0, floor_db=-60.0)[0].format
+    assert (changed.name, changed.n_mels, changed.f_min, changed.floor_db) == ("custom", 256, 0.0, -60.0)
+    with pytest.raises(SonopaintError, match="f_max"):
+        run("SonopaintFormat", f_max=20_000.0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "preset"), [(32_000, 1, "sonopaint-mini"), (44_100, 2, "riffusion-v1-stereo")]
+)
+def test_there_and_back_keeps_length_level_and_tones(
+    run: Any, audio: Any, rate: int, channels: int, preset: str
+) -> None:
+    form = run("SonopaintFormat", preset=preset)[0]
+    sound = audio(1.3, rate, channels, batch=2)
+    image, info = run("SonopaintAudioToSpectrogram", audio=sound, format=form).args
+    assert image.shape[0] == 2 and image.shape[2] % 64 == 0 and 0 <= image.min() and image.max() <= 1
+    back = run("SonopaintSpectrogramToAudio", image=image, format=info)[0]
+    assert back["sample_rate"] == form.format.sample_rate
+    assert back["waveform"].shape == (2, channels, round(1.3 * form.format.sample_rate))
+    for before, after in zip(sound["waveform"], back["waveform"], strict=True):
+        # Steady tones come back a little quieter (see test_edit.py).
+        assert 0.75 < float(after.square().mean().sqrt() / before.square().mean().sqrt()) < 1.1
+        spectrum = np.abs(np.fft.rfft(after[0].numpy() * np.hanning(after.shape[1])))
+        loudest = np.argmax(spectrum) * back["sample_rate"] / after.shape[1]
+        expected = np.abs(np.fft.rfft(before[0].numpy() * np.hanning(before.shape[1])))
+        tones = np.flatnonzero(expected > 0.5 * expected.max()) * rate / before.shape[1]
+        assert np.abs(tones - loudest).min() < 8
+
+
+def test_an_empty_spectrogram_has_the_models_size_and_the_sounds_length(run: Any, mini: Any) -> None:
+    latent, info = run("SonopaintEmptySpectrogram", format=mini, batch_size=3).args
+    assert latent["samples"].shape == (3, 4, 16, 40) and info.num_samples == 163_840
+    latent, info = run("SonopaintEmptySpectrogram", format=mini, seconds=6.0).args
+    assert latent["samples"].shape[-1] * 8 == 384
+    picture = torch.rand(1, 128, 384, 3)
+    sound = run("SonopaintSpectrogramToAudio", image=picture, format=info, quality="fast")[0]
+    assert sound["waveform"].shape == (1, 1, 192_000)
+    assert float(sound["waveform"].abs().max()) == pytest.approx(10 ** (-1 / 20), abs=1e-4)
+
+
+def test_a_loop_has_the_seconds_asked_for_and_no_seam(run: Any, mini: Any) -> None:
+    latent, info = run("SonopaintEmptySpectrogram", format=mini, seconds=1.5, loop=True).args
+    width = latent["samples"].shape[-1] * 8
+    assert width % 64 == 0
+    time = torch.arange(width)
+    picture = torch.zeros(1, 128, width, 3)
+    picture[0, 60] = 0.9  # a steady tone, the same at both ends
+    picture[0, 30] = (0.5 + 0.4 * torch.cos(2 * torch.pi * time / width))[:, None]
+    sound = run("SonopaintSpectrogramToAudio", image=picture, format=info)[0]["waveform"][0, 0]
+    assert len(sound) == 48_000
+    assert float((sound[0] - sound[-1]).abs()) <= float(sound.diff().abs().max())
+
+
+def canvas_inputs(kind: str) -> dict[str, Any]:
+    return {
+        "SonopaintExtendCanvas": {"left": 0.5, "right": 0.25},
+        "SonopaintLoopCanvas": {"seam": 0.4},
+    }.get(kind, {})
+
+
+def test_what_is_not_painted_stays_bit_for_bit(run: Any, audio: Any, mini: Any) -> None:
+    sound = audio(3.0, 44_100, channels=2)
+    region = run("SonopaintRegion", boxes="1.0:1.5,200:4000", feather=0.1)[0]
+    image, mask, context = run("SonopaintInpaintCanvas", audio=sound, region=region, format=mini).args
+    assert image.shape[:3] == mask.shape and image.shape[2] % 64 == 0
+    cells = torch.nn.functional.interpolate(mask[:, None], scale_factor=1 / 8, mode="bilinear")
+    assert set(cells.unique().tolist()) == {0.0, 1.0}  # on the latents' grid, so scaling it down is exact
+    painted = torch.where(mask[..., None] > 0, torch.rand_like(image), image)
+    result = run("SonopaintPutBack", image=painted, context=context, quality="fast")[0]
+    before, after = sound["waveform"], result["waveform"]
+    assert result["sample_rate"] == 44_100 and after.shape == before.shape
+    first, last = round(0.9 * 44_100), round(1.6 * 44_100)
+    assert torch.equal(after[..., :first], before[..., :first])
+    assert torch.equal(after[..., last:], before[..., last:])
+    assert float((after - before)[..., first:last].abs().max()) > 0.01
+
+
+def test_extending_keeps_every_sample(run: Any, audio: Any, mini: Any) -> None:
+    sound = audio(1.0)
+    image, mask, context = run("SonopaintExtendCanvas", audio=sound, format=mini, left=0.5, right=0.25).args
+    result = run("SonopaintPutBack", image=torch.rand_like(image), context=context, quality="fast")[0]
+    assert result["waveform"].shape[-1] == 32_000 + 16_000 + 8_000
+    assert torch.equal(result["waveform"][..., 16_000:48_000], sound["waveform"])
+
+
+@pytest.mark.parametrize("kind", ["SonopaintExtendCanvas", "SonopaintLoopCanvas", "SonopaintVariation"])
+def test_batches_go_through_every_canvas(run: Any, audio: Any, mini: Any, kind: str) -> None:
+    sound = audio(1.0, batch=2)
+    image, mask, context = run(kind, audio=sound, format=mini, **canvas_inputs(kind)).args
+    assert image.shape[0] == mask.shape[0] == len(context.canvases) == 2
+    assert run("SonopaintPutBack", image=image, context=context, quality="fast")[0]["waveform"].shape[0] == 2
+
+
+def test_many_variations_of_one_recording(run: Any, audio: Any, mini: Any) -> None:
+    image, _, context = run("SonopaintVariation", audio=audio(1.0), format=mini).args
+    several = torch.cat([image, image.roll(8, 2), image.flip(2)])
+    sounds = run("SonopaintPutBack", image=several, context=context, quality="fast")[0]["waveform"]
+    assert sounds.shape == (3, 1, 32_000) and not torch.equal(sounds[0], sounds[1])
+
+
+def test_regions_from_text_drawing_and_mask(run: Any, audio: Any, mini: Any) -> None:
+    drawn = json.dumps({"boxes": [{"start": 2, "end": 3, "low": None, "high": 500}], "brush": ""})
+    mask = torch.zeros(1, 128, 64)
+    mask[0, :, 10:20] = 1
+    out = run(
+        "SonopaintRegion", boxes="0:1\n1.5:,200:", drawing=drawn, mask=mask, audio=audio(4.0), invert=True
+    )
+    region = out[0]
+    assert region.boxes == (Box(0, 1), Box(1.5, None, 200), Box(2, 3, None, 500))
+    assert region.inverted and region.brush.sum() == 128 * 10
+    [view] = out.ui["sonopaint"]
+    assert view["duration"] == pytest.approx(4.0) and len(view["edges"]) == 129
+    assert view["view"].startswith("data:image/png;base64,") and view["audio"]["type"] == "temp"
+
+
+def test_a_mask_painted_on_a_filled_up_spectrogram_ends_with_the_sound(
+    run: Any, audio: Any, mini: Any
+) -> None:
+    image, info = run("SonopaintAudioToSpectrogram", audio=audio(1.2), format=mini).args
+    mask = torch.zeros(1, 128, image.shape[2])
+    mask[0, :, 37:39] = 1  # 0.6 s, the middle of the sound but not of the picture
+    [span] = run("SonopaintRegion", mask=mask, format=info)[0].spans(1.2)
+    assert span == (pytest.approx(0.592, abs=0.01), pytest.approx(0.624, abs=0.01))
