@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -190,3 +193,10 @@ def test_a_mask_painted_on_a_filled_up_spectrogram_ends_with_the_sound(
     mask[0, :, 37:39] = 1  # 0.6 s, the middle of the sound but not of the picture
     [span] = run("SonopaintRegion", mask=mask, format=info)[0].spans(1.2)
     assert span == (pytest.approx(0.592, abs=0.01), pytest.approx(0.624, abs=0.01))
+
+
+def test_nodes_page_and_help_are_up_to_date(repository: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "docs/make_nodes_page.py", "--check"], cwd=repository, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -67,7 +67,7 @@ class SpectrogramFormatNode(io.ComfyNode):
             )
         for name, (kind, low, high, tooltip) in _NUMBERS.items():
             common: dict[str, Any] = {
-                "tooltip": f"{tooltip} -1: as the preset says (floor_db: 0).",
+                "tooltip": f"{tooltip} {0 if name == 'floor_db' else -1}: as the preset says.",
                 "extra_dict": advanced(),
             }
             default = 0.0 if name == "floor_db" else AS_PRESET

@@ -92,7 +92,8 @@ class TimeFrequencyRegion(io.ComfyNode):
         if audio is None:
             return io.NodeOutput(region)
         clip = clips_of(audio)[0]
-        picture = encode(clip.mono(), (format.format if format else PRESETS["sonopaint-mini"]).with_channels("mono"))
+        fmt = format.format if format else PRESETS["sonopaint-mini"]
+        picture = encode(clip.mono(), fmt.with_channels("mono"))
         return io.NodeOutput(region, ui=shown(picture, clip))
 
 
