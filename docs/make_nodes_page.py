@@ -20,8 +20,8 @@ PAGE = ROOT / "NODES.md"
 HELP = ROOT / "extensions/comfyui/sonopaint_comfyui/web/docs"
 HEAD = """# Sonopaint's ComfyUI nodes
 
-All are in the category *audio/sonopaint*. Ids, inputs and outputs are stable: they are added to, never renamed
-or reordered. [docs/comfyui.md](docs/comfyui.md) shows how they go together. This page is written by
+All are in the category *audio/sonopaint*. Ids, inputs and outputs are stable: they are added to, never
+renamed or reordered. [docs/comfyui.md](docs/comfyui.md) shows how they go together. This page is written by
 `python docs/make_nodes_page.py` from the nodes' own definitions.
 """
 # What a table of sockets can't say.
@@ -38,7 +38,7 @@ MORE = {
     "Decode → Put Back (with context). The picture is cut to the region and its surroundings, so that a "
     "short repair in a long recording is quick.",
     "SonopaintPutBack": "Samples outside of the region and its feather are the recording's own, bit for bit, "
-    "at its own rate and channels. One picture for each recording, or several pictures of one recording: variations.",
+    "at its own rate and channels. One picture for each recording, or several of one recording.",
     "SonopaintLoop": "Use Empty Spectrogram Latent with loop switched on. One of Seamless Loop and Long "
     "Audio is enough: a loop longer than the model's width goes in windows that wrap.",
     "SonopaintLongAudio": "ControlNet can't be used with it: its hints are as wide as the whole sound.",
