@@ -75,6 +75,18 @@ def test_windows_of_one_steady_noise_are_different_clips() -> None:
     assert found == [-1] * 24
 
 
+@pytest.mark.parametrize("seconds", [0.1, 0.25, 0.5, 1.0])
+def test_short_noises_at_a_low_rate_are_different_clips(seconds: float) -> None:
+    """Nothing above 4 kHz, hard ends: what short sounds have in common must not make them the same."""
+    count = int(seconds * FMT.sample_rate)
+    noise = torch.randn(40, count // 4, generator=torch.Generator().manual_seed(2))
+    wide = torch.nn.functional.interpolate(noise[:, None], size=count, mode="linear")[:, 0]
+    padded = torch.nn.functional.pad(wide, (0, FMT.width * FMT.hop_length - count))
+    columns = FMT.frames(count)
+    prints = np.stack([fingerprint(one[:, :columns]) for one in levels(padded, FMT)])
+    assert find_duplicates([str(i) for i in range(40)], prints, [columns] * 40, 0.75) == [-1] * 40
+
+
 def test_exact_duplicates_are_found_whatever_the_similarity() -> None:
     clip = torch.randn(1, 1000).clamp(-1, 1)
     names = [content_hash(clip), content_hash(clip * 0.5), content_hash(clip.clone()), content_hash(clip)]

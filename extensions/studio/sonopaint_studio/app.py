@@ -21,6 +21,7 @@ from sonoconvert.errors import SonopaintError
 from sonopaint_studio import theme, widgets
 from sonopaint_studio.context import Context, model_bar
 from sonopaint_studio.convert_tab import ConvertTab
+from sonopaint_studio.dataset_tab import DatasetTab
 from sonopaint_studio.edit_tab import EditTab
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.model_store import ModelStore
@@ -46,8 +47,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
     """All pages, wired. Start it with ``launch``, which brings theme, scripts and safety settings."""
     context = context or Context()
     generate, edit = GenerateTab(context), EditTab(context)
-    convert, models = ConvertTab(context), ModelsTab(context)
-    train = TrainTab(context)
+    convert, dataset = ConvertTab(context), DatasetTab(context)
+    train, models = TrainTab(context), ModelsTab(context)
     with gr.Blocks(title="Sonopaint Studio", analytics_enabled=False, fill_width=True) as app:
         with gr.Row(elem_id="topbar"):
             gr.HTML(BRAND, apply_default_css=False, elem_id="brand", min_width=150)
@@ -60,6 +61,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 edit.build(bar)
             with gr.Tab("Convert", id="convert"):
                 convert.build()
+            with gr.Tab("Dataset", id="dataset") as dataset_page:
+                dataset.build(bar, dataset_page)
             with gr.Tab("Train", id="train") as train_page:
                 train.build(bar, train_page)
             with gr.Tab("Models", id="models") as models_page:

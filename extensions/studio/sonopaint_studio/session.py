@@ -41,6 +41,7 @@ class Session:
     busy: threading.Lock = field(default_factory=threading.Lock)
     sounds: dict[str, Sound] = field(default_factory=dict)
     history: History = field(default_factory=History)
+    pages: list[Path] = field(default_factory=list)  # folders with the clips of a dataset's pages
     waiting_picture: Path | None = None  # a PNG that doesn't say its format, until somebody chooses one
     left_at: float | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))

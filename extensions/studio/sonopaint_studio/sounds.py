@@ -50,7 +50,6 @@ class Sound:
 
     def view(self) -> dict[str, Any]:
         """What spectrogram.js shows: paths, seconds and the frequencies between the rows (low to high)."""
-        edges = [self.format.hz(row - 0.5) for row in range(self.format.n_mels + 1)]
         return {
             "key": self.key,
             "title": self.title,
@@ -59,10 +58,15 @@ class Sound:
             "view": str(self.view_path),
             "audio": str(self.clip_path),
             "duration": self.duration_s,
-            "edges": [round(max(hz, 0.0), 2) for hz in edges],
+            "edges": row_edges(self.format),
             "loop": self.settings.get("task") == "loop",
             "downloads": {name: str(path) for name, path in self.downloads.items()},
         }
+
+
+def row_edges(fmt: SpectrogramFormat) -> list[float]:
+    """The frequencies in Hz between the rows of a picture, lowest first."""
+    return [round(max(fmt.hz(row - 0.5), 0.0), 2) for row in range(fmt.n_mels + 1)]
 
 
 def keep(
@@ -102,7 +106,7 @@ def keep(
     if picture.peak is None:  # painted without a level: show the sound as it came out
         picture = encode(clip, picture.format)
     peak = like.peak if like and like.format == picture.format else _peak(picture)
-    _save_view(picture, view_path, peak)
+    save_view(picture, view_path, peak)
     return Sound(
         key=f"{folder.parent.name[:8]}-{folder.name}",
         title=title,
@@ -190,7 +194,7 @@ def _peak(picture: Picture) -> float | None:
     return max(picture.peak) if isinstance(picture.peak, list) else picture.peak
 
 
-def _save_view(picture: Picture, path: Path, peak: float | None) -> None:
+def save_view(picture: Picture, path: Path, peak: float | None) -> None:
     """A grey PNG for the page: top row high, loud is white, channels averaged, at most WIDEST_VIEW wide.
 
     White is the mel magnitude `peak`, or the picture's own where one of them is not known.

@@ -18,6 +18,7 @@ SCRIPTS = (
     ASSETS / "editor.js",
     ASSETS / "cards.js",
     ASSETS / "dropzone.js",
+    ASSETS / "captions.js",
 )
 # System fonts only: the page never asks another machine for anything.
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")

@@ -20,6 +20,8 @@ _CARDS_JS = (
     " window.Sonopaint.mountCards(element, { props, trigger, watch, upload });"
 )
 _DROPZONE_JS = "/* 'files' */ window.Sonopaint.mountDropzone(element, { props, trigger, upload });"
+_CAPTIONS_JS = "/* 'caption' 'turn' */ window.Sonopaint.mountCaptions(element, { props, trigger, watch });"
+_REPORT_JS = "window.Sonopaint.mountReport(element, { props, watch });"
 SEED_LIMIT = 2**32 - 1
 
 # How handlers run: long jobs wait for each other in the model store, not in Gradio's queue.
@@ -76,6 +78,28 @@ def dropzone(title: str, hint: str, elem_id: str) -> gr.HTML:
         value={"title": title, "hint": hint},
         html_template='<div class="sp-dropzone"></div>',
         js_on_load=_DROPZONE_JS,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+def captions(elem_id: str, value: dict[str, Any]) -> gr.HTML:
+    """A dataset's clips. Value: ``clip_table.page_value``. Events: caption (key, text), turn (page)."""
+    return gr.HTML(
+        value=value,
+        html_template='<div class="sp-captions"></div>',
+        js_on_load=_CAPTIONS_JS,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+def report_window(elem_id: str) -> gr.HTML:
+    """A window that opens with the page that it is given: {"html": …}."""
+    return gr.HTML(
+        value={"html": ""},
+        html_template='<div class="sp-report"></div>',
+        js_on_load=_REPORT_JS,
         elem_id=elem_id,
         apply_default_css=False,
     )

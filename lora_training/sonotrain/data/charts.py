@@ -10,11 +10,23 @@ import numpy as np
 WIDTH, HEIGHT = 420, 130
 _LEFT, _BOTTOM = 4, 18
 
-STYLE = """
-:root { color-scheme: light dark; --ground: #f4f2ee; --panel: #fffefb; --line: #e0dcd3; --ink: #1e1b29;
-  --quiet: #676272; --paint: #0a7d72; --soft: #dcefec; --bad: #b3381f; }
-@media (prefers-color-scheme: dark) { :root { --ground: #121118; --panel: #1a1922; --line: #302e3b;
-  --ink: #eceaf3; --quiet: #a09cae; --paint: #3ad6c0; --soft: #173532; --bad: #ff8d72; } }
+_LIGHT = (
+    "--ground: #f4f2ee; --panel: #fffefb; --line: #e0dcd3; --ink: #1e1b29; --quiet: #676272; "
+    "--paint: #0a7d72; --soft: #dcefec; --bad: #b3381f; color-scheme: light;"
+)
+_DARK = (
+    "--ground: #121118; --panel: #1a1922; --line: #302e3b; --ink: #eceaf3; --quiet: #a09cae; "
+    "--paint: #3ad6c0; --soft: #173532; --bad: #ff8d72; color-scheme: dark;"
+)
+# As the system says, unless whoever shows the page says otherwise in <html data-theme="…">.
+STYLE = (
+    f"""
+:root {{ {_LIGHT} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}
+:root[data-theme=light] {{ {_LIGHT} }}
+:root[data-theme=dark] {{ {_DARK} }}
+"""
+    + """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); line-height: 1.45;
   font: 15px/1.45 system-ui, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
@@ -49,6 +61,7 @@ details { margin: 8px 0; } summary { cursor: pointer; padding: 4px 0; }
 .notes { border-left: 3px solid var(--bad); padding: 2px 14px; margin: 16px 0; }
 .notes p { color: var(--ink); }
 """
+)
 
 
 def page(title: str, body: str) -> str:

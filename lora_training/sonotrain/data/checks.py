@@ -17,6 +17,7 @@ PRINT_SIZE = (BANDS - 1) * (STEPS - 1)
 _STEEPEST = 0.15  # level differences beyond this count no more: one click should not decide
 _QUIETEST = 1e-3  # fingerprints without any change in them (a steady tone) say nothing
 _BLOCK = 2048
+_TELLING = 64  # columns that tell enough; shorter sounds must be more alike
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,16 @@ def content_hash(waveform: Tensor) -> str:
     return hashlib.sha256(samples.tobytes()).hexdigest()[:32]
 
 
-def fingerprint(levels: Tensor) -> np.ndarray:
+def fingerprint(levels: Tensor, edge: int = 2) -> np.ndarray:
     """What a sound is known by, int8 [512], from the levels [n_mels, columns] that hold sound.
 
     Differences of levels along time and frequency at once (the idea of Haitsma & Kalker 2002, section 4,
     without its rounding to bits): gain and slow colouring drop out, and steady noise is random in it, so that
-    two minutes of the same rain are not the same.
+    two minutes of the same rain are not the same. The first and last `edge` columns, half a window, do not
+    count: all sounds begin and end alike there.
     """
+    if levels.shape[1] > 4 * edge > 0:
+        levels = levels[:, edge:-edge]
     small = torch.nn.functional.interpolate(levels[None, None].float(), size=(BANDS, STEPS), mode="area")[
         0, 0
     ]
@@ -76,7 +80,8 @@ def find_duplicates(
     Args:
         hashes: content_hash of each clip; equal ones are duplicates always.
         prints: int8 [N, 512]; with `similarity` > 1 only exact duplicates are found.
-        columns: with sound; near duplicates are equally long within 3 %.
+        columns: with sound; near duplicates are equally long within 3 %, and the shorter, the more alike:
+            there is little to tell two footsteps by.
     """
     count = len(hashes)
     result = [-1] * count
@@ -93,7 +98,8 @@ def find_duplicates(
     lengths = np.asarray(columns)
     for first in range(0, count, _BLOCK):
         block = vectors[first : first + _BLOCK]
-        alike = block @ vectors[: first + len(block)].T > similarity
+        least = 1 - (1 - similarity) * np.minimum(lengths[first : first + len(block)] / _TELLING, 1)
+        alike = block @ vectors[: first + len(block)].T > least[:, None]
         for row, column in zip(*np.nonzero(np.tril(alike, first - 1)), strict=True):
             index, earlier = first + int(row), int(column)
             if result[index] < 0 and result[earlier] < 0:

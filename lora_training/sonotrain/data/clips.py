@@ -199,7 +199,9 @@ def _write(job: Job, fmt: SpectrogramFormat, stem: str, heard: _Heard) -> dict[s
             "kept."
         ) from error
     columns = fmt.frames(heard.samples)
-    print_ = fingerprint(picture.levels().mean(0)[:, :columns])
+    print_ = fingerprint(
+        picture.levels().mean(0)[:, :columns], math.ceil(fmt.win_length / 2 / fmt.hop_length)
+    )
     return {
         "stem": stem,
         "start_s": heard.start_s,

@@ -246,7 +246,7 @@ def _note(
     if len(texts) == 1 and len(clips) > 1 and not silent:
         found.notes.append(
             f"All {len(clips)} clips have the same caption, “{texts.pop()}”: right for one sound; otherwise "
-            "describe each in a text file beside it, or use what the files are called: --caption {name}."
+            "describe each in a text file beside it, or use the files' names (caption template {name})."
         )
     if clips and not lines["validation"] and options.validation > 0:
         found.notes.append("Nothing is left to validate with: there are too few different recordings.")

@@ -46,7 +46,7 @@
     const command = event.ctrlKey || event.metaKey;
     if (command && event.key === "Enter") {
       // Gradio sends a text field's value on "input", so it is up to date when the button is pressed.
-      if (press("generate-go") || press("edit-go")) event.preventDefault();
+      if (press("generate-go") || press("edit-go") || press("dataset-go")) event.preventDefault();
       return;
     }
     if (typing(event.target)) return;
