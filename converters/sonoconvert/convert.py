@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from sonoconvert import mid_side
+from sonoconvert import mid_side, vocoder
 from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat, get_format
@@ -43,11 +43,15 @@ def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = Fals
     return Picture.from_levels(levels, fmt, peak, mixed.num_samples, dict(clip.settings), depth=depth)
 
 
-def decode(picture: Picture, *, iterations: int = FAST, seed: int = 0, circular: bool = False) -> Clip:
+def decode(
+    picture: Picture, *, iterations: int = FAST, seed: int = 0, circular: bool = False, learned: bool = True
+) -> Clip:
     """Turn a picture into sound: mel inversion, then phase reconstruction.
 
     Args:
         iterations: of the phase reconstruction; `phase.BEST` is slower and truer.
+        learned: start the iterations from the learned decoder's spectrum where there are weights for the
+            format (`vocoder.load`), else from phase-gradient integration.
         seed: the same seed gives the same samples on one device.
         circular: the picture is a loop: the end leads into the beginning, and the clip has
             columns · hop samples.
@@ -64,7 +68,13 @@ def decode(picture: Picture, *, iterations: int = FAST, seed: int = 0, circular:
     length = picture.columns * fmt.hop_length
     if picture.num_samples is not None and not circular:
         length = picture.num_samples
-    waveform = reconstruct(mel, fmt, iterations=iterations, seed=seed, circular=circular, length=length)
+    decoder = vocoder.load(fmt) if learned else None
+    if decoder is not None:
+        waveform = decoder.decode(
+            mel, fmt, length=length, circular=circular, iterations=iterations, seed=seed
+        )
+    else:
+        waveform = reconstruct(mel, fmt, iterations=iterations, seed=seed, circular=circular, length=length)
     if fmt.channels == "mid-side":
         waveform = mid_side.left_and_right(waveform, drawn, fmt, circular=circular)
     if None in peaks:

@@ -48,14 +48,15 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
         top = parts.add_parser(name, help=help_line, description=description)
         if list(words[:1]) == [name]:
             import_module(module).fill(top)
-    base = parts.add_parser("base", help="the shipped model, Sonopaint Mini, from nothing")
-    commands = base.add_subparsers(title="steps, in their order", required=True, metavar="STEP")
-    for name, (help_line, fill) in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=help_line, description=help_line[0].upper() + help_line[1:] + "."
-        )
-        if list(words[:1]) == ["base"] and name in words:
-            fill(command)
+    for group, (help_line, steps) in GROUPS.items():
+        part = parts.add_parser(group, help=help_line)
+        commands = part.add_subparsers(title="steps, in their order", required=True, metavar="STEP")
+        for name, (help_line, fill) in steps.items():
+            command = commands.add_parser(
+                name, help=help_line, description=help_line[0].upper() + help_line[1:] + "."
+            )
+            if list(words[:1]) == [group] and name in words:
+                fill(command)
     return parser
 
 
@@ -225,6 +226,47 @@ def _all(parser: argparse.ArgumentParser) -> None:
     _finish(parser, run)
 
 
+def _vocoder_train(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.vocoder import VocoderOptions, train_vocoder
+
+    _training(parser, VocoderOptions, "runs/vocoder", train_vocoder)
+
+
+def _vocoder_export(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.trainers.vocoder import export_vocoder
+
+        path = export_vocoder(arguments.run_folder, arguments.out, force=arguments.force)
+        print(f"{path} is written; compare it with: python benchmarks/vocoder.py --weights {path}")
+        return True
+
+    parser.add_argument("--run", dest="run_folder", default="runs/vocoder", help="a run folder")
+    parser.add_argument("--out", default="weights/vocoder", help="folder to write (default: weights/vocoder)")
+    parser.add_argument("--force", action="store_true", help="replace weights that are there")
+    parser.set_defaults(run=run, resumable=False)
+
+
+def _vocoder_all(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.vocoder_recipe import PRESETS, run_vocoders
+
+    def run(arguments: argparse.Namespace) -> bool:
+        return run_vocoders(
+            arguments.out,
+            arguments.preset,
+            arguments.minutes,
+            device=arguments.device,
+            workers=arguments.workers,
+        )
+
+    parser.add_argument("--out", default="runs/vocoders", help="folder of all runs (default: runs/vocoders)")
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="cpu", help="sizes (default: cpu)")
+    parser.add_argument("--minutes", type=float, default=240.0, help="time for everything (default: 240)")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes that synthesise sounds (default: 2)"
+    )
+    _finish(parser, run)
+
+
 # Name: help, description, and the module whose `fill` adds the arguments.
 TOP_COMMANDS = {
     "dataset": (
@@ -243,7 +285,8 @@ TOP_COMMANDS = {
         "sonotrain.evaluation.cli",
     ),
 }
-COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+Steps = dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]]
+COMMANDS: Steps = {
     "corpus": ("synthesises the foley corpus as pictures with captions", _corpus),
     "vae": ("trains the VAE: picture to latent and back", _vae),
     "text": ("learns the tokenizer and pre-trains the text encoder on captions", _text),
@@ -252,4 +295,13 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "export": ("writes a finished run as the shipped model", _export),
     "evaluate": ("judges a model as sound: top-1, Fréchet distance, order of events", _evaluate),
     "all": ("runs every step in one folder; called again, it goes on where it stopped", _all),
+}
+VOCODER_COMMANDS: Steps = {
+    "train": ("trains the learned decoder of a spectrogram format", _vocoder_train),
+    "export": ("writes a run's decoder where conversion finds it", _vocoder_export),
+    "all": ("trains and exports decoders for three formats; called again, it goes on", _vocoder_all),
+}
+GROUPS: dict[str, tuple[str, Steps]] = {
+    "base": ("the shipped model, Sonopaint Mini, from nothing", COMMANDS),
+    "vocoder": ("the learned decoder: pictures to sound", VOCODER_COMMANDS),
 }

@@ -1,26 +1,7 @@
-"""Where models lie: those shipped in ``weights/`` and the user's own."""
+"""Where models lie (the conversion wing knows it too: its decoder has weights)."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from sonoconvert.folders import MODELS_VARIABLE, shipped_folder, user_folder
 
-_ROOT = Path(__file__).resolve().parents[3]
-MODELS_VARIABLE = "SONOPAINT_MODELS"
-
-
-def shipped_folder() -> Path:
-    """The repository's ``weights`` folder."""
-    return _ROOT / "weights"
-
-
-def user_folder() -> Path:
-    """The folder for people's own models and LoRAs: $SONOPAINT_MODELS, else ``models`` in the repository.
-
-    Where Sonopaint was installed without its repository it is ``~/.sonopaint/models``. It may not exist.
-    """
-    if os.environ.get(MODELS_VARIABLE):
-        return Path(os.environ[MODELS_VARIABLE]).expanduser()
-    if shipped_folder().is_dir():
-        return _ROOT / "models"
-    return Path.home() / ".sonopaint" / "models"
+__all__ = ["MODELS_VARIABLE", "shipped_folder", "user_folder"]

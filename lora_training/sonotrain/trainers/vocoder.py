@@ -1,0 +1,295 @@
+"""Trains the learned decoder (`sonoconvert.vocoder`) of a format on synthesised sounds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import SpectrogramFormat, get_format
+from sonoconvert.spectrogram import analyse, frame, from_levels, mel_basis, mel_magnitude, pad_ends, to_levels
+from sonoconvert.vocoder import Vocoder, write
+from sonoconvert.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonotrain.data.waveforms import waveforms
+from sonotrain.ema import Ema
+from sonotrain.losses import hinge_discriminator_loss
+from sonotrain.muon import Muon
+from sonotrain.run_folder import RunFolder, load_final, read_json, write_json
+from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, compiled, step_generator
+from sonotrain.trainers.options import option
+from sonotrain.vocoder_losses import (
+    SpectrogramDiscriminator,
+    cell_losses,
+    distances,
+    stft_loss,
+    waveform_of,
+    waveform_of_steps,
+)
+
+logger = logging.getLogger(__name__)
+
+EDGE = 12  # frames beside a crop that the network sees, without being judged by them
+HELD_OUT = 12  # the first sounds: never trained on
+
+
+@dataclass(frozen=True)
+class VocoderOptions:
+    format: str = option("riffusion-v1", "spectrogram format that is decoded")
+    clips: int = option(1000, "synthesised sounds to learn from")
+    start_from: str = option("", "run folder of another vocoder whose weights are the start")
+    batch: int = option(3, "crops a step")
+    crop: int = option(104, "frames of a crop that are judged, a multiple of 4")
+    width: int = option(48, "channels of the network")
+    deep: int = option(64, "channels of the network at half the resolution")
+    blocks: int = option(3, "blocks at half the resolution")
+    learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
+    bias_rate: float = option(2e-3, "peak learning rate of the biases (Adam)")
+    warmup: int = option(50, "steps of warm-up")
+    ema: float = option(0.995, "decay of the moving average")
+    waveform_from: int = option(0, "step from which the waveform's STFT loss joins (0: never)")
+    waveform_weight: float = option(0.3, "weight of the waveform's STFT loss")
+    adversarial_weight: float = option(0.0, "weight of a discriminator's loss beside it (0: none)")
+    seed: int = option(0, "seed of weights and data")
+    workers: int = option(1, "processes that synthesise the sounds")
+    threads: int = option(0, "processor threads (0: torch's choice)")
+    checkpoint_minutes: float = option(2.0, "minutes between checkpoints")
+    preview_minutes: float = option(10.0, "minutes between measurements on held-out sounds")
+
+
+def train_vocoder(
+    out: str | Path, options: VocoderOptions, budget: Budget, *, device: str = "auto", resume: bool = False
+) -> bool:
+    """Trains (or resumes) in the run folder `out`; True when the budget was used up.
+
+    At the end `out` holds vocoder.json with steps, seconds and the measures on held-out sounds.
+    """
+    if options.crop < 16 or options.crop % 4:
+        raise SonopaintError(f"--crop must be a multiple of 4 and at least 16, not {options.crop}.")
+    if options.clips <= HELD_OUT:
+        raise SonopaintError(f"--clips must be above {HELD_OUT}, not {options.clips}.")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    chosen = choose_device(device)
+    with RunFolder(out, resume=resume) as run:
+        trainer = VocoderTrainer(options, chosen)
+        write_json(run.path / "config.json", {"command": "vocoder", "options": asdict(options)})
+        loop = Loop(
+            run, budget, trainer.parts(), trainer.optimisers(), trainer.step, warmup=options.warmup,
+            checkpoint_minutes=options.checkpoint_minutes, preview_minutes=options.preview_minutes,
+            preview=lambda step: trainer.measure(),
+        )  # fmt: skip
+        if resume:
+            loop.resume(chosen)
+        finished = loop.run_to_end()
+        if finished:
+            write_json(
+                run.path / "vocoder.json",
+                {"steps": loop.number, "seconds": round(loop.seconds), **trainer.measured},
+            )
+        return finished
+
+
+def at_working_rate(fmt: SpectrogramFormat) -> SpectrogramFormat:
+    """The same picture format for sound at the rate of its `working_grid`."""
+    grid = working_grid(fmt)
+    return dataclasses.replace(
+        fmt,
+        sample_rate=grid.rate,
+        n_fft=2 * round(fmt.n_fft * grid.size / fmt.win_length / 2),
+        win_length=grid.size,
+        hop_length=grid.hop,
+    )
+
+
+class VocoderTrainer:
+    """Network, optimisers, data and the step."""
+
+    def __init__(self, options: VocoderOptions, device: torch.device) -> None:
+        torch.manual_seed(options.seed)
+        self.options, self.device = options, device
+        wanted = get_format(options.format)
+        if wanted.num_channels > 1:
+            raise SonopaintError(
+                f"{wanted.name} has {wanted.num_channels} channels, and each is decoded like a mono one: "
+                f"train {wanted.with_channels('mono').name}."
+            )
+        self.fmt = at_working_rate(wanted)
+        self.basis = torch.from_numpy(mel_basis(self.fmt)).float().to(device)
+        self.place = place_of(self.fmt, device)
+        self.network = VocoderNetwork(options.width, options.deep, options.blocks)
+        if options.start_from:
+            self.network.load_state_dict(load_network(options.start_from).state_dict())
+        self.network.to(device).channels_last()
+        self.fast_network = compiled(self.network, device)
+        self.ema = Ema([self.network], options.ema)
+        self.optimiser = Muon([p for p in self.network.parameters() if p.ndim > 1], options.learning_rate)
+        self.biases = torch.optim.Adam(
+            [p for p in self.network.parameters() if p.ndim == 1], options.bias_rate, betas=(0.9, 0.99)
+        )
+        self.discriminator = SpectrogramDiscriminator().to(device)
+        self.critic = torch.optim.AdamW(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
+        self.measured: dict[str, float] = {}
+        logger.info("synthesising %d sounds at %d Hz", options.clips, self.fmt.sample_rate)
+        self.sounds = waveforms(options.clips, self.fmt.sample_rate, options.seed + 1, options.workers)
+
+    def parts(self) -> dict[str, Any]:
+        parts = {
+            "network": self.network, "ema": self.ema, "optimiser": self.optimiser, "biases": self.biases,
+        }  # fmt: skip
+        if self.options.adversarial_weight:
+            parts |= {"discriminator": self.discriminator, "critic": self.critic}
+        return parts
+
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return [self.optimiser, self.biases]
+
+    def crops(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Network input [B, 2, crop + 2·EDGE, bins] and the true spectrum, complex [B, crop, bins].
+
+        Both relative to the reference. One batch in six shows the mirrored ends of a sound, as `pad_ends`
+        makes them; half are played backwards; half are quiet parts of a louder clip.
+        """
+        options, fmt = self.options, self.fmt
+        hop, size = fmt.hop_length, fmt.win_length
+        edge = bool(torch.rand((), generator=generator) < 1 / 6)
+        frames = options.crop if edge else options.crop + 2 * EDGE
+        length = frames * hop if edge else (frames - 1) * hop + size
+        count, total = self.sounds.shape
+        index = torch.randint(count - HELD_OUT, (options.batch,), generator=generator) + HELD_OUT
+        start = torch.randint(total - length + 1, (options.batch,), generator=generator)
+        picked = torch.stack(
+            [self.sounds[i, s : s + length] for i, s in zip(index.tolist(), start.tolist(), strict=True)]
+        )
+        sound = picked.to(self.device).float() / 32768
+        # Digital silence has no phase: a last bit of noise.
+        sound = sound + 1e-5 * torch.randn(sound.shape, generator=generator).to(self.device)
+        if bool(torch.rand((), generator=generator) < 0.5):
+            sound = sound.flip(-1)
+        framed = frame(pad_ends(sound, size, hop) if edge else sound, size, hop)[:, :frames]
+        mel = (analyse(framed, fmt.n_fft, size).abs() @ self.basis.T).transpose(-1, -2)
+        headroom = 10 ** (torch.rand(options.batch, generator=generator) * 2.5 - 1.0).clamp_min(0)
+        headroom = headroom.to(self.device)
+        mel = quantised(mel, fmt, mel.amax(dim=(-1, -2)) * headroom)
+        reference = reference_of(mel, fmt) * headroom
+        logs = features(mel, fmt, reference)
+        spectrum = analyse(framed, size, size) / reference[:, None, None]
+        if edge:
+            return F.pad(logs, (0, 0, EDGE, EDGE), mode="reflect"), spectrum
+        return logs, spectrum[:, EDGE:-EDGE]
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        options = self.options
+        logs, spectrum = self.crops(step_generator(options.seed, number))
+        with fast_autocast(self.device):
+            output = self.fast_network(logs, self.place)
+        output = output[:, :, EDGE:-EDGE]
+        values = cell_losses(output, spectrum, self.fmt)
+        loss = values["log"] / 5 + values["linear"] + 2 * values["advance"] + 2 * values["across"]
+        true = made = None
+        if options.waveform_from and number >= options.waveform_from:
+            made = waveform_of_steps(output, spectrum, self.fmt)
+            true = waveform_of(spectrum, self.fmt)
+            values["stft"] = stft_loss(made, true)
+            loss = loss + options.waveform_weight * values["stft"]
+            if options.adversarial_weight:
+                judged = self.discriminator(made)
+                values["fooled"] = -torch.stack([logits.mean() for logits in judged]).mean()
+                loss = loss + options.adversarial_weight * values["fooled"]
+        self.network.zero_grad(set_to_none=True)
+        loss.backward()
+        values["norm"] = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for optimiser in self.optimisers():
+            optimiser.step()
+        self.ema.update()
+        if "fooled" in values and true is not None and made is not None:
+            values["critic"] = self._train_critic(true, made.detach())
+        return values
+
+    def _train_critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        pairs = zip(self.discriminator(real), self.discriminator(fake), strict=True)
+        loss = torch.stack([hinge_discriminator_loss(first, second) for first, second in pairs]).mean()
+        self.critic.zero_grad(set_to_none=True)
+        loss.backward()
+        self.critic.step()
+        return loss
+
+    @torch.no_grad()
+    def measure(self) -> dict[str, float]:
+        """Mean spectral convergence and log-spectral distance (dB) over the held-out synthesised sounds."""
+        found = []
+        with self.ema.applied():
+            network = VocoderNetwork(**self.network.config)
+            network.load_state_dict(self.network.state_dict())
+            vocoder = Vocoder(network.to(self.device), self.fmt)
+            for samples in self.sounds[:HELD_OUT]:
+                true = samples.to(self.device).float() / 32768
+                mel = mel_magnitude(true[None], self.fmt)
+                mel = quantised(mel, self.fmt, mel.amax(dim=(-1, -2)))
+                made = vocoder.decode(mel, self.fmt, length=len(true))[0]
+                found.append(distances(true, made, self.fmt.sample_rate))
+        mean = torch.tensor(found).mean(dim=0).tolist()
+        self.measured = {"spectral_convergence": mean[0], "log_spectral_distance": mean[1]}
+        return self.measured
+
+
+def load_network(folder: str | Path) -> VocoderNetwork:
+    """The averaged network of a run folder."""
+    parts, config = load_final(folder)
+    options = config["options"]
+    network = VocoderNetwork(options["width"], options["deep"], options["blocks"])
+    network.load_state_dict(parts["network"])
+    ema = Ema([network])
+    ema.load_state_dict(parts["ema"])
+    ema.store()
+    return network.eval()
+
+
+def export_vocoder(run: str | Path, out: str | Path, *, force: bool = False) -> Path:
+    """Writes a run's averaged network as `out`/<format>.safetensors (fp16), its training in the header."""
+    network, run = load_network(run), Path(run)
+    options = read_json(run / "config.json")["options"]
+    machine = read_json(run / "environment.json")
+    fmt = get_format(options["format"])
+    result = read_json(run / "vocoder.json") if (run / "vocoder.json").is_file() else {}
+    facts = {
+        "data": f"{options['clips']} synthesised sounds (foley corpus, synthetic signals), no recordings",
+        "hardware": machine["gpu"] or machine["processor"],
+        "torch": machine["torch"],
+        "options": options,
+        "result": result,
+    }
+    path = Path(out) / f"{fmt.name}.safetensors"
+    metadata = {
+        "modelspec.license": "MIT",
+        "modelspec.author": "the Sonopaint authors",
+        "modelspec.description": f"Turns {fmt.name} pictures into sound.",
+        "sonopaint.training": json.dumps(facts),
+    }
+    write(path, network, fmt, metadata, force=force)
+    return path
+
+
+def quantised(mel: Tensor, fmt: SpectrogramFormat, peak: Tensor) -> Tensor:
+    """Mel magnitudes [B, n_mels, frames] as an 8-bit picture gives them back; peak [B]."""
+    levels, _ = to_levels(mel, fmt, peak)
+    steps = levels * 255
+    # What `Picture` does: inverted pictures are floored, in grey, and read in the middle of a step.
+    steps = (steps.ceil() - 0.5).clamp_min(0) if fmt.inverted else steps.round()
+    return from_levels(steps / 255, fmt, peak)
+
+
+def fast_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 also on processors that multiply it by AVX-512 (convolutions twice as fast)."""
+    bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    if device.type == "cpu" and bf16():
+        return torch.autocast("cpu", torch.bfloat16)
+    return autocast(device)

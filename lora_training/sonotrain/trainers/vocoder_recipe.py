@@ -1,0 +1,71 @@
+"""Decoders for several formats as one command: train, export, one after the other, within a time."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+from sonotrain.trainers.loop import Budget
+from sonotrain.trainers.vocoder import VocoderOptions, export_vocoder, train_vocoder
+
+logger = logging.getLogger(__name__)
+
+# Shares of the time. The later ones start from the first one's weights.
+FORMATS = {"riffusion-v1": 0.5, "sonopaint-mini": 0.25, "perkins-10s": 0.25}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of the recipe; with `steps` above 0 every format trains so long in place of its share."""
+
+    steps: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+PRESETS = {
+    # one datacentre GPU, about 28 minutes for all formats
+    "gpu": Preset(
+        options={"clips": 6000, "batch": 32, "width": 64, "deep": 96, "blocks": 4, "ema": 0.999,
+                 "warmup": 200, "waveform_from": 2000, "adversarial_weight": 0.03, "checkpoint_minutes": 1.0,
+                 "preview_minutes": 3.0},
+    ),
+    # one processor core, hours
+    "cpu": Preset(options={"clips": 1000, "batch": 3}),
+    # everything once, tiny: does it run?
+    "smoke": Preset(
+        steps=2,
+        options={"clips": 14, "batch": 1, "crop": 16, "width": 8, "deep": 8, "blocks": 1, "waveform_from": 1,
+                 "adversarial_weight": 0.03},
+    ),
+}  # fmt: skip
+
+
+def run_vocoders(
+    out: str | Path, preset: str, minutes: float, *, device: str = "auto", workers: int = 2
+) -> bool:
+    """Trains and exports a decoder for each of FORMATS; called again, it goes on where it was stopped.
+
+    Ends with out/weights/<format>.safetensors. False when the user stopped it.
+    """
+    if preset not in PRESETS:
+        raise SonopaintError(f"There is no preset {preset!r}; choose from {', '.join(PRESETS)}.")
+    if minutes <= 0:
+        raise SonopaintError("--minutes must be above 0.")
+    chosen, folder = PRESETS[preset], Path(out)
+    first = next(iter(FORMATS))
+    for name, share in FORMATS.items():
+        run = folder / name
+        start = "" if name == first else str(folder / first)
+        options = VocoderOptions(format=name, start_from=start, workers=workers, **chosen.options)
+        if not (run / "vocoder.json").is_file():
+            logger.info("--- %s", name)
+            budget = Budget(steps=chosen.steps) if chosen.steps else Budget(minutes=minutes * share)
+            resume = any((run / "checkpoints").glob("step-*.pt"))
+            if not train_vocoder(run, options, budget, device=device, resume=resume):
+                return False
+        if not (folder / "weights" / f"{name}.safetensors").is_file():
+            export_vocoder(run, folder / "weights")
+    return True

@@ -1,0 +1,212 @@
+"""The decoder's training: its sounds, its losses, resuming exactly, and the way to weights that decode."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sonoconvert import vocoder
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import get_format
+from sonoconvert.picture import Picture
+from sonoconvert.spectrogram import mel_magnitude, stft, to_levels
+from sonotrain.cli import main
+from sonotrain.data.waveforms import SECONDS, waveforms
+from sonotrain.muon import orthogonal
+from sonotrain.trainers.loop import Budget
+from sonotrain.trainers.vocoder import (
+    VocoderOptions,
+    VocoderTrainer,
+    at_working_rate,
+    load_network,
+    quantised,
+    train_vocoder,
+)
+from sonotrain.vocoder_losses import (
+    cell_losses,
+    distances,
+    steps,
+    stft_loss,
+    waveform_of,
+    waveform_of_steps,
+)
+
+SMOKE = VocoderOptions(
+    format="sonopaint-mini", clips=4, batch=1, crop=16, width=8, deep=8, blocks=1, warmup=2,
+    checkpoint_minutes=1e-6,
+)  # fmt: skip
+
+
+@pytest.fixture
+def few_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One second of tones and noise each, in place of the corpus; two of them held out."""
+
+    def made(clips: int, rate: int, seed: int, workers: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        pitch = 100 + 900 * torch.rand(clips, 1, generator=generator)
+        sound = torch.sin(2 * torch.pi * pitch * torch.arange(rate) / rate)
+        return (9000 * (sound + 0.1 * torch.randn(clips, rate, generator=generator))).to(torch.int16)
+
+    monkeypatch.setattr("sonotrain.trainers.vocoder.waveforms", made)
+    monkeypatch.setattr("sonotrain.trainers.vocoder.HELD_OUT", 2)
+
+
+def true_output(spectrum: torch.Tensor, fmt) -> torch.Tensor:  # type: ignore[no-untyped-def]
+    """What a perfect network would say of complex [B, frames, bins]."""
+    advance, across = steps(spectrum, fmt)
+    advance = torch.nn.functional.pad(advance, (0, 0, 0, 1))
+    across = torch.nn.functional.pad(across, (0, 1))
+    parts = [
+        torch.log10(spectrum.abs().clamp_min(1e-5)),
+        advance.real,
+        advance.imag,
+        across.real,
+        across.imag,
+    ]
+    return torch.stack(parts, dim=1)
+
+
+def test_sounds_depend_on_the_seed_alone_and_are_all_there() -> None:
+    sounds = waveforms(4, 16000, 3)
+    assert sounds.shape == (4, int(SECONDS * 16000)) and sounds.dtype == torch.int16
+    assert (sounds.abs().amax(dim=1) > 30000).all()
+    assert torch.equal(sounds, waveforms(4, 16000, 3))
+    assert not torch.equal(sounds, waveforms(4, 16000, 4))
+
+
+def test_the_true_spectrum_has_no_loss_and_a_wrong_one_has() -> None:
+    fmt = at_working_rate(get_format("sonopaint-mini"))
+    sound = torch.randn(2, 16000, generator=torch.Generator().manual_seed(0)) * 0.01
+    spectrum = stft(sound, fmt.win_length, fmt.win_length, fmt.hop_length).transpose(-1, -2)
+    right = true_output(spectrum, fmt)
+    for name, value in cell_losses(right, spectrum, fmt).items():
+        assert float(value) < 1e-3, name
+    wrong = right.clone()
+    wrong[:, 0] += 0.1
+    wrong[:, 1:] *= -1
+    losses = cell_losses(wrong, spectrum, fmt)
+    assert 1.5 < float(losses["log"]) < 2.1  # 0.1 in log10 is 2 dB
+    assert float(losses["advance"]) == pytest.approx(4, abs=0.1)
+    assert float(losses["across"]) == pytest.approx(4, abs=0.1)
+
+
+def test_one_true_step_from_the_truth_is_the_truth() -> None:
+    fmt = at_working_rate(get_format("riffusion-v1"))
+    sound = torch.randn(1, 20 * fmt.hop_length, generator=torch.Generator().manual_seed(0))
+    spectrum = stft(sound, fmt.win_length, fmt.win_length, fmt.hop_length).transpose(-1, -2)
+    made = waveform_of_steps(true_output(spectrum, fmt), spectrum, fmt)
+    assert float(stft_loss(made, waveform_of(spectrum, fmt))) < 1e-2
+    other = waveform_of_steps(true_output(spectrum.flip(1), fmt), spectrum, fmt)
+    assert float(stft_loss(other, waveform_of(spectrum, fmt))) > 0.5
+
+
+def test_quantising_is_what_a_picture_does() -> None:
+    fmt = get_format("riffusion-v1")
+    mel = mel_magnitude(torch.randn(1, 44100, generator=torch.Generator().manual_seed(1)), fmt)
+    levels, peak = to_levels(mel, fmt)
+    picture = Picture.from_levels(levels, fmt, float(peak), 44100, {})
+    again, _ = to_levels(quantised(mel, fmt, peak), fmt, peak)
+    assert torch.allclose(again, picture.levels(), atol=1e-4)
+
+
+def test_distances_are_none_for_the_same_and_known_for_silence() -> None:
+    sound = torch.randn(20000, generator=torch.Generator().manual_seed(2))
+    assert distances(sound, sound, 20000) == (0.0, 0.0)
+    convergence, _ = distances(sound, 0 * sound, 20000)
+    assert convergence == pytest.approx(1.0)
+    assert distances(sound, 0.5 * sound, 20000)[1] == pytest.approx(6.02, abs=0.1)
+
+
+def test_orthogonal_keeps_directions_and_evens_their_sizes() -> None:
+    matrix = torch.randn(12, 40, generator=torch.Generator().manual_seed(0))
+    for made in (orthogonal(matrix), orthogonal(matrix.T).T):
+        sizes = torch.linalg.svdvals(made)
+        assert 0.6 < float(sizes.min()) and float(sizes.max()) < 1.3
+        left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+        assert float((left.T @ made @ right.T).diagonal().min()) > 0.6
+
+
+def test_a_stopped_run_resumes_exactly(tmp_path: Path, few_sounds: None) -> None:
+    train_vocoder(tmp_path / "whole", SMOKE, Budget(steps=4), device="cpu")
+    train_vocoder(tmp_path / "parts", SMOKE, Budget(steps=4), device="cpu")
+    for file in (tmp_path / "parts" / "checkpoints").glob("step-00000004.*"):
+        file.unlink()
+    assert train_vocoder(tmp_path / "parts", SMOKE, Budget(steps=4), device="cpu", resume=True)
+    whole, parts = (load_network(tmp_path / name).state_dict() for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_the_waveforms_losses_train_too(few_sounds: None) -> None:
+    options = replace(SMOKE, waveform_from=1, adversarial_weight=0.1)
+    trainer = VocoderTrainer(options, torch.device("cpu"))
+    assert "stft" not in trainer.step(0)
+    values = trainer.step(1)
+    assert {"stft", "fooled", "critic"} <= values.keys()
+    assert all(bool(torch.isfinite(value).all()) for value in values.values())
+
+
+@pytest.mark.parametrize("name", ["riffusion-v1", "perkins-10s"])
+def test_every_format_trains(name: str, few_sounds: None) -> None:
+    options = replace(SMOKE, format=name)
+    trainer = VocoderTrainer(options, torch.device("cpu"))
+    first = trainer.step(0)
+    assert 0.5 < first["advance"].item() < 1.5  # an untrained network has no opinion: 1
+
+
+def test_training_learns_the_phases_steps(few_sounds: None) -> None:
+    """In seconds, from no opinion (1.0) to something of the truth."""
+    trainer = VocoderTrainer(replace(SMOKE, width=16, deep=16), torch.device("cpu"))
+    values = [trainer.step(number)["advance"].item() for number in range(40)]
+    assert sum(values[-5:]) / 5 < 0.8 < 0.9 < values[0]
+
+
+def test_from_the_command_line_to_weights_that_decode(
+    tmp_path: Path, few_sounds: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "models" / "vocoder"
+    options = "--format sonopaint-mini --clips 4 --batch 1 --crop 16 --width 8 --deep 8 --blocks 1".split()
+    assert main(["vocoder", "train", "--out", str(run), "--steps", "2", "--device", "cpu", *options]) == 0
+    assert main(["vocoder", "export", "--run", str(run), "--out", str(out)]) == 0
+    assert "sonopaint-mini.safetensors" in capsys.readouterr().out
+    assert main(["vocoder", "export", "--run", str(run), "--out", str(out)]) == 2
+    assert "already exists" in capsys.readouterr().err
+    monkeypatch.setenv("SONOPAINT_MODELS", str(tmp_path / "models"))
+    fmt = get_format("sonopaint-mini")
+    decoder = vocoder.load(fmt)
+    assert decoder is not None
+    facts = json.loads(decoder.metadata["sonopaint.training"])
+    assert facts["result"]["steps"] == 2 and facts["options"]["format"] == "sonopaint-mini"
+    mel = mel_magnitude(torch.randn(1, 8192), fmt)
+    assert decoder.decode(mel, fmt, length=8000).shape == (1, 8000)
+
+
+def test_all_formats_at_once_and_going_on(tmp_path: Path, few_sounds: None) -> None:
+    words = ["vocoder", "all", "--preset", "smoke", "--out", str(tmp_path), "--device", "cpu"]
+    assert main(words) == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert {path.stem for path in before} == {"riffusion-v1", "sonopaint-mini", "perkins-10s"}
+    assert main(words) == 0  # everything is there: nothing is made again
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_sounds() -> None:
+    assert torch.equal(waveforms(138, 4000, 1)[136:], waveforms(138, 4000, 1, workers=2)[136:])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"crop": 10}, "--crop must be"),
+        ({"clips": 5}, "--clips must be"),
+        ({"format": "riffusion-v1-stereo"}, "train riffusion-v1"),
+        ({"format": "nothing"}, "no spectrogram format"),
+    ],
+)
+def test_impossible_options_are_refused(tmp_path: Path, change: dict, words: str) -> None:
+    with pytest.raises(SonopaintError, match=words):
+        train_vocoder(tmp_path, replace(SMOKE, **({"clips": 20} | change)), Budget(steps=1), device="cpu")
