@@ -34,6 +34,7 @@ def published(model: torch.nn.Module, front: panns.FrontEnd) -> dict[str, torch.
     """A state dict with the names and the fixed front end that the published files have."""
     size = front.window
     kernels = torch.zeros(size // 2 + 1, 1, size)
+    kernels[0, 0] = torch.hann_window(size)  # the cosine of 0 Hz is 1
     fixed = {
         panns.STFT_KERNEL: kernels,
         panns.STFT_KERNEL.replace("real", "imag"): kernels.clone(),
@@ -161,6 +162,8 @@ def test_wrong_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     refused(state | {"fc1.bias": torch.full((16,), float("nan"))}, "NaN")
     refused(state | {panns.MEL_FILTERS: torch.zeros(513, 64)}, "other mel filters")
     refused(state | {panns.STFT_KERNEL: torch.zeros(1025, 1, 2048)}, "an STFT of 2048 samples")
+    hamming = torch.hamming_window(1024).expand(513, 1, 1024).contiguous()
+    refused(state | {panns.STFT_KERNEL: hamming}, "another window than Hann")
     broken = tmp_path / "Cnn14.pth"
     broken.write_bytes(b"<html>not found</html>")
     with pytest.raises(SonopaintError, match="is damaged"):

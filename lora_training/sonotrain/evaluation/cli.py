@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import shutil
+import sys
 
 from sonotrain.evaluation.compare import Measures
 from sonotrain.evaluation.generation import Plan
@@ -81,6 +84,8 @@ def run_command(arguments: argparse.Namespace) -> bool:
             seconds=arguments.length,
             prefix=arguments.prefix,
         )
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding may lack ↓ and ∞
     report = run(
         Request(
             generated=arguments.generated,
@@ -102,6 +107,7 @@ def run_command(arguments: argparse.Namespace) -> bool:
     if arguments.print == "json":
         print(json.dumps(report, indent=2, ensure_ascii=False))
     else:
-        print(as_markdown(report) if arguments.print == "markdown" else as_text(report))
+        width = max(80, min(160, shutil.get_terminal_size((110, 0)).columns))
+        print(as_markdown(report) if arguments.print == "markdown" else as_text(report, width))
         print(f"\nWritten: {arguments.out}/evaluation.json and evaluation.md")
     return True

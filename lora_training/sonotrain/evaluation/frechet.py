@@ -90,7 +90,7 @@ def infinity(
     seed: int = 0,
     replace: bool = False,
 ) -> Infinity:
-    """The distance that endlessly many clips of features [N, D] would have: FAD∞ (Gui et al. 2024, § 2.3).
+    """The distance that endlessly many clips of features [N, D] would have: FAD∞ (Gui et al. 2024).
 
     `steps` sizes n from `smallest` (default: 500 as fadtk, or N / 3 where that is less) to N, one random
     subset each, and a least-squares line over 1 / n. The intercept is not clamped: noise may bring it below

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ from sonoconvert.files import atomic_path
 SHARES = {"close", "top-1"}
 
 
-def as_text(report: Mapping[str, Any]) -> str:
-    """Figures as a table for the terminal, one line each, warnings below."""
+def as_text(report: Mapping[str, Any], width: int = 110) -> str:
+    """Figures as a table for the terminal, wrapped at `width`, warnings below."""
     lines = [_sets(report), ""]
     for part in report["parts"]:
         for figure in part["figures"]:
             arrow = {"lower": "↓", "higher": "↑"}.get(figure["better"], " ")
-            lines.append(f"{figure['name']:>12} {arrow} {value_of(figure):<16} {figure['recipe']}")
+            lines += textwrap.wrap(
+                f"{figure['name']:>12} {arrow} {value_of(figure):<16} {figure['recipe']}",
+                width=width,
+                subsequent_indent=" " * 32,
+                break_long_words=False,
+            )
     lines += _label_lines(report, "{:<24}{:>6}{:>6}{:>10}{:>8}  {}")
     nearest = [pair for part in report["parts"] for pair in part["nearest"]][:3]
     if nearest:

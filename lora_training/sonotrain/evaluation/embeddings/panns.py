@@ -1,4 +1,4 @@
-"""CNN14 of PANNs (Kong et al. 2020, "PANNs: Large-Scale Pretrained Audio Neural Networks", § III-A, Table I).
+"""CNN14 of PANNs (Kong et al. 2020, "PANNs: Large-Scale Pretrained Audio Neural Networks", § II-A, Table I).
 
 Written from the paper; names of the tensors as in the published files (Cnn14_mAP=0.431.pth and
 Cnn14_16k_mAP=0.438.pth), so that they load. 80,753,615 trained parameters as the paper's Table XII says;
@@ -39,7 +39,10 @@ PATTERNS = ("*nn14_mAP*", "*nn14_16k*", "*nn14*")
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """Log-mel settings: rate and band in Hz, window and hop in samples (paper, § IV-B)."""
+    """Log-mel settings: rate and band in Hz, window and hop in samples.
+
+    The paper speaks of a Hamming window; its code and the kernels in its files have a Hann window.
+    """
 
     sample_rate: int = 32_000
     window: int = 1024
@@ -201,4 +204,8 @@ def _front_end(state: Mapping[str, Tensor], path: Path) -> FrontEnd:
         size = 512 if "16k" in path.name.lower() else 256 if "8k" in path.name.lower() else 1024
     if size not in FRONT_ENDS:
         raise SonopaintError(f"{path.name} has an STFT of {size} samples; expected {WANTED}.")
+    if kernel is not None and not torch.allclose(
+        kernel[0].flatten().float(), torch.hann_window(size), atol=1e-3
+    ):
+        raise SonopaintError(f"{path.name} was trained with another window than Hann; expected {WANTED}.")
     return FRONT_ENDS[size]
