@@ -110,7 +110,8 @@ def read_stored(path: str | Path) -> tuple[dict[str, Stored], dict[str, str]]:
     except (ValueError, RecursionError) as error:
         raise SonopaintError(f"{path.name} has a damaged header; download it again.") from error
     metadata = header.pop("__metadata__", {}) if isinstance(header, dict) else None
-    if not isinstance(header, dict) or not isinstance(metadata, dict):
+    told = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    if not isinstance(header, dict) or not isinstance(metadata, dict) or not told:
         raise SonopaintError(f"{path.name} has a damaged header; download it again.")
     if not header:
         raise SonopaintError(f"{path.name} holds no tensors.")
@@ -132,9 +133,7 @@ def read_stored(path: str | Path) -> tuple[dict[str, Stored], dict[str, str]]:
         name: Stored(dtype, shape, reader(path, 8 + length + first, dtype, shape))
         for name, (dtype, shape, first, _) in entries.items()
     }
-    return tensors, {
-        key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()
-    }
+    return tensors, metadata
 
 
 def read_header(path: str | Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
