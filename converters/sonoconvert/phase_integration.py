@@ -16,6 +16,7 @@ def integrate(
     hop: int,
     *,
     known: np.ndarray | None = None,
+    start: np.ndarray | None = None,
     circular: bool = False,
     sweeps: int = 3,
     across_weight: float = 16.0,
@@ -36,6 +37,8 @@ def integrate(
             the window's centre. The last bin's is not used.
         hop: in samples of the grid whose FFT has `size`.
         known: complex [n, bins], n ≤ frames: the phasors of the first frames, which stay.
+        start: complex [frames, bins]: the phasors to sweep on from, in place of a first sweep that knows only
+            the past. What they say at large stays; what contradicts the steps nearby gives way.
         circular: the last frame leads into the first.
         across_weight: of a step to the next bin, where one to the next frame weighs 1.
         seed: of the signs in the first frame.
@@ -65,7 +68,11 @@ def integrate(
     if known is not None:
         first = len(known)
         result[:first] = _unit(np.asarray(known, np.complex64))
-    for sweep in range(sweeps):
+    begin = 0
+    if start is not None:
+        result[first:] = _unit(np.asarray(start[first:], np.complex64))
+        begin = 1
+    for sweep in range(begin, begin + sweeps):
         order = range(first, frames) if sweep % 2 == 0 else range(frames - 1, first - 1, -1)
         for i in order:
             if i == 0 and sweep == 0:

@@ -37,8 +37,8 @@ _NETWORK_FRAMES = 512
 _BLOCK_COLUMNS = 4096
 # Mirrored frames that the network sees beyond a clip's ends, as in its training.
 _EDGE = 12
-# Projections onto the mel bands at the end, and their momentum (as in phase.py).
-ITERATIONS, _MOMENTUM = 16, 0.99
+# Projections onto the mel bands (as phase.FAST), so many between two integrations, and their momentum.
+ITERATIONS, _ROUND, _MOMENTUM = 16, 16, 0.99
 _SILENT = -4.9  # log10: an estimate below counts as nothing (the network's input is floored at −5)
 _MOST_WEIGHTS = 64 << 20  # bytes; larger files are no decoders
 
@@ -79,8 +79,10 @@ class Vocoder:
             mel: float [channels, n_mels, columns] of a format that `fits`.
             length: samples of the result; default columns·hop.
             circular: time wraps; the result has columns·hop samples.
-            iterations: projections onto the mel bands at the end, at twice the hop where windows overlap at
-                least eight-fold; then a quarter as many at the full hop.
+            iterations: projections onto the mel bands, as in `phase.reconstruct`: at twice the hop where
+                windows overlap at least eight-fold, then a quarter as many at the full hop. After each 16
+                of them the phases are integrated again, from where they are: the projections look after
+                what is loud and make weak cells inconsistent, the integration mends those.
             seed: of the signs that no magnitude tells.
 
         Returns:
@@ -126,46 +128,32 @@ class Vocoder:
 
         known: spectrum of the first frames, which stays as it is.
         """
-        grid, win, hop = working_grid(self.fmt), self.fmt.win_length, self.fmt.hop_length
-        magnitude, advance, across = self.cells(mel, start, stop, circular=circular)
-        phases = [
-            torch.from_numpy(
-                integrate(
-                    magnitude[channel].cpu().numpy(),
-                    advance[channel].cpu().numpy(),
-                    across[channel].cpu().numpy(),
-                    grid.hop,
-                    known=None if known is None else known[channel].cpu().numpy(),
-                    circular=circular,
-                    seed=seed,
-                )
-            )
-            for channel in range(len(mel))
-        ]
-        spectrum = magnitude * torch.stack(phases).to(mel.device)
-        spectrum = self._settled(spectrum, mel[..., start:stop], known, iterations, circular)
+        win, hop = self.fmt.win_length, self.fmt.hop_length
+        grid, frames = working_grid(self.fmt), stop - start
+        cells = self.cells(mel, start, stop, circular=circular)
+        part = mel[..., start:stop]
+        spectrum = _integrated(cells, grid.hop, known, None, circular, seed)
+        stride = 2 if grid.size >= 8 * grid.hop and frames >= 4 and not (circular and frames % 2) else 1
+        for first in range(0, iterations, _ROUND):
+            times = min(_ROUND, iterations - first)
+            spectrum = self._iterated(spectrum[..., ::stride, :], part, known, stride, times, circular)
+            if stride > 1:
+                sound = _sound(spectrum, grid.size, stride * grid.hop, (frames - 1) * grid.hop, circular)
+                spectrum = _analysed(sound, grid.size, grid.hop, circular)
+            spectrum = _integrated(cells, grid.hop, known, spectrum, circular, seed)
+        spectrum = self._iterated(spectrum, part, known, 1, math.ceil(iterations / 4), circular, 0.0)
         full = torch.nn.functional.pad(spectrum, (0, win // 2 + 1 - grid.bins))
-        sound = overlap_add(synthesise(full, win, win), win, hop, circular=circular, length=length)
-        return sound, spectrum
-
-    def _settled(
-        self, spectrum: Tensor, mel: Tensor, known: Tensor | None, iterations: int, circular: bool
-    ) -> Tensor:
-        """Fast Griffin–Lim onto the mel bands, as `phase.reconstruct` does it: coarse, then fine."""
-        grid, frames = working_grid(self.fmt), spectrum.shape[-2]
-        coarse = grid.size >= 8 * grid.hop and frames >= 4 and not (circular and frames % 2)
-        if coarse and iterations:
-            half = self._iterated(spectrum[..., ::2, :], mel, known, 2, iterations, circular)
-            length = None if circular else (frames - 1) * grid.hop
-            framed = synthesise(half, grid.size, grid.size)
-            sound = overlap_add(framed, grid.size, 2 * grid.hop, circular=circular, length=length)
-            again = frame(pad_ends(sound, grid.size, grid.hop, circular=circular), grid.size, grid.hop)
-            spectrum = analyse(again, grid.size, grid.size)
-            iterations = math.ceil(iterations / 4)
-        return self._iterated(spectrum, mel, known, 1, iterations, circular)
+        return _sound(full, win, hop, length, circular), spectrum
 
     def _iterated(
-        self, spectrum: Tensor, mel: Tensor, known: Tensor | None, stride: int, times: int, circular: bool
+        self,
+        spectrum: Tensor,
+        mel: Tensor,
+        known: Tensor | None,
+        stride: int,
+        times: int,
+        circular: bool,
+        momentum: float = _MOMENTUM,
     ) -> Tensor:
         """Every `stride`-th frame, projected onto the mel bands and onto the spectra of sounds in turn."""
         grid, frames = working_grid(self.fmt), spectrum.shape[-2]
@@ -173,18 +161,15 @@ class Vocoder:
         bands = mel_bands(self.fmt, grid.bins, mel.dtype, mel.device)
         wanted = mel[..., ::stride].transpose(-1, -2).contiguous()
         fixed = None if known is None else known[..., ::stride, :]
-        length = None if circular else frames * hop - 1
         previous: Tensor | None = None
         for turn in range(times + 1):
             if fixed is not None:
                 spectrum = torch.cat([fixed, spectrum[..., fixed.shape[-2] :, :]], dim=-2)
             if turn == times:
                 break
-            framed = synthesise(spectrum, grid.size, grid.size)
-            sound = overlap_add(framed, grid.size, hop, circular=circular, length=length)
-            again = frame(pad_ends(sound, grid.size, hop, circular=circular), grid.size, hop)
-            consistent = analyse(again, grid.size, grid.size)
-            ahead = consistent if previous is None else previous.lerp_(consistent, 1 + _MOMENTUM)
+            sound = _sound(spectrum, grid.size, hop, frames * hop - 1, circular)
+            consistent = _analysed(sound, grid.size, hop, circular)
+            ahead = consistent if previous is None else previous.lerp_(consistent, 1 + momentum)
             spectrum, previous = ahead * bands.correction(absolute(ahead), wanted), consistent
         return spectrum
 
@@ -222,6 +207,35 @@ class Vocoder:
             torch.complex(output[:, 1].contiguous(), output[:, 2].contiguous()),
             torch.complex(output[:, 3].contiguous(), output[:, 4].contiguous()),
         )
+
+
+def _integrated(
+    cells: tuple[Tensor, Tensor, Tensor],
+    hop: int,
+    known: Tensor | None,
+    start: Tensor | None,
+    circular: bool,
+    seed: int,
+) -> Tensor:
+    """The cells' magnitudes with integrated phases, complex [channels, frames, bins]; `start`: where from."""
+    magnitude = cells[0]
+    phases = []
+    for channel in range(len(magnitude)):
+        arrays = [part[channel].cpu().numpy() for part in cells]
+        kept, begun = (None if given is None else given[channel].cpu().numpy() for given in (known, start))
+        sweeps = 3 if begun is None else 1
+        phase = integrate(*arrays, hop, known=kept, start=begun, circular=circular, sweeps=sweeps, seed=seed)
+        phases.append(torch.from_numpy(phase))
+    return magnitude * torch.stack(phases).to(magnitude.device)
+
+
+def _sound(spectrum: Tensor, size: int, hop: int, length: int | None, circular: bool) -> Tensor:
+    framed = synthesise(spectrum, size, size)
+    return overlap_add(framed, size, hop, circular=circular, length=None if circular else length)
+
+
+def _analysed(sound: Tensor, size: int, hop: int, circular: bool) -> Tensor:
+    return analyse(frame(pad_ends(sound, size, hop, circular=circular), size, hop), size, size)
 
 
 def load(fmt: SpectrogramFormat) -> Vocoder | None:
