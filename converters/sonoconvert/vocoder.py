@@ -221,10 +221,13 @@ def _integrated(
     magnitude = cells[0]
     phases = []
     for channel in range(len(magnitude)):
-        arrays = [part[channel].cpu().numpy() for part in cells]
+        loud, advance, across = (part[channel].cpu().numpy() for part in cells)
         kept, begun = (None if given is None else given[channel].cpu().numpy() for given in (known, start))
         sweeps = 3 if begun is None else 1
-        phase = integrate(*arrays, hop, known=kept, start=begun, circular=circular, sweeps=sweeps, seed=seed)
+        phase = integrate(
+            loud, advance, across, hop,
+            known=kept, start=begun, circular=circular, sweeps=sweeps, seed=seed,
+        )  # fmt: skip
         phases.append(torch.from_numpy(phase))
     return magnitude * torch.stack(phases).to(magnitude.device)
 
