@@ -265,6 +265,26 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.safetensors"]
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"layers_per_block": 1000000000000}', "[" * 9999])
+def test_headers_that_lie_about_the_model_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.safetensors"
+    save_lora(path, make(part="unet."), names="ldm", unet_config=ldm.MINI_LEVELS)
+    save_file(load_file(path), path, {CONFIG_KEY: text})
+    with pytest.raises(SonopaintError, match="unreadable sonopaint.unet"):
+        load_lora(path)
+    with pytest.raises(SonopaintError, match="unreadable sonopaint.unet"):
+        save_lora(tmp_path / "y.safetensors", make(), metadata={CONFIG_KEY: text})
+
+
+def test_a_peft_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    broken = make()
+    name = next(name for name in broken if name.startswith("text_encoder."))
+    broken[name].up[0, 0] = float("inf")
+    with pytest.raises(SonopaintError, match="broken"):
+        save_lora(tmp_path / "folder", broken, to="peft")
+    assert not list(tmp_path.iterdir())
+
+
 def test_dora_on_inputs_stays_in_kohyas_format(tmp_path: Path) -> None:
     modules = {ATTENTION: LoraModule(torch.zeros(2, 6), torch.zeros(4, 2), 1.0, torch.ones(1, 6))}
     save_lora(tmp_path / "x.safetensors", modules)

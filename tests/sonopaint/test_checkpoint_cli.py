@@ -141,3 +141,14 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     error = capsys.readouterr().err
     assert codes == [2, 2] and "could not be written" in error and error.count("\n") == 2
     assert os.listdir(tmp_path) == []
+
+
+def test_folders_that_can_not_be_written_to_are_said(
+    parts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = a_lora(tmp_path / "horn.safetensors", parts)
+    (tmp_path / "file").write_text("in the way")
+    for out in (tmp_path / "file" / "x.safetensors", tmp_path / "file" / "x"):
+        to = "kohya" if out.suffix else "peft"
+        assert sonoconvert("lora", source, out, "--to", to) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -201,6 +201,22 @@ def test_what_can_not_be_converted_is_said(
     assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"layers_per_block": 10**12}, {"block_out_channels": [1e9]}, {"down_block_types": [None] * 3}],
+)
+def test_configurations_that_lie_are_refused_at_once(tiny_folder: Path, tmp_path: Path, change: dict) -> None:
+    single = convert(tiny_folder, tmp_path / "mini.safetensors", "single")
+    tensors, header = load_file(single), read_stored(single)[1]
+    config = json.loads(header[CONFIG_KEY])
+    config["unet"] |= change
+    save_file(tensors, tmp_path / "lie.safetensors", header | {CONFIG_KEY: json.dumps(config)})
+    with pytest.raises(SonopaintError, match="does not have the layout"):
+        open_model(tmp_path / "lie.safetensors")
+    with pytest.raises(SonopaintError, match="does not have the layout"):
+        load_model(tmp_path / "lie.safetensors", device="cpu")
+
+
 def test_tensors_are_read_one_at_a_time(checkpoint: Path) -> None:
     tensors, _ = read_stored(checkpoint)
     assert all(isinstance(t.shape, tuple) for t in tensors.values())

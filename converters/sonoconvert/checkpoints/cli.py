@@ -88,12 +88,14 @@ def add_commands(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run one of COMMANDS; bad input raises SonopaintError."""
-    {
-        "checkpoint": _checkpoint,
-        "lora": _lora,
-        "lora-extract": _extract,
-        "lora-merge": _merge,
-    }[options.command](options)
+    commands = {"checkpoint": _checkpoint, "lora": _lora, "lora-extract": _extract, "lora-merge": _merge}
+    try:
+        commands[options.command](options)
+    except OSError as error:
+        where = error.filename or "the disk"
+        raise SonopaintError(f"{where}: {error.strerror or error}; check the folder and the disk.") from error
+    except MemoryError as error:
+        raise SonopaintError("There is not enough memory for this; close other programs.") from error
     return 0
 
 

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 
 from sonoconvert.checkpoints import ldm
+from sonoconvert.checkpoints.diffusers_texts import SD1_SCHEDULER, diffusers_texts
 from sonoconvert.checkpoints.files import PICKLES, Stored, read_stored, write_tensors
 from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.errors import SonopaintError
@@ -34,15 +35,7 @@ CONFIG_KEY, TOKENIZER_KEY, HEADERS_KEY = "sonopaint.config", "sonopaint.tokenize
 EXTRA = "extra.safetensors"  # in diffusers' folders: what a single file had beside the three parts
 CLIP_WORDS = 49408  # of the tokenizer that every Stable Diffusion 1 checkpoint shares
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-_CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 _TOKENIZER = ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json")
-_SD1_SCHEDULER = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "num_train_timesteps": 1000,
-    "prediction_type": "epsilon",
-}
 _KIND = r"\.(weight|bias)"
 _RESNETS = r"resnets\.\d+\.(norm1|conv1|norm2|conv2|conv_shortcut|time_emb_proj)"
 _KNOWN = {
@@ -160,7 +153,9 @@ def save_model(
                 done += sizes[part]
             if extra:
                 write_tensors(folder / EXTRA, extra, {"format": "pt"}, allow_nan=allow_nan)
-            _write_texts(folder, _mini_texts(model) if to == "mini" else _diffusers_texts(model))
+            tokenizer = {f"tokenizer/{name}": text for name, text in model.tokenizer.items()}
+            mini = {"config.json": json.dumps(model.config, indent=2) + "\n"}
+            _write_texts(folder, tokenizer | (mini if to == "mini" else diffusers_texts(model.config)))
     else:
         raise SonopaintError(f"There is no layout {to!r}; take {', '.join(LAYOUTS)}.")
 
@@ -189,7 +184,7 @@ def _open_single(path: Path) -> ModelFiles:
                 "unet": ldm.unet_config(local["unet"]),
                 "vae": ldm.vae_config(local["vae"]),
                 "text_encoder": ldm.text_config(local["text_encoder"]),
-                "scheduler": dict(_SD1_SCHEDULER),
+                "scheduler": dict(SD1_SCHEDULER),
             }
             if prediction := header.get("modelspec.prediction_type"):
                 config["scheduler"]["prediction_type"] = "v_prediction" if prediction == "v" else prediction
@@ -241,7 +236,7 @@ def _open_diffusers(folder: Path) -> ModelFiles:
         )
     parts["vae"] = ldm.modern_vae(parts["vae"])
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    config["scheduler"] = _SD1_SCHEDULER | (_read_json(scheduler) if scheduler.is_file() else {})
+    config["scheduler"] = SD1_SCHEDULER | (_read_json(scheduler) if scheduler.is_file() else {})
     extra = read_stored(folder / EXTRA)[0] if (folder / EXTRA).is_file() else {}
     for part in PARTS:
         for name in [name for name in parts[part] if not _KNOWN[part].fullmatch(name)]:
@@ -271,9 +266,9 @@ def _single_tensors(
             "vae": ldm.vae_to_ldm(parts["vae"], config["vae"]),
             "text_encoder": dict(parts["text_encoder"]),
         }
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise SonopaintError(
-            f"The model's configuration does not describe it (no {error}); get it anew."
+            f"The model's configuration does not describe it ({error}); get it anew."
         ) from error
     return {PREFIXES[part] + name: t for part, tensors in named.items() for name, t in tensors.items()}
 
@@ -297,44 +292,6 @@ def _single_header(model: ModelFiles) -> dict[str, str]:
     elif (prediction := model.config["scheduler"].get("prediction_type", "epsilon")) != "epsilon":
         header["modelspec.prediction_type"] = prediction
     return header
-
-
-def _mini_texts(model: ModelFiles) -> dict[str, str]:
-    texts = {f"tokenizer/{name}": text for name, text in model.tokenizer.items()}
-    return texts | {"config.json": json.dumps(model.config, indent=2) + "\n"}
-
-
-def _diffusers_texts(model: ModelFiles) -> dict[str, str]:
-    """The small files of a diffusers folder."""
-    config = model.config
-    values: dict[str, Any] = {
-        f"{part}/config.json": {"_class_name": name, **config[part]} for part, name in _CLASSES.items()
-    }
-    values["text_encoder/config.json"] = {
-        "architectures": ["CLIPTextModel"],
-        "model_type": "clip_text_model",
-        **config["text_encoder"],
-    }
-    values["scheduler/scheduler_config.json"] = {
-        "_class_name": "DDIMScheduler",
-        "clip_sample": False,
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
-        **config["scheduler"],
-    }
-    values["model_index.json"] = {
-        "_class_name": "StableDiffusionPipeline",
-        "feature_extractor": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        "scheduler": ["diffusers", values["scheduler/scheduler_config.json"]["_class_name"]],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", _CLASSES["unet"]],
-        "vae": ["diffusers", _CLASSES["vae"]],
-    }
-    texts = {name: json.dumps(value, indent=2) + "\n" for name, value in values.items()}
-    return texts | {f"tokenizer/{name}": text for name, text in model.tokenizer.items()}
 
 
 def _write_texts(folder: Path, texts: Mapping[str, str]) -> None:

@@ -141,8 +141,27 @@ def text_config(shapes: Shapes) -> dict[str, Any]:
     }
 
 
+def check_levels(config: Mapping[str, Any]) -> None:
+    """Raise ValueError unless a U-Net's or VAE's configuration has a believable number of levels and layers.
+
+    Configurations come out of files, and networks are built and names counted by them.
+    """
+    layers, channels = config["layers_per_block"], config["block_out_channels"]
+    if type(layers) is not int or not 1 <= layers <= 16:
+        raise ValueError(f"layers_per_block {str(layers)[:40]}")
+    if not isinstance(channels, (list, tuple)) or not 1 <= len(channels) <= 16:
+        raise ValueError("block_out_channels is no list of up to 16 numbers")
+    if not all(type(n) is int and 1 <= n <= 1 << 16 for n in channels):
+        raise ValueError(f"block_out_channels {str(channels)[:80]}")
+    for key in ("down_block_types", "up_block_types"):
+        kinds = config[key]
+        if len(kinds) != len(channels) or not all(isinstance(kind, str) for kind in kinds):
+            raise ValueError(f"{key} {str(kinds)[:80]}")
+
+
 def unet_modules(config: Mapping[str, Any]) -> dict[str, str]:
     """{ldm module: diffusers module} for all blocks of a U-Net, without the insides of ResNets."""
+    check_levels(config)
     layers = config["layers_per_block"]
     names = {
         "time_embed.0": "time_embedding.linear_1",
@@ -229,6 +248,7 @@ def unet_to_ldm(tensors: Mapping[str, T], config: Mapping[str, Any]) -> dict[str
 
 def _vae_modules(config: Mapping[str, Any]) -> dict[str, str]:
     """{ldm module: diffusers module} for all blocks of a VAE."""
+    check_levels(config)
     names: dict[str, str] = {}
     last, layers = len(config["block_out_channels"]) - 1, config["layers_per_block"]
     for level in range(last + 1):

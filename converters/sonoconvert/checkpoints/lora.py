@@ -8,7 +8,6 @@ arXiv:2402.09353) adds a magnitude for each output channel.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -194,8 +193,7 @@ def save_lora(
             f"{path} was not written, it has modules that no format names: {listed(unknown)}."
         )
     header = {key: value for key, value in (metadata or {}).items() if key != "format"}
-    if unet_config is None and lora_names.CONFIG_KEY in header:
-        unet_config = json.loads(header[lora_names.CONFIG_KEY])
+    unet_config = unet_config if unet_config is not None else lora_names.config_of(header)
     if unet_config is not None:
         header[lora_names.CONFIG_KEY] = lora_names.config_text(unet_config)
     cast = {

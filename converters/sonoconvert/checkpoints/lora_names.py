@@ -151,17 +151,27 @@ def config_text(config: Mapping[str, Any]) -> str:
     return json.dumps({key: config[key] for key in keys})
 
 
+def config_of(metadata: Mapping[str, str]) -> dict[str, Any] | None:
+    """The U-Net's levels that a header tells; SonopaintError where it tells nonsense."""
+    if CONFIG_KEY not in metadata:
+        return None
+    try:
+        config = json.loads(metadata[CONFIG_KEY])
+        ldm.check_levels(config)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SonopaintError(
+            f"The LoRA's header has an unreadable {CONFIG_KEY} ({error}); get it anew."
+        ) from error
+    return config
+
+
 def _levels_of(
     names: list[str], metadata: Mapping[str, str], config: Mapping[str, Any] | None
 ) -> dict[str, str]:
     """{ldm's module: diffusers'} in the first U-Net that fits."""
+    config = config if config is not None else config_of(metadata)
     if config is not None:
         return ldm.unet_diffusers_names(config, names)
     candidates: list[Mapping[str, Any]] = [ldm.SD1_LEVELS, ldm.MINI_LEVELS]
-    if CONFIG_KEY in metadata:
-        try:
-            return ldm.unet_diffusers_names(json.loads(metadata[CONFIG_KEY]), names)
-        except (ValueError, TypeError, KeyError) as error:
-            raise SonopaintError(f"The header has an unreadable {CONFIG_KEY} ({error}).") from error
     results = [ldm.unet_diffusers_names(candidate, names) for candidate in candidates]
     return max(results, key=len)  # the first among equals

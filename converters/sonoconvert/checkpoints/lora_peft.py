@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,18 +69,38 @@ def save(
     for place in places.values():
         for file in (WEIGHTS, CONFIG):
             refuse_existing(place / file, force=force)
-    for part, names in parts.items():
-        tensors = {}
-        for name in names:
-            key, module = PREFIX + name.removeprefix(part), modules[name]
-            tensors[f"{key}.lora_A.weight"], tensors[f"{key}.lora_B.weight"] = module.down, module.up
-            if module.dora_scale is not None:
-                tensors[f"{key}.lora_magnitude_vector"] = magnitude(name, module)
-        config = configuration({name.removeprefix(part): modules[name] for name in names})
-        config |= {"peft_type": "LORA", "task_type": None, "bias": "none", "inference_mode": True}
-        write_tensors(places[part] / WEIGHTS, tensors, metadata, allow_nan=allow_nan, force=force)
-        with atomic_path(places[part] / CONFIG, force=force) as beside:
-            beside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    # Beside the place first: all of it appears, or nothing.
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name[:40]}-", dir=folder.parent) as staging:
+        for part, names in parts.items():
+            _write_part(
+                Path(staging) / part, part, {n: modules[n] for n in names}, metadata, allow_nan=allow_nan
+            )
+        for part, place in places.items():
+            place.mkdir(parents=True, exist_ok=True)
+            for file in (WEIGHTS, CONFIG):
+                os.replace(Path(staging) / part / file, place / file)
+
+
+def _write_part(
+    folder: Path,
+    part: str,
+    modules: Mapping[str, LoraModule],
+    metadata: Mapping[str, str],
+    *,
+    allow_nan: bool,
+) -> None:
+    tensors = {}
+    for name, module in modules.items():
+        key = PREFIX + name.removeprefix(part)
+        tensors[f"{key}.lora_A.weight"], tensors[f"{key}.lora_B.weight"] = module.down, module.up
+        if module.dora_scale is not None:
+            tensors[f"{key}.lora_magnitude_vector"] = magnitude(name, module)
+    config = configuration({name.removeprefix(part): module for name, module in modules.items()})
+    config |= {"peft_type": "LORA", "task_type": None, "bias": "none", "inference_mode": True}
+    write_tensors(folder / WEIGHTS, tensors, metadata, allow_nan=allow_nan)
+    with atomic_path(folder / CONFIG) as beside:
+        beside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def configuration(modules: Mapping[str, LoraModule]) -> dict[str, Any]:

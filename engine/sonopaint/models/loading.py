@@ -149,6 +149,8 @@ def _load_single_file(path: Path, dtype: torch.dtype, format: str | None) -> Mod
             unet_config = ldm.unet_config(_shapes(unet_part))
             vae_config = ldm.vae_config(_shapes(vae_part))
             text_config = ldm.text_config(_shapes(text_part))
+        ldm.check_levels(unet_config)
+        ldm.check_levels(vae_config)
         with torch.device("meta"):  # shapes only: the file brings the values
             unet = UNet2DConditionModel(**unet_config)
             vae = AutoencoderKL(**vae_config)
