@@ -208,8 +208,8 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
             **sampler("latent.LATENT", "lora.MODEL"),
             **heard("lora"),
         },
-        "Choose a LoRA that was trained on Mini (kohya format, in models/loras or in Sonopaint's models "
-        "folder), then switch the node on with Ctrl+B. Until then the workflow runs without it.",
+        "Put a LoRA that was trained on Mini (kohya format) into models/loras, choose it, then switch the "
+        "node on with Ctrl+B. Until then the workflow runs without it.",
     ),
     "Batch of variations": (
         {

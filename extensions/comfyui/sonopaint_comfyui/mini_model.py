@@ -230,7 +230,12 @@ def _clip(folder: Path, config: dict[str, Any]) -> comfy.sd.CLIP:
     target = comfy.supported_models_base.ClipTarget(Tokenizer, ClipModel)
     file = folder / "text_encoder.safetensors"
     tensors = read_tensors(file)
-    clip = comfy.sd.CLIP(target, parameters=sum(tensor.numel() for tensor in tensors.values()))
+    # 32 bits: ComfyUI's default of 16 would round a LoRA's changes away (and 14 MB are nothing).
+    clip = comfy.sd.CLIP(
+        target,
+        parameters=sum(tensor.numel() for tensor in tensors.values()),
+        model_options={"dtype": torch.float32},
+    )
     encoder = clip.cond_stage_model.clip_l.transformer
     # Files from transformers have no projection; nothing of Mini reads it.
     tensors.setdefault("text_projection.weight", torch.eye(config["hidden_size"]))

@@ -49,8 +49,10 @@ export class RegionWidget extends LookWidget {
       [name, button(name, hint, () => { editor.tool = name; this.refresh(); })]));
     this.size = make("input", { type: "range", min: 6, max: 90, value: 28, title: "Brush size", "aria-label": "Brush size",
       oninput: () => { editor.size = Number(this.size.value); } });
-    this.undo = button("undo", "Undo", () => editor.undo());
-    this.clear = button("clear", "Clear the marks", () => editor.clear());
+    // A button that has nothing more to do loses the focus; the picture takes it, so that Ctrl+Z stays here.
+    const stay = (action) => () => { action(); editor.frame.focus({ preventScroll: true }); };
+    this.undo = button("undo", "Undo (Ctrl+Z)", stay(() => editor.undo()));
+    this.clear = button("clear", "Clear the marks", stay(() => editor.clear()));
     this.text = make("span", { class: "sonopaint-marks" });
     this.root.prepend(make("div", { class: "sonopaint-bar" }, ...Object.values(this.tools), this.size, this.undo, this.clear,
       button("minus", "Zoom out (Ctrl+wheel)", () => editor.zoom(1.6)), button("plus", "Zoom in (Ctrl+wheel)", () => editor.zoom(0.625)),

@@ -1,0 +1,139 @@
+"""Where the time of the example workflows goes in a running ComfyUI, node by node.
+
+Run with ComfyUI's own Python: PYTHONPATH=converters python benchmarks/comfyui.py [--url http://127.0.0.1:8188]
+
+Each workflow runs with nothing cached, after one that has warmed the process up; the seconds come from the
+messages that ComfyUI sends when a node begins. "Model" loads Mini and reads the words; "sound" is the phase
+reconstruction of Spectrogram → Audio and Put Back, which a picture can't do without to be heard; "rest" is
+everything else: drawing, masks, plots, files, and ComfyUI's own bookkeeping.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+ROOT = Path(__file__).resolve().parent.parent
+GROUPS = {
+    "model": {"SonopaintLoadMini", "CLIPTextEncode", "LoraLoader"},
+    "sampler": {"KSampler", "SamplerCustomAdvanced"},
+    "VAE": {"VAEEncode", "VAEDecode"},
+    "sound": {"SonopaintSpectrogramToAudio", "SonopaintPutBack"},
+}
+
+
+def example_workflows() -> Any:
+    """The module that writes the examples: it knows their nodes."""
+    path = ROOT / "docs/make_comfyui_workflows.py"
+    spec = importlib.util.spec_from_file_location("make_comfyui_workflows", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def to_prompt(examples: Any, name: str, info: dict[str, Any], seed: int) -> dict[str, Any]:
+    """A workflow as ComfyUI queues it, with this seed everywhere."""
+    nodes, _ = examples.WORKFLOWS[name]
+    bypassed = examples.BYPASSED.get(name, set())
+    prompt = {}
+    for own, (kind, given) in nodes.items():
+        inputs = {}
+        for key, spec in examples.definition(info[kind]).items():
+            value = given.get(key)
+            if examples.is_link(value, nodes):
+                source, _, slot = value.partition(".")
+                if source in bypassed:  # what comes in by the same type
+                    source = nodes[source][1][slot.lower()].partition(".")[0]
+                kinds = info[nodes[source][0]]
+                labels = kinds["output_name"]
+                inputs[key] = [source, labels.index(slot) if slot in labels else kinds["output"].index(slot)]
+            elif examples.input_type(spec) in examples.WIDGETS:
+                inputs[key] = seed if key == "seed" else value if key in given else examples.default(spec)
+        if own not in bypassed:
+            prompt[own] = {"class_type": kind, "inputs": inputs}
+    return prompt
+
+
+async def run(session: aiohttp.ClientSession, url: str, prompt: dict[str, Any]) -> dict[str, float]:
+    """Seconds of each node that ran, and of all as "total"."""
+    client = uuid.uuid4().hex
+    address = url.replace("http", "ws", 1) + f"/ws?clientId={client}"
+    seconds: dict[str, float] = {}
+    async with session.ws_connect(address, max_msg_size=0) as socket:
+        answer = await session.post(f"{url}/prompt", json={"prompt": prompt, "client_id": client})
+        number = (await answer.json())["prompt_id"]
+        begun, node, first = 0.0, None, 0.0
+        async for message in socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            event = json.loads(message.data)
+            kind, data = event["type"], event["data"]
+            if data.get("prompt_id") != number:
+                continue
+            now = time.perf_counter()
+            if kind == "execution_start":
+                first = now
+            if kind == "execution_error":
+                raise SystemExit(f"{data['node_type']}: {data['exception_message']}")
+            if kind == "executing":
+                if node is not None:
+                    seconds[node] = seconds.get(node, 0.0) + now - begun
+                begun, node = now, data["node"]
+                if node is None:
+                    seconds["total"] = now - first
+                    return seconds
+    raise SystemExit("ComfyUI closed the connection.")
+
+
+async def import_seconds(session: aiohttp.ClientSession, url: str) -> str:
+    """What ComfyUI's log says about loading the pack."""
+    answer = await session.get(f"{url}/internal/logs/raw")
+    lines = "".join(entry["m"] for entry in (await answer.json())["entries"])
+    found = re.findall(r"([\d.]+) seconds: \S*sonopaint", lines)
+    return found[-1] if found else "?"
+
+
+async def measure(url: str) -> None:
+    examples = example_workflows()
+    warm = False
+    async with aiohttp.ClientSession() as session:
+        info = await (await session.get(f"{url}/object_info")).json()
+        print(f"The pack's import: {await import_seconds(session, url)} s (ComfyUI's log)\n")
+        print("| workflow | total | model | sampler | VAE | sound | rest | rest, part of total |")
+        print("|---|---|---|---|---|---|---|---|")
+        for name in ["Inpaint a box", *examples.WORKFLOWS]:
+            await session.post(f"{url}/free", json={"unload_models": True, "free_memory": True})
+            await asyncio.sleep(1)
+            prompt = to_prompt(examples, name, info, 200)
+            seconds = await run(session, url, prompt)
+            total = seconds.pop("total")
+            sums = {
+                group: sum(s for node, s in seconds.items() if prompt[node]["class_type"] in kinds)
+                for group, kinds in GROUPS.items()
+            }
+            rest = total - sum(sums.values())
+            if not warm:
+                warm = True
+                continue
+            columns = " | ".join(f"{value:.2f} s" for value in (total, *sums.values(), rest))
+            print(f"| {name} | {columns} | {100 * rest / total:.1f} % |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--url", default="http://127.0.0.1:8188")
+    asyncio.run(measure(parser.parse_args().url))
+
+
+if __name__ == "__main__":
+    main()
