@@ -15,6 +15,7 @@ import asyncio
 import importlib.util
 import json
 import re
+import statistics
 import time
 import uuid
 from pathlib import Path
@@ -103,36 +104,40 @@ async def import_seconds(session: aiohttp.ClientSession, url: str) -> str:
     return found[-1] if found else "?"
 
 
-async def measure(url: str) -> None:
+async def measure(url: str, runs: int) -> None:
     examples = example_workflows()
-    warm = False
     async with aiohttp.ClientSession() as session:
         info = await (await session.get(f"{url}/object_info")).json()
-        print(f"The pack's import: {await import_seconds(session, url)} s (ComfyUI's log)\n")
-        print("| workflow | total | model | sampler | VAE | sound | rest | rest, part of total |")
-        print("|---|---|---|---|---|---|---|---|")
-        for name in ["Inpaint a box", *examples.WORKFLOWS]:
+
+        async def once(name: str) -> list[float]:
             await session.post(f"{url}/free", json={"unload_models": True, "free_memory": True})
             await asyncio.sleep(1)
             prompt = to_prompt(examples, name, info, 200)
             seconds = await run(session, url, prompt)
             total = seconds.pop("total")
-            sums = {
-                group: sum(s for node, s in seconds.items() if prompt[node]["class_type"] in kinds)
-                for group, kinds in GROUPS.items()
-            }
-            rest = total - sum(sums.values())
-            if not warm:
-                warm = True
-                continue
-            columns = " | ".join(f"{value:.2f} s" for value in (total, *sums.values(), rest))
-            print(f"| {name} | {columns} | {100 * rest / total:.1f} % |", flush=True)
+            groups = [
+                sum(s for node, s in seconds.items() if prompt[node]["class_type"] in kinds)
+                for kinds in GROUPS.values()
+            ]
+            return [total, *groups, total - sum(groups)]
+
+        await once("Inpaint a box")
+        print(f"The pack's import: {await import_seconds(session, url)} s (ComfyUI's log)\n")
+        print("| workflow | total | model | sampler | VAE | sound | rest | rest, part of total |")
+        print("|---|---|---|---|---|---|---|---|")
+        for name in examples.WORKFLOWS:
+            results = [await once(name) for _ in range(runs)]
+            medians = [statistics.median(column) for column in zip(*results, strict=True)]
+            columns = " | ".join(f"{value:.2f} s" for value in medians)
+            print(f"| {name} | {columns} | {100 * medians[-1] / medians[0]:.1f} % |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8188")
-    asyncio.run(measure(parser.parse_args().url))
+    parser.add_argument("--runs", type=int, default=3, help="the median of so many runs is shown")
+    options = parser.parse_args()
+    asyncio.run(measure(options.url, options.runs))
 
 
 if __name__ == "__main__":
