@@ -3,8 +3,8 @@
 Run: python benchmarks/formats.py [--picture docs/images/formats.png]
 
 The sound is made from the recordings in tests/fixtures: speech on the left and later on the right, a bell on
-the right, a chime in the middle, and a wide noise. Spectral convergence is that of each channel, 2048/512 Hann, below 10 kHz and below the
-format's own limit.
+the right, a chime in the middle, and a wide noise. Spectral convergence is that of each channel, 2048/512
+Hann, below 10 kHz and below the format's own limit.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ from sonoconvert.picture import MAX_PIXELS, Picture, load_picture, save_picture
 from sonoconvert.spectrogram import from_levels, mel_magnitude, to_levels
 
 _READ_S = 10.0  # read and resampled at once
+_BLOCK_COLUMNS = 1024  # decoded at once
 _MAX_INDEX_BYTES = 1 << 26
 
 Progress = Callable[[float], None]  # share done, 0 … 1; may raise Cancelled
@@ -169,7 +170,13 @@ def decode_parts(
         if not whole.path.with_name(name).is_file():
             raise SonopaintError(f"The part {whole.path.with_name(name)} of {whole.path.name} is missing.")
     blocks = reconstruct_blocks(
-        reader.mel, whole.columns, fmt, iterations=iterations, seed=seed, length=whole.num_samples
+        reader.mel,
+        whole.columns,
+        fmt,
+        iterations=iterations,
+        seed=seed,
+        length=whole.num_samples,
+        block_columns=_BLOCK_COLUMNS,
     )
     if fmt.channels == "mid-side":
         blocks = _left_and_right(blocks, reader, fmt)

@@ -206,12 +206,14 @@ def reconstruct_blocks(
     seed: int = 0,
     circular: bool = False,
     length: int | None = None,
+    block_columns: int | None = None,
 ) -> Iterator[torch.Tensor]:
     """`reconstruct` for pictures that are too long to be held: the waveform comes by and by, without seams.
 
     Args:
         read: gives the mel magnitudes [channels, n_mels, stop − start] of columns start … stop.
         columns: of the whole.
+        block_columns: that are reconstructed at once; fewer take less memory and a little more time.
 
     Yields:
         float [channels, n], one after the other; together they are what `reconstruct` returns.
@@ -222,7 +224,7 @@ def reconstruct_blocks(
     # Frames at a block's end lack the future: they are done again by the next block, which keeps the
     # `context` frames before them fixed. Between those, both blocks give the same samples.
     context = 2 * math.ceil(win / hop)
-    block = columns if circular else _BLOCK_COLUMNS
+    block = columns if circular else block_columns or _BLOCK_COLUMNS
     start, written, kept = 0, 0, None
     while True:
         stop = min(start + block, columns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from sonoconvert import parts, phase
+from sonoconvert import parts
 from sonoconvert.cli import main
 from sonoconvert.clip import Clip, read_clip, write_clip
 from sonoconvert.convert import decode, encode
@@ -70,7 +69,7 @@ def test_parts_become_one_sound_without_seams(
     tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The joined sound is as near to the source's picture as one that was decoded whole, cuts or no cuts."""
-    monkeypatch.setattr(phase, "_BLOCK_COLUMNS", 80)
+    monkeypatch.setattr(parts, "_BLOCK_COLUMNS", 80)
     fmt = get_format("sonopaint-mini" if channels == 1 else "sonopaint-mini-mid-side")
     wave = melody(32_000, 4.0, channels)
     write_clip(Clip(wave, 32_000, {"prompt": "song"}), tmp_path / "x.wav", subtype="FLOAT")
@@ -86,7 +85,7 @@ def test_parts_become_one_sound_without_seams(
 
 def test_there_is_no_click_at_any_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A steady tone stays free of high frequencies: −60 dB at every moment, and as steady at the cuts."""
-    monkeypatch.setattr(phase, "_BLOCK_COLUMNS", 80)
+    monkeypatch.setattr(parts, "_BLOCK_COLUMNS", 80)
     t = torch.arange(4 * 32_000) / 32_000
     wave = 0.3 * torch.sin(2 * torch.pi * 440 * t)[None]
     write_clip(Clip(wave, 32_000), tmp_path / "x.wav", subtype="FLOAT")
@@ -204,4 +203,3 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout.split()[-1]))
     assert peaks[1] < 1.1 * peaks[0]
-    assert resource.getpagesize() and parts.INDEX_SUFFIX == ".parts.json"
