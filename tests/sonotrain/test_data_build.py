@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ import torch
 from sonoconvert.clip import read_clip
 from sonoconvert.convert import encode
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonoconvert.format import get_format
+from sonoconvert.format import PRESETS, get_format
 from sonoconvert.picture import load_picture
 from sonotrain.cli import main
 from sonotrain.data.build import build_dataset
@@ -338,13 +341,14 @@ def test_processes_make_the_same_as_one(write: Write, sounds: Path, tmp_path: Pa
     assert [e.text for e in one.train] == [e.text for e in two.train]
 
 
-@pytest.mark.parametrize("preset", ["riffusion-v1", "perkins-10s", "riffusion-v1-stereo"])
+@pytest.mark.parametrize("preset", sorted(set(PRESETS) - {"sonopaint-mini"}))
 def test_every_format_has_its_exact_width(write: Write, sounds: Path, tmp_path: Path, preset: str) -> None:
     write("a.wav", 3.0)
     data = build_dataset(sounds, tmp_path / "out", DatasetOptions(format=preset))
     picture, clip = load_picture(data.train[0].picture), read_clip(data.train[0].audio)
-    assert picture.columns == 512 == data.format.width
-    assert clip.num_samples == 512 * data.format.hop_length
+    assert picture.columns == data.format.width
+    assert data.train[0].columns == pytest.approx(data.format.columns(3.0), abs=1)
+    assert clip.num_samples == data.format.width * data.format.hop_length
     assert clip.num_channels == data.format.num_channels
 
 
@@ -363,6 +367,34 @@ def test_a_very_long_recording_is_read_in_windows(sounds: Path, tmp_path: Path) 
     starts = sorted(e.start_s for examples in data.splits.values() for e in examples if e.source != "b.wav")
     assert len(starts) == 6 and starts[-1] > 10_700
     assert grown < 200_000, f"{grown} KiB for a file of 345 MB as floats"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
+    write: Write, sounds: Path, tmp_path: Path, workers: str
+) -> None:
+    for number in range(40):
+        write(f"{number % 4}/{number}.wav", 0.5 + number / 10)
+    command = [sys.executable, "-m", "sonotrain", "dataset", str(sounds), "--workers", workers, "--out"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+    out = tmp_path / "killed"
+    rng = np.random.default_rng(int(workers))
+    kills = 0
+    for _ in range(6):
+        running = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while running.poll() is None and not (out / ".build").is_dir():
+            time.sleep(0.05)
+        try:
+            running.wait(rng.uniform(0.2, 5))
+        except subprocess.TimeoutExpired:
+            running.kill()
+            kills += 1
+        running.wait()
+    done = subprocess.run([*command, str(out)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert kills and files(out) == files(tmp_path / "whole")
+    assert not list(out.rglob(".*.png")) + list(out.rglob(".*.flac")), "half-written files stayed"
 
 
 def test_the_command_line(write: Write, sounds: Path, tmp_path: Path, capsys: Any) -> None:

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import logging
 import math
+import multiprocessing
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -221,11 +223,21 @@ def skipped_of(source: str, result: dict[str, Any]) -> list[Skipped]:
 
 
 def start_worker() -> None:
-    """A process that makes clips: one thread, and Ctrl+C is the parent's business."""
+    """A process that makes clips: one thread, ends with its parent, and Ctrl+C is the parent's business."""
     import signal
+    import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed ends no processes: they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 _MADE_FILE = re.compile(r"[0-9a-f]{10}-\d+\.(png|flac)")
+_HALF_FILE = re.compile(r"\.[0-9a-f]{10}-\d+-\w+\.(png|flac)")  # as atomic_path calls them
 
 
 @dataclass(frozen=True)
@@ -256,10 +257,11 @@ def _note(
 
 
 def _remove_orphans(target: Path, clips: list[Made]) -> None:
-    """Delete clips that no line of the metadata names: duplicates, sounds that are gone."""
+    """Delete clips that no line of the metadata names (duplicates, lost sounds) and half-written files."""
     kept = {(item.split, item.stem) for item in clips}
     for split in SPLITS:
         folder = target / split
         for path in folder.iterdir() if folder.is_dir() else ():
-            if _MADE_FILE.fullmatch(path.name) and (split, path.stem) not in kept:
+            unused = _MADE_FILE.fullmatch(path.name) and (split, path.stem) not in kept
+            if unused or _HALF_FILE.fullmatch(path.name):
                 path.unlink()

@@ -36,7 +36,7 @@ class DatasetOptions:
     silence_db: float = option(-60.0, "leave out clips whose peak lies below so many dBFS")
     max_clipping: float = option(0.05, "leave out clips with a larger part of clipped samples, 0 to 1")
     duplicates: str = option("near", "leave out near duplicates, only exact ones, or keep: near, exact, keep")
-    similarity: float = option(0.75, "how alike near duplicates are, 0.5 to 1")
+    similarity: float = option(0.88, "how alike near duplicates are, 0.5 to 1")
     caption: str = option(
         "", "template of captions, of {text}, {label}, {name}, {trigger} and {tags} (default: text and tags)"
     )
