@@ -26,6 +26,7 @@ from sonotrain.data.build import build_dataset
 from sonotrain.data.clips import window_starts
 from sonotrain.data.dataset import load_dataset, set_captions
 from sonotrain.data.options import DatasetOptions
+from sonotrain.data.split import assign
 
 FMT = get_format("sonopaint-mini")
 RATE = 16_000
@@ -198,6 +199,22 @@ def test_one_clip_is_enough_to_train_on(write: Write, sounds: Path, tmp_path: Pa
     write("only.wav")
     data = build_dataset(sounds, tmp_path / "out", DatasetOptions(validation=0.4, test=0.4))
     assert [len(data.splits[s]) for s in ("train", "validation", "test")] == [1, 0, 0]
+
+
+def test_validation_is_found_even_where_its_clips_are_duplicates(
+    write: Write, sounds: Path, tmp_path: Path
+) -> None:
+    names = ["a", "b", "c", "d"]
+    seed = next(s for s in range(50) if assign(names, 0.1, 0, s)["d"] == "validation")
+    for name in names[:3]:
+        write(f"{name}.wav")
+    (sounds / "d.wav").write_bytes((sounds / "a.wav").read_bytes())
+    options = DatasetOptions(seed=seed, test=0)
+    first = build_dataset(sounds, tmp_path / "out", options)
+    assert [len(first.splits[s]) for s in ("train", "validation")] == [2, 1]
+    made: list[str] = []
+    again = build_dataset(sounds, tmp_path / "out", options, lambda done, total, what: made.append(what))
+    assert again == first and not any(what.endswith(".wav") for what in made)
 
 
 def test_links_that_lead_round_end(write: Write, sounds: Path, tmp_path: Path) -> None:

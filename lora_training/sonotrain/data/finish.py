@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from sonotrain.data.ledger import Ledger
 from sonotrain.data.options import DatasetOptions
 from sonotrain.data.report import Summary, write_report
 from sonotrain.data.sources import Found, Recording, Skipped
+from sonotrain.data.split import share
 from sonotrain.run_folder import write_json
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ def finish(
     ]
     tell(0, 0, "Looking for duplicates")
     clips, left_out = _without_duplicates(made, options, found)
+    clips = _with_validation(target, clips, options, ledger)
     tags = _tags(target, clips, tagger, options.tags, ledger, tell) if tagger else {}
     tell(0, 0, "Writing captions")
     lines, written, kept = _lines(target, clips, tags, options, ledger)
@@ -149,6 +152,28 @@ def _without_duplicates(
         reason = f"{'is the same sound as' if same else 'sounds almost like'} {where}"
         found.skipped.append(Skipped(item.recording.source, "duplicate", reason, item.clip["start_s"]))
     return kept, left_out
+
+
+def _with_validation(target: Path, clips: list[Made], options: DatasetOptions, ledger: Ledger) -> list[Made]:
+    """Move one recording from training to validation where what was meant for it was left out."""
+    if options.validation <= 0 or any(item.split == "validation" for item in clips):
+        return clips
+    training = {item.recording.group for item in clips if item.split == "train"}
+    said = {item.recording.group for item in clips if item.recording.split is not None}
+    free = sorted(training - said, key=lambda group: (share(group, options.seed), group))
+    if len(training) < 2 or not free:
+        return clips
+    moved = []
+    (target / "validation").mkdir(exist_ok=True)
+    for item in clips:
+        if item.split == "train" and item.recording.group == free[0]:
+            for suffix in (".png", ".flac"):
+                name = f"{item.stem}{suffix}"
+                os.replace(target / "train" / name, target / "validation" / name)
+            item = replace(item, split="validation")
+        moved.append(item)
+    ledger.keep_groups({free[0]: "validation"})
+    return moved
 
 
 def _tags(
