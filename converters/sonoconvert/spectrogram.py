@@ -160,7 +160,9 @@ def mel_magnitude(waveform: torch.Tensor, fmt: SpectrogramFormat, *, circular: b
     framed = frame(padded, win, hop)[..., : fmt.frames(waveform.shape[-1]), :]
     first, basis = _used_basis(fmt, waveform.dtype, waveform.device)
     blocks = []
-    for block in framed.split(_BLOCK_FRAMES, dim=-2):
+    # Fewer at a time where the grid is finer still ("rgb" formats).
+    at_once = max(1, min(_BLOCK_FRAMES, _BLOCK_FRAMES * 17_640 // fmt.n_fft))
+    for block in framed.split(at_once, dim=-2):
         spectrum = analyse(block, fmt.n_fft, win)[..., first : first + basis.shape[1]]
         blocks.append(basis.times(absolute(spectrum)))
     return torch.cat(blocks, dim=-2).transpose(-1, -2)
