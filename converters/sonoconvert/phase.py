@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 
 from sonoconvert.format import SpectrogramFormat
 from sonoconvert.inversion import mel_bands, mel_to_linear
+from sonoconvert.phase_gradient import phase_gradient
 from sonoconvert.spectrogram import absolute, analyse, frame, overlap_add, pad_ends, synthesise
 
 # Iterations of `reconstruct`: the default, and where more of them hardly tell.
@@ -24,9 +24,6 @@ MOMENTUM = 0.99
 
 # Columns that are reconstructed at once: bounds memory for long pictures (41 s of riffusion-v1).
 _BLOCK_COLUMNS = 4096
-# The Gaussian that is nearest to a Hann window of L samples is exp(−πt²/γ) with γ = 0.25645·L² (Průša 2017).
-_HANN_GAMMA = 0.25645
-_TOO_QUIET = 1e-5  # of the loudest cell: cells whose phase is left to chance
 
 Project = Callable[[torch.Tensor], torch.Tensor]
 
@@ -71,92 +68,12 @@ def griffin_lim(
         keep = None if fixed is None else fixed.transpose(-1, -2)
 
     def project(spectrum: torch.Tensor) -> torch.Tensor:
-        return _kept(torch.sgn(spectrum) * target, start, keep)
+        result = torch.sgn(spectrum) * target
+        return result if keep is None else torch.where(keep, start, result)
 
     spectrum = _iterate(project(start), project, n_fft, win, hop, iterations, momentum, circular, length)
     framed = synthesise(spectrum, n_fft, win)
     return overlap_add(framed, win, hop, circular=circular, length=None if circular else length)
-
-
-def phase_gradient(
-    magnitude: torch.Tensor,
-    win: int,
-    hop: int,
-    *,
-    known: torch.Tensor | None = None,
-    seed: int = 0,
-    circular: bool = False,
-) -> torch.Tensor:
-    """Phases from magnitudes alone: phase-gradient integration (Průša, Balazs & Søndergaard 2017, PGHI).
-
-    The derivatives of the log magnitude are those of the phase (eq. 20, 21, for the Gaussian nearest to the
-    Hann window). They are summed along the loudest paths: in place of the paper's heap, along the
-    maximum spanning tree of the cells (an edge is as strong as the weaker of its two cells), which
-    visits the cells in much the same order and leaves the loop to compiled code.
-
-    Args:
-        magnitude: float [frames, win // 2 + 1].
-        known: complex [n, win // 2 + 1], n < frames: the first frames, whose phases are carried on.
-        seed: of the phase of cells that are too quiet to be followed.
-        circular: the last frame leads into the first.
-
-    Returns:
-        complex [frames, win // 2 + 1] of magnitude 1 (frames begin at the FFT's time 0).
-    """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
-
-    frames, bins = magnitude.shape
-    loudness = magnitude.detach().float().cpu().numpy()
-    loudest = loudness.max()
-    chance = np.random.default_rng(seed).uniform(0, 2 * np.pi, loudness.shape)
-    if loudest == 0 or frames < 3:
-        return _unit(chance, magnitude)
-    log = np.log(np.maximum(loudness, loudest * 1e-10))
-    over_time = np.gradient(np.pad(log, ((1, 1), (0, 0)), mode="wrap" if circular else "edge"), axis=0)[1:-1]
-    gamma = _HANN_GAMMA * win * win
-    per_frame = 2 * np.pi * hop / win * np.arange(bins) + hop * win / gamma * np.gradient(log, axis=1)
-    per_bin = -gamma / (hop * win) * over_time
-    # Steps of the phase into each cell, from the frame before it and from the bin below it (trapezoids).
-    steps = [(per + np.roll(per, 1, axis=axis)).ravel() / 2 for axis, per in enumerate((per_frame, per_bin))]
-
-    cells = np.arange(frames * bins, dtype=np.int32).reshape(frames, bins)
-    last = frames if circular else frames - 1
-    sides = [(cells[:last], np.roll(cells, -1, axis=0)[:last]), (cells[:, :-1], cells[:, 1:])]
-    near, far = (np.concatenate([side[end].ravel() for side in sides]) for end in (0, 1))
-    log = log.ravel()
-    cost = 1 + log.max() - np.minimum(log[near], log[far])
-    root = int(log.argmax())
-    if known is not None:  # they hang on a root of their own, before all others
-        given = cells[: len(known)].ravel()
-        root = cells.size
-        near, far = np.append(near, given), np.append(far, np.full_like(given, root))
-        cost = np.append(cost, np.full(given.size, 1e-3))
-    nodes = max(cells.size, root + 1)
-    tree = minimum_spanning_tree(csr_array((cost, (near, far)), shape=(nodes, nodes)))
-    _, parent = breadth_first_order(tree, root, directed=False)
-    parent[root] = root
-
-    phase = np.zeros(nodes)
-    inner = np.flatnonzero(parent != root) if known is not None else np.delete(cells, root)
-    above = parent[inner]
-    frames_on = inner // bins - above // bins
-    if circular:
-        frames_on = (frames_on + 1) % frames - 1
-    axis_steps = np.where(frames_on == 0, steps[1][np.maximum(inner, above)], 0.0)
-    axis_steps[frames_on == 1] = steps[0][inner[frames_on == 1]]
-    axis_steps[frames_on == -1] = steps[0][above[frames_on == -1]]
-    phase[inner] = axis_steps * np.where(frames_on == 0, np.sign(inner - above), frames_on)
-    centre = np.pi * np.arange(bins)  # from frames that begin at time 0 to frames around it
-    if known is not None:
-        phase[given] = (np.angle(known.detach().cpu().numpy()) - centre).ravel()
-    # Sum from the root outwards by pointer jumping: the reach doubles in each round.
-    parent = parent.astype(np.intp)
-    while (parent != root).any():
-        phase += phase[parent]
-        parent = parent[parent]
-    phase = phase[: cells.size].reshape(frames, bins) % (2 * np.pi) + centre
-    return _unit(np.where(loudness < _TOO_QUIET * loudest, chance, phase), magnitude)
 
 
 def reconstruct(
@@ -259,27 +176,28 @@ def _coarse_to_fine(
     bands = mel_bands(fmt, size // 2 + 1, mel.dtype, mel.device)
     linear = mel_to_linear(mel, fmt)[..., : size // 2 + 1, :].transpose(-1, -2) * scale
     target = mel.transpose(-1, -2).contiguous() * scale
-    coarse = size >= 8 * hop and frames >= 4 and not (circular and frames % 2)
-    stride = 2 if coarse else 1
-    known = None if kept is None else kept.sum(dim=0)[::stride]
-    loudness = linear.mean(dim=0)[::stride]
-    phase = phase_gradient(loudness, size, stride * hop, known=known, seed=seed, circular=circular)
-    spectrum = linear[..., ::stride, :] * phase
+    keep = torch.zeros(frames, 1, dtype=torch.bool, device=mel.device)
+    known = torch.zeros_like(linear, dtype=torch.complex64)
+    if kept is not None:
+        keep[: kept.shape[-2]] = True
+        known[..., : kept.shape[-2], :] = kept
 
     def iterated(spectrum: torch.Tensor, stride: int, times: int) -> torch.Tensor:
-        wanted = target[..., ::stride, :]
-        start = keep = None
-        if kept is not None:
-            start = torch.zeros_like(spectrum)
-            start[..., : len(kept[0, ::stride]), :] = kept[..., ::stride, :]
-            keep = torch.arange(len(wanted[0]), device=mel.device)[:, None] < len(kept[0, ::stride])
+        every = slice(None, None, stride)
 
         def project(spectrum: torch.Tensor) -> torch.Tensor:
-            return _kept(spectrum * bands.correction(absolute(spectrum), wanted), start, keep)
+            free = spectrum * bands.correction(absolute(spectrum), target[..., every, :])
+            return free if kept is None else torch.where(keep[every], known[..., every, :], free)
 
-        spectrum = _kept(spectrum, start, keep)
         return _iterate(spectrum, project, size, size, stride * hop, times, MOMENTUM, circular)
 
+    coarse = size >= 8 * hop and frames >= 4 and not (circular and frames % 2)
+    stride = 2 if coarse else 1
+    every = slice(None, None, stride)
+    loudness = linear.mean(dim=0)[every]
+    start = {"initial": known.sum(dim=0)[every], "fixed": keep[every].expand_as(loudness)}
+    phase = phase_gradient(loudness, size, stride * hop, seed=seed, circular=circular, **start)
+    spectrum = linear[..., every, :] * phase
     spectrum = iterated(spectrum, stride, iterations)
     if not coarse:
         return spectrum
@@ -314,21 +232,11 @@ def _iterate(
     return spectrum
 
 
-def _kept(spectrum: torch.Tensor, start: torch.Tensor | None, keep: torch.Tensor | None) -> torch.Tensor:
-    return spectrum if start is None or keep is None else torch.where(keep, start, spectrum)
-
-
 def _working_size(fmt: SpectrogramFormat) -> int:
     """Smallest even FFT size ≤ win_length that holds `f_max`, with a whole hop at its lower rate."""
     step = math.lcm(fmt.win_length // math.gcd(fmt.win_length, fmt.hop_length), 2)
     needed = 2 * math.ceil(fmt.f_max * fmt.win_length / fmt.sample_rate)
     return min(math.ceil(needed / step) * step, fmt.win_length)
-
-
-def _unit(angle: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """Complex numbers of magnitude 1 with these angles, of `like`'s precision and device."""
-    phase = torch.from_numpy(angle).to(like.dtype)
-    return torch.polar(torch.ones_like(phase), phase).to(like.device)
 
 
 def _random_phase(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
