@@ -20,11 +20,14 @@ from sonoconvert.canvas import Canvas, grid
 from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat
-from sonoconvert.inversion import mel_to_linear
+from sonoconvert.inversion import mel_bands, mel_to_linear
+from sonoconvert.phase import MOMENTUM
+from sonoconvert.phase_gradient import phase_gradient
 from sonoconvert.picture import Picture
 from sonoconvert.region import merge_spans
 from sonoconvert.seam import MAX_PAST, continued, ramp, weights
 from sonoconvert.spectrogram import (
+    absolute,
     analyse,
     frame,
     from_levels,
@@ -36,30 +39,30 @@ from sonoconvert.spectrogram import (
 
 log = logging.getLogger(__name__)
 
+SHARPENING = 8  # steps towards magnitudes whose mel bands are the painted ones, before there is a waveform
 CONTEXT_WINDOWS = 4  # analysis windows of source on either side of what is decoded
 PIECE_S = 20.0  # longer repaints are decoded in pieces, each pinned to the one before: bounded memory
 SHORTEST_RAMP_S = 0.005  # without a feather the weight still rises this softly, inside the region
 TAIL_S = 0.03  # reach of what continues the source into an extension
-MOMENTUM = 0.99
 SAME_LEVEL = 2.5 / 255  # levels that differ less than this on average are the source's own …
 OTHER_LEVEL = 16 / 255  # … more than this are new, and in between the source is scaled
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is painted, on the STFT grid of one stretch: all float32 [win // 2 + 1, frames].
+    """What is painted, on the STFT grid of one stretch: float32 [win // 2 + 1, frames], but for `mel`.
 
-    paint: 1 = take the painting. target: painted magnitude. change: 0 = as the source was, 1 = new.
-    gain: painted over source magnitude.
+    mel: painted mel magnitudes [n_mels, frames]. paint: 1 = take the painting. change: 0 = as the source
+    was, 1 = new. gain: painted over source magnitude.
     """
 
+    mel: torch.Tensor
     paint: torch.Tensor
-    target: torch.Tensor
     change: torch.Tensor
     gain: torch.Tensor
 
     def columns(self, first: int, stop: int) -> _Plan:
-        return _Plan(*(t[:, first:stop] for t in (self.paint, self.target, self.change, self.gain)))
+        return _Plan(*(t[:, first:stop] for t in (self.mel, self.paint, self.change, self.gain)))
 
 
 def put_back(canvas: Canvas, painted: Picture, *, iterations: int = 32, seed: int = 0) -> Clip:
@@ -192,7 +195,7 @@ def _plan(canvas: Canvas, painted: Picture, first: int, samples: int, *, keep: b
     def spread(cells: torch.Tensor) -> torch.Tensor:
         return torch.stack([cells[low:high].amax(dim=0) for low, high in rows])
 
-    return _Plan(spread(mask), mel_to_linear(mel, fmt), spread(change), spread(gain))
+    return _Plan(mel, spread(mask), spread(change), spread(gain))
 
 
 def _rows(fmt: SpectrogramFormat, bin_index: int) -> tuple[int, int]:
@@ -238,6 +241,7 @@ def _decode(
 ) -> torch.Tensor:
     """One piece: first on the mean of the channels, then with that phase in each channel."""
     win, hop = fmt.win_length, fmt.hop_length
+    bands = mel_bands(fmt, win // 2 + 1, x.dtype, x.device)
     # Frames that hold known samples only are the source's, whatever was painted there.
     pinned = (plan.paint == 0) | (plan.change == 0) | _held(known, win, hop, plan.paint.shape[1])
 
@@ -245,21 +249,28 @@ def _decode(
         return x
     mean = x.mean(dim=0, keepdim=True)
     own = stft(mean, win, win, hop)
-    generator = torch.Generator().manual_seed(seed)
-    angle = torch.rand(own.shape, generator=generator) * (2 * torch.pi)
-    random = torch.polar(torch.ones_like(angle), angle)
-    # The source's phase is a good start where the source is not far below what is painted.
-    target = _magnitude(own, plan, 1.0)
-    start = torch.where((own.abs() > 0.1 * target) | (plan.change < 1), own, random)
-    y = _pinned_griffin_lim(own, mean, pinned, known, target, start, win, hop, iterations)
+    linear = mel_to_linear(plan.mel, fmt)
+    for _ in range(SHARPENING):
+        linear = linear * bands.correction(linear.T, plan.mel.T).T
+    loudness = torch.where(pinned, own[0].abs(), linear)
+    # The source's phase is a good start where the source is no quieter than what is painted; from there it
+    # is carried on into what is new.
+    near = pinned | (own[0].abs() > linear) | (plan.change < 1)
+    phase = phase_gradient(loudness.T, win, hop, seed=seed, initial=own[0].T, fixed=near.T).T
+    y = _pinned_griffin_lim(own, mean, pinned, known, plan, plan.mel[None], linear * phase, fmt, iterations)
     if x.shape[0] == 1:
         return y
-    phase = stft(y, win, win, hop)
+    phase = _unit(stft(y, win, win, hop))
     own = stft(x, win, win, hop)
-    target = _magnitude(own, plan, _balance(own, pinned)[:, None, None])
-    return _pinned_griffin_lim(
-        own, x, pinned, known, target, phase.expand_as(own), win, hop, max(iterations // 4, 1)
-    )
+    balance = _balance(own, pinned)[:, None, None]
+    start = linear * balance * phase
+    fewer = max(iterations // 4, 1)
+    # One by one: a product over all channels would round identical ones differently.
+    decoded = [
+        _pinned_griffin_lim(own[c], x[c], pinned, known, plan, plan.mel * balance[c], start[c], fmt, fewer)
+        for c in map(slice, range(len(x)), range(1, len(x) + 1))
+    ]
+    return torch.cat(decoded)
 
 
 def _held(known: torch.Tensor, win: int, hop: int, frames: int) -> torch.Tensor:
@@ -268,11 +279,6 @@ def _held(known: torch.Tensor, win: int, hop: int, frames: int) -> torch.Tensor:
     centres = torch.arange(frames) * hop
     low, high = (centres - win // 2).clamp(min=0), (centres + win // 2).clamp(max=len(known))
     return ends[high] == ends[low]
-
-
-def _magnitude(own: torch.Tensor, plan: _Plan, balance: torch.Tensor | float) -> torch.Tensor:
-    scaled = own.abs() * plan.gain
-    return scaled + plan.change * (plan.target * balance - scaled)
 
 
 def _balance(own: torch.Tensor, pinned: torch.Tensor) -> torch.Tensor:
@@ -290,34 +296,40 @@ def _pinned_griffin_lim(
     x: torch.Tensor,
     pinned: torch.Tensor,
     known: torch.Tensor,
-    target: torch.Tensor,
+    plan: _Plan,
+    mel: torch.Tensor,
     start: torch.Tensor,
-    win: int,
-    hop: int,
+    fmt: SpectrogramFormat,
     iterations: int,
 ) -> torch.Tensor:
-    """Fast Griffin–Lim (Perraudin 2013) with three projections: magnitudes, pinned cells, known samples.
+    """Fast Griffin–Lim (Perraudin 2013) with three projections: mel bands, pinned cells, known samples.
 
-    own, target, start: [channels, bins, frames]; x: [channels, samples]; pinned: cells that stay `own`;
-    known: samples that are x's. Returns float [channels, samples]. Its known samples are only near x's: that
-    is what makes the border smooth.
+    own, start: [channels, bins, frames]; x: [channels, samples]; mel: what is painted [channels, n_mels,
+    frames]; pinned: cells that stay `own`; known: samples that are x's. Returns float [channels, samples].
+    Its known samples are only near x's: that is what makes the border smooth.
     """
+    win, hop, length = fmt.win_length, fmt.hop_length, x.shape[-1]
     # [channels, frames, bins]: the FFT works on the last axis, so the loop needs no transposition.
-    own, target, start = (t.transpose(-1, -2).contiguous() for t in (own, target, start))
-    pinned = pinned.transpose(-1, -2)
-    length = x.shape[-1]
+    own, start, mel, change, gain, pinned = (
+        t.transpose(-1, -2).contiguous() for t in (own, start, mel, plan.change, plan.gain, pinned)
+    )
+    bands = mel_bands(fmt, win // 2 + 1, x.dtype, x.device)
+    scaled = absolute(own) * gain
 
     def sound(spectrum: torch.Tensor) -> torch.Tensor:
         return overlap_add(synthesise(spectrum, win, win), win, hop, length=length)
 
-    spectrum = torch.where(pinned, own, target * _unit(start))
+    def project(spectrum: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        return torch.where(pinned, own, torch.lerp(scaled * _unit(spectrum), new, change.to(new.dtype)))
+
+    spectrum = project(start, start)
     previous: torch.Tensor | None = None
     for _ in range(iterations):
         wave = torch.where(known, x, sound(spectrum))
         consistent = analyse(frame(pad_ends(wave, win, hop), win, hop), win, win)
         ahead = consistent if previous is None else torch.lerp(previous, consistent, 1 + MOMENTUM)
         previous = consistent
-        spectrum = torch.where(pinned, own, target * _unit(ahead))
+        spectrum = project(ahead, ahead * bands.correction(absolute(ahead), mel))
     return sound(spectrum)
 
 

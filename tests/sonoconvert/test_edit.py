@@ -22,7 +22,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.format import PRESETS
 from sonoconvert.picture import Picture
 from sonoconvert.region import Box, Region
-from sonoconvert.spectrogram import mel_magnitude, to_levels
+from sonoconvert.spectrogram import from_levels, mel_magnitude, to_levels
 
 MINI = PRESETS["sonopaint-mini"]
 
@@ -114,19 +114,21 @@ def test_a_painted_tone_is_found_at_its_pitch_and_level(
     clip = noise(1.5, rate, 2, amplitude=0.02)
     clip = replace(clip, waveform=clip.waveform + tone(1.5, rate, 900, 0.5).waveform)
     canvas = inpaint_canvas(clip, Region((Box(0.4, 1.1),)), name)
-    result = put_back(canvas, paint_sound(canvas, tone(1.5, rate, hz, level)))
-    inside, fmt = result.waveform[:, round(0.5 * rate) : round(1.0 * rate)], PRESETS[name]
-    for channel in inside:
-        # The picture knows the pitch to a mel bin only, over which the inversion spreads the tone:
-        # it comes back up to 5.2 dB quieter (3.5 kHz in sonopaint-mini, the widest bins tried).
-        assert abs(fmt.mel_row(loudest_hz(channel, rate)) - fmt.mel_row(hz)) < 1.0
-        assert -6 < rms_db(channel) - 20 * np.log10(level / np.sqrt(2)) < 3
+    picture, fmt = paint_sound(canvas, tone(1.5, rate, hz, level)), PRESETS[name]
+    result = put_back(canvas, picture)
+    # White is the loudest that a canvas can show: a tone that is louder in its band is painted quieter.
+    row, middle = round(fmt.mel_row(hz)), slice(round(0.5 / fmt.seconds(1)), round(1.0 / fmt.seconds(1)))
     shown, wanted = (
-        mel_magnitude(c.mono().resampled(fmt.sample_rate).waveform[0], fmt)[round(fmt.mel_row(hz))]
+        mel_magnitude(c.mono().resampled(fmt.sample_rate).waveform[0], fmt)[row, middle].mean()
         for c in (result, tone(1.5, rate, hz, level))
     )
-    middle = slice(round(0.5 / fmt.seconds(1)), round(1.0 / fmt.seconds(1)))
-    assert -3.5 < 20 * float((shown[middle].mean() / wanted[middle].mean()).log10()) < 2.5
+    drawn = from_levels(picture.levels()[0], fmt, picture.peak)[row, middle].mean()
+    clipped_db = 20 * float((drawn / wanted).log10().clamp(max=0))
+    for channel in result.waveform[:, round(0.5 * rate) : round(1.0 * rate)]:
+        # The picture knows the pitch to a mel bin only.
+        assert abs(fmt.mel_row(loudest_hz(channel, rate)) - fmt.mel_row(hz)) < 1.0
+        assert -3.5 < rms_db(channel) - 20 * np.log10(level / np.sqrt(2)) - clipped_db < 2.5
+    assert -1.5 < 20 * float((shown / drawn).log10()) < 2.5
 
 
 def test_a_band_leaves_the_other_frequencies() -> None:
@@ -182,13 +184,13 @@ def test_identical_channels_stay_identical() -> None:
     assert torch.equal(result[0], result[1])
 
 
-def test_the_seed_decides() -> None:
+def test_equal_arguments_give_equal_samples() -> None:
     clip = noise(1.0, 32_000)
     canvas = inpaint_canvas(clip, Region((Box(0.3, 0.7),)), MINI)
     picture = paint_sound(canvas, noise(1.0, 32_000, amplitude=0.01))
-    first, again, other = (put_back(canvas, picture, iterations=4, seed=seed) for seed in (3, 3, 4))
+    first, again = (put_back(canvas, picture, iterations=4, seed=3) for _ in range(2))
     assert torch.equal(first.waveform, again.waveform)
-    assert not torch.equal(first.waveform, other.waveform)
+    assert not torch.equal(first.waveform, clip.waveform)
 
 
 def test_silence_can_be_painted() -> None:
