@@ -1,0 +1,40 @@
+"""The shipped decoder on recordings that it never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sonoconvert import vocoder
+from sonoconvert.clip import read_clip
+from sonoconvert.convert import decode, encode, mix_to
+from sonoconvert.folders import shipped_folder
+from sonoconvert.format import get_format
+from sonotrain.vocoder_losses import distances
+
+WEIGHTS = sorted((shipped_folder() / "vocoder").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_shipped_weights_are_found_small_and_say_where_they_come_from(path: Path) -> None:
+    decoder = vocoder.load(get_format(path.stem))
+    assert decoder is not None and decoder.fmt == get_format(path.stem)
+    assert path.stat().st_size <= 16e6
+    assert decoder.metadata["modelspec.license"] == "MIT"
+    assert "sonopaint.training" in decoder.metadata
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", ["speech.flac", "complete.oga"])
+def test_shipped_weights_beat_the_same_iterations_without_them(
+    path: Path, name: str, repository: Path
+) -> None:
+    fmt = get_format(path.stem)
+    clip = mix_to(read_clip(repository / "tests" / "fixtures" / name), 1).resampled(fmt.sample_rate)
+    picture = encode(clip, fmt)
+    learned, iterative = (decode(picture, learned=way).waveform[0] for way in (True, False))
+    true = clip.waveform[0]
+    better, worse = (distances(true, made, fmt.sample_rate) for made in (learned, iterative))
+    assert better[0] < 0.85 * worse[0]
+    assert better[1] < 0.9 * worse[1]
