@@ -62,6 +62,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=777, help="of the clips to learn from")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--only", choices=("train",), help="train and do not judge")
     parser.add_argument("--out", type=Path, default=Path("runs/new-sound"))
     parser.add_argument(
         "--lora", nargs=argparse.REMAINDER, default=[], help="further options of sonotrain lora"
@@ -78,6 +79,9 @@ def main() -> int:
     if not (run / "lora.json").exists():
         subprocess.run(command, check=True)
     minutes = (time.monotonic() - start) / 60
+    if given.only:
+        print(f"trained in {minutes:.1f} minutes", flush=True)
+        return 0
     result: dict[str, Any] = {"kind": given.kind, "minutes": round(minutes, 1), "threads": given.threads}
 
     classifier, _ = load_classifier()
@@ -85,13 +89,18 @@ def main() -> int:
     kinds = [k for k in foley.BASE_KINDS for _ in range(given.others)]
     asked = [words.phrasings([k], "single", [], rng, 1)[0] for k in kinds]
     triggers = [given.trigger] * given.judged
-    for name, loras in (("without", []), ("with", [(run / f"{given.kind}.safetensors", 1.0)])):
-        model = load_model(given.model, device="cpu", loras=loras)
-        answers = heard(model, triggers, classifier, seed=11)
+    for name in ("without", "with"):
+        judged = given.out / f"{name}.json"  # found again when a long measurement broke off
+        if not judged.exists():
+            loras = [(run / f"{given.kind}.safetensors", 1.0)] if name == "with" else []
+            model = load_model(given.model, device="cpu", loras=loras)
+            found = {"trigger": heard(model, triggers, classifier, seed=11)}
+            found["others"] = heard(model, asked, classifier, seed=12) if asked else []
+            judged.write_text(json.dumps(found), encoding="utf-8")
+        answers, others = json.loads(judged.read_text(encoding="utf-8")).values()
         result[f"trigger_{name}"] = share(answers, [given.kind] * len(answers))
         result[f"taken_for_{name}"] = dict(Counter(answers).most_common(4))
-        if asked:
-            others = heard(model, asked, classifier, seed=12)
+        if others:
             result[f"others_{name}"] = share(others, kinds)
             result[f"others_taken_for_kind_{name}"] = others.count(given.kind) / len(others)
         print(json.dumps(result), flush=True)

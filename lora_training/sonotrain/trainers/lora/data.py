@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.augment import Augmentation
 from sonotrain.data.dataset import Example, SoundDataset, is_dataset, load_dataset
 from sonotrain.trainers.lora.caches import Captions, LatentCache, Variants, cache_latents
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.trainers.lora.prior import cache_prior
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class TrainingData:
     prompts: list[str]
     trigger: str
     kept_prompts: list[int]  # numbers of the texts that must go on meaning what they mean
+    prior: Tensor | None  # [len(kept_prompts), 4, h, w]: what the base model paints for them
 
     def facts(self) -> dict[str, Any]:
         """What the dataset is, for config.json: a resumed run must find the same."""
@@ -150,6 +153,8 @@ def prepare(
         held = cache_latents(model, fingerprint, validated, model.format, plain, folder, tell)
         if not options.text_encoder:
             captions.embed(model.text_encoder, model.device, fingerprint, folder)
+        numbers = [captions.numbers[text] for text in kept[:KEPT_PROMPTS]]
+        prior = cache_prior(model, fingerprint, captions, numbers, folder, tell) if numbers else None
     return TrainingData(
         dataset=dataset,
         train=train,
@@ -159,5 +164,6 @@ def prepare(
         validation_texts=[captions.numbers[text] for text in validation],
         prompts=prompts,
         trigger=trigger,
-        kept_prompts=[captions.numbers[text] for text in kept[:KEPT_PROMPTS]],
+        kept_prompts=numbers,
+        prior=prior,
     )

@@ -253,10 +253,10 @@ def total_steps(options: LoraOptions, clips: int, global_batch: int) -> int:
 
 
 def kept_prompts() -> list[str]:
-    """What --preserve keeps: no words at all, and a caption of each kind of sound."""
+    """What --preserve keeps: a caption of each kind of sound that Mini knows."""
     from sonotrain.data.foley import BASE_KINDS, KINDS
 
-    return ["", *(KINDS[name].doing[0] for name in BASE_KINDS)]
+    return [KINDS[name].doing[0] for name in BASE_KINDS]
 
 
 def file_hash(path: Path) -> str:

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 VALIDATION_TIMESTEPS = 8
 EXPLODED = 1.5  # mean squared error: saying nothing at all has 1.0
 KEPT_EVERY = 2  # of so many clips one is also shown with another prompt, for --preserve
+KEPT_EMPTY = 0.2  # share of those that are shown without words
 WATCHED = 20  # steps whose mean is compared with it
 
 
@@ -140,14 +141,22 @@ class LoraTrainer:
         latents, masks = self.data.train.get(clips, variants.tolist())
         drawn = {"latents": latents, "masks": masks, "texts": texts}
         drawn["timesteps"] = torch.randint(len(self.schedule), (count,), generator=generator)
-        drawn["kept"] = torch.tensor(self.data.kept_prompts or [0])[
-            torch.randint(max(1, len(self.data.kept_prompts)), (count,), generator=generator)
-        ]
-        keep = torch.arange(count) % KEPT_EVERY == 0 if options.preserve else torch.zeros(count)
-        drawn["keep"] = keep.bool() & bool(self.data.kept_prompts)
+        if options.preserve and self.data.prior is not None:
+            self._draw_kept(drawn, generator)
         other = step_generator(options.seed + 1, number)
         drawn["noise"] = offset_noise(tuple(latents.shape), other, options.noise_offset)
         return drawn
+
+    def _draw_kept(self, drawn: dict[str, Tensor], generator: torch.Generator) -> None:
+        """Which of the base model's own paintings stand beside the clips, and under which text."""
+        assert self.data.prior is not None
+        count = self.global_batch
+        chosen = torch.randint(len(self.data.prior), (count,), generator=generator)
+        texts = torch.tensor(self.data.kept_prompts)[chosen]
+        # without words, too: guidance leads away from that
+        texts[torch.rand(count, generator=generator) < KEPT_EMPTY] = 0
+        drawn["kept_texts"], drawn["kept_latents"] = texts, self.data.prior[chosen]
+        drawn["keep"] = torch.arange(count) % KEPT_EVERY == 0
 
     def step(self, number: int) -> dict[str, Tensor]:
         """One optimiser step; {"loss", "mse", "norm" of the gradient, …}."""
@@ -181,27 +190,30 @@ class LoraTrainer:
     def loss(self, part: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one batch on this process, and what to log."""
         options = self.options
-        kept = torch.nonzero(part["keep"])[:, 0]
+        kept = torch.nonzero(part["keep"])[:, 0] if "keep" in part else torch.tensor([])
         with self.autocast():
             noisy, wanted, weights, steps = self._noisy(part)
             text = self.embed(part["texts"])
             if len(kept):
-                others = part["kept"][kept]
-                base = self._base_says(noisy[kept], steps[kept], others)
-                text = torch.cat([text, self.embed(others)])
-                noisy, steps = torch.cat([noisy, noisy[kept]]), torch.cat([steps, steps[kept]])
+                others = {name: part[name][kept] for name in ("timesteps", "noise")}
+                others |= {"latents": part["kept_latents"][kept], "texts": part["kept_texts"][kept]}
+                noisy2, _, _, steps2 = self._noisy(others)
+                base = self._base_says(noisy2, steps2, others["texts"])
+                text = torch.cat([text, self.embed(others["texts"])])
+                noisy, steps = torch.cat([noisy, noisy2]), torch.cat([steps, steps2])
             predicted = self.fast_unet(noisy, steps, text, return_dict=False)[0]
         count = len(part["texts"])
         cells = cell_weights(part["masks"].to(self.device), options.padding_weight)
         error = errors(predicted[:count], wanted, cells)
         loss = (weights * error).mean()
         told = {"loss": loss, "mse": error.mean()}
-        if options.preserve:
+        if "keep" in part:
             told["drift"] = loss.new_zeros(())  # on every process, whichever clips it has
         if len(kept):
+            # unweighted: what is noisiest decides what a picture will be of
             drift = (predicted[count:].float() - base.float()).square().mean((1, 2, 3))
             told["drift"] = drift.sum() * KEPT_EVERY / count
-            loss = loss + options.preserve * (weights[kept] * drift).sum() * KEPT_EVERY / count
+            loss = loss + options.preserve * drift.sum() * KEPT_EVERY / count
         return loss, told
 
     def _noisy(self, part: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

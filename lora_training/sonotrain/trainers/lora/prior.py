@@ -1,0 +1,73 @@
+"""What the base model paints for other prompts: the LoRA is to leave that as it is (--preserve).
+
+Prior preservation (Ruiz et al. 2023, "DreamBooth", eq. 2) with the base model's own prediction as the target
+in place of the noise: what it says of its own pictures is known exactly, so nothing is learnt but to stay.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sonoconvert.files import atomic_path
+from sonotrain.data.cache import clock
+from sonotrain.trainers.lora.caches import Captions, file_key
+
+logger = logging.getLogger(__name__)
+
+STEPS = 12  # enough for what only has to be of the right kind
+BATCH = 4
+SEED = 4242
+
+
+@torch.no_grad()
+def cache_prior(
+    model: Any,
+    fingerprint: str,
+    captions: Captions,
+    texts: Sequence[int],
+    folder: Path,
+    tell: Callable[[str], None] = logger.info,
+) -> Tensor:
+    """Scaled latents fp32 [N, 4, h, w], one for each text (numbers of `captions`); painted once and kept."""
+    from sonopaint.painters.latents import window_of
+    from sonopaint.samplers import SAMPLERS, Denoiser
+    from sonopaint.samplers.schedule import sigmas
+
+    prompts = [captions.texts[number] for number in texts]
+    path = folder / f"prior-{file_key(fingerprint, prompts, STEPS, SEED)}.safetensors"
+    try:
+        return load_file(path)["latents"].float()
+    except (OSError, SafetensorError):
+        pass
+    levels = sigmas(model.alphas_cumprod, STEPS)
+    size = (4, model.format.n_mels // model.latent_factor, window_of(model))
+    noise = torch.randn((len(texts), *size), generator=torch.Generator().manual_seed(SEED))
+    parts, start = [], time.monotonic()
+    for first in range(0, len(texts), BATCH):
+        chosen = torch.tensor(list(texts[first : first + BATCH]))
+        text, empty = (_embed(model, captions, numbers) for numbers in (chosen, torch.tensor([0])))
+        denoise = Denoiser(model, text, empty, float(model.defaults["guidance_scale"]))
+        x = noise[first : first + BATCH].to(model.device) * float(levels[0])
+        parts.append(SAMPLERS["dpmpp_2m"](denoise, x, levels).float().cpu())
+        done = first + len(chosen)
+        left = (time.monotonic() - start) / done * (len(texts) - done)
+        tell(f"Painting what the model knows: {done} of {len(texts)}, {clock(left)} left")
+    latents = torch.cat(parts).half().contiguous()
+    with atomic_path(path, force=True) as beside:
+        save_file({"latents": latents}, beside)
+    return latents.float()
+
+
+def _embed(model: Any, captions: Captions, numbers: Tensor) -> Tensor:
+    if captions.embeddings is not None:
+        return captions.embeddings[numbers].to(model.device, model.dtype)
+    return model.text_encoder(captions.ids[numbers].to(model.device)).last_hidden_state
