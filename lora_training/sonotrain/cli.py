@@ -47,7 +47,8 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     for name, (help_line, description, module) in TOP_COMMANDS.items():
         top = parts.add_parser(name, help=help_line, description=description)
         if list(words[:1]) == [name]:
-            import_module(module).fill(top)
+            place, _, function = module.partition(":")
+            getattr(import_module(place), function or "fill")(top)
     for group, (help_line, steps) in GROUPS.items():
         part = parts.add_parser(group, help=help_line)
         commands = part.add_subparsers(title="steps, in their order", required=True, metavar="STEP")
@@ -278,6 +279,11 @@ TOP_COMMANDS = {
         "a LoRA from a folder of sounds",
         "Trains a LoRA on a dataset, or on a folder of sounds.",
         "sonotrain.trainers.lora.cli",
+    ),
+    "sweep": (
+        "LoRAs with one option varied, and a table",
+        "Trains one LoRA for each value of an option, and writes a table and a plot.",
+        "sonotrain.trainers.lora.cli:fill_sweep",
     ),
     "evaluate": (
         "FID, FAD, IS, KL, CLAP score of generated sounds",

@@ -187,6 +187,6 @@ def write_card(run: Path, name: str, trainer: LoraTrainer, result: dict[str, Any
         told = ", ".join(f"“{prompt}”" for prompt in data.prompts)
         sheet = folders[-1].relative_to(run).as_posix()
         lines += ["", f"Without the LoRA (above) and with it (below): {told}.", "", f"![Previews]({sheet})"]
-    lines += ["", "All options are in `config.json`, and in the file's header (`sonopaint info`)."]
+    lines += ["", "All options are in `config.json`, and in the file's header (`sonoconvert info FILE`)."]
     with atomic_path(run / "README.md", force=True) as beside:
         beside.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import importlib.util
@@ -86,7 +87,7 @@ class Run:
         decoder = keep_decoder(self.model, bool(options.preview_every) and self.first)
         if not options.text_encoder:
             self.model.text_encoder = None
-        gc.collect()
+        give_back_memory()
         trainer = LoraTrainer(self.model, data, options, self.accelerator)
         total = total_steps(options, len(data.train), trainer.global_batch)
         self._remember(data, trainer, total)
@@ -268,6 +269,15 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
+
+
+def give_back_memory() -> None:
+    """Returns what was freed to the system: glibc keeps it otherwise, beside what training then needs."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)
 
 
 def memory_mb() -> float:
