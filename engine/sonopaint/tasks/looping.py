@@ -77,7 +77,7 @@ def _new_loop(
 
 
 def fitted_loop(
-    painted: Picture, num_samples: int, *, iterations: int = 32, seed: int = 0
+    painted: Picture, num_samples: int, *, iterations: int = 32, seed: int = 0, learned: bool = True
 ) -> tuple[Picture, Clip]:
     """A painted loop at exactly `num_samples`: the picture stretched to whole columns, and its sound.
 
@@ -89,7 +89,7 @@ def fitted_loop(
         pixels=_stretched_round(painted.pixels, columns),
         num_samples=columns * painted.format.hop_length,
     )
-    clip = decode(picture, iterations=iterations, seed=seed, circular=True)
+    clip = decode(picture, iterations=iterations, seed=seed, circular=True, learned=learned)
     if picture.peak is not None:
         return picture, _resampled_round(clip, num_samples)
     return picture, normalised(_resampled_round(normalised(clip), num_samples))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from sonopaint_comfyui.sounds import audio_of, clips_of, image_of, pictures_of
 from sonopaint_comfyui.views import shown
 
 QUALITIES = {"fast": FAST, "normal": 32, "high": 64, "best": BEST}  # iterations of the phase reconstruction
-DECODERS = ["Griffin-Lim"]
+DECODERS = {"automatic": True, "phase search only": False}  # whether a learned decoder may begin
 
 
 class AudioToSpectrogram(io.ComfyNode):
@@ -79,7 +78,11 @@ class SpectrogramToAudio(io.ComfyNode):
                 io.Image.Input("image", tooltip="The picture as it was painted, not scaled."),
                 Format.Input("format", tooltip="The format of the picture: from the node that made it."),
                 io.Combo.Input(
-                    "decoder", options=DECODERS, default=DECODERS[0], tooltip="How the phase is found."
+                    "decoder",
+                    options=list(DECODERS),
+                    default="automatic",
+                    tooltip="automatic begins with the learned decoder where there is one for the format; "
+                    "the search for the phase goes on from there.",
                 ),
                 io.Combo.Input(
                     "quality",
@@ -106,16 +109,17 @@ class SpectrogramToAudio(io.ComfyNode):
         cls, image: torch.Tensor, format: PictureInfo, decoder: str, quality: str, seed: int
     ) -> io.NodeOutput:
         pictures = list(enumerate(pictures_of(image, format)))
-        clips = [sound(picture, format, QUALITIES[quality], seed + i) for i, picture in told(pictures)]
+        learned = DECODERS[decoder]
+        clips = [sound(p, format, QUALITIES[quality], seed + i, learned) for i, p in told(pictures)]
         return io.NodeOutput(audio_of(clips))
 
 
-def sound(picture: Picture, info: PictureInfo, iterations: int, seed: int) -> Clip:
+def sound(picture: Picture, info: PictureInfo, iterations: int, seed: int, learned: bool) -> Clip:
     """The picture's sound: at its own level where that is known, else with a peak of −1 dBFS."""
     if info.loop:
         length = info.num_samples or picture.columns * picture.format.hop_length
-        return fitted_loop(picture, length, iterations=iterations, seed=seed)[1]
-    return dataclasses.replace(decode(picture, iterations=iterations, seed=seed), settings={})
+        return fitted_loop(picture, length, iterations=iterations, seed=seed, learned=learned)[1]
+    return decode(picture, iterations=iterations, seed=seed, learned=learned)
 
 
 NODES = [AudioToSpectrogram, SpectrogramToAudio]

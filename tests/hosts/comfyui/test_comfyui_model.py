@@ -67,7 +67,7 @@ def generating(seed: int = SEED, lora: str | None = None, merged: bool = False) 
         "SonopaintSpectrogramToAudio",
         image=image,
         format=["latent", 1],
-        decoder="Griffin-Lim",
+        decoder="automatic",
         quality="normal",
         seed=seed,
     )
