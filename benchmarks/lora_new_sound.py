@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -79,10 +80,13 @@ def main() -> int:
     if not (run / "lora.json").exists():
         subprocess.run(command, check=True)
     minutes = (time.monotonic() - start) / 60
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = (spent.ru_utime + spent.ru_stime) / 60  # what it costs when other programs run, too
     if given.only:
         print(f"trained in {minutes:.1f} minutes", flush=True)
         return 0
     result: dict[str, Any] = {"kind": given.kind, "minutes": round(minutes, 1), "threads": given.threads}
+    result["processor_minutes"] = round(processor, 1)
 
     classifier, _ = load_classifier()
     rng = random.Random(99)

@@ -90,6 +90,14 @@ def test_a_run_leaves_a_lora_that_does_in_the_engine_what_it_did_in_training(
     change = (trained - plain).abs().max()
     assert change > 0.01 and (used - trained).abs().max() < 0.01 * change  # fp16 weights
 
+    from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
+
+    tensors, alphas = Loader.lora_state_dict(run / "horn.safetensors", unet_config=base.unet.config)[:2]
+    Loader.load_lora_into_unet(tensors, network_alphas=alphas, unet=base.unet)
+    with torch.no_grad():
+        theirs = base.unet(x, steps, text).sample
+    assert (theirs - used).abs().max() < 1e-4 * change  # the same numbers, added in another order
+
     with safe_open(run / "horn.safetensors", framework="pt") as file:
         header, keys = file.metadata(), list(file.keys())
         assert file.get_tensor(next(key for key in keys if key.endswith(".alpha"))).item() == 2.0

@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 from sonotrain import runs
 from sonotrain.run_folder import load_final, read_log
 
-STEPS = 40
+STEPS = 60
 
 
 @pytest.fixture(scope="module")
 def options(tiny_base: Path, tiny_sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {
         "model": str(tiny_base), "dataset": str(tiny_sounds), "threads": 1, "steps": STEPS, "batch": 2,
-        "rank": 4, "checkpoint_every": 3, "validate_every": 10, "preview_every": 20, "preview_steps": 1,
-        "log_every": 2,
+        "rank": 4, "checkpoint_every": 2, "validate_every": 10, "preview_every": 20, "preview_steps": 1,
+        "log_every": 1,
         "variants": 2, "preserve": 0.5, "ema": 0.9, "tensorboard": False,
         "cache": str(tmp_path_factory.mktemp("cache")),
     }  # fmt: skip
@@ -58,7 +58,7 @@ def kill_until_done(out: Path, options: dict[str, Any], kills: int, seed: int) -
             before = steps_done(out)
             # any moment: while libraries load and caches are made, or after some steps, wherever they stand
             patience = rng.uniform(0.0, 8.0) if rng.random() < 0.3 else 600.0
-            wanted = before + rng.randint(1, 5)
+            wanted = before + rng.randint(1, 3)
             end = time.monotonic() + patience
             while process.poll() is None and time.monotonic() < end and steps_done(out) < wanted:
                 time.sleep(0.02)
