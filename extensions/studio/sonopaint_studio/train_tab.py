@@ -19,6 +19,7 @@ from sonopaint_studio.context import Context, ModelBar, refreshed
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
 from sonopaint_studio.model_files import add_files, safe_name
 from sonotrain import runs
+from sonotrain.data.folders import list_datasets
 from sonotrain.run_folder import read_json
 from sonotrain.trainers.lora.options import LoraOptions
 
@@ -42,6 +43,11 @@ def run_names() -> list[str]:
     """LoRA runs that are there, newest first."""
     found = [p.parent for p in runs_folder().glob("*/config.json") if _is_lora_run(p)]
     return [path.name for path in sorted(found, key=lambda p: -p.stat().st_mtime)]
+
+
+def dataset_choices() -> list[tuple[str, str]]:
+    """The datasets that the Dataset page made: (name, path)."""
+    return [(path.name, str(path)) for path in list_datasets()]
 
 
 def _is_lora_run(config: Path) -> bool:
@@ -218,11 +224,10 @@ class TrainTab:
         names = run_names()
         with gr.Row(elem_classes="sp-page"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
-                dataset = gr.Textbox(
-                    label="Dataset or folder of sounds",
-                    placeholder="/home/me/sounds",
-                    elem_id="train-dataset",
-                )
+                dataset = gr.Dropdown(
+                    dataset_choices(), value=None, allow_custom_value=True, elem_id="train-dataset",
+                    label="Dataset, or a folder of sounds", interactive=True,
+                )  # fmt: skip
                 trigger = gr.Textbox(
                     label="Trigger word", placeholder="a word without a meaning", elem_id="train-trigger"
                 )
@@ -260,7 +265,10 @@ class TrainTab:
         guess.click(self.estimate, form, [told, guess, stop], **widgets.LONG)
         add.click(self.add, [run, bar.model], [told, *bar.lists()], **widgets.QUICK)
         run.change(self.look, run, shown, **widgets.QUICK)
-        tab.select(lambda: gr.update(choices=run_names()), None, run, **widgets.QUICK)
+        tab.select(
+            lambda: (gr.update(choices=run_names()), gr.update(choices=dataset_choices())),
+            None, [run, dataset], **widgets.QUICK,
+        )  # fmt: skip
         gr.Timer(POLL_S).tick(self.look, run, shown, **widgets.QUICK)
 
 
