@@ -16,7 +16,15 @@ import torch
 from sonoconvert.format import SpectrogramFormat
 from sonoconvert.inversion import mel_bands, mel_to_linear
 from sonoconvert.phase_gradient import phase_gradient
-from sonoconvert.spectrogram import absolute, analyse, frame, overlap_add, pad_ends, synthesise
+from sonoconvert.spectrogram import (
+    absolute,
+    analyse,
+    frame,
+    overlap_add,
+    pad_ends,
+    shorter_window,
+    synthesise,
+)
 
 # Iterations of `reconstruct`: the default, and where more of them hardly tell.
 FAST, BEST = 16, 128
@@ -136,7 +144,7 @@ def reconstruct_blocks(
         float [channels, n], one after the other; together they are what `reconstruct` returns.
     """
     win, hop = fmt.win_length, fmt.hop_length
-    work = _working_size(fmt)
+    work = shorter_window(fmt)
     length = columns * hop if length is None else length
     # Frames at a block's end lack the future: they are done again by the next block, which keeps the
     # `context` frames before them fixed. Between those, both blocks give the same samples.
@@ -230,13 +238,6 @@ def _iterate(
         ahead = consistent if previous is None else previous.lerp_(consistent, 1 + momentum)
         spectrum, previous = project(ahead), consistent
     return spectrum
-
-
-def _working_size(fmt: SpectrogramFormat) -> int:
-    """Smallest even FFT size ≤ win_length that holds `f_max`, with a whole hop at its lower rate."""
-    step = math.lcm(fmt.win_length // math.gcd(fmt.win_length, fmt.hop_length), 2)
-    needed = 2 * math.ceil(fmt.f_max * fmt.win_length / fmt.sample_rate)
-    return min(math.ceil(needed / step) * step, fmt.win_length)
 
 
 def _random_phase(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
