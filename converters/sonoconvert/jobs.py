@@ -147,6 +147,12 @@ def _to_sound(job: Job, share: Share | None) -> list[Path]:
         )
         return [job.target]
     picture = load_picture(job.source, format=format_of(options))
-    clip = decode(picture, iterations=options.iterations, seed=options.seed, circular=options.loop)
+    clip = decode(
+        picture,
+        iterations=options.iterations,
+        seed=options.seed,
+        circular=options.loop,
+        learned=options.learned,
+    )
     write_clip(clip, job.target, subtype=options.subtype, force=options.force)
     return [job.target]

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 NAME = "manifest.jsonl"
 # Options that change what is written; the others only say how.
 _TELLING = (
-    "command format channels depth start duration split parts type subtype iterations seed loop".split()
-)
+    "command format channels depth start duration split parts type subtype iterations learned seed loop"
+).split()
 
 
 class Manifest:
