@@ -1,17 +1,21 @@
-"""Sound → riffusion-v1 picture → sound: speed and truth of the reference and of sonoconvert, in one run.
+"""Sound → riffusion-v1 picture → sound, in one run: how quick and how true.
 
-    python benchmarks/conversion.py [--folder RECORDINGS] [--repeats 3] [--threads N]
+    python benchmarks/conversion.py [--folder RECORDINGS] [--repeats 3] [--threads N] [--write]
 
 The reference is Riffusion's converter as it is described (its parameters on stock torch parts): mel
-inversion by least squares, 32 Griffin–Lim iterations with momentum 0.99 on the padded 17640 FFT.
-Both decode the same 8-bit pictures. Measures compare with the original below 10 kHz, on a 2048/512 Hann
+inversion by least squares, 32 Griffin–Lim iterations with momentum 0.99 on the padded 17640 FFT. librosa's
+path is its own melspectrogram, non-negative least squares and griffinlim with 32 iterations, on the window's
+own FFT: on the padded grid its inversion asks for more than 100 GiB. It takes minutes for a sound, so that it
+decodes only the first --librosa of them, and its measures are theirs.
+All decode the same 8-bit pictures. Measures compare with the original below 10 kHz, on a 2048/512 Hann
 STFT whose magnitudes are floored at −80 dB of the peak:
 
 * spectral convergence: ‖S − Ŝ‖ / ‖S‖ (lower is better);
 * log-spectral distance: mean over frames of the root mean square of the difference in dB.
 
-Medians over 5.1 s clips, after one warm-up (the mel basis and its inverse are cached by both): seconds on the
-clock, and of processor time over all threads, which a busy machine does not disturb.
+Means of the measures and medians of the times over 5.1 s clips, after one warm-up (the mel basis and its
+inverse are cached by all): seconds on the clock, and of processor time over all threads, which a busy
+machine disturbs less. The ratios are of processor time. --write puts the table and a plot into docs/.
 """
 
 from __future__ import annotations
@@ -21,20 +25,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from sounds import RATE, SAMPLES, measures, recordings, synthesised
 
-from sonoconvert.clip import Clip, read_clip
-from sonoconvert.convert import decode, encode, mix_to
-from sonoconvert.errors import SonopaintError
+from sonoconvert import vocoder
+from sonoconvert.clip import Clip
+from sonoconvert.convert import decode, encode
 from sonoconvert.format import PRESETS
+from sonoconvert.phase import BEST
+from sonoconvert.picture import Picture
 from sonoconvert.spectrogram import from_levels, mel_basis
 
 FORMAT = PRESETS["riffusion-v1"]
-RATE = FORMAT.sample_rate
-SAMPLES = FORMAT.width * FORMAT.hop_length
-SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".mp3"}
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+BEGIN, END = "<!-- conversion:begin -->", "<!-- conversion:end -->"
 
 
 def reference_encode(waveform: torch.Tensor) -> torch.Tensor:
@@ -75,115 +82,95 @@ def reference_decode(mel: torch.Tensor, length: int, iterations: int = 32, seed:
     return inverse(magnitude * phase)
 
 
-def measures(original: torch.Tensor, result: torch.Tensor) -> tuple[float, float]:
-    """Spectral convergence and log-spectral distance in dB of two waveforms [T], below 10 kHz."""
+def librosa_encode(waveform: torch.Tensor) -> torch.Tensor:
+    """float [T] → mel magnitudes [512, frames], by librosa on the padded grid."""
+    import librosa
 
-    def magnitudes(waveform: torch.Tensor) -> torch.Tensor:
-        spectrum = torch.stft(waveform, 2048, 512, window=torch.hann_window(2048), return_complex=True)
-        return spectrum.abs()[: int(10_000 / RATE * 2048)]
-
-    true, made = magnitudes(original), magnitudes(result)
-    floor = true.max() * 1e-4
-    convergence = torch.linalg.norm(true - made) / torch.linalg.norm(true)
-    difference = 20 * torch.log10(true.clamp_min(floor) / made.clamp_min(floor))
-    return float(convergence), float(difference.square().mean(dim=0).sqrt().mean())
+    mel = librosa.feature.melspectrogram(
+        y=waveform.numpy(), sr=RATE, n_fft=FORMAT.n_fft, hop_length=FORMAT.hop_length, fmax=FORMAT.f_max,
+        win_length=FORMAT.win_length, n_mels=FORMAT.n_mels, htk=True, norm=None, power=1.0,
+    )  # fmt: skip
+    return torch.from_numpy(mel)
 
 
-Times = dict[str, list[tuple[float, float]]]
+def librosa_decode(mel: torch.Tensor, length: int) -> torch.Tensor:
+    """Mel magnitudes [512, frames] → float [length], by librosa on the window's own grid."""
+    import librosa
 
-
-def seconds_of(
-    job: Callable[[], torch.Tensor], repeats: int
-) -> tuple[list[tuple[float, float]], torch.Tensor]:
-    """(clock, processor) seconds of each repeat, and the last result."""
-    times = []
-    for _ in range(repeats):
-        clock, processor = time.perf_counter(), time.process_time()
-        result = job()
-        times.append((time.perf_counter() - clock, time.process_time() - processor))
-    return times, result
-
-
-def synthesised() -> dict[str, np.ndarray]:
-    """A few sounds of different nature, float32 [SAMPLES]."""
-    noise = np.random.default_rng(0)
-    t = np.arange(SAMPLES) / RATE
-
-    def decaying(start: float, rate: float) -> np.ndarray:
-        return np.where(t >= start, np.exp(-np.maximum(t - start, 0) * rate), 0)
-
-    def band(low: float, high: float) -> np.ndarray:
-        spectrum = np.fft.rfft(noise.standard_normal(SAMPLES))
-        hertz = np.fft.rfftfreq(SAMPLES, 1 / RATE)
-        return np.fft.irfft(spectrum * ((hertz > low) & (hertz < high)), SAMPLES)
-
-    def string(pitch: float, start: float) -> np.ndarray:
-        tones = (np.sin(2 * np.pi * pitch * k * t * (1 + 3e-4 * k * k)) / k for k in range(1, 16))
-        return sum(tones) * decaying(start, 1.8)
-
-    chord = sum(string(pitch, 0.3 * i) for i, pitch in enumerate((110, 165, 220, 277, 330, 440)))
-    drums = sum(
-        np.sin(2 * np.pi * 55 * (t - s) + 9 * decaying(s, 30)) * decaying(s, 9)
-        + 0.6 * band(1500, 9000) * decaying(s + 0.35, 22)
-        for s in np.arange(0, 5, 0.7)
+    # The padded FFT has four bins where this one has one, and each band sums over its bins.
+    fewer = FORMAT.win_length / FORMAT.n_fft
+    mel = torch.nn.functional.pad(mel * fewer, (0, 1), mode="replicate")  # the frame that pictures crop
+    linear = librosa.feature.inverse.mel_to_stft(
+        mel.numpy(),
+        sr=RATE,
+        n_fft=FORMAT.win_length,
+        power=1.0,
+        fmax=FORMAT.f_max,
+        htk=True,
+        norm=None,
     )
-    bell = sum(
-        np.sin(2 * np.pi * 523 * r * t) * decaying(0.1, 0.8 * r)
-        for r in (0.5, 1, 1.19, 1.56, 2, 2.51, 3.01, 4.1)
-    )
-    vibrato = 130 * t + 0.5 * np.sin(2 * np.pi * 5 * t)
-    voice = sum(
-        np.sin(2 * np.pi * k * vibrato)
-        * sum(np.exp(-(((130 * k - f) / 120) ** 2)) for f in (650, 1100 + 300 * np.sin(t), 2600))
-        for k in range(1, 40)
-    ) * (0.5 + 0.5 * np.sin(2 * np.pi * 1.5 * t))
-    chirps = sum(
-        np.sin(2 * np.pi * (3500 * (t - s) + 2600 * (t - s) ** 2)) * decaying(s, 14)
-        for s in np.sort(noise.uniform(0, 5, 14))
-    )
-    sea = band(60, 6000) * (0.3 + np.sin(2 * np.pi * 0.2 * t) ** 2)
-    claps = sum(band(700, 5000) * decaying(s, 60) for s in np.sort(noise.uniform(0, 5, 60)))
-    shot = band(30, 9000) * decaying(0.5, 6) + 0.2 * band(30, 2000) * decaying(0.5, 1.2)
-    sounds = {
-        "chord": chord,
-        "drums": drums,
-        "bell": bell,
-        "voice": voice,
-        "birds": chirps,
-        "sea": sea,
-        "applause": claps,
-        "gunshot": shot,
-    }
-    return {name: (0.5 * sound / np.abs(sound).max()).astype(np.float32) for name, sound in sounds.items()}
+    sound = librosa.griffinlim(linear, n_iter=32, hop_length=FORMAT.hop_length, random_state=0, length=length)
+    return torch.from_numpy(sound)
 
 
-def recordings(folder: Path) -> dict[str, np.ndarray]:
-    """The first 5.1 s of each sound in a folder, float32 [≤ SAMPLES]."""
-    sounds = {}
-    for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES):
-        try:
-            clip = mix_to(read_clip(path, duration_s=SAMPLES / RATE), 1).resampled(RATE)
-        except SonopaintError as error:
-            sys.stderr.write(f"{error}\n")
-            continue
-        if clip.num_samples > FORMAT.n_fft and clip.waveform.abs().max() > 1e-3:
-            sounds[path.name] = clip.waveform[0, :SAMPLES].numpy()
-    return sounds
+LIBROSA = "librosa"
+Encoder = Callable[[Clip], torch.Tensor | Picture]
+Decoder = Callable[[Picture, torch.Tensor], torch.Tensor]
+
+ENCODERS: dict[str, Encoder] = {
+    "reference": lambda clip: reference_encode(clip.waveform[0]),
+    LIBROSA: lambda clip: librosa_encode(clip.waveform[0]),
+    "sonoconvert": lambda clip: encode(clip, FORMAT),
+}
+DECODERS: dict[str, Decoder] = {
+    "reference": lambda picture, mel: reference_decode(mel, SAMPLES),
+    LIBROSA: lambda picture, mel: librosa_decode(mel, SAMPLES),
+    "sonoconvert, fast": lambda picture, mel: decode(picture, learned=False).waveform[0],
+    "sonoconvert, best": lambda picture, mel: decode(picture, iterations=BEST, learned=False).waveform[0],
+}
+if vocoder.load(FORMAT) is not None:
+    DECODERS["sonoconvert, learned"] = lambda picture, mel: decode(picture).waveform[0]
 
 
-def compare(clip: Clip, repeats: int, times: Times, truth: Times) -> None:
-    """One sound, both ways; appends to `times` and `truth`."""
-    waveform = clip.waveform[0]
-    picture = encode(clip, FORMAT)
-    mel = from_levels(picture.levels(), FORMAT, torch.tensor(picture.peak))[0]
-    times["encode ref"] += seconds_of(lambda: reference_encode(waveform), repeats)[0]
-    times["encode"] += seconds_of(lambda: encode(clip, FORMAT).levels(), repeats)[0]
-    spent, slow = seconds_of(lambda: reference_decode(mel, clip.num_samples), repeats)
-    times["decode ref"] += spent
-    spent, quick = seconds_of(lambda: decode(picture).waveform[0], repeats)
-    times["decode"] += spent
-    truth["reference"].append(measures(waveform, slow))
-    truth["sonoconvert"].append(measures(waveform, quick))
+def timed(job: Callable[..., Any], *arguments: Any) -> tuple[tuple[float, float], Any]:
+    """(clock, processor) seconds, and the result."""
+    clock, processor = time.perf_counter(), time.process_time()
+    result = job(*arguments)
+    return (time.perf_counter() - clock, time.process_time() - processor), result
+
+
+def table(
+    names: list[str], times: dict[str, list[tuple[float, float]]], truth: dict[str, list[tuple[float, float]]]
+) -> list[str]:
+    """Markdown rows of times, of their ratios to the reference's, and of the measures where there are any."""
+    slow = np.median(times["reference"], axis=0)[1]
+    rows = []
+    for name in filter(times.get, names):
+        clock, processor = np.median(times[name], axis=0)
+        row = f"| {name} | {clock:.2f} | {processor:.2f} | {slow / processor:.1f} × |"
+        if name in truth:
+            convergence, distance = np.mean(truth[name], axis=0)
+            row += f" {convergence:.3f} | {distance:.2f} |"
+        rows.append(row)
+    return rows
+
+
+def plot(times: dict[str, list[tuple[float, float]]], truth: dict[str, list[tuple[float, float]]]) -> None:
+    """docs/images/conversion.png: both measures over processor time."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for side, (axis, label) in enumerate(
+        zip(axes, ("spectral convergence", "log-spectral distance, dB"), strict=True)
+    ):
+        for name in (name for name in DECODERS if name != LIBROSA):
+            spent, value = np.median(times[name], axis=0)[1], np.mean(truth[name], axis=0)[side]
+            axis.scatter(spent, value, s=50)
+            axis.annotate(name, (spent, value), xytext=(0, 8), textcoords="offset points", ha="center")
+        axis.set(xscale="log", xlabel="processor seconds for 5.1 s (log)", ylabel=f"{label} (lower is truer)")
+        axis.margins(0.25, 0.2)
+        axis.grid(alpha=0.3)
+    figure.savefig(DOCS / "images" / "conversion.png", dpi=110)
 
 
 def main() -> None:
@@ -191,37 +178,61 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="recordings to use as well")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument(
+        "--librosa", type=int, default=1, help="sounds that librosa decodes, minutes each (1)"
+    )
+    parser.add_argument("--write", action="store_true", help="put table and plot into docs/")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     sounds = synthesised() | (recordings(options.folder) if options.folder else {})
+    sounds = {name: np.pad(sound, (0, SAMPLES - len(sound))) for name, sound in sounds.items()}
 
     warm = Clip(torch.randn(1, SAMPLES) * 0.1, RATE)
-    decode(encode(warm, FORMAT), iterations=1)
-    reference_decode(reference_encode(warm.waveform[0]), SAMPLES, iterations=1)
-    times: Times = {"encode ref": [], "encode": [], "decode ref": [], "decode": []}
-    truth: dict[str, list[tuple[float, float]]] = {"reference": [], "sonoconvert": []}
-    sys.stdout.write(f"{'sound':28s} {'reference SC  LSD':>20s} {'sonoconvert SC  LSD':>22s}\n")
+    warm_picture = encode(warm, FORMAT)
+    decode(warm_picture, iterations=1)
+    librosa_decode(librosa_encode(warm.waveform[0])[:, :20], 20 * FORMAT.hop_length)
+    encoding: dict[str, list[tuple[float, float]]] = {name: [] for name in ENCODERS}
+    decoding: dict[str, list[tuple[float, float]]] = {name: [] for name in DECODERS}
+    truth: dict[str, list[tuple[float, float]]] = {name: [] for name in DECODERS}
+    sys.stdout.write(
+        f"{'spectral convergence, log-spectral distance':30s}" + "".join(f"{n:>22s}" for n in DECODERS)
+    )
     for name, samples in sounds.items():
         clip = Clip(torch.from_numpy(samples)[None], RATE)
-        compare(clip, options.repeats, times, truth)
-        row = [truth[way][-1] for way in ("reference", "sonoconvert")]
-        sys.stdout.write(f"{name[:28]:28s}" + "".join(f"{sc:15.3f} {lsd:5.2f}" for sc, lsd in row) + "\n")
-        sys.stdout.flush()
-
-    median = {name: np.median(values, axis=0) for name, values in times.items()}
-    mean = {way: np.mean(values, axis=0) for way, values in truth.items()}
-    sys.stdout.write(
-        f"\n{len(sounds)} sounds, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
-        f"{'':12s}{'encode s':>10s}{'cpu':>8s}{'faster':>8s}{'decode s':>10s}{'cpu':>8s}{'faster':>8s}"
-        f"{'SC':>8s}{'LSD dB':>8s}\n"
+        picture = encode(clip, FORMAT)
+        mel = from_levels(picture.levels(), FORMAT, torch.tensor(picture.peak))[0]
+        sys.stdout.write(f"\n{name[:28]:43s}")
+        for way, encoder in ENCODERS.items():
+            encoding[way] += [timed(encoder, clip)[0] for _ in range(options.repeats)]
+        for way, decoder in DECODERS.items():
+            if way == LIBROSA and len(truth[way]) >= options.librosa:
+                continue
+            results = [timed(decoder, picture, mel) for _ in range(options.repeats)]
+            decoding[way] += [spent for spent, _ in results]
+            truth[way].append(measures(clip.waveform[0], results[0][1]))
+            sys.stdout.write(f"{truth[way][-1][0]:16.3f}{truth[way][-1][1]:6.2f}")
+            sys.stdout.flush()
+    text = "\n".join(
+        [
+            f"{len(sounds)} sounds of 5.12 s (librosa's decoding: {options.librosa}), "
+            f"{torch.get_num_threads()} threads, torch {torch.__version__}.",
+            "",
+            "| decode | clock s | processor s | faster | spectral convergence | log-spectral distance, dB |",
+            "|---|---|---|---|---|---|",
+            *table(list(DECODERS), decoding, truth),
+            "",
+            "| encode | clock s | processor s | faster |",
+            "|---|---|---|---|",
+            *table(list(ENCODERS), encoding, {}),
+        ]
     )
-    for way, suffix in (("reference", " ref"), ("sonoconvert", "")):
-        line = f"{way:12s}"
-        for task in ("encode", "decode"):
-            clock, processor = median[task + suffix]
-            line += f"{clock:10.3f}{processor:8.3f}{median[task + ' ref'][1] / processor:8.1f}"
-        sys.stdout.write(f"{line}{mean[way][0]:8.3f}{mean[way][1]:8.2f}\n")
+    sys.stdout.write(f"\n\n{text}\n")
+    if options.write:
+        plot(decoding, truth)
+        page = DOCS / "conversion.md"
+        head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        page.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conversion import RATE, measures, recordings, synthesised
+from sounds import RATE, measures, recordings, synthesised
 
 from sonoconvert import vocoder
 from sonoconvert.clip import Clip
