@@ -1,0 +1,137 @@
+"""Mel inversion and phase-gradient integration: what `phase.reconstruct` stands on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sonoconvert import spectrogram
+from sonoconvert.banded import Banded
+from sonoconvert.format import PRESETS
+from sonoconvert.inversion import mel_bands, mel_to_linear
+from sonoconvert.phase import BEST, FAST, griffin_lim, reconstruct
+from sonoconvert.phase_gradient import phase_gradient
+from sonoconvert.spectrogram import istft, mel_magnitude, stft
+
+RATE = 16_000
+WIN, HOP = 512, 64
+
+
+def sweep_and_hits(seconds: float = 1.0) -> torch.Tensor:
+    """A tone that glides, and two clicks: [T] at RATE."""
+    t = torch.arange(round(seconds * RATE)) / RATE
+    sound = 0.3 * torch.sin(2 * np.pi * (400 * t + 900 * t * t))
+    for at in (0.3, 0.7):
+        sound[round(at * len(t))] += 0.9
+    return sound
+
+
+def convergence(wave: torch.Tensor, target: torch.Tensor) -> float:
+    made = stft(wave, WIN, WIN, HOP).abs()
+    return float(torch.linalg.norm(made - target) / torch.linalg.norm(target))
+
+
+@settings(max_examples=30)
+@given(rows=st.integers(1, 70), columns=st.integers(2, 90), seed=st.integers(0, 1000))
+def test_banded_products_are_those_of_the_dense_matrix(rows: int, columns: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    middle = np.sort(rng.uniform(0, columns, rows))[:, None]
+    matrix = np.maximum(0, 1 - np.abs(np.arange(columns) - middle) / rng.uniform(0.5, 6, (rows, 1)))
+    banded = Banded(matrix, torch.float64, torch.device("cpu"))
+    x, y = torch.from_numpy(rng.random((3, columns))), torch.from_numpy(rng.random((2, 3, rows)))
+    torch.testing.assert_close(banded.times(x), x @ torch.from_numpy(matrix).T)
+    torch.testing.assert_close(banded.transposed_times(y), y @ torch.from_numpy(matrix))
+
+
+@pytest.mark.parametrize("name", ["riffusion-v1", "sonopaint-mini", "perkins-10s"])
+def test_corrections_lead_to_the_mel_bands(name: str) -> None:
+    """Lee & Seung's update: the divergence never grows, and right magnitudes stay as they are."""
+    fmt = PRESETS[name]
+    bands = mel_bands(fmt, fmt.win_length // 2 + 1, torch.float32, torch.device("cpu"))
+    noise = torch.randn(1, fmt.sample_rate // 4, generator=torch.Generator().manual_seed(0))
+    mel = mel_magnitude(noise, fmt)
+    linear = mel_to_linear(mel, fmt).transpose(-1, -2)
+    wanted = mel.transpose(-1, -2)
+
+    def divergence() -> float:
+        have = bands.mel(linear)
+        return float((wanted * (wanted / have.clamp_min(1e-9)).log() - wanted + have).sum())
+
+    values = [divergence()]
+    for _ in range(6):
+        linear = linear * bands.correction(linear, wanted)
+        values.append(divergence())
+    assert all(after <= before * 1.0001 for before, after in zip(values, values[1:], strict=False))
+    assert values[-1] < 0.4 * values[0] and float(linear.min()) >= 0
+    settled = bands.correction(linear, bands.mel(linear))
+    torch.testing.assert_close(
+        settled[linear > 1e-3], torch.ones_like(settled[linear > 1e-3]), atol=2e-3, rtol=0
+    )
+
+
+def test_phase_gradients_know_the_phase_of_glides_and_clicks() -> None:
+    """Without one iteration nearer to the magnitudes than 16 iterations from noise."""
+    wave = sweep_and_hits()
+    target = stft(wave, WIN, WIN, HOP).abs()
+    phase = phase_gradient(target.T, WIN, HOP).T
+    assert torch.allclose(phase.abs(), torch.ones_like(target))
+    alone = convergence(istft(target * phase, WIN, WIN, HOP, length=len(wave)), target)
+    iterated = convergence(griffin_lim(target, WIN, HOP, iterations=16, length=len(wave)), target)
+    assert alone < 0.15 < iterated
+
+
+def test_known_phases_stay_and_are_carried_on() -> None:
+    wave = sweep_and_hits()
+    spectrum = stft(wave, WIN, WIN, HOP)
+    known = torch.zeros(spectrum.shape[1], spectrum.shape[0], dtype=torch.bool)
+    known[:60] = known[-60:] = True
+    phase = phase_gradient(spectrum.abs().T, WIN, HOP, initial=spectrum.T, fixed=known)
+    loud = known & (spectrum.abs().T > 1e-3 * spectrum.abs().max())
+    torch.testing.assert_close(phase[loud], torch.sgn(spectrum.T)[loud], atol=1e-3, rtol=0)
+    # Where nothing was known, the glide goes on in phase: the waveform is near, not only its magnitude.
+    made = istft(spectrum.abs() * phase.T, WIN, WIN, HOP, length=len(wave))
+    middle = slice(70 * HOP, 90 * HOP)
+    assert float((made - wave)[middle].square().mean()) < 0.1 * float(wave[middle].square().mean())
+
+
+def test_phase_gradients_of_little_or_nothing() -> None:
+    for frames in (1, 2, 3):
+        assert torch.isfinite(phase_gradient(torch.rand(frames, 33), 64, 16).real).all()
+    silent = phase_gradient(torch.zeros(9, 33), 64, 16, circular=True)
+    assert torch.allclose(silent.abs(), torch.ones(9, 33))
+    some = torch.rand(9, 33)
+    assert torch.equal(phase_gradient(some, 64, 16, seed=1), phase_gradient(some, 64, 16, seed=1))
+
+
+@pytest.mark.parametrize("name", ["riffusion-v1", "sonopaint-mini"])
+def test_more_iterations_are_truer_and_few_beat_fixed_magnitudes(name: str) -> None:
+    fmt = PRESETS[name]
+    t = torch.arange(2 * fmt.sample_rate) / fmt.sample_rate
+    wave = 0.2 * sum(torch.sin(2 * np.pi * 220 * k * t) / k for k in range(1, 9))
+    wave = (wave + 0.01 * torch.randn(len(t), generator=torch.Generator().manual_seed(0)))[None]
+    mel = mel_magnitude(wave, fmt)
+    length = wave.shape[-1]
+
+    def error(made: torch.Tensor) -> float:
+        true, heard = (stft(sound[0], 2048, 2048, 512).abs() for sound in (wave, made))
+        return float(torch.linalg.norm(heard - true) / torch.linalg.norm(true))
+
+    fast, best = (error(reconstruct(mel, fmt, iterations=n, length=length)) for n in (FAST, BEST))
+    plain = griffin_lim(mel_to_linear(mel, fmt), fmt.win_length, fmt.hop_length, iterations=32, length=length)
+    assert best < fast < 0.95 * error(plain)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.1, 1.3])
+def test_the_lower_rate_draws_the_same_picture(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clicks and noise up to 22 kHz, drawn at 22 kHz and at 44.1 kHz: −100 dB apart."""
+    fmt = PRESETS["riffusion-v1"]
+    wave = torch.randn(2, round(seconds * fmt.sample_rate), generator=torch.Generator().manual_seed(1))
+    wave[:, ::997] += 20
+    quick = mel_magnitude(wave, fmt)
+    monkeypatch.setattr(spectrogram, "_TRANSITION", 3.0)
+    assert spectrogram.shorter_window(fmt, 1.1) < fmt.win_length == spectrogram.shorter_window(fmt, 3.0)
+    whole = mel_magnitude(wave, fmt)
+    assert float((quick - whole).abs().max()) < 1e-5 * float(whole.max())
