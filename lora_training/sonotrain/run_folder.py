@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from sonoconvert.errors import SonopaintError
+from sonotrain import locks
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,10 @@ class RunFolder:
             raise SonopaintError(f"{self.path} holds no run to resume; leave --resume away to start one.")
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.previews.mkdir(exist_ok=True)
-        self._take_lock()
+        self._lock = locks.hold(
+            self.path / "lock",
+            f"{self.path} is in use by another training process; stop that one or choose another --out.",
+        )
         (self.path / "stop").unlink(missing_ok=True)
         if not trained:
             write_json(self.path / "environment.json", environment())
@@ -94,26 +98,6 @@ class RunFolder:
     @property
     def previews(self) -> Path:
         return self.path / "previews"
-
-    def _take_lock(self) -> None:
-        """Takes an advisory lock that the system releases with the process, however it ends."""
-        handle = open(self.path / "lock", "a+", encoding="utf-8")  # noqa: SIM115 - held for the run
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                handle.seek(0)
-                msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            handle.close()
-            raise SonopaintError(
-                f"{self.path} is in use by another training process; stop that one or choose another --out."
-            ) from error
-        self._lock = handle
 
     def whole_checkpoints(self) -> list[int]:
         """Steps of the checkpoints that came with their SHA-256, oldest first."""
