@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
+from sonotrain import locks
 from sonotrain.run_folder import RunFolder, read_json, read_log
 
 OUTPUT = "output.txt"  # what the process says
@@ -122,11 +123,9 @@ def is_locked(folder: str | Path) -> bool:
     if not path.is_file():
         return False
     try:
-        run = RunFolder(folder)
-        run._take_lock()
+        locks.hold(path, "in use").close()
     except SonopaintError:
         return True
-    run.__exit__()
     return False
 
 
