@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     skipped = [report for report in terminalreporter.getreports("skipped") if "browser" in report.keywords]
-    if skipped:
+    if skipped and find_chromium() is None:
         terminalreporter.write_line(f"No Chromium was found: {len(skipped)} browser tests were skipped.")
 
 
