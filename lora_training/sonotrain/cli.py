@@ -307,7 +307,19 @@ VOCODER_COMMANDS: Steps = {
     "export": ("writes a run's decoder where conversion finds it", _vocoder_export),
     "all": ("trains and exports decoders for three formats; called again, it goes on", _vocoder_all),
 }
+
+
+def _bench_clips(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.subject.cli import fill_clips
+
+    fill_clips(parser)
+
+
+BENCH_COMMANDS: Steps = {
+    "subject-clips": ("writes the corpus's three subjects: five clips to learn from, and more", _bench_clips),
+}
 GROUPS: dict[str, tuple[str, Steps]] = {
     "base": ("the shipped model, Sonopaint Mini, from nothing", COMMANDS),
     "vocoder": ("the learned decoder: pictures to sound", VOCODER_COMMANDS),
+    "bench": ("how well a subject was learnt", BENCH_COMMANDS),
 }
