@@ -37,6 +37,11 @@ WINGS["sonopaint_comfyui"] = (
     "extensions/comfyui/sonopaint_comfyui",
     BASE | {"sonoconvert", "sonopaint", "comfy", "comfy_api", "folder_paths", "server", "aiohttp"},
 )
+# The WebUI's process likewise; its Gradio and FastAPI are the host's.
+WINGS["sonopaint_webui"] = (
+    "extensions/webui/sonopaint_webui",
+    BASE | {"sonoconvert", "sonopaint", "modules", "gradio", "fastapi", "starlette", "pydantic"},
+)
 # Within sonopaint, diffusers and transformers stay in these places.
 MODEL_PLACES = ("models/", "painters/diffusers")
 # `sonopaint studio` starts the floor above: the one import upwards, inside its function.
@@ -195,9 +200,10 @@ def test_help_is_quick(package: str) -> None:
     assert not modules_after(f"import {package}.cli") & HEAVY
 
 
-def test_comfyui_nodes_reach_only_pure_parts() -> None:
-    """What the nodes import of the engine brings no model library into ComfyUI's process."""
-    folder, _ = WINGS["sonopaint_comfyui"]
+@pytest.mark.parametrize("package", ["sonopaint_comfyui", "sonopaint_webui"])
+def test_hosts_reach_only_pure_parts(package: str) -> None:
+    """What they import of the engine brings no model library into the host's process."""
+    folder, _ = WINGS[package]
     used = {
         node.module
         for path in sources(folder)
@@ -205,7 +211,7 @@ def test_comfyui_nodes_reach_only_pure_parts() -> None:
         if isinstance(node, ast.ImportFrom)
         and (node.module or "").split(".")[0] in ("sonopaint", "sonoconvert")
     }
-    assert not modules_after(f"import {', '.join(sorted(filter(None, used)))}") & HEAVY
+    assert not modules_after(f"import {', '.join(sorted(filter(None, used)) or ['sys'])}") & HEAVY
 
 
 def test_comfyui_door_is_light_and_quiet() -> None:

@@ -1,0 +1,30 @@
+"""What differs between the hosts' versions of Gradio: 3.41 in AUTOMATIC1111, 4.40 in Forge."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import gradio as gr
+
+MAJOR = int(gr.__version__.partition(".")[0])
+
+
+def js(code: str) -> dict[str, Any]:
+    """The keyword argument that runs JavaScript in an event: ``button.click(fn, **js("() => 1"))``."""
+    return {"_js" if MAJOR < 4 else "js": code}
+
+
+def audio(**options: Any) -> Any:
+    """A gr.Audio that gives and takes paths of files."""
+    return gr.Audio(type="filepath", **options)
+
+
+def update(**options: Any) -> Any:
+    """A change of a component's properties."""
+    return gr.update(**options)
+
+
+def message(text: str, kind: str = "error") -> str:
+    """HTML of one sentence for people; kind: "error", "warning" or "info"."""
+    return f'<div class="sonopaint-message sonopaint-{kind}" role="alert">{html.escape(text)}</div>'
