@@ -19,6 +19,7 @@ from sonopaint.painters.latents import (
     encode_image,
     latent_mask,
     seeded_noise,
+    slerp,
     window_of,
 )
 from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
@@ -136,6 +137,21 @@ class DiffusersPainter:
                 painted = painted.mean(axis=-1, keepdims=True)
             pixels[:, start:stop] = _blend(part, painted, part_mask)
         return dataclasses.replace(canvas.picture, pixels=pixels)
+
+    def paint_between(
+        self, canvas: Canvas, a: PaintSettings, b: PaintSettings, t: float, progress: Progress | None = None
+    ) -> Picture:
+        """The picture ``t`` of the way from a's to b's prompt and noise; everything else is a's."""
+        text_a, text_b = self.condition(a, b)
+        noise_a, noise_b = seeded_noise(a.seed), seeded_noise(b.seed)
+        return self.paint(
+            canvas,
+            a.prompt,
+            a,
+            progress,
+            noise=lambda shape: slerp(noise_a(shape), noise_b(shape), t),
+            conditioning=text_a.lerp(text_b, t),
+        )
 
     def _paint_part(
         self,

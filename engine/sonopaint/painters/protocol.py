@@ -31,6 +31,15 @@ class Painter(Protocol):
         """
         ...
 
+    def paint_between(
+        self, canvas: Canvas, a: PaintSettings, b: PaintSettings, t: float, progress: Progress | None = None
+    ) -> Picture:
+        """The picture ``t`` (0 … 1) of the way from a's prompt and seed to b's; all else is a's.
+
+        The ends are what ``paint`` makes of a's and of b's.
+        """
+        ...
+
     def resolve(self, settings: PaintSettings) -> PaintSettings:
         """The settings with this painter's own defaults where they say None."""
         ...

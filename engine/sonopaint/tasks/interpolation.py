@@ -9,11 +9,10 @@ import numpy as np
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.picture import Picture
-from sonopaint.painters.diffusers_painter import DiffusersPainter
-from sonopaint.painters.latents import Noise, seeded_noise, slerp
+from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of, sound_of
 from sonopaint.tasks.progress import Part, Progress
-from sonopaint.tasks.result import MAX_BATCH, Result, record
+from sonopaint.tasks.result import MAX_BATCH, Result, as_painter, record
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ JOIN_S = 0.25  # neighbouring pictures cross-fade over this much time in the joi
 
 
 def interpolate(
-    model: Model | DiffusersPainter,
+    model: Model | Painter,
     settings_a: PaintSettings,
     settings_b: PaintSettings,
     n: int = 5,
@@ -40,12 +39,11 @@ def interpolate(
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 2 <= n <= MAX_BATCH:
         raise SonopaintError(f"An interpolation has from 2 to {MAX_BATCH} clips, not {n!r}.")
-    painter = model if isinstance(model, DiffusersPainter) else DiffusersPainter(model)
+    painter = as_painter(model)
     fmt = painter.format
     num_samples = samples_of(seconds, fmt)
     canvas = blank_canvas(fmt, fmt.frames(num_samples), num_samples)
     a, b = (painter.resolve(from_scratch(settings)) for settings in (settings_a, settings_b))
-    text_a, text_b = painter.condition(a, b)
 
     results: list[Result] = []
     for index in range(n):
@@ -53,14 +51,7 @@ def interpolate(
         tell = Part(progress, index, n)
         guidance = (1 - t) * (a.guidance_scale or 0.0) + t * (b.guidance_scale or 0.0)
         item = dataclasses.replace(a, guidance_scale=guidance)
-        picture = painter.paint(
-            canvas,
-            item.prompt,
-            item,
-            tell,
-            noise=_between(a.seed, b.seed, t),
-            conditioning=text_a.lerp(text_b, t),
-        )
+        picture = painter.paint_between(canvas, item, b, t, tell)
         tell.finishing("Making the sound")
         clip = sound_of(picture, item)
         extra = {"seconds": clip.duration_s, "to": b.to_dict(), "position": t, "clips": n}
@@ -73,12 +64,6 @@ def interpolate(
     if progress:
         progress(1, 1, "Done")
     return results
-
-
-def _between(seed_a: int, seed_b: int, t: float) -> Noise:
-    """Noise that lies ``t`` of the way from one seed's to another's."""
-    noise_a, noise_b = seeded_noise(seed_a), seeded_noise(seed_b)
-    return lambda shape: slerp(noise_a(shape), noise_b(shape), t)
 
 
 def _joined(pictures: list[Picture]) -> Picture:
