@@ -179,7 +179,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
 
 def _settings(args: argparse.Namespace, like: dict[str, Any] | None = None) -> PaintSettings:
     """What was said on the command line, on top of ``like``'s settings."""
-    from sonopaint.tasks.settings import PaintSettings
+    from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 
     given = {
         "prompt": args.prompt,
@@ -192,7 +192,13 @@ def _settings(args: argparse.Namespace, like: dict[str, Any] | None = None) -> P
         "iterations": args.iterations,
     }
     values = {"seed": secrets.randbelow(2**32), **(like or {})}
-    return PaintSettings.from_dict({**values, **{name: v for name, v in given.items() if v is not None}})
+    if args.sampler is None and (args.one_step or args.timestep is not None):
+        given["sampler"] = ONE_STEP
+        if values.get("sampler") != ONE_STEP:  # what a many-step model was told does not suit a student
+            values |= {"steps": None, "guidance_scale": None}
+    settings = PaintSettings.from_dict({**values, **{name: v for name, v in given.items() if v is not None}})
+    args.one_step = args.one_step or settings.sampler == ONE_STEP  # as a result says that is made again
+    return settings
 
 
 def _paths(args: argparse.Namespace, task: str, settings: PaintSettings, count: int) -> list[Path]:
@@ -237,9 +243,13 @@ def _load(args: argparse.Namespace) -> Model:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise SonopaintError(f"The device {args.device!r} can't be used here; try --device cpu.") from error
-    return load_model(
-        args.model, device=device, loras=[_lora(text) for text in args.lora], format=args.format
-    )
+    name: str | Path = args.model
+    loras: list[tuple[str | Path, float]] = [_lora(text) for text in args.lora]
+    if args.one_step and args.timestep is None:
+        from sonopaint.models.students import with_student
+
+        name, loras = with_student(name, loras)
+    return load_model(name, device=device, loras=loras, format=args.format, one_step=args.timestep)
 
 
 def _lora(text: str) -> tuple[str, float]:

@@ -29,10 +29,12 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
     paint.add_argument("--seed", type=int, metavar="N", help="same seed, same samples (random)")
     paint.add_argument("--steps", type=int, metavar="N", help="sampler steps (the model's own)")
     paint.add_argument("--cfg", type=float, metavar="X", help="guidance scale (the model's own)")
-    paint.add_argument("--sampler", metavar="NAME", help="ddim, euler, heun, dpmpp_2m or lcm")
+    paint.add_argument("--sampler", metavar="NAME", help="ddim, euler, heun, dpmpp_2m, lcm or one_step")
     paint.add_argument("--iterations", type=int, metavar="N", help="of the phase reconstruction (32)")
     if batch:
-        paint.add_argument("--batch", type=int, default=1, metavar="N", help="out-1.wav, out-2.wav …")
+        paint.add_argument(
+            "--batch", "--count", type=int, default=1, metavar="N", help="out-1.wav, out-2.wav …"
+        )
     model = parser.add_argument_group("model")
     model.add_argument("--model", default="mini", metavar="NAME|FILE", help="see `sonopaint models`")
     model.add_argument(
@@ -41,6 +43,15 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
         default=[],
         metavar="FILE[:WEIGHT]",
         help="in kohya format; repeatable",
+    )
+    model.add_argument(
+        "--one-step", action="store_true", help="with the distilled version of the model (edits take 4 steps)"
+    )
+    model.add_argument(
+        "--timestep",
+        type=int,
+        metavar="N",
+        help="of a distilled model whose file does not say (999 for most)",
     )
     model.add_argument("--format", metavar="NAME", help="spectrogram format, if the file does not tell")
     model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (the best there is)")

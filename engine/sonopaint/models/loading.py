@@ -29,6 +29,7 @@ from sonopaint.models.info import (
 )
 from sonopaint.models.mini import fill, load_mini
 from sonopaint.models.tokenizer import find_clip_tokenizer, load_tokenizer, tokenizer_of_header
+from sonopaint.samplers.one_step import header_timestep, one_step_sigma
 
 __all__ = ["Model", "ModelInfo", "describe", "list_models", "load_model"]
 
@@ -54,10 +55,17 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     defaults: dict[str, Any]  # steps, guidance_scale, sampler
+    own_one_step: int | None = None  # the timestep that this checkpoint was distilled at, if it is a student
+    lora_one_step: int | None = None  # that of a LoRA which makes it one
     latent_factor: int = 8  # pixels per latent, each way
     vae_scale: float = 0.18215  # latents are multiplied with it for the U-Net
     loras: list[tuple[str, float]] = field(default_factory=list)  # (name, weight) of those applied
     lora_backup: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)  # see models/lora.py
+
+    @property
+    def one_step(self) -> int | None:
+        """The timestep of the student that this model is, with its LoRAs; None: it needs many steps."""
+        return self.lora_one_step if self.own_one_step is None else self.own_one_step
 
     @cached_property
     def hash(self) -> str:
@@ -76,12 +84,14 @@ def load_model(
     dtype: torch.dtype | None = None,
     loras: Sequence[tuple[str | Path, float]] = (),
     format: str | None = None,
+    one_step: int | None = None,
 ) -> Model:
     """Load a model by its name in list_models or by its path, with LoRAs at their weights.
 
     `device` defaults to CUDA, then MPS, then the CPU; `dtype` to float32 on the CPU and float16 elsewhere.
-    `format` names the spectrogram format where the file does not say. Raises SonopaintError with one
-    sentence for anything that is not a complete SD 1.5 or Mini model in safetensors.
+    `format` names the spectrogram format where the file does not say; `one_step` the timestep of a distilled
+    model whose file does not say (999 for most). Raises SonopaintError with one sentence for anything that is
+    not a complete SD 1.5 or Mini model in safetensors.
     """
     path = find_model(name_or_path)
     device = torch.device(device or _best_device())
@@ -97,6 +107,11 @@ def load_model(
             f"{path.name} can't paint the format {model.format.name!r}: its {model.format.rows} rows "
             f"are no multiple of {model.latent_factor}; choose another format."
         )
+    if one_step is None:
+        one_step = header_timestep(path.name, read_header(unet_file(path) if path.is_dir() else path)[1])
+    if one_step is not None:
+        one_step_sigma(model.alphas_cumprod, one_step)  # raises where the model has no such timestep
+    model.own_one_step = one_step
     model.device, model.dtype = device, dtype
     for part in (model.unet, model.vae, model.text_encoder):
         part.to(device, dtype).eval().requires_grad_(False)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from sonoconvert.checkpoints.files import check_weights_path
-from sonoconvert.checkpoints.lora import read_lora
+from sonoconvert.checkpoints.lora import LoraFile, read_lora
 from sonoconvert.errors import SonopaintError
-from sonopaint.models.folders import user_folder
+from sonopaint.models.folders import shipped_folder, user_folder
 from sonopaint.models.mini import stored_name
+from sonopaint.samplers.one_step import header_timestep, one_step_sigma
 
 if TYPE_CHECKING:
     from sonopaint.models.loading import Model
@@ -34,10 +35,16 @@ def apply_loras(model: Model, loras: Sequence[tuple[str | Path, float]]) -> None
     weights = _weights(model)
     changes: dict[str, torch.Tensor] = {}
     names = []
+    one_step = None
     with torch.no_grad():
         for name_or_path, strength in loras:
             path = find_lora(name_or_path)
-            for key, change in _changes(path, weights, model.unet.config).items():
+            file = read_lora(check_weights_path(path), model.unet.config)
+            timestep = header_timestep(path.name, file.metadata)
+            if timestep is not None and strength:
+                one_step_sigma(model.alphas_cumprod, timestep)  # raises where the model has no such timestep
+                one_step = timestep
+            for key, change in _changes(path.name, file, weights).items():
                 changes[key] = changes[key] + strength * change if key in changes else strength * change
             names.append((path.stem, float(strength)))
         for key, change in changes.items():
@@ -45,6 +52,7 @@ def apply_loras(model: Model, loras: Sequence[tuple[str | Path, float]]) -> None
             model.lora_backup[key] = weight.detach().clone()
             weight.copy_(weight.float() + change.to(weight.device))
     model.loras[:] = names
+    model.lora_one_step = one_step
 
 
 def remove_loras(model: Model) -> None:
@@ -54,15 +62,21 @@ def remove_loras(model: Model) -> None:
         for key, original in model.lora_backup.items():
             weights[key].copy_(original)
     model.lora_backup.clear()
+    model.lora_one_step = None
     model.loras.clear()
 
 
 def find_lora(name_or_path: str | Path) -> Path:
-    """A LoRA's file from its path or from its name in the user's models folder."""
+    """A LoRA's file from its path or from its name in the user's models folder or among the shipped ones."""
     path = Path(name_or_path).expanduser()
     if not path.exists() and len(path.parts) == 1:
         stem = path.name.removesuffix(".safetensors")
-        path = next(iter(sorted(user_folder().rglob(f"{stem}.safetensors"))), path)
+        found = (
+            one
+            for folder in (user_folder(), shipped_folder())
+            for one in sorted(folder.rglob(f"{stem}.safetensors"))
+        )
+        path = next(found, path)
     return path
 
 
@@ -78,24 +92,21 @@ def _weights(model: Model) -> dict[str, torch.Tensor]:
     return found
 
 
-def _changes(
-    path: Path, weights: Mapping[str, torch.Tensor], unet_config: Mapping[str, Any]
-) -> dict[str, torch.Tensor]:
+def _changes(label: str, file: LoraFile, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """{module: what its weight gets at strength 1, float32} for every module that the file names."""
-    file = read_lora(check_weights_path(path), unet_config)
     usable = [name for name in file.modules if name in weights]
     if not usable:
         kinds = [why for why in file.unknown.values() if "kind" in why]
         reason = f"is of {kinds[0]}" if kinds else "was made for another model"
-        raise SonopaintError(f"{path.name} {reason}; none of its weights can be used here.")
+        raise SonopaintError(f"{label} {reason}; none of its weights can be used here.")
     unused = sorted({*file.unknown, *(file.modules.keys() - weights.keys())})
     if unused:
         shown = ", ".join(unused[:5]) + (" …" if len(unused) > 5 else "")
-        logger.warning("%s: %d names fit nothing and are not used: %s", path.name, len(unused), shown)
+        logger.warning("%s: %d names fit nothing and are not used: %s", label, len(unused), shown)
     result = {}
     for name in usable:
         try:
             result[name] = file.modules[name].change(weights[name])
         except SonopaintError as error:
-            raise SonopaintError(f"{path.name} was made for another model: of {name} {error}") from error
+            raise SonopaintError(f"{label} was made for another model: of {name} {error}") from error
     return result

@@ -25,7 +25,7 @@ from sonopaint.painters.latents import (
 from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
 from sonopaint.painters.windows import over_windows
 from sonopaint.tasks.progress import Progress, silent
-from sonopaint.tasks.settings import PaintSettings
+from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 
 if TYPE_CHECKING:
     from sonoconvert.canvas import Canvas
@@ -54,29 +54,47 @@ class DiffusersPainter:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._said: set[str] = set()
 
     @property
     def format(self) -> SpectrogramFormat:
         return self.model.format
 
     def resolve(self, settings: PaintSettings) -> PaintSettings:
-        """The settings with the model's defaults where they say None; SonopaintError: unknown sampler."""
-        from sonopaint.samplers import SAMPLERS
+        """The settings with the model's defaults where they say None; a student's own where it has no choice.
 
-        settings = settings.resolved(self.model.defaults)
-        if settings.sampler not in SAMPLERS:
+        Raises SonopaintError for an unknown sampler, and for the one of students on another model.
+        """
+        from sonopaint.samplers import SAMPLERS
+        from sonopaint.samplers.one_step import student_timestep
+
+        resolved = settings.resolved(self.model.defaults)
+        if resolved.sampler not in SAMPLERS:
             raise SonopaintError(
-                f"There is no sampler {settings.sampler!r}; choose one of {', '.join(SAMPLERS)}."
+                f"There is no sampler {resolved.sampler!r}; choose one of {', '.join(SAMPLERS)}."
             )
-        return settings
+        if self.model.one_step is not None:
+            return settings.for_student()
+        if resolved.sampler == ONE_STEP:
+            student_timestep({" with ".join([self.model.name, *(name for name, _ in self.model.loras)]): {}})
+        return resolved
 
     def describe(self) -> dict[str, Any]:
         model = self.model
+        told = {} if model.one_step is None else {"one_step": model.one_step}
         return {
             "model": model.name,
             "model_hash": model.hash,
             "loras": [list(lora) for lora in model.loras],
+            **told,
         }
+
+    def _tell_ignored(self, settings: PaintSettings, resolved: PaintSettings) -> None:
+        """Say once what a student makes nothing of."""
+        asked = ", ".join(f"{name} {value!r}" for name, value in settings.ignored(resolved).items())
+        if asked and asked not in self._said:
+            self._said.add(asked)
+            logger.warning("%s paints in one step, without guidance; not used: %s.", self.model.name, asked)
 
     def condition(self, *settings: PaintSettings) -> list[Conditioning]:
         """Encode the prompts of several settings in one call, so that all embeddings are equally long."""
@@ -110,7 +128,9 @@ class DiffusersPainter:
                 f"The picture's format is {fmt.name}, but the model {self.model.name} "
                 f"paints {self.format.name}; convert the sound with that format first."
             )
-        settings = self.resolve(dataclasses.replace(settings, prompt=prompt))
+        asked = dataclasses.replace(settings, prompt=prompt)
+        settings = self.resolve(asked)
+        self._tell_ignored(asked, settings)
         report = progress or silent
         source = canvas.picture.pixels
         mask = np.ascontiguousarray(canvas.mask[::-1])  # top row first, as pixels have it
@@ -165,6 +185,7 @@ class DiffusersPainter:
     ) -> np.ndarray:
         """Paint pixels [H, W, 3] where mask [H, W] says so; float32 [H, W, 3] in 0 … 255, unmasked too."""
         from sonopaint.samplers import SAMPLERS
+        from sonopaint.samplers.one_step import pure_noise
         from sonopaint.samplers.schedule import sigmas as schedule
 
         model = self.model
@@ -179,7 +200,10 @@ class DiffusersPainter:
         start_pixels = np.pad(start_pixels, ((0, 0), (0, wide - width), (0, 0)), mode="edge")
         free = np.pad(mask, ((0, 0), (0, wide - width)), constant_values=1.0)
 
-        sigmas = schedule(model.alphas_cumprod, settings.steps or 1, strength=settings.strength)
+        levels = model.alphas_cumprod
+        if model.one_step is not None:  # a student begins at its own timestep, not at the last one
+            levels = levels[: model.one_step + 1]
+        sigmas = schedule(levels, min(settings.steps or 1, len(levels)), strength=settings.strength)
         steps = len(sigmas) - 1
         report(0, steps, "Painting")
         paint_here = latent_mask(torch.from_numpy(free), factor).to(model.device)
@@ -190,7 +214,11 @@ class DiffusersPainter:
         else:
             source = torch.zeros(shape, device=model.device)
         own_noise = noise(shape).to(model.device)
-        start = source if from_original else source * (1 - paint_here)
+        first = float(sigmas[0])
+        if settings.sampler == ONE_STEP and not from_original:
+            start = pure_noise(own_noise, first)  # kept cells are set in `denoise`
+        else:
+            start = (source if from_original else source * (1 - paint_here)) + own_noise * first
 
         window = window_of(model)
         denoiser = _denoiser(model, conditioning, settings, circular and shape[-1] <= window)
@@ -214,7 +242,7 @@ class DiffusersPainter:
 
         latents = SAMPLERS[settings.sampler or ""](
             denoise,
-            start + own_noise * float(sigmas[0]),
+            start,
             sigmas,
             callback=after_step,
             generator=torch.Generator().manual_seed(settings.seed ^ 0x5EED),  # not the first noise again

@@ -8,6 +8,7 @@ from sonopaint.samplers.dpmpp_2m import sample_dpmpp_2m
 from sonopaint.samplers.euler import sample_euler
 from sonopaint.samplers.heun import sample_heun
 from sonopaint.samplers.lcm import sample_lcm
+from sonopaint.samplers.one_step import sample_student
 
 SAMPLERS = {
     "ddim": sample_ddim,
@@ -15,6 +16,7 @@ SAMPLERS = {
     "heun": sample_heun,
     "dpmpp_2m": sample_dpmpp_2m,
     "lcm": sample_lcm,
+    "one_step": sample_student,  # distilled models only; they have no other
 }
 
 __all__ = [
@@ -25,4 +27,5 @@ __all__ = [
     "sample_euler",
     "sample_heun",
     "sample_lcm",
+    "sample_student",
 ]

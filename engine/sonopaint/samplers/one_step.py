@@ -1,4 +1,4 @@
-"""One step: distilled students that paint a picture with a single call of their U-Net."""
+"""One step: distilled students that paint a picture with a single call of their U-Net, or edit in a few."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 
 from sonoconvert.errors import SonopaintError
-from sonopaint.samplers.common import Denoise
+from sonopaint.samplers.common import Callback, Denoise, Generators, Sigmas
+from sonopaint.samplers.lcm import sample_lcm
 from sonopaint.samplers.schedule import training_sigmas
 
 # In a student's safetensors header: JSON with the timestep at which it was trained, as {"timestep": 999}.
@@ -22,7 +23,28 @@ def sample_one_step(denoise: Denoise, noise: torch.Tensor, sigma: float) -> torc
     denoise: predicts x0 from x = x0 + sigma · noise (see ``common``), without guidance: a student has none.
     noise: standard normal [B, C, H, W], which the network sees as it is. sigma: of the student's timestep.
     """
-    return denoise(noise * (sigma**2 + 1) ** 0.5, sigma)
+    return denoise(pure_noise(noise, sigma), sigma)
+
+
+def pure_noise(noise: torch.Tensor, sigma: float) -> torch.Tensor:
+    """What a student starts from, scaled as all samplers have x: the network sees `noise` as it is."""
+    return noise * (sigma**2 + 1) ** 0.5
+
+
+def sample_student(
+    denoise: Denoise,
+    x: torch.Tensor,
+    sigmas: Sigmas,
+    *,
+    callback: Callback | None = None,
+    generator: Generators = None,
+) -> torch.Tensor:
+    """One call, or a few where something is kept: x̂0, noised again to the next of the student's sigmas.
+
+    DMD2's multi-step sampler (section 4.4), which is consistency sampling. `x` is ``pure_noise`` where
+    nothing is to be kept (then one step is ``sample_one_step``), else what is there with noise of sigmas[0].
+    """
+    return sample_lcm(denoise, x, sigmas, callback=callback, generator=generator)
 
 
 def one_step_sigma(alphas_cumprod: torch.Tensor, timestep: int) -> float:
@@ -34,6 +56,19 @@ def one_step_sigma(alphas_cumprod: torch.Tensor, timestep: int) -> float:
     return training_sigmas(alphas_cumprod)[timestep].item()
 
 
+def header_timestep(name: str, metadata: Mapping[str, str]) -> int | None:
+    """The timestep in a file's safetensors metadata, None where it is no student's."""
+    if ONE_STEP_KEY not in metadata:
+        return None
+    try:
+        return int(json.loads(metadata[ONE_STEP_KEY])["timestep"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise SonopaintError(
+            f"{name} says that it paints in one step, but its header {ONE_STEP_KEY} is damaged; "
+            "get the file anew."
+        ) from error
+
+
 def student_timestep(headers: Mapping[str, Mapping[str, str]]) -> int:
     """The timestep that the first one-step header among {name: safetensors metadata} gives.
 
@@ -41,14 +76,9 @@ def student_timestep(headers: Mapping[str, Mapping[str, str]]) -> int:
     a one-step student's.
     """
     for name, metadata in headers.items():
-        if ONE_STEP_KEY in metadata:
-            try:
-                return int(json.loads(metadata[ONE_STEP_KEY])["timestep"])
-            except (ValueError, TypeError, KeyError) as error:
-                raise SonopaintError(
-                    f"{name} says that it paints in one step, but its header {ONE_STEP_KEY} is damaged; "
-                    "get the file anew."
-                ) from error
+        timestep = header_timestep(name, metadata)
+        if timestep is not None:
+            return timestep
     names = " with ".join(headers) or "This model"
     raise SonopaintError(
         f"{names} needs many steps: nothing says that it was distilled to one. Use an ordinary sampler with "

@@ -13,7 +13,7 @@ from sonoconvert.edit import put_back
 from sonoconvert.region import Region
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.progress import Part, Progress
-from sonopaint.tasks.result import Result, as_painter, items, record
+from sonopaint.tasks.result import Result, agreeing, as_painter, items, record
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def edited(
     passes: (mask, prompt) pairs that are painted one after the other; default: the canvas's mask once.
     """
     passes = passes or [(canvas.mask, settings.prompt)]
+    settings = agreeing(painter, settings)
     results = []
     for index, item in enumerate(items(settings, batch)):
         picture = canvas.picture

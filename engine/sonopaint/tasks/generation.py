@@ -18,7 +18,7 @@ from sonoconvert.picture import Picture
 from sonoconvert.region import Region
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.progress import Part, Progress
-from sonopaint.tasks.result import Result, as_painter, items, normalised, record
+from sonopaint.tasks.result import Result, agreeing, as_painter, items, normalised, record
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def generate(
     fmt = painter.format
     num_samples = samples_of(seconds, fmt)
     canvas = blank_canvas(fmt, fmt.frames(num_samples), num_samples)
+    if canvas.mask.shape[1] > fmt.width:
+        settings = agreeing(painter, settings)
     results = []
     for index, item in enumerate(items(settings, batch)):
         tell = Part(progress, index, batch)

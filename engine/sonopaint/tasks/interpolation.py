@@ -12,7 +12,7 @@ from sonoconvert.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of, sound_of
 from sonopaint.tasks.progress import Part, Progress
-from sonopaint.tasks.result import MAX_BATCH, Result, as_painter, record
+from sonopaint.tasks.result import MAX_BATCH, Result, agreeing, as_painter, record
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def interpolate(
     fmt = painter.format
     num_samples = samples_of(seconds, fmt)
     canvas = blank_canvas(fmt, fmt.frames(num_samples), num_samples)
+    if canvas.mask.shape[1] > fmt.width:
+        settings_a = agreeing(painter, settings_a)
     a, b = (painter.resolve(from_scratch(settings)) for settings in (settings_a, settings_b))
 
     results: list[Result] = []

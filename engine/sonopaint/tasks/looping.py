@@ -18,7 +18,7 @@ from sonopaint.painters.spans import MULTIPLE
 from sonopaint.tasks.editing import edited
 from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of
 from sonopaint.tasks.progress import Part, Progress
-from sonopaint.tasks.result import Result, as_painter, items, normalised, record
+from sonopaint.tasks.result import Result, agreeing, as_painter, items, normalised, record
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def _new_loop(
     columns = max(1, round(num_samples / fmt.hop_length))
     wide = max(1, round(columns / MULTIPLE)) * MULTIPLE
     canvas = blank_canvas(fmt, wide, wide * fmt.hop_length, circular=True)
+    if wide > fmt.width:
+        settings = agreeing(painter, settings)
     results = []
     for index, item in enumerate(items(settings, batch)):
         tell = Part(progress, index, batch)

@@ -12,7 +12,7 @@ from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
 from sonoconvert.picture import Picture
 from sonopaint.painters.protocol import Painter
-from sonopaint.tasks.settings import PaintSettings
+from sonopaint.tasks.settings import FEW_STEPS, ONE_STEP, PaintSettings
 
 if TYPE_CHECKING:
     from sonopaint.models.loading import Model
@@ -54,8 +54,21 @@ def record(task: str, painter: Painter, settings: PaintSettings, **extra: Any) -
         own_version = version("sonopaint")
     except PackageNotFoundError:  # run from a checkout that was never installed
         own_version = "unknown"
-    entries = {"task": task, **painter.resolve(settings).to_dict(), **painter.describe(), **extra}
+    resolved = painter.resolve(settings)
+    entries = {"task": task, **resolved.to_dict(), **painter.describe(), **extra}
+    if ignored := settings.ignored(resolved):
+        entries["ignored"] = ignored
     return {**entries, "version": own_version}
+
+
+def agreeing(painter: Painter, settings: PaintSettings) -> PaintSettings:
+    """Settings for work in which parts must agree (what is kept, several windows): one step can't do that.
+
+    A distilled model takes a few, unless somebody said how many.
+    """
+    if settings.steps is None and painter.resolve(settings).sampler == ONE_STEP:
+        return dataclasses.replace(settings, steps=FEW_STEPS)
+    return settings
 
 
 def items(settings: PaintSettings, batch: int) -> Iterable[PaintSettings]:

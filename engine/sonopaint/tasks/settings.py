@@ -14,6 +14,9 @@ MAX_STEPS = 1000  # the timesteps that Stable Diffusion was trained on
 MAX_SEED = 2**53 - 1  # exact in JSON and in a browser's numbers
 FILLS = ("noise", "original")
 VARY_STRENGTH = 0.5  # how far `vary` goes from its source when nobody says
+ONE_STEP = "one_step"  # the sampler of distilled models
+FEW_STEPS = 4  # what a distilled model edits in: what it paints must agree with what is kept
+MOST_STUDENT_STEPS = 8  # more only blur what a distilled model paints
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,16 @@ class PaintSettings:
         general = {"steps": 25, "guidance_scale": 5.0, "sampler": "dpmpp_2m"}
         wanted = {name: defaults.get(name, value) for name, value in general.items()}
         return replace(self, **{name: value for name, value in wanted.items() if getattr(self, name) is None})
+
+    def for_student(self) -> PaintSettings:
+        """What a distilled model makes of the same settings: its own sampler, no guidance, few steps."""
+        steps = 1 if self.steps is None else min(self.steps, MOST_STUDENT_STEPS)
+        return replace(self, negative_prompt="", steps=steps, guidance_scale=1.0, sampler=ONE_STEP)
+
+    def ignored(self, resolved: PaintSettings) -> dict[str, Any]:
+        """What was asked for and is not in the settings that a painter resolved them to."""
+        asked, used = asdict(self), asdict(resolved)
+        return {name: value for name, value in asked.items() if value is not None and value != used[name]}
 
     def for_item(self, index: int) -> PaintSettings:
         """The settings that paint item ``index`` of a batch on its own."""
