@@ -38,8 +38,8 @@ def site(pack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     import sonopaint_comfyui
     from sonoconvert.clip import Clip, write_clip
     from sonoconvert.convert import encode
+    from sonoconvert.view import view_of
     from sonopaint_comfyui.files import save_sound
-    from sonopaint_comfyui.views import view_of
 
     folder = tmp_path_factory.mktemp("site")
     (folder / "web").symlink_to(Path(sonopaint_comfyui.__file__).parent / "web", target_is_directory=True)

@@ -15,8 +15,8 @@ from sonoconvert.clip import read_clip
 from sonoconvert.convert import encode
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import PRESETS
+from sonoconvert.view import view_of
 from sonopaint_comfyui.file_nodes import EXAMPLES, example_names
-from sonopaint_comfyui.views import view_of
 
 SHARED = Path(sonoconvert.__file__).parent / "web"
 SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js")

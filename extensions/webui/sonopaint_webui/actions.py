@@ -1,0 +1,190 @@
+"""The actions of the tab and of the API: from Arguments and a clip to Results, on the host's model."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.clip import Clip
+from sonoconvert.errors import Cancelled, SonopaintError
+from sonoconvert.region import Box, Region, load_brush
+from sonopaint.tasks import extend, generate, inpaint, interpolate, loop, vary
+from sonopaint.tasks.progress import Progress
+from sonopaint.tasks.result import Result
+from sonopaint.tasks.settings import PaintSettings
+from sonopaint_webui import host
+from sonopaint_webui.arguments import ON_A_CLIP, Arguments
+from sonopaint_webui.host_painter import HostPainter
+
+logger = logging.getLogger(__name__)
+
+MAX_BOXES = 1000
+
+Work = Callable[..., list[Result]]
+
+
+def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> Iterator[tuple[Result, str]]:
+    """Yield (result, the host's infotext) of each sound as it is made; waits for the host's turn.
+
+    Interrupt ends the batch with what is there, Skip goes on with the next one; Cancelled where nothing is
+    there at all. Raises SonopaintError for what can't be made.
+    """
+    arguments = arguments.seeded()
+    if arguments.action in ON_A_CLIP and clip is None and arguments.action != "loop":
+        raise SonopaintError("There is no sound yet: load one, or record one.")
+    work = _work(arguments, clip)
+    host.check_names(arguments.sampler, arguments.scheduler)
+    made = 0
+    with host.queued(task_id) as state:
+        painter = painter_for(arguments)
+        count = 1 if arguments.action == "interpolate" else arguments.count
+        state.job_count = count
+        for index in range(count):
+            settings = _settings(arguments, index)
+            try:
+                results = work(painter, settings=settings, progress=_telling(state))
+            except Cancelled as stopped:
+                if str(stopped) == "skipped":
+                    state.skipped = False
+                    continue
+                break
+            for result in results:
+                made += 1
+                yield _stamped(result, arguments), painter.infotext
+    if not made:
+        raise Cancelled("Stopped before there was a sound.")
+
+
+def painter_for(arguments: Arguments) -> HostPainter:
+    """The painter of the loaded checkpoint, or of a one-step file, for these arguments."""
+    checkpoint, words = "", arguments.prompt
+    fmt = None
+    if arguments.action == "one-step" and arguments.student:
+        student = host.find_student(arguments.student)
+        fmt = None if arguments.format else student.format
+        if student.kind == "checkpoint":
+            checkpoint = student.name
+    host.loaded_model()
+    return HostPainter(
+        fmt or host.format_of(words, arguments.format),
+        fill=arguments.fill,
+        scheduler=arguments.scheduler if arguments.scheduler != "Automatic" else "",
+        styles=arguments.styles,
+        checkpoint=checkpoint,
+    )
+
+
+def _settings(arguments: Arguments, index: int) -> PaintSettings:
+    settings = arguments.settings(index)
+    if arguments.action != "one-step":
+        return settings
+    prompt = settings.prompt
+    if arguments.student:
+        student = host.find_student(arguments.student)
+        if student.kind == "lora":
+            prompt = f"{prompt} <lora:{student.path.stem}:1>"
+    return dataclasses.replace(
+        settings, prompt=prompt, steps=1, guidance_scale=1.0, sampler=host.ONE_STEP_SAMPLER
+    )
+
+
+def _work(arguments: Arguments, clip: Clip | None) -> Work:
+    """The engine's task with everything but painter, settings and progress."""
+    action, seconds = arguments.action, arguments.seconds or None
+    if action == "interpolate":
+        return partial(_interpolate, arguments)
+    if action == "one-step":
+        return partial(generate, seconds=seconds)
+    if action == "loop":
+        # A sound is closed where its end meets its start; without one a new loop is made.
+        if clip is None:
+            return partial(loop, clip=None, seconds=seconds)
+        return partial(loop, clip=clip, seam_s=arguments.seam)
+    assert clip is not None
+    if action == "vary":
+        return partial(vary, clip=clip)
+    if action == "outpaint":
+        return partial(
+            extend,
+            clip=clip,
+            left_s=arguments.left,
+            right_s=arguments.right,
+            left_prompt=arguments.left_prompt or None,
+            right_prompt=arguments.right_prompt or None,
+        )
+    return partial(inpaint, clip=clip, region=read_region(arguments))
+
+
+def read_region(arguments: Arguments) -> Region:
+    """Where to paint. Raises SonopaintError for boxes and brushes that are none."""
+    given = arguments.region or {}
+    boxes, brush = given.get("boxes") or [], given.get("brush") or ""
+    if set(given) - {"boxes", "brush"} or not isinstance(boxes, list) or not isinstance(brush, str):
+        raise SonopaintError('The region must be {"boxes": [{"start", "end", "low", "high"}], "brush": PNG}.')
+    if len(boxes) > MAX_BOXES:
+        raise SonopaintError(f"The region has {len(boxes)} boxes; at most {MAX_BOXES} are read.")
+    return Region(tuple(map(_box, boxes)), _brush(brush), arguments.feather, arguments.invert)
+
+
+def _box(given: Any) -> Box:
+    edges = {"start": 0.0, "end": None, "low": None, "high": None}
+    if not isinstance(given, dict) or set(given) - set(edges):
+        raise SonopaintError("A box of the region has start and end in seconds and low and high in Hz.")
+    box = {**edges, **given}
+    for name, value in box.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise SonopaintError(f"The {name} of a box must be a number, not {str(value)[:40]!r}.")
+    return Box(box["start"] or 0.0, box["end"], box["low"], box["high"])
+
+
+def _brush(encoded: str) -> Any:
+    """The mask of a PNG in base64: white and opaque is painted."""
+    if not encoded:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "brush.png")
+        path.write_bytes(from_base64(encoded, "brush"))
+        return load_brush(path)
+
+
+def from_base64(text: str, name: str) -> bytes:
+    """The bytes of base64 or of a data URL. Raises SonopaintError where it is damaged."""
+    try:
+        return base64.b64decode(text.rpartition(",")[2] if text.startswith("data:") else text, validate=True)
+    except ValueError as error:
+        raise SonopaintError(f"{name} must be a file in base64; this can't be decoded.") from error
+
+
+def _interpolate(
+    arguments: Arguments, painter: HostPainter, settings: PaintSettings, progress: Progress
+) -> list[Result]:
+    to = dataclasses.replace(settings, prompt=arguments.to_prompt, seed=arguments.to_seed)
+    seconds = arguments.seconds or None
+    return interpolate(painter, settings, to, arguments.clips, seconds=seconds, progress=progress)
+
+
+def _stamped(result: Result, arguments: Arguments) -> Result:
+    """The result with the arguments inside, from which the page can repeat it."""
+    about = arguments.to_dict()
+    if isinstance(about.get("region"), dict) and about["region"].get("brush"):
+        about["region"] = {**about["region"], "brush": "(drawn)"}
+    return Result.of(result.clip, result.picture, {**result.settings, "webui": about})
+
+
+def _telling(state: Any) -> Progress:
+    """Tells the host's progress bar, and stops between windows where somebody asked for it."""
+
+    def tell(step: int, total: int, message: str) -> None:
+        state.textinfo = message
+        if state.interrupted or getattr(state, "stopping_generation", False):
+            raise Cancelled("interrupted")
+        if state.skipped:
+            raise Cancelled("skipped")
+
+    return tell

@@ -1,0 +1,220 @@
+"""What the tab and the API ask for: one validated object, which also rides along in every result.
+
+Each field says which actions know it, its limits and what it means; the API's schema and its documentation
+are made of the same fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import get_format
+from sonopaint.tasks.settings import MAX_PROMPT, MAX_STEPS, PaintSettings
+
+MAX_SEED = 2**32 - 1  # what the host takes; item i of a batch is painted with seed + i
+MAX_COUNT = 32
+MAX_SIDE_S = 300.0
+# What a painted area starts from, in the host's words.
+FILLS = ("fill", "original", "latent noise", "latent nothing")
+PAINTS = ("inpaint", "outpaint", "loop", "vary", "interpolate", "one-step")
+ON_A_CLIP = ("inpaint", "outpaint", "loop", "vary")
+MANY_STEPS = tuple(action for action in PAINTS if action != "one-step")
+
+
+def _option(
+    default: Any,
+    help: str,
+    actions: tuple[str, ...] = PAINTS,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"help": help, "actions": actions, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """One request to paint. Made by ``Arguments.of``, which refuses what an action does not know.
+
+    Raises SonopaintError when a value makes no sense.
+    """
+
+    action: str = _option("inpaint", "what to do", choices=PAINTS)
+    prompt: str = _option("", "what should be heard; LoRAs and weights as in the prompt of txt2img")
+    negative_prompt: str = _option("", "what should not be heard", MANY_STEPS)
+    styles: tuple[str, ...] = _option((), "names of the WebUI's styles")
+    steps: int = _option(20, "sampler steps", MANY_STEPS, low=1, high=MAX_STEPS)
+    cfg_scale: float = _option(7.0, "how strictly the prompt is followed", MANY_STEPS, low=1, high=30)
+    sampler: str = _option("", "a sampler's name; empty: the WebUI's first", MANY_STEPS)
+    scheduler: str = _option("", "a schedule's name; empty: automatic", MANY_STEPS)
+    seed: int = _option(-1, "-1: a random one", low=-1, high=MAX_SEED)
+    count: int = _option(
+        1, "how many to make", ("inpaint", "outpaint", "loop", "vary", "one-step"), low=1, high=MAX_COUNT
+    )
+    format: str = _option("", "spectrogram format; empty: the LoRAs' or the checkpoint's own")
+    iterations: int = _option(32, "Griffin–Lim iterations", low=0, high=1000)
+    strength: float = _option(
+        1.0, "how far from what is there, 0 to 1", ("inpaint", "loop", "vary"), low=0.01, high=1
+    )
+    fill: str = _option(
+        "latent nothing", "what a painted area starts from", ("inpaint", "outpaint", "loop"), choices=FILLS
+    )
+    region: dict[str, Any] = _option(
+        None,
+        'boxes in seconds and Hz and a brush: {"boxes": [{"start", "end", "low", "high"}], "brush": PNG}',
+        ("inpaint",),
+    )
+    invert: bool = _option(False, "paint everything but the region", ("inpaint",))
+    feather: float = _option(0.05, "seconds over which the edges fade", ("inpaint",), low=0, high=10)
+    left: float = _option(0.0, "seconds to add before", ("outpaint",), low=0, high=MAX_SIDE_S)
+    right: float = _option(0.0, "seconds to add after", ("outpaint",), low=0, high=MAX_SIDE_S)
+    left_prompt: str = _option("", "words for the left side; empty: the prompt", ("outpaint",))
+    right_prompt: str = _option("", "words for the right side; empty: the prompt", ("outpaint",))
+    seam: float = _option(
+        1.0, "seconds repainted where a clip's end meets its start", ("loop",), low=0.05, high=60
+    )
+    seconds: float = _option(
+        0.0, "length of new sounds; 0: the model's own", ("loop", "interpolate", "one-step"), low=0, high=600
+    )
+    to_prompt: str = _option("", "where the interpolation ends", ("interpolate",))
+    to_seed: int = _option(
+        -1, "the seed where it ends; -1: a random one", ("interpolate",), low=-1, high=MAX_SEED
+    )
+    clips: int = _option(5, "sounds from one end to the other", ("interpolate",), low=2, high=MAX_COUNT)
+    student: str = _option(
+        "", "a one-step LoRA or checkpoint by name; empty: what the prompt names or is loaded", ("one-step",)
+    )
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = _checked(item, getattr(self, item.name))
+            object.__setattr__(self, item.name, value)
+        if self.format:
+            get_format(self.format)
+        if self.action == "outpaint" and not self.left + self.right:
+            raise SonopaintError("Nothing would be added: give seconds for the left or the right side.")
+        if self.action == "inpaint" and not any((self.region or {}).values()):
+            raise SonopaintError("Nothing is marked: drag a box or paint over what is to change.")
+
+    @classmethod
+    def of(cls, action: str, values: Mapping[str, Any]) -> Arguments:
+        """The arguments of one action. Raises SonopaintError for names that it does not know."""
+        known = names_of(action)
+        unknown = sorted(str(name) for name in set(values) - set(known))
+        if unknown:
+            raise SonopaintError(
+                f"{action} does not know {', '.join(unknown)[:200]}; it takes {', '.join(known)}."
+            )
+        return cls(**{**values, "action": action})
+
+    def seeded(self) -> Arguments:
+        """The same with seeds instead of −1, so that what was made can be made again."""
+        seed, to_seed = (secrets.randbelow(2**31) if s == -1 else s for s in (self.seed, self.to_seed))
+        return dataclasses.replace(self, seed=seed, to_seed=to_seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able, with what this action knows only; ``of(action, to_dict())`` is the identity."""
+        values = {name: getattr(self, name) for name in names_of(self.action)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def settings(self, index: int = 0) -> PaintSettings:
+        """What the engine's tasks take, for item ``index`` of a batch."""
+        return PaintSettings(
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            steps=self.steps,
+            guidance_scale=self.cfg_scale,
+            sampler=self.sampler or None,
+            seed=max(self.seed, 0) + index,
+            strength=self.strength,
+            fill="original" if self.fill == "original" else "noise",
+            iterations=self.iterations,
+        )
+
+
+def names_of(action: str) -> list[str]:
+    """The names that an action knows, without ``action``. Raises SonopaintError for an unknown one."""
+    if action not in PAINTS:
+        raise SonopaintError(f"There is no action {action!r}; choose one of {', '.join(PAINTS)}.")
+    return [f.name for f in fields(Arguments) if f.name != "action" and action in f.metadata["actions"]]
+
+
+def schema(action: str) -> dict[str, Any]:
+    """The JSON schema of an action's arguments."""
+    properties: dict[str, Any] = {}
+    for item in fields(Arguments):
+        if item.name not in names_of(action):
+            continue
+        about = item.metadata
+        entry: dict[str, Any] = {"type": _JSON_TYPES[_kind(item)], "description": about["help"]}
+        if item.name == "styles":
+            entry["items"] = {"type": "string"}
+        if item.default is not None:
+            entry["default"] = list(item.default) if isinstance(item.default, tuple) else item.default
+        limits = {"minimum": about["low"], "maximum": about["high"], "enum": list(about["choices"]) or None}
+        properties[item.name] = entry | {name: limit for name, limit in limits.items() if limit is not None}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+_JSON_TYPES = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "tuple": "array",
+    "dict": "object",
+}
+
+
+def _kind(item: dataclasses.Field[Any]) -> str:
+    return str(item.type).split("[")[0]
+
+
+def _checked(item: dataclasses.Field[Any], value: Any) -> Any:
+    """The value as its field's kind; SonopaintError says what is wrong with it."""
+    name, kind, about = item.name, _kind(item), item.metadata
+    if kind in ("int", "float"):
+        return _number(name, kind, value, about["low"], about["high"])
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise SonopaintError(f"{name} must be true or false, not {_shown(value)}.")
+    elif kind == "tuple":
+        if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
+            raise SonopaintError(f"{name} must be a list of names, not {_shown(value)}.")
+        return tuple(value)
+    elif kind == "dict":
+        if value is not None and not isinstance(value, dict):
+            raise SonopaintError(f"{name} must be an object with boxes or a brush, not {_shown(value)}.")
+    elif not isinstance(value, str):
+        raise SonopaintError(f"{name} must be text, not {_shown(value)}.")
+    elif len(value) > MAX_PROMPT:
+        raise SonopaintError(f"{name} has {len(value):,} characters; at most {MAX_PROMPT:,} are read.")
+    elif about["choices"] and value not in about["choices"]:
+        raise SonopaintError(f"{name} must be one of {', '.join(about['choices'])}, not {_shown(value)}.")
+    return value
+
+
+def _number(name: str, kind: str, value: Any, low: float, high: float) -> Any:
+    what = "a whole number" if kind == "int" else "a number"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, float):
+        number = math.isfinite(value) and (kind == "float" or value == int(value))
+    if not number:
+        raise SonopaintError(f"{name} must be {what} from {low:g} to {high:g}, not {_shown(value)}.")
+    if not low <= value <= high:
+        raise SonopaintError(f"{name} must be from {low:g} to {high:g}, not {_shown(value)}.")
+    return int(value) if kind == "int" else float(value)
+
+
+def _shown(value: Any) -> str:
+    """A value in a sentence, short whatever it is."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,187 @@
+"""The host's model, queue and lists, through its public names; everything is looked up when it is used."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.checkpoints.files import read_header
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import SpectrogramFormat, get_format
+from sonopaint.models.info import model_format
+from sonopaint.samplers.one_step import ONE_STEP_KEY
+
+logger = logging.getLogger(__name__)
+
+ONE_STEP_SAMPLER = "Sonopaint one-step"
+_LORA = re.compile(r"<lora:([^:>]+)[^>]*>", re.IGNORECASE)
+# Attributes by which hosts tell models apart, and what they are called.
+_OTHER_MODELS = {"is_sdxl": "Stable Diffusion XL", "is_sd3": "Stable Diffusion 3", "is_flux": "Flux"}
+
+
+@dataclass(frozen=True)
+class Student:
+    """A one-step file: ``kind`` is "lora" or "checkpoint"; ``name`` what the host calls it."""
+
+    name: str
+    kind: str
+    path: Path
+    format: SpectrogramFormat | None
+
+
+def loaded_model() -> Any:
+    """The host's model. Raises SonopaintError where none is loaded or Sonopaint can't paint with it."""
+    from modules import sd_models, shared
+
+    if hasattr(sd_models, "forge_model_reload"):  # Forge loads what was chosen when somebody paints
+        try:
+            sd_models.forge_model_reload()
+        except ValueError as error:
+            logger.info("Forge has no model: %s", error)
+    model = shared.sd_model
+    if model is None or not hasattr(model, "sd_checkpoint_info"):
+        raise SonopaintError(
+            "No checkpoint is loaded: choose a Stable Diffusion 1.5 checkpoint at the top of the page."
+        )
+    for attribute, kind in _OTHER_MODELS.items():
+        if getattr(model, attribute, False):
+            raise SonopaintError(
+                f"The checkpoint {checkpoint_name(model)} is {kind}; spectrograms are painted with "
+                "Stable Diffusion 1.5: choose such a checkpoint (Riffusion, or any with a sound LoRA)."
+            )
+    return model
+
+
+def checkpoint_name(model: Any) -> str:
+    """The loaded checkpoint's name as the host shows it."""
+    info = getattr(model, "sd_checkpoint_info", None)
+    return str(getattr(info, "name_for_extra", None) or getattr(info, "name", "the model"))
+
+
+def convolutions(model: Any) -> tuple[Any, Any]:
+    """The modules (U-Net, VAE) whose convolutions paint, in AUTOMATIC1111 and in Forge."""
+    forge = getattr(model, "forge_objects", None)
+    if forge is not None:
+        return forge.unet.model.diffusion_model, forge.vae.first_stage_model
+    return model.model.diffusion_model, model.first_stage_model
+
+
+def format_of(prompt: str, given: str = "") -> SpectrogramFormat:
+    """The spectrogram format to paint: ``given``, else a LoRA's in the prompt, else the checkpoint's."""
+    if given:
+        return get_format(given)
+    for path in lora_files(prompt):
+        header = header_of(path)
+        if "sonopaint.format" in header:
+            return model_format(path, header)
+    path = Path(str(getattr(getattr(loaded_model(), "sd_checkpoint_info", None), "filename", "model")))
+    return model_format(path, header_of(path))
+
+
+def header_of(path: Path) -> dict[str, str]:
+    """A safetensors file's metadata; nothing where it can't be read."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return {}
+    try:
+        return read_header(path)[1]
+    except SonopaintError as error:
+        logger.debug("No header in %s: %s", path, error)
+        return {}
+
+
+def lora_folder() -> Path:
+    """Where the host looks for LoRAs."""
+    from modules import paths, shared
+
+    return Path(getattr(shared.cmd_opts, "lora_dir", None) or Path(paths.models_path) / "Lora")
+
+
+def lora_files(prompt: str) -> list[Path]:
+    """The LoRA files that a prompt names, where they are found."""
+    names = set(_LORA.findall(prompt))
+    if not names:
+        return []
+    return [path for path in sorted(lora_folder().rglob("*.safetensors")) if path.stem in names]
+
+
+def students() -> list[Student]:
+    """The one-step files among the host's LoRAs and checkpoints, by name."""
+    from modules import sd_models
+
+    loras = [(path.stem, "lora", path) for path in sorted(lora_folder().rglob("*.safetensors"))]
+    checkpoints = [
+        (str(info.title), "checkpoint", Path(info.filename)) for info in sd_models.checkpoints_list.values()
+    ]
+    found = []
+    for name, kind, path in loras + checkpoints:
+        header = header_of(path)
+        if ONE_STEP_KEY in header:
+            fmt = model_format(path, header) if "sonopaint.format" in header else None
+            found.append(Student(name, kind, path, fmt))
+    return sorted(found, key=lambda student: student.name.lower())
+
+
+def find_student(name: str) -> Student:
+    """A student by its name. Raises SonopaintError where there is none."""
+    there = students()
+    for student in there:
+        if name in (student.name, student.path.name, student.path.stem):
+            return student
+    known = ", ".join(student.name for student in there) or "none yet: make one on the page Train subject"
+    raise SonopaintError(f"There is no one-step file {name!r}; there are {known}.")
+
+
+def sampler_names() -> list[str]:
+    """The host's samplers by name, those that people have not hidden."""
+    from modules import sd_samplers
+
+    try:
+        return list(sd_samplers.visible_sampler_names())
+    except AttributeError:  # older hosts
+        return [sampler.name for sampler in sd_samplers.all_samplers]
+
+
+def scheduler_names() -> list[str]:
+    """The host's schedules by their labels; hosts before 1.9 have none."""
+    try:
+        from modules import sd_schedulers
+    except ImportError:
+        return []
+    return [schedule.label for schedule in sd_schedulers.schedulers]
+
+
+def check_names(sampler: str, scheduler: str) -> None:
+    """Raise SonopaintError for a sampler or schedule that the host does not have."""
+    for what, name, there in (
+        ("sampler", sampler, sampler_names() if sampler else []),
+        ("schedule", scheduler, scheduler_names() if scheduler else []),
+    ):
+        if name and name not in there:
+            raise SonopaintError(f"There is no {what} {name!r} here; choose one of {', '.join(there)}.")
+
+
+@contextmanager
+def queued(task_id: str | None = None) -> Iterator[Any]:
+    """The host's turn: one job after the other, with its progress bar; yields ``shared.state``."""
+    from modules import progress, shared
+    from modules.call_queue import queue_lock
+
+    if task_id:
+        progress.add_task_to_queue(task_id)
+    with queue_lock:
+        shared.state.begin(job=task_id or "sonopaint")
+        if task_id:
+            progress.start_task(task_id)
+        try:
+            yield shared.state
+        finally:
+            if task_id:
+                progress.finish_task(task_id)
+            shared.state.end()
+            shared.state.skipped = shared.state.interrupted = False
+            shared.state.textinfo = None

@@ -1,0 +1,224 @@
+"""HostPainter: paints a canvas with the checkpoint, LoRAs, samplers and styles of the WebUI itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sonoconvert.errors import Cancelled, SonopaintError
+from sonoconvert.picture import Picture
+from sonopaint.models.circular import circular_time
+from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
+from sonopaint.tasks.progress import Progress, silent
+from sonopaint.tasks.settings import PaintSettings
+from sonopaint_webui import host
+
+if TYPE_CHECKING:
+    from sonoconvert.canvas import Canvas
+    from sonoconvert.format import SpectrogramFormat
+
+logger = logging.getLogger(__name__)
+
+LATENT = 8  # pixels of one latent cell
+OVERLAP = 0.25  # of a window: what the next one sees of it
+# What a masked area starts from: our names, which are the host's, and the host's numbers for them. "fill" is
+# drawn by ourselves, along time.
+FILLS = {"fill": 1, "original": 1, "latent noise": 2, "latent nothing": 3}
+# For the time of one picture: nothing of the host's may touch what was painted.
+SETTINGS = {"img2img_color_correction": False, "face_restoration": False, "return_mask": False}
+
+
+@dataclasses.dataclass
+class HostPainter:
+    """The Painter of AUTOMATIC1111 and Forge. Called inside ``host.queued``.
+
+    format: of the pictures. fill: one of FILLS, what masked areas start from at full strength.
+    scheduler: the schedule's label, empty for automatic. styles: names of the WebUI's styles.
+    checkpoint: paint with this one instead of the loaded one. infotext: of the last picture.
+    """
+
+    format: SpectrogramFormat
+    fill: str = "latent nothing"
+    scheduler: str = ""
+    styles: tuple[str, ...] = ()
+    checkpoint: str = ""
+    infotext: str = ""
+
+    def resolve(self, settings: PaintSettings) -> PaintSettings:
+        """The settings with the WebUI's usual values where they say None; unknown names are refused."""
+        sampler = settings.sampler or host.sampler_names()[0]
+        host.check_names(sampler, self.scheduler)
+        return settings.resolved({"steps": 20, "guidance_scale": 7.0, "sampler": sampler})
+
+    def describe(self) -> dict[str, Any]:
+        from modules import shared
+
+        model = shared.sd_model
+        return {
+            "model": self.checkpoint or host.checkpoint_name(model),
+            "model_hash": str(getattr(model, "sd_model_hash", "")),
+            "scheduler": self.scheduler,
+            "styles": list(self.styles),
+            "masked_content": self.fill,
+        }
+
+    def paint(
+        self, canvas: Canvas, prompt: str, settings: PaintSettings, progress: Progress | None = None
+    ) -> Picture:
+        """Repaint the masked cells of ``canvas`` (see Painter.paint)."""
+        return self.paint_with(canvas, dataclasses.replace(settings, prompt=prompt), progress)
+
+    def paint_between(
+        self, canvas: Canvas, a: PaintSettings, b: PaintSettings, t: float, progress: Progress | None = None
+    ) -> Picture:
+        """The picture ``t`` of the way from a's to b's.
+
+        The host mixes the two seeds' noise along the great circle (its variation seed) and the prompts'
+        predictions by weight (its AND); the ends are what a and b alone paint.
+        """
+        if t in (0, 1):
+            return self.paint_with(canvas, a if t == 0 else b, progress)
+        mixed = f"{a.prompt} :{1 - t:.4f} AND {b.prompt} :{t:.4f}"
+        prompt = a.prompt if a.prompt == b.prompt else mixed
+        settings = dataclasses.replace(a, prompt=prompt)
+        return self.paint_with(canvas, settings, progress, subseed=b.seed, subseed_strength=t)
+
+    @torch.no_grad()
+    def paint_with(
+        self, canvas: Canvas, settings: PaintSettings, progress: Progress | None = None, **seeds: Any
+    ) -> Picture:
+        """``paint`` to ``settings.prompt``. ``seeds``: the host's variation seed and its strength."""
+        fmt = canvas.picture.format
+        if dataclasses.replace(fmt, channels=self.format.channels) != self.format:
+            raise SonopaintError(
+                f"The picture's format is {fmt.name}, but {self.format.name} is painted; "
+                "convert the sound with that format first."
+            )
+        settings, model = self.resolve(settings), host.loaded_model()
+        report = progress or silent
+        mask = np.ascontiguousarray(canvas.mask[::-1])  # top row first, as pixels have it
+        columns = mask.shape[1]
+        across = bool(mask[:, 0].any() or mask[:, -1].any())
+        circular = canvas.circular and across and columns % MULTIPLE == 0
+        windows = [(0, columns, 0)] if circular else _windows(mask, self.format.width)
+        pixels = canvas.picture.pixels.copy()
+        with circular_time(*host.convolutions(model)) if circular else nullcontext():
+            for index, (start, stop, seen) in enumerate(windows):
+                report(index, len(windows), "Painting")
+                part, part_mask = pixels[:, start:stop], mask[:, start:stop].copy()
+                part_mask[:, :seen] = 0  # painted by the window before
+                if not part_mask.any():
+                    continue
+                # Windows of the same noise would sound alike.
+                item = dataclasses.replace(settings, seed=(settings.seed + index * 7919) % 2**32)
+                painted = self._paint_part(part, part_mask, item, circular, seeds).astype(np.float32)
+                if fmt.channels == "mono":
+                    painted = painted.mean(axis=-1, keepdims=True)
+                weight = part_mask[..., None]
+                pixels[:, start:stop] = np.rint(part * (1 - weight) + painted * weight).astype(np.uint8)
+        report(len(windows), len(windows), "Painting")
+        return dataclasses.replace(canvas.picture, pixels=pixels)
+
+    def _paint_part(
+        self, pixels: np.ndarray, mask: np.ndarray, settings: PaintSettings, circular: bool, seeds: Any
+    ) -> np.ndarray:
+        """What the host paints over uint8 [H, W, 3] where mask [H, W] says so; unmasked cells too."""
+        height, width = mask.shape
+        # The U-Net halves three times what the VAE has divided by 8. What fills a size up is free to paint.
+        tall, wide = padded(height), padded(width)
+        more = ((tall - height, 0), (0, wide - width))
+        original = settings.strength < 1 or self.fill == "original"
+        everything = bool((mask > 0).all())
+        if everything and not original:
+            painted = self._process("StableDiffusionProcessingTxt2Img", settings, wide, tall, seeds)
+            return painted[-height:, :width]
+        start = pixels if original else fill_masked(pixels, mask, circular=circular).round().astype(np.uint8)
+        image = Image.fromarray(np.pad(start, (*more, (0, 0)), mode="edge"))
+        options: dict[str, Any] = {"init_images": [image], "denoising_strength": settings.strength}
+        if not everything:
+            free = np.pad(mask, more, constant_values=1.0)
+            cells = free.reshape(tall // LATENT, LATENT, wide // LATENT, LATENT).max(axis=(1, 3)) > 0
+            whole = np.kron(cells, np.full((LATENT, LATENT), 255, dtype=np.uint8))
+            options |= {
+                "mask": Image.fromarray(whole),
+                "mask_blur": 0,
+                "inpainting_fill": 1 if original else FILLS[self.fill],
+                "inpaint_full_res": False,
+                "inpainting_mask_invert": 0,
+            }
+        painted = self._process("StableDiffusionProcessingImg2Img", settings, wide, tall, seeds, **options)
+        return painted[-height:, :width]
+
+    def _process(
+        self, kind: str, settings: PaintSettings, width: int, height: int, seeds: Any, **options: Any
+    ) -> np.ndarray:
+        """One picture from the host, uint8 [height, width, 3]."""
+        from modules import processing, shared
+
+        state = shared.state
+        if self.scheduler:  # hosts before 1.9 have no such field
+            options["scheduler"] = self.scheduler
+        changes: dict[str, Any] = dict(SETTINGS)
+        if self.checkpoint:
+            changes["sd_model_checkpoint"] = self.checkpoint
+        request = getattr(processing, kind)(
+            sd_model=shared.sd_model,
+            prompt=settings.prompt,
+            negative_prompt=settings.negative_prompt,
+            styles=list(self.styles),
+            seed=settings.seed,
+            sampler_name=settings.sampler,
+            batch_size=1,
+            n_iter=1,
+            steps=settings.steps,
+            cfg_scale=settings.guidance_scale,
+            width=width,
+            height=height,
+            restore_faces=False,
+            tiling=False,
+            do_not_save_samples=True,
+            do_not_save_grid=True,
+            override_settings=changes,
+            **seeds,
+            **options,
+        )
+        torch.manual_seed(settings.seed)  # the VAE's encoder draws from it
+        with closing(request):
+            done = processing.process_images(request)
+        if state.interrupted or state.skipped:
+            raise Cancelled("skipped" if state.skipped and not state.interrupted else "interrupted")
+        if not done.images:
+            raise SonopaintError("The WebUI painted nothing; look at its console for the reason.")
+        self.infotext = str(done.infotexts[0]) if done.infotexts else ""
+        painted = np.asarray(done.images[int(getattr(done, "index_of_first_image", 0))].convert("RGB"))
+        if painted.shape[:2] != (height, width):
+            raise SonopaintError(
+                f"The WebUI painted {painted.shape[1]} × {painted.shape[0]} pixels instead of "
+                f"{width} × {height}; turn off what changes the size (high-res fix, an upscaling script)."
+            )
+        return painted
+
+
+def _windows(mask: np.ndarray, width: int) -> list[tuple[int, int, int]]:
+    """(start, stop, columns already painted) of what is painted one after the other.
+
+    The host paints a picture in one piece; one that is wider than the model knows is painted from left to
+    right, each window going on from the last quarter of the one before.
+    """
+    windows = []
+    for start, stop in paint_spans(mask, width):
+        if stop - start <= 1.5 * padded(width):
+            windows.append((start, stop, 0))
+            continue
+        window, stride = padded(width), round(padded(width) * (1 - OVERLAP))
+        count = -(-(stop - start - window) // stride) + 1
+        begins = [start + min(index * stride, stop - start - window) for index in range(count)]
+        ends = [start] + [begin + window for begin in begins]
+        windows += [(b, b + window, end - b) for b, end in zip(begins, ends, strict=False)]
+    return windows
