@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from sonoconvert.checkpoints.files import read_header
+from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import ModelInfo, describe, find_model
 from sonopaint.models.lora import find_lora
 from sonopaint.samplers.one_step import header_timestep, student_timestep
 
+logger = logging.getLogger(__name__)
 Loras = Sequence[tuple[str | Path, float]]
 
 
 def one_step_of(info: ModelInfo) -> int | None:
-    """The timestep of a student, by its header; None for a model or LoRA that is none."""
-    return header_timestep(info.name, info.metadata)
+    """The timestep of a listed student, by its header; None for a model or LoRA that is none.
+
+    A damaged header counts as none: loading the file says what is wrong with it.
+    """
+    try:
+        return header_timestep(info.name, info.metadata)
+    except SonopaintError as error:
+        logger.debug("%s", error)
+        return None
 
 
 def student_beside(path: Path) -> Path | None:

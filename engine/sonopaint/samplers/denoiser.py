@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from sonopaint.models.loading import Model
 
 
+def x0_of(x: torch.Tensor, prediction: torch.Tensor, sigma: float, prediction_type: str) -> torch.Tensor:
+    """x0 from what a network predicts ("epsilon", "v_prediction" or "sample") of x = x0 + sigma · noise."""
+    if prediction_type == "epsilon":
+        return x - sigma * prediction
+    if prediction_type == "v_prediction":  # Salimans & Ho 2022, arXiv:2202.00512, appendix D
+        return x / (sigma**2 + 1) - prediction * (sigma / (sigma**2 + 1) ** 0.5)
+    return prediction  # "sample": x0 itself
+
+
 @dataclass
 class Denoiser:
     """Wraps a model's ε-, v- or x0-predicting U-Net for the samplers.
@@ -45,11 +54,7 @@ class Denoiser:
         if guided:
             positive, negative = prediction.chunk(2)
             prediction = negative + (positive - negative) * self.guidance_scale
-        if self.model.prediction_type == "epsilon":
-            return x - sigma * prediction
-        if self.model.prediction_type == "v_prediction":  # Salimans & Ho 2022, arXiv:2202.00512, appendix D
-            return x / (sigma**2 + 1) - prediction * (sigma / (sigma**2 + 1) ** 0.5)
-        return prediction  # "sample": x0 itself
+        return x0_of(x, prediction, sigma, self.model.prediction_type)
 
     def _unet(self, x: torch.Tensor, sigma: float, text: torch.Tensor) -> torch.Tensor:
         from sonopaint.models.circular import circular_time

@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 # Before Gradio is imported: it must not call home.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -18,11 +17,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
-from sonopaint_studio import theme, widgets
+from sonopaint_studio import theme
 from sonopaint_studio.context import Context, model_bar
 from sonopaint_studio.convert_tab import ConvertTab
 from sonopaint_studio.dataset_tab import DatasetTab
 from sonopaint_studio.edit_tab import EditTab
+from sonopaint_studio.following import follow_model
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.model_store import ModelStore
 from sonopaint_studio.models_tab import ModelsTab
@@ -68,14 +68,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
         edit.wire(tabs, generate.results)
-
-        def follow_model(path: str | None) -> list[Any]:
-            """Steps, guidance and sampler that suit the chosen model, on both pages."""
-            card = context.store.defaults(path)
-            return [card["steps"], card["guidance_scale"], card["sampler"]] * 2
-
-        knobs = [part for k in (generate.knobs, edit.knobs) for part in (k.steps, k.guidance, k.sampler)]
-        bar.model.input(follow_model, bar.model, knobs, **widgets.QUICK)
+        follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, app)
         app.unload(context.sessions.leave_tab)
     app.queue(default_concurrency_limit=None)
     app.studio_context = context

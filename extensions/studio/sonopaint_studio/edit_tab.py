@@ -14,7 +14,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.format import PRESETS, SpectrogramFormat
 from sonoconvert.region import Region
 from sonopaint.samplers import SAMPLERS
-from sonopaint.tasks.settings import PaintSettings
+from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.generate_tab import paint_settings
@@ -189,7 +189,8 @@ class EditTab:
         def work(report: Report) -> Sound:
             report(0, 0, "Reading the sound")
             clip = source.clip()
-            with self.context.store.use(chosen.model, chosen.loras, report) as model:
+            one_step = settings.sampler == ONE_STEP
+            with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
                 made = _paint(action, model, clip, settings, region, left or 0.0, right or 0.0, report)
                 form = model.format
             report(1, 1, "Saving")

@@ -11,7 +11,7 @@ import gradio as gr
 
 from sonoconvert.errors import SonopaintError
 from sonopaint.samplers import SAMPLERS
-from sonopaint.tasks.settings import PaintSettings
+from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 from sonopaint_studio import presets, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
@@ -57,7 +57,8 @@ def paint_settings(
     return PaintSettings(
         prompt=(prompt or "").strip(),
         negative_prompt=(negative or "").strip(),
-        steps=None if steps is None else int(steps),
+        # One step where it does, a few where windows must agree: the tasks know.
+        steps=None if steps is None or (sampler == ONE_STEP and steps <= 1) else int(steps),
         guidance_scale=guidance,
         sampler=sampler or None,
         seed=chosen_seed(seed, new_seed),
@@ -72,6 +73,7 @@ class GenerateTab:
         self.context = context
         self.knobs: widgets.Knobs
         self.results: gr.HTML
+        self.prompt: gr.Textbox
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Yield (status, results, seed, go, stop) while sounds are made."""
@@ -93,7 +95,8 @@ class GenerateTab:
         def work(report: Report) -> list[Sound]:
             from sonopaint.tasks.generation import generate
 
-            with self.context.store.use(chosen.model, chosen.loras, report) as model:
+            one_step = settings.sampler == ONE_STEP
+            with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
                 made = generate(model, settings, seconds=seconds, batch=int(batch), progress=report)
             return [
                 keep(
@@ -147,7 +150,7 @@ class GenerateTab:
         """Lay the page out and wire it."""
         with gr.Row(elem_classes="sp-page"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
-                prompt = gr.Textbox(
+                self.prompt = prompt = gr.Textbox(
                     label="What do you want to hear?",
                     placeholder="a dog barking, far away",
                     lines=3,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import SonopaintError
+from sonopaint.tasks.settings import ONE_STEP
 from sonopaint_studio.jobs import Report
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 Lora = tuple[str, float]  # path, weight
+STUDENT_DEFAULTS: dict[str, Any] = {"steps": 1, "guidance_scale": 1.0, "sampler": ONE_STEP}
 FALLBACK_DEFAULTS: dict[str, Any] = {"steps": 30, "guidance_scale": 7.0, "sampler": "dpmpp_2m"}
 ASKED_EVERY_S = 0.2
 
@@ -52,22 +54,49 @@ class ModelStore:
             raise SonopaintError("There is no model yet: add one on the Models page.")
         raise SonopaintError(f"The model {Path(path).name} is no longer there: choose another one.")
 
-    def defaults(self, path: str | None) -> dict[str, Any]:
-        """Steps, guidance scale and sampler that the model's card recommends."""
+    def defaults(self, path: str | None, loras: Sequence[Lora] = ()) -> dict[str, Any]:
+        """Steps, guidance scale and sampler that suit the model with these LoRAs."""
+        if self.is_student(path, loras):
+            return dict(STUDENT_DEFAULTS)
         try:
             config = json.loads((self.find(path).path / "config.json").read_text(encoding="utf-8"))
             return {**FALLBACK_DEFAULTS, **config["defaults"]}
         except (SonopaintError, OSError, ValueError, KeyError, TypeError):
             return dict(FALLBACK_DEFAULTS)
 
+    def is_student(self, path: str | None, loras: Sequence[Lora] = ()) -> bool:
+        """Whether the model, or a LoRA on it, was distilled to one step."""
+        from sonopaint.models.students import one_step_of
+
+        used = {lora for lora, weight in loras if weight}
+        listed = [info for info in _listed() if str(info.path) in used or str(info.path) == path]
+        return any(one_step_of(info) is not None for info in listed)
+
+    def has_student(self, path: str | None) -> bool:
+        """Whether a one-step version of the model lies beside it."""
+        from sonopaint.models.students import student_beside
+
+        return bool(path) and student_beside(Path(str(path))) is not None
+
     @contextmanager
-    def use(self, path: str | None, loras: Sequence[Lora], report: Report) -> Iterator[Model]:
-        """Wait for this job's turn and yield the model, loaded with `loras`. `report` may raise Cancelled."""
+    def use(
+        self, path: str | None, loras: Sequence[Lora], report: Report, *, one_step: bool = False
+    ) -> Iterator[Model]:
+        """Wait for this job's turn and yield the model, loaded with `loras`. `report` may raise Cancelled.
+
+        one_step: with the student beside the model where neither it nor a LoRA is one.
+        """
         info = self.find(path)
         known = {str(lora.path) for lora in self.loras()}
         for lora, _ in loras:
             if lora not in known:
                 raise SonopaintError(f"The LoRA {Path(lora).name} is no longer there: choose another one.")
+        if one_step:
+            from sonopaint.models.info import describe
+            from sonopaint.models.students import with_student
+
+            student, used = with_student(info.path, loras)
+            info, loras = describe(student), [(str(lora), weight) for lora, weight in used]
         while not self._turn.acquire(timeout=ASKED_EVERY_S):
             report(0, 0, "Waiting for another tab to finish")
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from sonopaint.tasks.settings import ONE_STEP
 from sonopaint_studio.jobs import note_html
 from sonopaint_studio.recall import GUIDANCE, MOST_STEPS, Recalled
 
@@ -114,6 +115,7 @@ class Knobs:
     steps: gr.Slider
     guidance: gr.Slider
     sampler: gr.Dropdown
+    one_step: gr.Checkbox  # sets the three above; it is no input of a job
 
     def inputs(self) -> list[Any]:
         return [self.seed, self.random, self.steps, self.guidance, self.sampler]
@@ -128,6 +130,13 @@ def knobs(defaults: dict[str, Any], samplers: Sequence[str], prefix: str) -> Kno
         random = gr.Checkbox(
             value=True, label="New each time", container=False, elem_id=f"{prefix}-random", min_width=110
         )
+    one_step = gr.Checkbox(
+        value=defaults["sampler"] == ONE_STEP,
+        label="One step: sounds at once",
+        container=False,
+        visible=False,
+        elem_id=f"{prefix}-one-step",
+    )
     with gr.Accordion("Quality", open=False, elem_id=f"{prefix}-quality"):
         steps = gr.Slider(1, MOST_STEPS, defaults["steps"], step=1, label="Steps", elem_id=f"{prefix}-steps")
         guidance = gr.Slider(
@@ -137,7 +146,7 @@ def knobs(defaults: dict[str, Any], samplers: Sequence[str], prefix: str) -> Kno
             label="Guidance",
         )
         sampler = gr.Dropdown(list(samplers), value=defaults["sampler"], label="Sampler")
-    return Knobs(seed, random, steps, guidance, sampler)
+    return Knobs(seed, random, steps, guidance, sampler, one_step)
 
 
 def recalled(found: Recalled) -> list[Any]:
