@@ -268,6 +268,17 @@ def _vocoder_all(parser: argparse.ArgumentParser) -> None:
     _finish(parser, run)
 
 
+def _distill(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.distill.options import DistillOptions
+
+    def train(*arguments: Any, **options: Any) -> bool:
+        from sonotrain.trainers.distill.train import distill
+
+        return distill(*arguments, **options)
+
+    _training(parser, DistillOptions, "runs/distill", train)
+
+
 # Name: help, description, and the module whose `fill` adds the arguments.
 TOP_COMMANDS = {
     "dataset": (
@@ -284,6 +295,11 @@ TOP_COMMANDS = {
         "LoRAs with one option varied, and a table",
         "Trains one LoRA for each value of an option, and writes a table and a plot.",
         "sonotrain.trainers.lora.cli:fill_sweep",
+    ),
+    "distill": (
+        "a model that paints in one step",
+        "Distils a model to a student that paints in one step (DMD2).",
+        "sonotrain.cli:_distill",
     ),
     "evaluate": (
         "FID, FAD, IS, KL, CLAP score of generated sounds",

@@ -1,0 +1,114 @@
+"""What distillation learns from: captions to paint, and real sounds as latents for the discriminator."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sonoconvert.errors import SonopaintError
+from sonotrain.trainers.captions import encode
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Sounds:
+    """Latents fp16 [N, 4, h, w] of clips, and each clip's captions as numbers of `texts` (0 is empty)."""
+
+    latents: Tensor
+    texts: list[str]
+    of_clip: list[list[int]]
+
+    def draw(self, generator: torch.Generator, count: int) -> tuple[Tensor, list[int]]:
+        """Random clips, and a random caption of each."""
+        clips = torch.randint(len(self.latents), (count,), generator=generator)
+        draws = torch.rand(count, generator=generator).tolist()
+        found = [self.of_clip[clip] for clip in clips.tolist()]
+        return self.latents[clips].float(), [t[int(d * len(t))] for t, d in zip(found, draws, strict=True)]
+
+
+def open_sounds(model: Any, fingerprint: str, corpus: str, dataset: str, cache: Path) -> Sounds:
+    """From `--corpus` (the foley corpus, for Mini) or `--dataset` (made by sonotrain dataset)."""
+    if bool(corpus) == bool(dataset):
+        raise SonopaintError(
+            "Say what sounds to learn from: --corpus FOLDER (of sonotrain base corpus) or --dataset FOLDER "
+            "(of sonotrain dataset), one of the two."
+        )
+    return (
+        _corpus(model, fingerprint, corpus, cache) if corpus else _dataset(model, fingerprint, dataset, cache)
+    )
+
+
+def _numbered(latents: Tensor, captions: list[list[str]]) -> Sounds:
+    numbers: dict[str, int] = {"": 0}
+    of_clip = [[numbers.setdefault(text, len(numbers)) for text in texts] for texts in captions]
+    return Sounds(latents, list(numbers), of_clip)
+
+
+def _corpus(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
+    from safetensors.torch import load_file, save_file
+
+    from sonoconvert.files import atomic_path
+    from sonotrain.data.cache import FORMAT, Corpus, to_pixels
+
+    if model.format.name != FORMAT:
+        raise SonopaintError(
+            f"The corpus is made of {FORMAT} pictures, but {model.name} paints {model.format.name}; "
+            "give sounds in its format with --dataset."
+        )
+    corpus = Corpus(folder)
+    digest = hashlib.sha256(fingerprint.encode() + corpus.levels.numpy().tobytes()).hexdigest()[:20]
+    path = cache / f"latents-{digest}.safetensors"
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        logger.info("encoding %d clips", len(corpus))
+        parts = []
+        with torch.no_grad():
+            for levels in corpus.levels.split(8 if model.device.type == "cpu" else 64):
+                pixels = to_pixels(levels).to(model.device, model.dtype)
+                mean = model.vae.encode(pixels).latent_dist.mode()
+                parts.append((mean.float() * model.vae_scale).half().cpu())
+        with atomic_path(path, force=True) as beside:
+            save_file({"latents": torch.cat(parts).contiguous()}, beside)
+    return _numbered(load_file(path)["latents"], [record.phrasings for record in corpus.records])
+
+
+def _dataset(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
+    from sonotrain.data.augment import Augmentation
+    from sonotrain.data.dataset import load_dataset
+    from sonotrain.trainers.lora.caches import Variants, cache_latents
+    from sonotrain.trainers.lora.data import captions_of
+
+    dataset = load_dataset(folder)
+    if dataset.format != model.format:
+        raise SonopaintError(
+            f"The dataset {folder} has the format {dataset.format.name}, but {model.name} paints "
+            f'{model.format.name}; make it again with "sonotrain dataset … --format {model.format.name}".'
+        )
+    plain = Variants(1, Augmentation(), 0)
+    kept = cache_latents(model, fingerprint, dataset.train, model.format, plain, cache)
+    clips = range(len(dataset.train))
+    latents = torch.cat([kept.get([clip], [0])[0].half() for clip in clips])
+    return _numbered(latents, captions_of(dataset.train, dataset.trigger))
+
+
+class Texts:
+    """Embeddings of captions, each distinct one of a batch encoded once."""
+
+    def __init__(self, model: Any, texts: list[str]) -> None:
+        self.encoder, self.device = model.text_encoder, model.device
+        self.ids = encode(model.tokenizer, texts)
+        self.empty = self([0])
+
+    @torch.no_grad()
+    def __call__(self, numbers: list[int]) -> Tensor:
+        """Embeddings [B, 77, D], float32."""
+        unique, back = torch.tensor(numbers).unique(return_inverse=True)
+        hidden = self.encoder(self.ids[unique].to(self.device)).last_hidden_state.float()
+        return hidden[back.to(self.device)]

@@ -1,0 +1,92 @@
+"""Noise and what the teacher makes of it: the student's first lessons (DMD, Yin et al. 2024, section 3.3)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sonotrain.data.cache import clock
+from sonotrain.trainers.loop import step_generator
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 64  # pairs in one file
+SAMPLER = "dpmpp_2m"
+
+
+@torch.no_grad()
+def make_pairs(
+    model: Any,
+    captions: Sequence[str],
+    folder: Path,
+    count: int,
+    *,
+    shape: tuple[int, int, int],
+    steps: int,
+    guidance_scale: float,
+    seed: int = 0,
+    workers: tuple[int, int] = (0, 1),
+    batch: int = 16,
+) -> None:
+    """Fills `folder` with `count` pairs for randomly drawn captions; chunks that are there already stay.
+
+    A chunk depends on its own number and the seed only; worker k of n = `workers` makes every n-th.
+    `shape`: of one latent [C, H, W].
+    """
+    from sonopaint.models.prompt import encode_prompt
+    from sonopaint.samplers import SAMPLERS, Denoiser
+    from sonopaint.samplers.schedule import sigmas
+
+    folder.mkdir(parents=True, exist_ok=True)
+    worker, of = workers
+    missing = [k for k in range(worker, -(-count // CHUNK), of) if not _path(folder, k).is_file()]
+    levels = sigmas(model.alphas_cumprod, steps)
+    start = time.monotonic()
+    for done, chunk in enumerate(missing, 1):
+        generator = step_generator(seed, chunk)
+        chosen = torch.randint(len(captions), (CHUNK,), generator=generator).tolist()
+        noise = torch.randn((CHUNK, *shape), generator=generator).half()
+        size = min(CHUNK, count - chunk * CHUNK)
+        chosen, noise = chosen[:size], noise[:size]
+        made = []
+        for first in range(0, size, batch):
+            embedded = encode_prompt(model, [captions[i] for i in chosen[first : first + batch]] + [""])
+            denoise = Denoiser(model, embedded[:-1], embedded[-1:], guidance_scale)
+            x = noise[first : first + batch].to(model.device).float() * float(levels[0])
+            made.append(SAMPLERS[SAMPLER](denoise, x, levels).half().cpu())
+        path = _path(folder, chunk)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        metadata = {"captions": json.dumps([captions[i] for i in chosen])}
+        save_file(
+            {"noise": noise.contiguous(), "latents": torch.cat(made).contiguous()}, part, metadata=metadata
+        )
+        part.replace(path)
+        left = (time.monotonic() - start) / done * (len(missing) - done)
+        logger.info("pairs: %d of %d, %s left", min(count, (chunk + 1) * CHUNK), count, clock(left))
+
+
+def load_pairs(folder: Path, count: int) -> tuple[Tensor, Tensor, list[str]]:
+    """(noise, latents, captions) of the first `count` pairs that are there; [N, C, H, W], fp16."""
+    from safetensors import safe_open
+
+    paths = sorted(folder.glob("pairs-*.safetensors"))[: -(-count // CHUNK)]
+    parts = [load_file(path) for path in paths]
+    captions: list[str] = []
+    for path in paths:
+        with safe_open(path, "pt") as file:
+            captions += json.loads(file.metadata()["captions"])
+    noise, latents = (torch.cat([part[name] for part in parts])[:count] for name in ("noise", "latents"))
+    return noise, latents, captions[:count]
+
+
+def _path(folder: Path, chunk: int) -> Path:
+    return folder / f"pairs-{chunk:05d}.safetensors"

@@ -1,0 +1,237 @@
+"""`sonotrain distill`: a base model becomes a student that paints in one step (DMD2, arXiv:2405.14867).
+
+Lessons first: the student repeats what the teacher painted from the same noise in many steps (DMD's
+regression). Then distribution matching with a fake teacher on a faster time scale, and a discriminator.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sonoconvert.errors import SonopaintError
+from sonotrain.discriminator import Heads
+from sonotrain.ema import Ema
+from sonotrain.run_folder import RunFolder, write_json
+from sonotrain.trainers.distill.data import Texts, open_sounds
+from sonotrain.trainers.distill.options import DistillOptions
+from sonotrain.trainers.distill.pairs import load_pairs, make_pairs
+from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, learning_rate_scale, step_generator
+from sonotrain.trainers.one_step import output
+from sonotrain.trainers.one_step.networks import FullNetworks
+from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Recipe
+from sonotrain.trainers.pictures import save_sheet
+
+logger = logging.getLogger(__name__)
+
+PREVIEWS = 8
+PREVIEW_SEED = 1
+
+
+def distill(
+    out: str | Path, options: DistillOptions, budget: Budget, *, device: str = "auto", resume: bool = False
+) -> bool:
+    """Trains (or resumes) in the run folder `out`; True when the budget was used up.
+
+    Leaves out/model (or model.safetensors), out/lora.safetensors and out/distill.json.
+    """
+    _check(options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    chosen = choose_device(device)
+    with RunFolder(out, resume=resume) as run:
+        write_json(run.path / "config.json", {"command": "distill", "options": asdict(options)})
+        trainer = Distillation(options, chosen, run.path)
+        loop = Loop(
+            run, budget, trainer.parts(), list(trainer.optimisers.values()), trainer.step,
+            schedule=trainer.schedule, checkpoint_minutes=options.checkpoint_minutes,
+            preview_minutes=options.preview_minutes, preview=lambda step: trainer.preview(run.previews, step),
+        )  # fmt: skip
+        if resume:
+            loop.resume(chosen)
+        finished = loop.run_to_end()
+        result = {"steps": loop.number, "seconds": loop.seconds}
+        if finished:
+            kept = trainer.save(run.path, result)
+            write_json(run.path / "distill.json", {**result, "lora_keeps": kept})
+        return finished
+
+
+def _check(options: DistillOptions) -> None:
+    if options.batch < 1 or options.ratio < 1 or options.rank < 1:
+        raise SonopaintError("--batch, --ratio and --rank must be at least 1.")
+    if not 0.0 <= options.lessons <= 1.0:
+        raise SonopaintError(f"--lessons is a share from 0 to 1, not {options.lessons:g}.")
+    if options.lessons and options.pairs < 1:
+        raise SonopaintError("Lessons need --pairs above 0; leave them out with --lessons 0.")
+
+
+class Distillation:
+    """Networks, optimisers and the two kinds of step."""
+
+    def __init__(self, options: DistillOptions, device: torch.device, run: Path) -> None:
+        from sonopaint.models.loading import load_model
+        from sonotrain.trainers.lora.train import file_hash
+
+        self.options, self.device = options, device
+        model = load_model(options.model, device=device, dtype=torch.float32)
+        if not 0 < options.timestep < len(model.alphas_cumprod):
+            raise SonopaintError(f"--timestep must be 1 to {len(model.alphas_cumprod) - 1}.")
+        self.model = model
+        self.guidance = options.guidance_scale or float(model.defaults["guidance_scale"])
+        self.alphas_cumprod = model.alphas_cumprod.float().to(device)
+        self.sounds = open_sounds(
+            model, file_hash(model.path), options.corpus, options.dataset, run / "cache"
+        )
+        self.pairs = self._pairs(run) if options.lessons else None
+        texts = self.sounds.texts + (self.pairs[2] if self.pairs else [])
+        self.texts = Texts(model, texts)
+        self.networks = self._networks()
+        self.heads = Heads(self.networks.feature_channels()).to(device)
+        recipe = Recipe(
+            target_weight=0.0, ratio=options.ratio, guidance_scale=self.guidance,
+            student_adversarial=options.student_adversarial, critic_adversarial=options.critic_adversarial,
+            adversary=cast(Any, options.adversary), normaliser=cast(Any, options.normaliser),
+            timestep=options.timestep,
+        )  # fmt: skip
+        self.losses = Losses(self.networks, self.heads, self.alphas_cumprod, recipe)
+        student, fake = self.networks.trained("student"), self.networks.trained("fake")
+        adam: dict[str, Any] = {"betas": (0.9, 0.999), "weight_decay": 0.01, "fused": True}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "lessons": torch.optim.AdamW(student, lr=options.lesson_rate, **adam),
+            "student": torch.optim.AdamW(student, lr=options.learning_rate, **adam),
+            "critic": torch.optim.AdamW([*fake, *self.heads.parameters()], lr=options.critic_rate, **adam),
+        }
+        self.iteration = Iteration(self.losses, self.optimisers, lambda: autocast(device))
+        self.ema = Ema([self.networks.unets["student"]], options.ema)
+        self.learning = bool(options.lessons)
+
+    def _pairs(self, run: Path) -> tuple[Tensor, Tensor, list[str]]:
+        options = self.options
+        folder = Path(options.pair_folder or run / "pairs").expanduser()
+        shape = cast(tuple[int, int, int], tuple(self.sounds.latents.shape[1:]))
+        make_pairs(
+            self.model, self.sounds.texts[1:], folder, options.pairs, shape=shape,
+            steps=options.pair_steps, guidance_scale=self.guidance, seed=options.seed,
+        )  # fmt: skip
+        return load_pairs(folder, options.pairs)
+
+    def _networks(self) -> FullNetworks:
+        base = self.model.unet
+        student = copy.deepcopy(base)
+        if self.options.student:
+            from sonopaint.models.loading import load_model
+
+            started = load_model(self.options.student, device=self.device, dtype=torch.float32)
+            student.load_state_dict(started.unet.state_dict())
+        networks = FullNetworks(
+            {"student": student, "fake": copy.deepcopy(base), "source": base},
+            self.alphas_cumprod,
+            self.model.prediction_type,
+        )
+        if not self.options.biases:
+            for parameter in student.parameters():
+                parameter.requires_grad_(parameter.ndim in (2, 4))
+        if self.device.type == "cpu":
+            from diffusers.models.attention_processor import AttnProcessor
+
+            for unet in networks.unets.values():  # torch's fused attention is slow backwards there
+                unet.set_attn_processor(AttnProcessor())
+        return networks
+
+    def parts(self) -> dict[str, Any]:
+        """All that a checkpoint holds."""
+        optimisers = {f"optimiser of {name}": part for name, part in self.optimisers.items()}
+        return {**self.networks.parts(), "heads": self.heads, "ema": self.ema, **optimisers}
+
+    def schedule(self, used: float, step: int) -> float:
+        """Warm-up and cosine for the lessons, and again for distribution matching."""
+        share = self.options.lessons
+        self.learning = used < share
+        part = used / share if self.learning else (used - share) / (1.0 - share)
+        return min(1.0, 0.02 + part / 0.02) * learning_rate_scale(part, 0, 0)
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        generator = step_generator(self.options.seed + 1, number)
+        return self._lesson(generator) if self.learning else self._match(number, generator)
+
+    def _lesson(self, generator: torch.Generator) -> dict[str, Tensor]:
+        assert self.pairs is not None
+        noise, latents, _ = self.pairs
+        chosen = torch.randint(len(noise), (self.options.batch,), generator=generator)
+        text = self.texts([len(self.sounds.texts) + k for k in chosen.tolist()])
+        with autocast(self.device):
+            painted = self.losses.paint(noise[chosen].to(self.device).float(), text)
+        loss = F.mse_loss(painted.float(), latents[chosen].to(self.device).float())
+        optimiser = self.optimisers["lessons"]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.networks.trained("student"), 1.0)
+        optimiser.step()
+        self.ema.update()
+        return {"lesson": loss, "norm": norm}
+
+    def _match(self, number: int, generator: torch.Generator) -> dict[str, Tensor]:
+        count = self.options.batch
+        real, real_texts = self.sounds.draw(generator, count)
+        _, texts = self.sounds.draw(generator, count)
+        noises = torch.randn((3, *real.shape), generator=generator).to(self.device)
+        steps = len(self.alphas_cumprod)
+        timesteps = torch.randint(round(0.02 * steps), round(0.98 * steps), (count,), generator=generator)
+        text = self.texts(texts)
+        batch = Batch(
+            seed_noise=noises[0], text=text, prior=text, empty=self.texts.empty, real=real.to(self.device),
+            real_text=self.texts(real_texts), noise=noises[1], real_noise=noises[2],
+            timesteps=timesteps.to(self.device),
+        )  # fmt: skip
+        told = self.iteration.step(number, batch, target=False)
+        if number % self.options.ratio == 0:
+            self.ema.update()
+        return {name: told[name] for name in ("fake", "critic_gan", "real_logit", "fake_logit")}
+
+    @contextmanager
+    def averaged(self) -> Iterator[Any]:
+        """Within the block the student has its averaged weights; yields its U-Net."""
+        with self.ema.applied():
+            yield self.networks.unets["student"]
+
+    @torch.no_grad()
+    def preview(self, folder: Path, step: int) -> dict[str, float]:
+        """Pictures of some captions from fixed noise, and how far two seeds of one caption are apart."""
+        from sonotrain.data.cache import to_levels
+
+        generator = torch.Generator().manual_seed(PREVIEW_SEED)
+        _, texts = self.sounds.draw(generator, PREVIEWS)
+        noise = torch.randn((2 * PREVIEWS, *self.sounds.latents.shape[1:]), generator=generator)
+        with self.averaged(), autocast(self.device):
+            latents = self.losses.paint(noise.to(self.device), self.texts(texts).repeat(2, 1, 1))
+        pixels = [
+            self.model.vae.decode(part / self.model.vae_scale).sample for part in latents.float().split(4)
+        ]
+        levels = to_levels(torch.cat(pixels)).cpu()
+        save_sheet(list(levels.split(4)), folder / f"step-{step:08d}.png")
+        first, second = latents.chunk(2)
+        return {"seeds_apart": (first - second).square().mean().sqrt().item(), "spread": latents.std().item()}
+
+    def save(self, folder: Path, result: dict[str, Any]) -> float:
+        """The averaged student as a model and as a LoRA; the share of the change that the LoRA keeps."""
+        header = output.one_step_header(
+            self.options.timestep, {"method": "DMD2", "options": asdict(self.options), **result}
+        )
+        with self.averaged() as unet:
+            weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+        path = self.model.path
+        name = "model" if path.is_dir() and (path / "config.json").is_file() else "model.safetensors"
+        output.save_model(path, weights, folder / name, header, force=True)
+        return output.save_lora(
+            path, weights, folder / "lora.safetensors", header, rank=self.options.rank, force=True
+        )

@@ -1,0 +1,95 @@
+"""`sonotrain distill` from the command line, tiny: does it run, resume exactly, and leave usable files?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sonoconvert.checkpoints.files import read_header
+from sonopaint.models.loading import load_model
+from sonopaint.samplers.one_step import student_timestep
+from sonotrain.cli import main
+from sonotrain.trainers.distill.pairs import load_pairs
+from sonotrain.trainers.distill.train import Distillation
+
+FEW = ["--batch", "1", "--ratio", "2", "--pairs", "2", "--pair-steps", "2", "--rank", "4", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    assert main(["base", "corpus", "--out", str(folder), "--clips", "6", "--workers", "1"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three lessons and three steps of distribution matching."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert distill(corpus, out) == 0
+    return out
+
+
+def distill(corpus: Path, out: Path, *more: str) -> int:
+    words = ["distill", "--corpus", str(corpus), "--out", str(out), *FEW, "--steps", "6", "--lessons", "0.5"]
+    return main([*words, *more])
+
+
+def test_the_files_say_that_they_paint_in_one_step(whole: Path) -> None:
+    for name in ("model/unet.safetensors", "lora.safetensors"):
+        _, metadata = read_header(whole / name)
+        assert student_timestep({name: metadata}) == 999
+        assert json.loads(metadata["sonopaint.training"])["steps"] == 6
+    base, student = load_model("mini").unet.state_dict(), load_model(whole / "model").unet.state_dict()
+    changed = {name for name, tensor in student.items() if not torch.equal(tensor, base[name])}
+    assert changed and all(name.endswith(".weight") and base[name].ndim in (2, 4) for name in changed)
+    assert json.loads((whole / "distill.json").read_text())["lora_keeps"] > 0
+
+
+def test_a_stopped_run_goes_on_exactly(
+    corpus: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Distillation.step
+
+    def stopping(self: Distillation, number: int) -> dict[str, Any]:
+        if number in (1, 4):
+            (tmp_path / "run" / "stop").touch()
+        return step(self, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Distillation, "step", stopping)
+        assert distill(corpus, tmp_path / "run") == 130
+        assert distill(corpus, tmp_path / "run", "--resume") == 130
+    assert distill(corpus, tmp_path / "run", "--resume") == 0
+    expected = load_file(whole / "model" / "unet.safetensors")
+    for name, tensor in load_file(tmp_path / "run" / "model" / "unet.safetensors").items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def test_pairs_do_not_depend_on_who_made_them(whole: Path) -> None:
+    noise, latents, captions = load_pairs(whole / "pairs", 2)
+    assert noise.shape == latents.shape == (2, 4, 16, 40) and len(captions) == 2
+    assert latents.float().std() > 0.3 and not torch.equal(latents[0], latents[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--corpus", ""], "--corpus"),
+        (["--lessons", "1.5"], "1.5"),
+        (["--pairs", "0"], "--pairs"),
+        (["--timestep", "1000"], "999"),
+        (["--batch", "0"], "--batch"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    corpus: Path, tmp_path: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert distill(corpus, tmp_path / "run", *words) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
