@@ -67,9 +67,10 @@ def start(
     *,
     resume: bool = False,
     words: Sequence[str] = (),
+    command: str = "lora",
     python: str = sys.executable,
 ) -> subprocess.Popen[bytes]:
-    """Starts `sonotrain lora` in a process of its own that outlives the page; `options` as LoraOptions'.
+    """Starts `sonotrain COMMAND` in a process of its own that outlives the page; `options` by their flags.
 
     `words`: further ones of the command line (--dry-run). `python`: the interpreter of the environment that
     has the trainer (a host's own has not). Raises SonopaintError where a run is going on in the folder.
@@ -82,14 +83,14 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("state.json", OUTPUT):
         (folder / name).unlink(missing_ok=True)
-    command = [python, "-m", "sonotrain", "lora", "--out", str(folder), *flags(options)]
-    command += ["--resume", *words] if resume else list(words)
+    line = [python, "-m", "sonotrain", command, "--out", str(folder), *flags(options)]
+    line += ["--resume", *words] if resume else list(words)
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     with open(folder / OUTPUT, "ab") as output:
         return subprocess.Popen(
-            command,
+            line,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

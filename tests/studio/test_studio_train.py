@@ -65,7 +65,12 @@ def test_the_page_starts_what_the_form_says(page: TrainTab, monkeypatch: pytest.
         *values(trigger="zorblat", steps=50, rank=4, dora=True, preview_prompts="a\n b\n"),
     )
     folder, options, more = seen[0]
-    assert run == "bells" and folder.name == "bells" and more == {"resume": False} and "Starting" in status
+    assert (
+        run == "bells"
+        and folder.name == "bells"
+        and more == {"resume": False, "command": "lora"}
+        and "Starting" in status
+    )
     assert options == {
         "model": "/m/mini", "dataset": "/sounds", "trigger": "zorblat", "steps": 50, "rank": 4, "dora": True,
         "preview_prompts": ("a", "b"), "name": "bells",

@@ -26,6 +26,7 @@ from sonopaint_studio.following import follow_model
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.model_store import ModelStore
 from sonopaint_studio.models_tab import ModelsTab
+from sonopaint_studio.subject_tab import SubjectTab
 from sonopaint_studio.train_tab import TrainTab
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
     context = context or Context()
     generate, edit = GenerateTab(context), EditTab(context)
     convert, dataset = ConvertTab(context), DatasetTab(context)
-    train, models = TrainTab(context), ModelsTab(context)
+    train, subject, models = TrainTab(context), SubjectTab(context), ModelsTab(context)
     with gr.Blocks(title="Sonopaint Studio", analytics_enabled=False, fill_width=True) as app:
         with gr.Row(elem_id="topbar"):
             gr.HTML(BRAND, apply_default_css=False, elem_id="brand", min_width=150)
@@ -65,6 +66,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 dataset.build(bar, dataset_page)
             with gr.Tab("Train", id="train") as train_page:
                 train.build(bar, train_page)
+            with gr.Tab("Subject", id="subject") as subject_page:
+                subject.build(bar, subject_page, tabs, generate)
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
         edit.wire(tabs, generate.results)

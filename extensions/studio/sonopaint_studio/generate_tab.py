@@ -74,6 +74,7 @@ class GenerateTab:
         self.knobs: widgets.Knobs
         self.results: gr.HTML
         self.prompt: gr.Textbox
+        self.batch: gr.Slider
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Yield (status, results, seed, go, stop) while sounds are made."""
@@ -173,7 +174,7 @@ class GenerateTab:
                     seconds = gr.Number(
                         5.12, label="Seconds", step=0.1, min_width=80, elem_id="seconds", scale=1
                     )
-                    batch = gr.Slider(
+                    self.batch = batch = gr.Slider(
                         1, MAX_BATCH, 1, step=1, label="How many", min_width=140, elem_id="batch", scale=2
                     )
                 self.knobs = widgets.knobs(

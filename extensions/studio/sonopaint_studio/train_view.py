@@ -21,7 +21,12 @@ PHASES = {
     "finished": "Finished",
     "stopped": "Stopped; everything is saved",
 }
-CURVES = (("loss", "Training loss", True), ("validation_loss", "Validation loss", False))
+CURVES = (
+    ("loss", "Training loss", True),
+    ("validation_loss", "Validation loss", False),
+    ("matching", "Distance to the teachers (subject)", True),
+    ("spread", "Variety between seeds (subject)", False),
+)
 
 
 def status_of(state: RunState) -> str:

@@ -1,0 +1,178 @@
+"""Runs of a trainer on a page: started as processes of their own, watched, stopped and resumed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from sonoconvert.errors import SonopaintError
+from sonopaint.models.folders import user_folder
+from sonopaint_studio import train_view, widgets
+from sonopaint_studio.context import Context, ModelBar, refreshed
+from sonopaint_studio.jobs import error_html, note_html
+from sonopaint_studio.model_files import add_files, safe_name
+from sonotrain import runs
+from sonotrain.run_folder import read_json
+
+POLL_S = 2.0
+RUNS_VARIABLE = "SONOPAINT_RUNS"
+_LOCAL = {"127.0.0.1", "::1", "localhost"}
+
+
+def runs_folder() -> Path:
+    """$SONOPAINT_RUNS, else ``runs`` in the current folder."""
+    named = os.environ.get(RUNS_VARIABLE)
+    return Path(named).expanduser() if named else Path("runs")
+
+
+def run_names(command: str) -> list[str]:
+    """The runs of ``sonotrain COMMAND`` that are there, newest first."""
+    found = [p.parent for p in runs_folder().glob("*/config.json") if _command_of(p) == command]
+    return [path.name for path in sorted(found, key=lambda p: -p.stat().st_mtime)]
+
+
+def _command_of(config: Path) -> str:
+    try:
+        return str(read_json(config).get("command"))
+    except SonopaintError:
+        return ""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What stands on the right of a page: the chosen run and how it goes."""
+
+    run: gr.Dropdown
+    resume: gr.Button
+    add: gr.Button
+    shown: tuple[gr.HTML, ...]  # status, facts, curves, previews
+
+
+class RunPage:
+    """What the pages of all trainers share."""
+
+    command = "lora"
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._shown: dict[Path, str] = {}  # previews that each browser tab shows
+
+    # --- starting and stopping ------------------------------------------------------------------------------
+
+    def new_folder(self, name: str) -> Path:
+        """The folder of a run that is to begin; SonopaintError where there is one already."""
+        folder = runs_folder() / safe_name(name)
+        if any(folder.glob("checkpoints/step-*.pt")):
+            raise SonopaintError(
+                f"There is a run {folder.name} already: resume it, or give this one another name."
+            )
+        return folder
+
+    def resume(self, request: gr.Request, run: str | None) -> str:
+        try:
+            self.only_here(request)
+            if not run:
+                raise SonopaintError("Choose the run to go on with.")
+            self.launch(self.folder_of(run), {}, resume=True)
+        except SonopaintError as error:
+            return error_html(str(error))
+        return note_html("Going on …")
+
+    def stop(self, request: gr.Request, run: str | None) -> str:
+        try:
+            self.only_here(request)
+            runs.stop(self.folder_of(run))
+        except (SonopaintError, OSError) as error:
+            return error_html(str(error))
+        return note_html("Stopping after this step; everything is saved …")
+
+    def launch(self, folder: Path, options: dict[str, Any], *, resume: bool) -> None:
+        self.processes[folder.name] = runs.start(folder, options, resume=resume, command=self.command)
+
+    def folder_of(self, run: str | None) -> Path:
+        """A run's folder by its name; nothing else can be reached from the page."""
+        if not run or safe_name(run) != run:
+            raise SonopaintError(f"There is no run {run!r} here; choose another one.")
+        return runs_folder() / run
+
+    def only_here(self, request: gr.Request) -> None:
+        if getattr(getattr(request, "client", None), "host", None) not in _LOCAL:
+            raise SonopaintError("Training can be started only on the computer that Studio runs on.")
+
+    def state(self, run: str | None) -> runs.RunState:
+        """How a run is."""
+        return runs.read(self.folder_of(run), self.processes.get(str(run)))
+
+    # --- watching -------------------------------------------------------------------------------------------
+
+    def look(self, request: gr.Request, run: str | None) -> tuple[Any, ...]:
+        """(status, facts, curves, previews, train, stop, resume, add) of the chosen run."""
+        session = self.context.sessions.of(request)
+        if not run:
+            hidden = gr.update(visible=False)
+            self._shown.pop(session.folder, None)
+            return note_html(""), "", "", "", gr.update(interactive=True), hidden, hidden, hidden
+        state = self.state(run)
+        previews = train_view.previews_of(state, session.folder / "training")
+        same = self._shown.get(session.folder) == previews  # sent again, they would stop a sound that plays
+        self._shown[session.folder] = previews
+        return (
+            train_view.status_of(state),
+            train_view.facts_of(state),
+            train_view.curves_of(state),
+            gr.skip() if same else previews,
+            gr.update(interactive=not state.running),
+            gr.update(visible=state.running),
+            gr.update(visible=state.resumable),
+            gr.update(visible=state.phase == "finished" and state.file is not None),
+        )
+
+    def add(self, run: str | None, current: str | None) -> tuple[Any, ...]:
+        """Copy the finished LoRA into the models folder: (status, *ModelBar.lists())."""
+        try:
+            state = self.state(run)
+            if state.file is None:
+                raise SonopaintError("This run has no LoRA yet.")
+            added = add_files([(state.file, state.file.name)], user_folder())
+        except SonopaintError as error:
+            return error_html(str(error)), *[gr.skip()] * len(refreshed(self.context.store, current))
+        said = note_html(f"Added {added[0].name}: choose it under LoRAs at the top.")
+        return said, *refreshed(self.context.store, current)
+
+    # --- the page -------------------------------------------------------------------------------------------
+
+    def view(self, prefix: str) -> RunView:
+        """Lay out the right side of the page."""
+        names = run_names(self.command)
+        with gr.Row(elem_classes="sp-run"):
+            run = gr.Dropdown(
+                names, value=names[0] if names else None, label="Run", show_label=False,
+                container=False, elem_id=f"{prefix}-run", min_width=200, interactive=True,
+            )  # fmt: skip
+            resume = gr.Button("Resume", size="sm", visible=False, elem_id=f"{prefix}-resume")
+            add = gr.Button("Add to my LoRAs", size="sm", visible=False, elem_id=f"{prefix}-add")
+        status = widgets.status(f"{prefix}-status")
+        parts = [
+            gr.HTML("", elem_id=f"{prefix}-{name}", apply_default_css=False)
+            for name in ("facts", "curves", "previews")
+        ]
+        return RunView(run, resume, add, (status, *parts))
+
+    def wire(
+        self, view: RunView, bar: ModelBar, go: gr.Button, stop: gr.Button, told: gr.HTML, *more: gr.Button
+    ) -> list[Any]:
+        """Wire the view and return what ``look`` updates; `more` are what a page's own ``look`` adds."""
+        shown = [*view.shown, go, stop, view.resume, view.add, *more]
+        stop.click(self.stop, view.run, told, **widgets.QUICK)
+        resumed = view.resume.click(self.resume, view.run, told, **widgets.QUICK)
+        resumed.then(self.look, view.run, shown, **widgets.QUICK)
+        view.add.click(self.add, [view.run, bar.model], [told, *bar.lists()], **widgets.QUICK)
+        view.run.change(self.look, view.run, shown, **widgets.QUICK)
+        gr.Timer(POLL_S).tick(self.look, view.run, shown, **widgets.QUICK)
+        return shown
