@@ -12,6 +12,7 @@ import pytest
 from sonoconvert.errors import SonopaintError
 from sonopaint_studio import train_view
 from sonopaint_studio.context import Context
+from sonopaint_studio.subject_tab import SubjectTab
 from sonopaint_studio.train_tab import TrainTab, more_options
 from sonotrain import runs
 from sonotrain.run_folder import RunFolder, write_json
@@ -141,3 +142,36 @@ def test_a_chart_keeps_within_its_frame() -> None:
     assert len(points) == 6
     for x, y in points:
         assert 0 <= float(x) <= train_view.WIDTH and 0 <= float(y) <= train_view.HEIGHT
+
+
+def test_a_subject_starts_with_copies_of_its_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SONOPAINT_RUNS", str(tmp_path / "runs"))
+    seen: list[Any] = []
+    monkeypatch.setattr(runs, "start", lambda folder, options, **more: seen.append((options, more)))
+    page = SubjectTab(Context())
+    uploads = page.context.sessions.uploads
+    for name in ("a.wav", "b.wav"):
+        (uploads / name).write_bytes(b"x")
+    files = [{"path": str(uploads / name), "name": name} for name in ("a.wav", "b.wav")]
+    form: tuple[Any, ...] = ("/m/mini", "dog bark", "", "", "adapters", 0, 0.75)
+    assert "Drop a few clips" in page.start(request(), *form)[0]
+    _, listed = page.dropped(request(), SimpleNamespace(files=files))
+    assert "a.wav" in listed and "b.wav" in listed
+    assert "Say what it is" in page.start(request(), "/m/mini", " ", *form[2:])[0]
+    assert "only on the computer" in page.start(request("10.0.0.9"), *form)[0]
+    told, update = page.start(request(), *form)
+    clips = tmp_path / "runs" / "dog-bark" / "clips"
+    assert "Starting" in told and update["value"] == "dog-bark"
+    assert sorted(path.name for path in clips.iterdir()) == ["a.wav", "b.wav"]
+    assert seen == [
+        (
+            {
+                "clips": str(clips), "class": "dog bark", "model": "/m/mini", "name": "dog-bark",
+                "mode": "adapters", "alpha": 0.75,
+            },
+            {"resume": False, "command": "subject"},
+        )
+    ]  # fmt: skip
+    too_many, _ = page.dropped(request(), SimpleNamespace(files=files * 25))
+    assert "52 clips are too many" in too_many
+    assert "a.wav" not in page.clear(request())
