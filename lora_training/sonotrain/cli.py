@@ -325,6 +325,12 @@ VOCODER_COMMANDS: Steps = {
 }
 
 
+def _bench_subject(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.subject.cli import fill_bench
+
+    fill_bench(parser)
+
+
 def _bench_clips(parser: argparse.ArgumentParser) -> None:
     from sonotrain.evaluation.subject.cli import fill_clips
 
@@ -333,6 +339,7 @@ def _bench_clips(parser: argparse.ArgumentParser) -> None:
 
 BENCH_COMMANDS: Steps = {
     "subject-clips": ("writes the corpus's three subjects: five clips to learn from, and more", _bench_clips),
+    "subject": ("compares methods: identity, prompts, diversity, copies, cost", _bench_subject),
 }
 GROUPS: dict[str, tuple[str, Steps]] = {
     "base": ("the shipped model, Sonopaint Mini, from nothing", COMMANDS),

@@ -21,7 +21,7 @@ SPREAD = 0.35  # of a parameter's range: what differs between two clips of one s
 class Subject:
     """What is known of a subject.
 
-    noun: of its class, with its article, as prompts say it; ranges: lowest and highest value of each trait
+    noun: of its class, without an article; ranges: lowest and highest value of each trait
     of the kind; timbre: seed of all that its clips share.
     """
 
@@ -37,7 +37,7 @@ _ALL = (
     Subject(
         "giant-dog",
         "dog_bark",
-        "a dog bark",
+        "dog bark",
         "barks at 120 to 140 Hz; the corpus's dogs bark at 220 to 800 Hz",
         {"pitch": (120, 140), "count": (0.25, 0.9)},
         1,
@@ -45,7 +45,7 @@ _ALL = (
     Subject(
         "timbale",
         "snare_drum",
-        "a snare drum",
+        "snare drum",
         "its skin is tuned to 480 to 520 Hz; the corpus's drums have 150 to 260 Hz",
         {"pitch": (480, 520), "rate": (1.6, 3.6)},
         2,
@@ -53,7 +53,7 @@ _ALL = (
     Subject(
         "tiny-owl",
         "owl",
-        "an owl",
+        "owl",
         "hoots at 720 to 790 Hz; the corpus's owls hoot at 260 to 460 Hz",
         {"pitch": (720, 790)},
         5,

@@ -1,0 +1,98 @@
+"""Pictures of the bench: identity beside diversity, and contact sheets."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+
+from sonoconvert.clip import read_clip
+from sonoconvert.files import atomic_path
+from sonoconvert.format import get_format
+from sonoconvert.spectrogram import levels
+from sonotrain.data.cache import FORMAT
+
+logger = logging.getLogger(__name__)
+
+COLUMNS, CELL, TITLE, GAP = 7, (180, 80), 14, 4
+COLOURS = ("#0a7d72", "#b3381f", "#5a4fcf", "#b8860b", "#2f6fb0", "#a0306f", "#5c6b2f", "#444444")
+
+
+def save_plot(
+    cells: Mapping[tuple[str, str], Mapping[str, Any]],
+    average: Mapping[str, Mapping[str, Any]],
+    path: Path,
+    real: str,
+    base: str,
+) -> Path | None:
+    """Identity to the right, diversity within a prompt upwards; ● one step, ■ many, ★ real clips.
+
+    Large: averaged over the subjects; small: each subject. None where matplotlib is not installed, or where
+    there was one seed and so no diversity.
+    """
+    try:
+        figures = importlib.import_module("matplotlib.figure")
+    except ImportError:
+        logger.info("matplotlib is not installed, so there is no %s", path.name)
+        return None
+    if not any(row.get("intra") for row in average.values()):
+        return None
+    figure = figures.Figure(figsize=(8, 5), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    for index, (method, row) in enumerate(average.items()):
+        if not row.get("intra"):
+            continue
+        colour, marker = COLOURS[index % len(COLOURS)], "*" if method == real else "s"
+        marker = "o" if row.get("nfe") == 1 else marker
+        for (name, _), figure_ in cells.items():
+            if name == method and figure_.get("intra"):
+                axes.plot(figure_["identity"], figure_["intra"][0], marker, color=colour, ms=5, alpha=0.35)
+        nfe = f", NFE {row['nfe']:.0f}" if row.get("nfe") else ""
+        axes.plot(row["identity"], row["intra"][0], marker, color=colour, ms=13 if method == real else 10)
+        axes.annotate(
+            method + nfe,
+            (row["identity"], row["intra"][0]),
+            xytext=(8, 6),
+            textcoords="offset points",
+            fontsize=9,
+        )
+    axes.set(xlabel="identity to the references →", ylabel="diversity within a prompt →")
+    axes.grid(alpha=0.25)
+    axes.margins(0.12)
+    with atomic_path(path, force=True) as beside:
+        figure.savefig(beside, format="png")
+    return path
+
+
+def save_sheet(rows: Mapping[str, Sequence[Path]], path: Path, *, sounds: bool) -> Path:
+    """One row for each method, COLUMNS clips spread over its prompts; spectrograms as Mini sees them."""
+    width, height = CELL if sounds else (CELL[0], CELL[0])
+    size = (COLUMNS * (width + GAP), len(rows) * (height + TITLE + GAP))
+    sheet = Image.new("RGB", size, (32, 32, 32))
+    draw = ImageDraw.Draw(sheet)
+    for line, (name, files) in enumerate(rows.items()):
+        top = line * (height + TITLE + GAP)
+        chosen = [files[len(files) * column // COLUMNS] for column in range(min(COLUMNS, len(files)))]
+        for column, file in enumerate(chosen):
+            left = column * (width + GAP)
+            sheet.paste(_picture(file, sounds).resize((width, height)), (left, top + TITLE))
+            label = f"{name}: {file.stem}" if column == 0 else file.stem
+            draw.text((left + 2, top + 1), label[:30], fill=(235, 235, 235))
+    with atomic_path(path, force=True) as beside:
+        sheet.save(beside, format="PNG")
+    return path
+
+
+def _picture(file: Path, sounds: bool) -> Image.Image:
+    if not sounds:
+        with Image.open(file) as image:
+            return image.convert("RGB")
+    fmt = get_format(FORMAT)
+    sound = read_clip(file, duration_s=fmt.seconds(fmt.width)).mono().resampled(fmt.sample_rate)
+    picture = levels(sound.waveform, fmt)[0].flip(0).clamp(0, 1)
+    return Image.fromarray((picture * 255).to(torch.uint8).numpy()).convert("RGB")

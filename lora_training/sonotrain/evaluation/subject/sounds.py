@@ -1,0 +1,130 @@
+"""The judge of sounds: references and generated clips in, figures out."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sonoconvert.clip import read_clip
+from sonoconvert.errors import SonopaintError
+from sonoconvert.format import get_format
+from sonoconvert.spectrogram import levels
+from sonotrain.data.cache import FORMAT
+from sonotrain.evaluation.classifier import load_classifier
+from sonotrain.evaluation.embeddings import load_clap, load_embedding
+from sonotrain.evaluation.embeddings.base import Embedding
+from sonotrain.evaluation.hearing import hear
+from sonotrain.evaluation.metrics import cosine
+from sonotrain.evaluation.sets import Sound
+from sonotrain.evaluation.subject import measures
+from sonotrain.evaluation.subject.contexts import agrees, listen
+from sonotrain.evaluation.subject.folders import Subject
+from sonotrain.evaluation.subject.painting import Shot
+
+DECIBELS = 80.0  # what lies between the levels 0 and 1
+
+
+class SoundJudge:
+    """Identity and diversity by an embedding, diversity and copies by log-mel pictures, agreement by measured
+    traits and the corpus classifier, and by CLAP where its folder is given."""
+
+    def __init__(
+        self,
+        embedding: str = "auto",
+        weights: str = "",
+        clap: str = "",
+        *,
+        cache: str = "",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.embedding = load_embedding(embedding, weights, device)
+        self.clap = load_clap(clap, device) if clap else None
+        self.classifier, _ = load_classifier()
+        self.cache = cache
+
+    def about(self) -> str:
+        """Which network gave the figures."""
+        said = f"identity and diversity: {self.embedding.title} ({self.embedding.file} {self.embedding.hash})"
+        said += ", log-mel distances in dB; agreement: traits and the corpus classifier"
+        return said + (f"; text: {self.clap.title} {self.clap.hash}" if self.clap else "")
+
+    def measure(
+        self, subject: Subject, shots: Sequence[Shot], files: Sequence[Path], nouns: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """The figures of one method for one subject. `nouns`: the prompts without token, for CLAP."""
+        reference = self._vectors(subject.references)
+        features = self._vectors(files)
+        waveforms, pictures = self._heard(files)
+        _, originals = self._heard(subject.references)
+        numbers = [shot.template for shot in shots]
+        rows = torch.tensor(numbers) > 0
+        prompts = [number for number in numbers if number]
+        distances = measures.embedding_distances(features[rows], features[rows])
+        decibels = DECIBELS * measures.mel_distances(pictures[rows], pictures[rows])
+        figures = measures.cell(features[rows], reference, prompts, distances)
+        figures["identity_plain"] = measures.identity(features[~rows], reference) if (~rows).any() else None
+        figures["intra_db"] = measures.spread(measures.intra(decibels, prompts))
+        figures["inter_db"] = measures.spread(measures.inter(decibels, prompts))
+        figures |= measures.copied(
+            pictures[rows], originals, measures.pattern_distances, measures.COPIED_SOUND
+        )
+        figures |= self._agreement(subject, shots, waveforms)
+        if self.clap and nouns:
+            heard = self._vectors(files, self.clap)[rows]
+            texts = self.clap.texts([text for text, keep in zip(nouns, rows.tolist(), strict=True) if keep])
+            figures["text"] = cosine(heard, texts).mean().item()
+        return figures
+
+    def real(self, subject: Subject) -> dict[str, Any]:
+        """What clips of the subject that nobody learnt from score: the best that can be asked for."""
+        reference, features = self._vectors(subject.references), self._vectors(subject.held_out)
+        _, pictures = self._heard(subject.held_out)
+        _, originals = self._heard(subject.references)
+        one = [1] * len(features)
+        distances = measures.embedding_distances(features, features)
+        figures = measures.cell(features, reference, one, distances)
+        decibels = DECIBELS * measures.mel_distances(pictures, pictures)
+        figures["intra_db"] = measures.spread(measures.intra(decibels, one))
+        return figures | measures.copied(
+            pictures, originals, measures.pattern_distances, measures.COPIED_SOUND
+        )
+
+    def _agreement(self, subject: Subject, shots: Sequence[Shot], waveforms: Tensor) -> dict[str, Any]:
+        traits = listen(waveforms, self.classifier)
+        plain = {shot.seed: trait for shot, trait in zip(shots, traits, strict=True) if not shot.template}
+        found: dict[int, list[bool]] = {}
+        for shot, trait in zip(shots, traits, strict=True):
+            if shot.template and shot.seed in plain:
+                template = subject.templates[shot.template - 1]
+                answer = agrees(template, trait, plain[shot.seed], self.classifier.kinds)
+                if answer is not None:
+                    found.setdefault(shot.template, []).append(answer)
+        shares = {number: statistics.fmean(answers) for number, answers in found.items()}
+        return {
+            "agreement": statistics.fmean(shares.values()) if shares else None,
+            "agreement_by_prompt": {str(number): share for number, share in sorted(shares.items())},
+        }
+
+    def _vectors(self, files: Sequence[Path], embedding: Embedding | None = None) -> Tensor:
+        sounds = [Sound(path, str(path)) for path in files]
+        doubled = sounds * 2 if len(sounds) == 1 else sounds  # a set of one is none
+        heard = hear(doubled, embedding or self.embedding, cache=self.cache)
+        if heard.skipped:
+            raise SonopaintError(heard.skipped[0][1])
+        return heard.clips[: len(sounds)]
+
+    def _heard(self, files: Sequence[Path]) -> tuple[Tensor, Tensor]:
+        """(mono waveforms [N, T] of 5.12 s at 32 kHz, levels [N, 128, 320])."""
+        fmt = get_format(FORMAT)
+        samples = fmt.width * fmt.hop_length
+        waveforms = torch.zeros(len(files), samples)
+        for row, path in enumerate(files):
+            found = read_clip(path, duration_s=fmt.seconds(fmt.width)).mono().resampled(fmt.sample_rate)
+            waveform = found.waveform[0, :samples]
+            waveforms[row, : len(waveform)] = waveform
+        return waveforms, torch.cat([levels(part, fmt) for part in waveforms.split(16)])
