@@ -15,4 +15,5 @@ import sonoconvert  # noqa: E402, F401
 import sonopaint  # noqa: E402, F401
 from sonopaint_webui import hooks  # noqa: E402
 
-hooks.register()
+if hooks.register():
+    from sonopaint_webui.sound_script import SoundScript  # noqa: F401  (found here by the host)

@@ -5,12 +5,17 @@ Written from the behaviour seen in AUTOMATIC1111 1.10 and Forge; nothing of thei
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
-from collections.abc import Callable
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import torch
 
 
 class OptionInfo:
@@ -58,10 +63,91 @@ class Callbacks(types.ModuleType):
         return lambda function, name=name[3:]: self.called.setdefault(name, []).append(function)
 
 
+class Script:
+    """modules.scripts.Script, as far as an always-visible script uses it."""
+
+    tabname, is_img2img = "txt2img", False
+
+    def __init__(self) -> None:
+        self.after: dict[str, Callable[..., Any]] = {}
+        self.before: dict[str, Callable[..., Any]] = {}
+
+    def on_after_component(self, callback: Callable[..., Any], *, elem_id: str) -> None:
+        self.after[elem_id] = callback
+
+    def on_before_component(self, callback: Callable[..., Any], *, elem_id: str) -> None:
+        self.before[elem_id] = callback
+
+    def elem_id(self, item: str) -> str:
+        return f"script_{self.tabname}_{item}"
+
+
+class Sampler:
+    """modules.sd_samplers_kdiffusion.KDiffusionSampler around `model`, which predicts x0."""
+
+    model: Any = None
+
+    def __init__(self, funcname: Callable[..., Any], sd_model: Any) -> None:
+        self.func, self.config = funcname, None
+        betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+        alphas = torch.cumprod(1 - betas, dim=0)
+        self.model_wrap = SimpleNamespace(sigmas=((1 - alphas) / alphas).sqrt().float())
+
+    def get_sigmas(self, p: Any, steps: int) -> torch.Tensor:
+        raise AssertionError("these are not a student's")
+
+    def _launch(self, p: Any, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
+        return self.func(
+            self.model, x, extra_args={"cond_scale": p.cfg_scale}, disable=False, callback=None, sigmas=sigmas
+        )
+
+    def sample(self, p: Any, x: torch.Tensor, c: Any, uc: Any, steps: int | None = None) -> torch.Tensor:
+        sigmas = self.get_sigmas(p, steps or p.steps)
+        return self._launch(p, x * sigmas[0], sigmas)
+
+    def sample_img2img(
+        self, p: Any, x: torch.Tensor, noise: torch.Tensor, c: Any, uc: Any, steps: int | None = None
+    ) -> torch.Tensor:
+        steps, begun = setup_img2img_steps(p, steps)
+        sigmas = self.get_sigmas(p, steps)[steps - begun - 1 :]
+        return self._launch(p, x + noise * sigmas[0], sigmas)
+
+
+def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
+    if steps is not None:
+        return int(steps / min(p.denoising_strength, 0.999)), steps - 1
+    return p.steps, int(min(p.denoising_strength, 0.999) * p.steps)
+
+
+SamplerData = namedtuple("SamplerData", ["name", "constructor", "aliases", "options"])
+
+
+def sampler_list() -> types.ModuleType:
+    """modules.sd_samplers with one sampler."""
+    euler = SamplerData("Euler", None, ["k_euler"], {})
+    made = module("sd_samplers", all_samplers=[euler], all_samplers_map={"Euler": euler}, samplers_map={})
+
+    def set_samplers() -> None:
+        made.samplers_map.clear()
+        made.samplers_map.update({one.name.lower(): one.name for one in made.all_samplers})
+
+    made.__dict__["set_samplers"] = set_samplers
+    made.__dict__["get_sampler_and_scheduler"] = functools.cache(lambda name: made.all_samplers_map.get(name))
+    return made
+
+
 def module(name: str, **values: Any) -> types.ModuleType:
     made = types.ModuleType(f"modules.{name}")
     made.__dict__.update(values)
     return made
+
+
+@contextmanager
+def input_accordion(value: bool, **options: Any) -> Iterator[Any]:
+    """The host's accordion that is a checkbox too; here it is the checkbox only."""
+    import gradio
+
+    yield gradio.Checkbox(value, **options)
 
 
 def install(base: Path) -> SimpleNamespace:
@@ -81,6 +167,13 @@ def install(base: Path) -> SimpleNamespace:
             sd_model=None,
             demo=None,
         ),
+        "scripts": module("scripts", Script=Script, AlwaysVisible=object()),
+        "sd_samplers": sampler_list(),
+        "sd_samplers_common": module(
+            "sd_samplers_common", SamplerData=SamplerData, setup_img2img_steps=setup_img2img_steps
+        ),
+        "sd_samplers_kdiffusion": module("sd_samplers_kdiffusion", KDiffusionSampler=Sampler),
+        "ui_components": module("ui_components", InputAccordion=input_accordion),
     }
     package = types.ModuleType("modules")
     package.__path__ = []

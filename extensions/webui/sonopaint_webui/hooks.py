@@ -5,6 +5,7 @@ Loading the extension at the host's start costs these few lines; everything else
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from typing import Any
 
@@ -12,11 +13,29 @@ from modules import script_callbacks
 
 logger = logging.getLogger(__name__)
 
+# What install.py adds to the host, and started with --skip-install it may not have.
+REQUIRED = ("soundfile", "soxr", "scipy")
 
-def register() -> None:
-    """Tell the host which functions to call. It forgets them itself when it reloads."""
+
+def register() -> bool:
+    """Tell the host which functions to call. It forgets them itself when it reloads.
+
+    Without its packages the extension stays out, because a script that fails would take the host down.
+    """
+    if missing := [name for name in REQUIRED if importlib.util.find_spec(name) is None]:
+        logger.error(
+            "Sonopaint is left out, because the packages %s are missing: start the WebUI without "
+            "--skip-install and --skip-prepare-environment, or run pip install %s in its environment.",
+            ", ".join(missing),
+            " ".join(missing),
+        )
+        return False
     script_callbacks.on_ui_settings(on_ui_settings)
     script_callbacks.on_app_started(on_app_started)
+    script_callbacks.on_before_ui(on_before_ui)
+    script_callbacks.on_before_image_saved(on_before_image_saved)
+    script_callbacks.on_script_unloaded(on_script_unloaded)
+    return True
 
 
 def on_ui_settings() -> None:
@@ -29,3 +48,20 @@ def on_app_started(demo: Any, app: Any) -> None:
     from sonopaint_webui.api import add_routes
 
     add_routes(app)
+
+
+def on_before_ui() -> None:
+    from sonopaint_webui.one_step_sampler import add_sampler
+
+    add_sampler()
+
+
+def on_before_image_saved(params: Any) -> None:
+    if getattr(params.p, "sonopaint_sound", None) is not None:
+        params.pnginfo.update(params.p.sonopaint_sound.text_of(params.image))
+
+
+def on_script_unloaded() -> None:
+    from sonopaint_webui.one_step_sampler import remove_sampler
+
+    remove_sampler()

@@ -71,16 +71,34 @@ def convolutions(model: Any) -> tuple[Any, Any]:
     return model.model.diffusion_model, model.first_stage_model
 
 
-def format_of(prompt: str, given: str = "") -> SpectrogramFormat:
-    """The spectrogram format to paint: ``given``, else a LoRA's in the prompt, else the checkpoint's."""
+def chosen_checkpoint() -> Path:
+    """The file of the checkpoint that is chosen at the top of the page, loaded or not."""
+    from modules import sd_models
+
+    try:
+        info = sd_models.select_checkpoint()
+    except FileNotFoundError:
+        info = None
+    if info is None:
+        raise SonopaintError("There is no checkpoint yet: put one into models/Stable-diffusion.")
+    return Path(info.filename)
+
+
+def format_of(prompt: str, given: str = "", checkpoint: Path | None = None) -> SpectrogramFormat:
+    """The spectrogram format to paint: ``given``, else a LoRA's in the prompt, else the checkpoint's.
+
+    checkpoint: default the loaded one.
+    """
     if given:
         return get_format(given)
     for path in lora_files(prompt):
         header = header_of(path)
         if "sonopaint.format" in header:
             return model_format(path, header)
-    path = Path(str(getattr(getattr(loaded_model(), "sd_checkpoint_info", None), "filename", "model")))
-    return model_format(path, header_of(path))
+    if checkpoint is None:
+        info = getattr(loaded_model(), "sd_checkpoint_info", None)
+        checkpoint = Path(str(getattr(info, "filename", "model")))
+    return model_format(checkpoint, header_of(checkpoint))
 
 
 def header_of(path: Path) -> dict[str, str]:

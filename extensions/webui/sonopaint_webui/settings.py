@@ -4,24 +4,59 @@ from __future__ import annotations
 
 from typing import Any
 
-import gradio as gr
-from modules import shared
-
 SECTION = ("sonopaint", "Sonopaint")
 AUDIO_FORMATS = ("wav", "flac")
+# Setting → (default, label, explanation, component, its arguments).
+SETTINGS: dict[str, tuple[Any, str, str, str, dict[str, Any]]] = {
+    "audio_format": (
+        "wav",
+        "Sound files are",
+        "flac is as exact and about half as large",
+        "Radio",
+        {"choices": list(AUDIO_FORMATS)},
+    ),
+    "iterations": (
+        16,
+        "Iterations of the phase reconstruction",
+        "more are slower and a little truer",
+        "Slider",
+        {"minimum": 0, "maximum": 200, "step": 1},
+    ),
+    "learned": (
+        True,
+        "Begin with the learned decoder",
+        "where Sonopaint has weights for the spectrogram format",
+        "Checkbox",
+        {},
+    ),
+    "most_players": (
+        16,
+        "Most players under the gallery",
+        "0 shows none",
+        "Slider",
+        {"minimum": 0, "maximum": 100, "step": 1},
+    ),
+}
 
 
 def add_settings() -> None:
     """Called by the host while it builds its settings."""
-    option = shared.OptionInfo
-    for key, info in {
-        "sonopaint_audio_format": option(
-            "wav", "Format of saved sounds", gr.Radio, {"choices": list(AUDIO_FORMATS)}, section=SECTION
-        ),
-    }.items():
-        shared.opts.add_option(key, info)
+    import gradio as gr
+    from modules import shared
+
+    for key, (default, label, explanation, component, arguments) in SETTINGS.items():
+        option = shared.OptionInfo(
+            default=default,
+            label=label,
+            component=getattr(gr, component),
+            component_args=arguments,
+            section=SECTION,
+        )
+        shared.opts.add_option(f"sonopaint_{key}", option.info(explanation))
 
 
 def get(key: str) -> Any:
-    """The setting `sonopaint_<key>`; its default before the settings were built."""
-    return getattr(shared.opts, f"sonopaint_{key}", {"audio_format": "wav"}[key])
+    """The setting `sonopaint_<key>`; its default where the host has not built its settings."""
+    from modules import shared
+
+    return getattr(shared.opts, f"sonopaint_{key}", SETTINGS[key][0])
