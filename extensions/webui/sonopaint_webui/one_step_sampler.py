@@ -103,7 +103,7 @@ def timestep_of(p: Any) -> int:
     try:
         return student_timestep({file.name: host.header_of(file) for file in files})
     except SonopaintError as error:
-        raise Refused(str(error)) from error
+        raise Refused(str(error)) from None
 
 
 def add_sampler() -> None:
