@@ -149,6 +149,7 @@ def _folders(module: Any, base: Path) -> None:
 
     module(
         "folder_paths",
+        add_model_folder_path=lambda kind, folder: None,
         get_input_directory=lambda: str(base / "input"),
         get_output_directory=lambda: str(base / "output"),
         get_temp_directory=lambda: str(base / "temp"),

@@ -124,6 +124,16 @@ def test_interpolations_start_at_a_and_end_at_b(run: Any) -> None:
     assert made.std(dim=(1, 2, 3)).tolist() == pytest.approx([1] * 5, abs=0.05)
 
 
+def test_a_batch_is_joined_to_one_long_picture(run: Any, mini: Any) -> None:
+    image = torch.rand(3, 128, 64, 3, generator=torch.Generator().manual_seed(1))
+    whole, form = run("SonopaintJoin", image=image, format=mini, overlap=0.25).args
+    assert whole.shape == (1, 128, 3 * 64 - 2 * 16, 3) and form.num_samples == 160 * 512
+    grey = image[0, :, :48].mean(dim=-1)
+    assert torch.allclose(whole[0, :, :48, 0], grey, atol=0.003)  # 8 bits
+    sound = run("SonopaintSpectrogramToAudio", image=whole, format=form, quality="fast")[0]
+    assert sound["waveform"].shape == (1, 1, 160 * 512)
+
+
 class FakeModel:
     """What one-step nodes ask of a MODEL."""
 
@@ -162,8 +172,17 @@ def test_the_one_step_sampler_takes_students_only(run: Any) -> None:
     sampler.sampler_function(Wrapped(), torch.zeros(1, 4, 2, 2), sigmas, {}, told.append)
     [(x, sigma)] = calls
     assert torch.allclose(x, 2 * (sigma**2 + 1).sqrt().view(-1, 1, 1, 1).expand_as(x)) and len(told) == 1
-    with pytest.raises(SonopaintError, match="3 steps"):
-        sampler.sampler_function(Wrapped(), x, torch.tensor([3.0, 2.0, 1.0, 0.0]), {})
+    with pytest.raises(SonopaintError, match="20 steps"):
+        sampler.sampler_function(Wrapped(), x, torch.linspace(14, 0, 21), {})
+    calls.clear()
+    few, levels = run("SonopaintOneStepSampler", model=student, steps=4, denoise=0.5).args
+    assert len(levels) == 3 and float(levels[0]) == pytest.approx(0.03 + 199 * 14.57 / 999, abs=1e-4)
+    start = torch.full((1, 4, 2, 2), 5.0)  # latent and noise, as ComfyUI mixed them
+    few.sampler_function(Wrapped(), start, levels, {"seed": 3})
+    assert torch.equal(calls[0][0], start) and len(calls) == 2
+    again = [x for x, _ in calls]
+    few.sampler_function(Wrapped(), start, levels, {"seed": 3})
+    assert torch.equal(calls[3][0], again[1])  # the noise in between hangs on the seed
     Wrapped.inner_model.cfg = 7.5
     with pytest.raises(SonopaintError, match="set cfg to 1, not 7.5"):
         sampler.sampler_function(Wrapped(), x, sigmas, {})
@@ -249,7 +268,7 @@ def test_the_door_finds_the_nodes_and_survives_a_missing_library(
     assert len(found()) == len(pack.nodes)
     monkeypatch.setitem(sys.modules, "sonopaint_comfyui.file_nodes", None)
     nodes = found()
-    assert len(nodes) == len(pack.nodes) - 3 and len(FAMILIES) == 8
+    assert len(nodes) == len(pack.nodes) - 3 and len(FAMILIES) == 9
     [line] = [r.getMessage() for r in caplog.records if "not available" in r.getMessage()]
     assert "install.py" in line and "restart ComfyUI" in line
 

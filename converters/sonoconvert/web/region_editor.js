@@ -11,6 +11,7 @@
       this.changed = changed;
       this.tool = "box";
       this.size = 28;
+      this.typed = [];  // boxes in seconds and hertz that are shown but not edited here
       this.frame.tabIndex = 0;
       this.canvas.addEventListener("pointermove", (event) => this.moved(event));
       for (const kind of ["pointerup", "pointercancel"]) this.canvas.addEventListener(kind, () => this.released());
@@ -127,6 +128,15 @@
         c.globalAlpha = 1;
         c.imageSmoothingEnabled = true;
       }
+      c.strokeStyle = "#ffe28a";
+      c.lineWidth = 1;
+      c.setLineDash([5, 4]);
+      for (const { start, end, low, high } of this.typed) {
+        const x = this.x(start ?? 0), w = this.x(end ?? this.data.duration) - x;
+        const top = this.y(high == null ? this.rows : this.rowOf(high)), bottom = this.y(low == null ? 0 : this.rowOf(low));
+        if (w > 0 && bottom > top) c.strokeRect(x + 0.5, top + 0.5, w - 1, bottom - top - 1);
+      }
+      c.setLineDash([]);
       this.marks.forEach((mark, i) => {
         if (mark.kind !== "box") return;
         const x = this.x(mark.t0), y = this.y(mark.r1), w = this.x(mark.t1) - x, h = this.y(mark.r0) - y;

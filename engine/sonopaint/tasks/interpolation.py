@@ -59,20 +59,20 @@ def interpolate(
         extra = {"seconds": clip.duration_s, "to": b.to_dict(), "position": t, "clips": n}
         results.append(Result.of(clip, picture, record("interpolate", painter, item, **extra)))
 
-    joined = _joined([result.picture for result in results])
-    clip = sound_of(joined, a)
+    whole = joined([result.picture for result in results])
+    clip = sound_of(whole, a)
     extra = {"seconds": clip.duration_s, "to": b.to_dict(), "position": "all", "clips": n}
-    results.append(Result.of(clip, joined, record("interpolate", painter, a, **extra)))
+    results.append(Result.of(clip, whole, record("interpolate", painter, a, **extra)))
     if progress:
         progress(1, 1, "Done")
     return results
 
 
-def _joined(pictures: list[Picture]) -> Picture:
-    """One long picture in which neighbours cross-fade, level by level, over JOIN_S."""
+def joined(pictures: list[Picture], join_s: float = JOIN_S) -> Picture:
+    """One long picture in which equal neighbours cross-fade, level by level, over `join_s` seconds."""
     fmt = pictures[0].format
     columns = pictures[0].pixels.shape[1]
-    overlap = min(fmt.columns(JOIN_S), columns // 2)
+    overlap = min(fmt.columns(join_s), columns // 2)
     stride = columns - overlap
     rise = (np.arange(overlap) + 0.5) / max(1, overlap)
     weight = np.concatenate([rise, np.ones(columns - 2 * overlap), rise[::-1]])[None, :, None]

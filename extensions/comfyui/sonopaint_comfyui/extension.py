@@ -17,6 +17,7 @@ FAMILIES = {
     "canvas_nodes": "canvases",
     "model_nodes": "models",
     "sampling_nodes": "sampling",
+    "one_step_nodes": "one-step sampling",
     "look_nodes": "plots",
     "file_nodes": "files",
 }

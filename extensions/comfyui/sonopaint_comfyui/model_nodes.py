@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import folder_paths
 from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import get_format
+from sonopaint.models.folders import shipped_folder
 from sonopaint.models.info import list_models
 from sonopaint_comfyui.kinds import Format, PictureInfo, schema
 
 FALLBACK = "mini"
+SHIPPED_LORAS = ("mini-one-step", "subjects")
 
 
 def minis() -> dict[str, Path]:
@@ -72,4 +75,13 @@ class LoadMini(io.ComfyNode):
         return io.NodeOutput(unet, clip, vae, PictureInfo(get_format(form)))
 
 
+def add_shipped_loras() -> None:
+    """Let the LoRA loaders find what comes with Sonopaint: the one-step Mini, and subjects."""
+    for name in SHIPPED_LORAS:
+        folder = shipped_folder() / name
+        if any(folder.glob("*.safetensors")) and not (folder / "unet.safetensors").exists():
+            folder_paths.add_model_folder_path("loras", str(folder))
+
+
+add_shipped_loras()
 NODES = [LoadMini]

@@ -1,24 +1,21 @@
-"""Seamless loops, long sounds, interpolation and one-step sampling."""
+"""Seamless loops, long sounds, and interpolation."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import comfy.model_management
-import comfy.sample
-import comfy.samplers
 import torch
 from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
 from sonopaint.painters.latents import seeded_noise, slerp
-from sonopaint.samplers.one_step import sample_one_step, student_timestep
+from sonopaint.tasks.interpolation import JOIN_S, joined
 from sonopaint_comfyui import kinds
-from sonopaint_comfyui.kinds import PictureInfo, advanced, schema
+from sonopaint_comfyui.kinds import PictureInfo, schema
+from sonopaint_comfyui.sounds import image_of, pictures_of
 from sonopaint_comfyui.time_patches import patched_model, patched_vae
 
-METADATA = ("sonopaint_metadata", "lora_metadata")  # attachments of a MODEL
 _SEED = {"default": 0, "min": 0, "max": 2**53 - 1}
 
 
@@ -160,124 +157,40 @@ def between(a: Any, b: Any, steps: int) -> list[Any]:
     return [[line(text_a, text_b), more]]
 
 
-class OneStepSampler(io.ComfyNode):
-    """SAMPLER and SIGMAS for models distilled to one step."""
+class JoinSounds(io.ComfyNode):
+    """A batch of pictures as one long picture."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
-            "SonopaintOneStepSampler",
-            "One-Step Sampler",
+            "SonopaintJoin",
+            "Join Sounds",
             group="sampling",
-            description="For SamplerCustom: one call of a distilled model, without CFG (set cfg to 1).",
-            search_aliases=["distilled", "dmd2", "turbo", "subject"],
+            description="Joins a batch of spectrograms, those of an interpolation for instance, to one long "
+            "one in which neighbours cross-fade; turned into sound once, it has no seams.",
+            search_aliases=["concatenate", "batch to one sound", "cross-fade", "morph"],
             inputs=[
-                io.Model.Input("model", tooltip="A one-step model, or one with a one-step LoRA."),
-                _timestep(),
+                io.Image.Input("image", tooltip="The batch, from VAE Decode."),
+                kinds.Format.Input("format", tooltip="The format of the pictures."),
+                io.Float.Input(
+                    "overlap",
+                    default=JOIN_S,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Seconds over which neighbours cross-fade; at most half of a sound.",
+                ),
             ],
-            outputs=[io.Sampler.Output(), io.Sigmas.Output()],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, timestep: int = -1) -> io.NodeOutput:
-        return io.NodeOutput(one_step_sampler(), one_step_sigmas(model, timestep))
-
-
-class OneStepSound(io.ComfyNode):
-    """One call of a distilled model."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return schema(
-            "SonopaintOneStep",
-            "One-Step Sound",
-            group="sampling",
-            description="Paints with a model distilled to one step: one call, no CFG, no negative prompt.",
-            search_aliases=["distilled", "dmd2", "turbo", "subject", "ksampler"],
-            inputs=[
-                io.Model.Input("model", tooltip="A one-step model, or one with a one-step LoRA."),
-                io.Conditioning.Input("prompt"),
-                io.Latent.Input("latent"),
-                io.Int.Input("seed", control_after_generate=True, tooltip="Of the noise.", **_SEED),
-                _timestep(),
+            outputs=[
+                io.Image.Output(display_name="image"),
+                kinds.Format.Output(display_name="format"),
             ],
-            outputs=[io.Latent.Output()],
         )
 
     @classmethod
-    def execute(
-        cls, model: Any, prompt: Any, latent: dict[str, Any], seed: int, timestep: int = -1
-    ) -> io.NodeOutput:
-        sigmas = one_step_sigmas(model, timestep)
-        start = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
-        noise = comfy.sample.prepare_noise(start, seed, latent.get("batch_index"))
-        painted = comfy.sample.sample_custom(
-            model,
-            noise,
-            1.0,
-            one_step_sampler(),
-            sigmas,
-            prompt,
-            prompt,
-            start,
-            noise_mask=latent.get("noise_mask"),
-            seed=seed,
-        )
-        return io.NodeOutput({**latent, "samples": painted})
+    def execute(cls, image: torch.Tensor, format: PictureInfo, overlap: float) -> io.NodeOutput:
+        whole = joined(pictures_of(image, format), overlap)
+        return io.NodeOutput(image_of([whole]), PictureInfo(format.format, (), whole.num_samples))
 
 
-def _timestep() -> io.Int.Input:
-    return io.Int.Input(
-        "timestep",
-        default=-1,
-        min=-1,
-        max=999,
-        tooltip="The timestep that the model was distilled at. -1: as the model's file says; give it (999 "
-        "for most) for a distilled model whose file does not say.",
-        extra_dict=advanced(),
-    )
-
-
-def one_step_sampler() -> Any:
-    """A SAMPLER that makes one call; SonopaintError when it is used with CFG or several steps."""
-
-    def sample(
-        model: Any,
-        x: torch.Tensor,
-        sigmas: torch.Tensor,
-        extra_args: Any = None,
-        callback: Any = None,
-        **_: Any,
-    ) -> torch.Tensor:
-        if len(sigmas) != 2:
-            raise SonopaintError(
-                f"A one-step model was given {len(sigmas) - 1} steps; connect the One-Step Sampler's sigmas."
-            )
-        guidance = getattr(model.inner_model, "cfg", 1.0)
-        if guidance != 1:
-            raise SonopaintError(f"One-step models work without guidance: set cfg to 1, not {guidance:g}.")
-        arguments = extra_args or {}
-        x0 = sample_one_step(
-            lambda x, sigma: model(x, x.new_full((len(x),), sigma), **arguments),
-            model.noise.to(x),
-            float(sigmas[0]),
-        )
-        if callback is not None:
-            callback({"i": 0, "denoised": x0, "x": x, "sigma": sigmas[0], "sigma_hat": sigmas[0]})
-        return x0
-
-    return comfy.samplers.KSAMPLER(sample)
-
-
-def one_step_sigmas(model: Any, timestep: int) -> torch.Tensor:
-    """The sigma of the model's own timestep (or the one given), and 0."""
-    if timestep < 0:
-        found = {name: model.get_attachment(name) for name in METADATA}
-        names = {"sonopaint_metadata": "This model", "lora_metadata": "its LoRA"}
-        headers = {names[name]: metadata for name, metadata in found.items() if metadata}
-        timestep = student_timestep(headers)
-    levels = model.get_model_object("model_sampling").sigmas
-    return torch.tensor([float(levels[min(timestep, len(levels) - 1)]), 0.0])
-
-
-NODES = [SeamlessLoop, LongAudio, Interpolation, OneStepSampler, OneStepSound]
+NODES = [SeamlessLoop, LongAudio, Interpolation, JoinSounds]

@@ -69,6 +69,18 @@ function install(node, name, Kind, options) {
   chain("onConfigure", () => setTimeout(refresh, 300));
   chain("onRemoved", () => widget.destroy());
   widget.root.addEventListener("pointerenter", refresh);
+  const typed = node.widgets?.find((other) => other.name === "boxes");
+  if (typed && "typed" in Object.getOwnPropertyDescriptors(Kind.prototype)) {
+    const show = () => { widget.typed = typed.value ?? ""; };
+    const before = typed.callback;
+    typed.callback = function (...values) {
+      const result = before?.apply(this, values);
+      show();
+      return result;
+    };
+    chain("onConfigure", () => setTimeout(show));
+    show();
+  }
   const [width, height] = node.size;
   node.setSize([Math.max(width, options.width), Math.max(height, node.computeSize()[1])]);
   return dom;

@@ -95,6 +95,16 @@ export class RegionWidget extends LookWidget {
     this.refresh();
   }
 
+  // The boxes typed beside the picture: shown on it, but changed where they were typed.
+  set typed(text) {
+    const number = (part) => (part.trim() === "" ? null : Number(part));
+    this.view.typed = text.split(/[\n;]/).map((line) => line.split(",").map((part) => part.split(":")))
+      .filter((parts) => parts.length <= 2 && parts.every((part) => part.length === 2))
+      .map(([[start, end], [low, high] = ["", ""]]) => ({ start: number(start), end: number(end), low: number(low), high: number(high) }))
+      .filter((box) => Object.values(box).every((value) => !Number.isNaN(value)));
+    if (this.view.data) this.view.draw();
+  }
+
   changed() {
     if (!this.tools) return;
     if (!this.restoring && this.view.data) {
