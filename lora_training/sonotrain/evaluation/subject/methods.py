@@ -14,6 +14,7 @@ from sonotrain.evaluation.embeddings.weights import sha256_of
 from sonotrain.run_folder import read_json, read_log
 
 SUBJECT = "{subject}"  # in a method's path: the subject's name
+MEMORY = ("peak_memory_mb", "memory_mb")  # as the trainers' results and logs call it
 BASE = "base"  # the model itself, which is asked for the class, without the token
 
 
@@ -109,5 +110,5 @@ def training_cost(run: Path) -> tuple[float | None, float | None]:
         except SonopaintError:
             continue  # environment.json and others may hold anything
     seconds = [fact["seconds"] for fact in facts if isinstance(fact.get("seconds"), (int, float))]
-    memory = [fact["memory_mb"] for fact in facts if isinstance(fact.get("memory_mb"), (int, float))]
+    memory = [v for fact in facts for v in map(fact.get, MEMORY) if isinstance(v, (int, float))]
     return (max(seconds) / 60 if seconds else None, float(max(memory)) if memory else None)
