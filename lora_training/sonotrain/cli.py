@@ -169,6 +169,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
             torch.set_num_threads(arguments.threads)
         chosen = Evaluation(
             model=arguments.model,
+            lora=arguments.lora,
             classifier=arguments.classifier,
             per_kind=arguments.per_kind,
             sequences=arguments.sequences,
@@ -183,6 +184,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         return True
 
     parser.add_argument("--model", default="weights/mini", help="model folder, file or name")
+    parser.add_argument("--lora", default="", help="a LoRA on it, a one-step student's for example")
     parser.add_argument("--out", default="runs/evaluation", help="folder for JSON, Markdown and PNG")
     parser.add_argument("--classifier", default="", help="classifier file (default: the shipped one)")
     parser.add_argument(

@@ -14,6 +14,7 @@ from sonoconvert.checkpoints.files import read_header
 from sonopaint.models.loading import load_model
 from sonopaint.samplers.one_step import student_timestep
 from sonotrain.cli import main
+from sonotrain.evaluation.sampling import paint
 from sonotrain.trainers.distill.pairs import load_pairs
 from sonotrain.trainers.distill.train import Distillation
 
@@ -69,6 +70,14 @@ def test_a_stopped_run_goes_on_exactly(
     expected = load_file(whole / "model" / "unet.safetensors")
     for name, tensor in load_file(tmp_path / "run" / "model" / "unet.safetensors").items():
         assert torch.equal(tensor, expected[name]), name
+
+
+def test_the_judge_paints_in_one_call(whole: Path) -> None:
+    model = load_model("mini", loras=[(whole / "lora.safetensors", 1.0)])
+    calls = []
+    model.unet.register_forward_hook(lambda *_: calls.append(1))
+    levels = paint(model, ["a dog barking", "rain"], seed=0)
+    assert levels.shape == (2, 128, 320) and len(calls) == 1
 
 
 def test_pairs_do_not_depend_on_who_made_them(whole: Path) -> None:

@@ -31,6 +31,7 @@ class Evaluation:
     """What to judge, and how much of it."""
 
     model: str = "mini"
+    lora: str = ""  # a LoRA's file, a one-step student's or a sound's; empty: none
     classifier: str = ""  # a folder or file; empty: the shipped one
     per_kind: int = 10
     sequences: int = 40
@@ -59,12 +60,15 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
     classifier, verdict = load_classifier(plan.classifier or None)
     if strange := sorted(set(kinds) - set(classifier.kinds)):
         raise SonopaintError(f"The classifier does not know {strange[0]!r}; train one on a newer corpus.")
-    model = load_model(plan.model, device=choose_device(device), dtype=torch.float32)
+    loras = [(plan.lora, 1.0)] if plan.lora else []
+    model = load_model(plan.model, device=choose_device(device), dtype=torch.float32, loras=loras)
     settings = {
         "steps": plan.steps or model.defaults["steps"],
         "guidance_scale": plan.guidance_scale or model.defaults["guidance_scale"],
         "sampler": plan.sampler or model.defaults["sampler"],
     }
+    if model.one_step is not None:
+        settings = {"steps": 1, "guidance_scale": 1.0, "sampler": "one_step"}
     labels = [kind for kind in kinds for _ in range(plan.per_kind)]
     logger.info("synthesising %d real clips", len(kinds) * (plan.per_kind + plan.reference))
     real, captions = _real_clips(classifier, kinds, plan.per_kind, plan.seed)
@@ -87,6 +91,7 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
         }
     return {
         "model": plan.model,
+        "lora": plan.lora,
         "clips": len(labels),
         "kinds": len(kinds),
         "per_kind": plan.per_kind,

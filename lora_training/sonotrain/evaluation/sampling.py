@@ -24,10 +24,12 @@ def paint(
 ) -> Tensor:
     """One picture per caption: levels [N, 128, 320] in 0 … 1, row 0 = lowest frequency.
 
-    Each caption has noise of its own, which hangs on `seed` and its place only.
+    Each caption has noise of its own, which hangs on `seed` and its place only. A one-step model takes one
+    step, whatever the settings say.
     """
     from sonopaint.models.prompt import encode_prompt
     from sonopaint.samplers import SAMPLERS, Denoiser
+    from sonopaint.samplers.one_step import one_step_sigma, sample_one_step
     from sonopaint.samplers.schedule import sigmas
 
     levels = sigmas(model.alphas_cumprod, steps)
@@ -37,9 +39,13 @@ def paint(
         chosen = list(captions[first : first + batch])
         embedded = encode_prompt(model, [*chosen, ""])
         text, empty = embedded[:-1], embedded[-1:]
-        denoise = Denoiser(model, text, empty, guidance_scale)
-        x = noise[first : first + batch].to(model.device) * float(levels[0])
-        latents = SAMPLERS[sampler](denoise, x, levels)
+        x = noise[first : first + batch].to(model.device)
+        if model.one_step is not None:
+            sigma = one_step_sigma(model.alphas_cumprod, model.one_step)
+            latents = sample_one_step(Denoiser(model, text), x, sigma)
+        else:
+            denoise = Denoiser(model, text, empty, guidance_scale)
+            latents = SAMPLERS[sampler](denoise, x * float(levels[0]), levels)
         pixels = model.vae.decode((latents / model.vae_scale).to(model.dtype)).sample
         pictures.append(to_levels(pixels).cpu())
     return torch.cat(pictures)
