@@ -224,8 +224,17 @@ class Distillation:
 
     def save(self, folder: Path, result: dict[str, Any]) -> float:
         """The averaged student as a model and as a LoRA; the share of the change that the LoRA keeps."""
+        options = asdict(self.options)
+        for name in (
+            "model",
+            "student",
+            "corpus",
+            "dataset",
+            "pair_folder",
+        ):  # others needn't know our folders
+            options[name] = Path(options[name]).name
         header = output.one_step_header(
-            self.options.timestep, {"method": "DMD2", "options": asdict(self.options), **result}
+            self.options.timestep, {"method": "DMD2", "options": options, **result}
         )
         with self.averaged() as unet:
             weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
