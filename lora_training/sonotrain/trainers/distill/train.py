@@ -225,14 +225,8 @@ class Distillation:
     def save(self, folder: Path, result: dict[str, Any]) -> float:
         """The averaged student as a model and as a LoRA; the share of the change that the LoRA keeps."""
         options = asdict(self.options)
-        for name in (
-            "model",
-            "student",
-            "corpus",
-            "dataset",
-            "pair_folder",
-        ):  # others needn't know our folders
-            options[name] = Path(options[name]).name
+        for name in ("model", "student", "corpus", "dataset", "pair_folder"):
+            options[name] = Path(options[name]).name  # others needn't know our folders
         header = output.one_step_header(
             self.options.timestep, {"method": "DMD2", "options": options, **result}
         )
