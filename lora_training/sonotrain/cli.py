@@ -293,6 +293,11 @@ TOP_COMMANDS = {
         "Trains a LoRA on a dataset, or on a folder of sounds.",
         "sonotrain.trainers.lora.cli",
     ),
+    "subject": (
+        "one subject from a few clips, painted in one step",
+        "Learns one subject from 4 to 6 clips; the result paints variations of it in one step.",
+        "sonotrain.trainers.subject.cli",
+    ),
     "sweep": (
         "LoRAs with one option varied, and a table",
         "Trains one LoRA for each value of an option, and writes a table and a plot.",

@@ -184,7 +184,7 @@ def test_a_second_run_finds_the_caches_of_the_first(
     given = given | {"cache": ""}
     assert train_lora(tmp_path / "run", given | {"steps": 1}, device="cpu")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
-    monkeypatch.setattr(caches, "_encode", lambda *_: pytest.fail("a cached clip was encoded again"))
+    monkeypatch.setattr(caches, "encode_pixels", lambda *_: pytest.fail("a cached clip was encoded again"))
     assert train_lora(tmp_path / "run", given | {"steps": 2}, device="cpu")
 
 

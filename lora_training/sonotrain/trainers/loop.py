@@ -189,7 +189,7 @@ class Loop:
                 now = time.monotonic()
                 self.seconds = now - start
                 if self._due(self.log_steps, now - last_log >= self.log_seconds) or self.number == first + 1:
-                    self._log(sums, (now - last_log) / len(next(iter(sums.values()))))
+                    self._log(sums, (now - last_log) / max(map(len, sums.values())))
                     sums, last_log = {}, now
                 for hook in self.hooks if self.main else ():
                     if self.number % hook.every == 0:

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 Options = TypeVar("Options")
 
 
-def option(default: Any, help: str, choices: tuple[Any, ...] = ()) -> Any:
-    """A field of an options dataclass with its explanation for --help; a tuple takes several values."""
-    return field(default=default, metadata={"help": help, "choices": choices})
+def option(default: Any, help: str, choices: tuple[Any, ...] = (), flag: str = "") -> Any:
+    """A field of an options dataclass with its explanation for --help; a tuple takes several values.
+
+    `flag` is another name for it on the command line.
+    """
+    return field(default=default, metadata={"help": help, "choices": choices, "flag": flag})
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
@@ -27,8 +30,8 @@ def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
             given["choices"] = item.metadata["choices"] or None
         shown = ("yes" if item.default else "no") if isinstance(item.default, bool) else item.default
         told = "" if shown in ("", ()) or "(default:" in item.metadata["help"] else f" (default: {shown})"
-        flag = "--" + item.name.replace("_", "-")
-        parser.add_argument(flag, help=item.metadata["help"] + told, **given)
+        flags = filter(None, (item.metadata["flag"], "--" + item.name.replace("_", "-")))
+        parser.add_argument(*flags, dest=item.name, help=item.metadata["help"] + told, **given)
 
 
 def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -59,8 +60,8 @@ def text_modules(text_encoder: nn.Module) -> list[str]:
     return [n for n, m in text_encoder.named_modules() if isinstance(m, nn.Linear) and n.endswith(TEXT)]
 
 
-def inject(module: nn.Module, names: list[str], options: LoraOptions) -> None:
-    """Puts peft's LoRA layers around the named layers of a frozen module."""
+def inject(module: nn.Module, names: list[str], options: LoraOptions, adapter: str = ADAPTER) -> None:
+    """Puts peft's LoRA layers around the named layers of a frozen module; several adapters may share them."""
     from peft import LoraConfig, inject_adapter_in_model
 
     module.requires_grad_(False)
@@ -77,7 +78,9 @@ def inject(module: nn.Module, names: list[str], options: LoraOptions) -> None:
         alpha_pattern=dict.fromkeys(convolutions, conv_alpha),
         use_dora=options.dora,
     )
-    inject_adapter_in_model(config, module, ADAPTER)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are meant
+        inject_adapter_in_model(config, module, adapter)
     for parameter in trained(module):
         parameter.data = parameter.data.float()  # in half precision small updates would be lost
 
@@ -114,27 +117,28 @@ def lora_modules(model: Any, *, text_encoder: bool) -> dict[str, LoraModule]:
     """What the LoRA layers hold, for sonoconvert.checkpoints.lora.save_lora (fp32, CPU)."""
     from sonopaint.models.mini import stored_name
 
-    result = {f"unet.{name}": _module(layer) for name, layer in lora_layers(model.unet)}
+    result = {f"unet.{name}": adapter_module(layer) for name, layer in lora_layers(model.unet)}
     if text_encoder:
         for name, layer in lora_layers(model.text_encoder):
-            result[f"text_encoder.{stored_name(model.text_encoder, name)}"] = _module(layer)
+            result[f"text_encoder.{stored_name(model.text_encoder, name)}"] = adapter_module(layer)
     return result
 
 
-def _module(layer: Any) -> LoraModule:
+def adapter_module(layer: Any, adapter: str = ADAPTER) -> LoraModule:
+    """What one of peft's layers holds of one adapter (fp32, CPU)."""
     from sonoconvert.checkpoints.lora import LoraModule
 
     def copy(tensor: Tensor) -> Tensor:
         return tensor.detach().float().cpu().clone().contiguous()
 
-    rank = layer.r[ADAPTER]
+    rank = layer.r[adapter]
     scale = None
-    if ADAPTER in layer.lora_magnitude_vector:
-        scale = copy(layer.lora_magnitude_vector[ADAPTER].weight)
+    if adapter in layer.lora_magnitude_vector:
+        scale = copy(layer.lora_magnitude_vector[adapter].weight)
         scale = scale.reshape(-1, *[1] * (layer.get_base_layer().weight.ndim - 1))
     return LoraModule(
-        down=copy(layer.lora_A[ADAPTER].weight),
-        up=copy(layer.lora_B[ADAPTER].weight),
-        alpha=float(layer.scaling[ADAPTER] * rank),
+        down=copy(layer.lora_A[adapter].weight),
+        up=copy(layer.lora_B[adapter].weight),
+        alpha=float(layer.scaling[adapter] * rank),
         dora_scale=scale,
     )

@@ -108,7 +108,7 @@ def cache_latents(
         latents, masks = [], []
         for index in range(first, first + len(part)):
             pictures, shown = _variants(examples, index, fmt, variants)
-            latents.append(_encode(model, pictures))
+            latents.append(encode_pixels(model, pictures))
             masks.append(shown)
             done += 1
             if done == 1 or index + 1 == len(examples) or done % 20 == 0:
@@ -178,7 +178,8 @@ def _mask(columns: int, shown: Tensor, fmt: SpectrogramFormat, factor: int = 8) 
     return (visible * (1 + sounds.int())[None, :]).to(torch.uint8)
 
 
-def _encode(model: Any, pixels: Tensor) -> Tensor:
+def encode_pixels(model: Any, pixels: Tensor) -> Tensor:
+    """Pixels [N, 3, H, W] in −1 … 1 → scaled latents fp16 [N, 4, h, w]: the means of the VAE's posterior."""
     from sonopaint.painters.latents import window_of
 
     factor = model.latent_factor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -216,14 +216,14 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return typed(values, path.name)
 
 
-def typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`values` as LoraOptions' fields with their types. SonopaintError names the first that doesn't fit."""
-    known = {item.name: item for item in fields(LoraOptions)}
+def typed(values: Mapping[str, Any], where: str, kind: type = LoraOptions) -> dict[str, Any]:
+    """`values` as `kind`'s fields with their types. SonopaintError names the first that doesn't fit."""
+    known = {item.name: item for item in fields(kind)}
     result: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in known:
-            raise SonopaintError(f"{where} has {key!r}, which is no option; see `sonotrain lora --help`.")
+            raise SonopaintError(f"{where} has {key!r}, which is no option; see --help.")
         default = known[name].default
         if isinstance(default, tuple) and isinstance(value, list | tuple):
             result[name] = tuple(str(text) for text in value)
@@ -232,25 +232,32 @@ def typed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         elif type(value) is type(default):
             result[name] = value
         else:
-            kind = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
-            wanted = kind.get(type(default), "a list of texts")
+            words = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
+            wanted = words.get(type(default), "a list of texts")
             raise SonopaintError(f"{where} has {key} = {value!r}; it must be {wanted}.")
     return result
 
 
-def changed(saved: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def changed(
+    saved: Mapping[str, Any], given: Mapping[str, Any], free: Collection[str] = FREE_ON_RESUME
+) -> dict[str, tuple[Any, Any]]:
     """{option: (as the run was started, as it is now)} for those that change what is trained."""
     now = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     return {
         name: (saved[name], value)
         for name, value in now.items()
-        if name in saved and name not in FREE_ON_RESUME and saved[name] != value
+        if name in saved and name not in free and saved[name] != value
     }
 
 
-def refuse_changes(folder: Path, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def refuse_changes(
+    folder: Path,
+    saved: Mapping[str, Any],
+    given: Mapping[str, Any],
+    free: Collection[str] = FREE_ON_RESUME,
+) -> None:
     """SonopaintError that names the options which a resumed run would change."""
-    different = changed(saved, given)
+    different = changed(saved, given, free)
     if different:
         told = ", ".join(f"{name} ({old!r} → {new!r})" for name, (old, new) in different.items())
         raise SonopaintError(
@@ -259,6 +266,6 @@ def refuse_changes(folder: Path, saved: Mapping[str, Any], given: Mapping[str, A
         )
 
 
-def as_dict(options: LoraOptions) -> dict[str, Any]:
+def as_dict(options: Any) -> dict[str, Any]:
     """JSON-able options."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items()}

@@ -101,26 +101,26 @@ class Previews:
             module.train()
         return self.pictures(torch.cat(found))
 
-    @torch.no_grad()
     def pictures(self, latents: Tensor) -> list[Picture]:
-        """Scaled latents [N, 4, h, w] → pictures. The decoder lives on the CPU and moves for this."""
-        model, decoder = self.trainer.model, self.decoder
-        decoder.to(model.device)
-        made = []
-        for part in latents.split(BATCH):
-            pixels = (
-                decoder.decode((part.to(model.device) / model.vae_scale).to(decoder.dtype))
-                .sample.float()
-                .cpu()
-            )
-            for image in pixels[..., : model.format.width]:
-                grey = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-                if model.format.channels == "mono":
-                    grey = np.repeat(grey.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
-                made.append(Picture(np.ascontiguousarray(grey), model.format))
-        if model.device.type != "cpu":
-            decoder.to("cpu")
-        return made
+        """Scaled latents [N, 4, h, w] → pictures."""
+        return to_pictures(self.trainer.model, self.decoder, latents)
+
+
+@torch.no_grad()
+def to_pictures(model: Any, decoder: Any, latents: Tensor) -> list[Picture]:
+    """Scaled latents [N, 4, h, w] → pictures. The decoder lives on the CPU and moves for this."""
+    decoder.to(model.device)
+    made = []
+    for part in latents.split(BATCH):
+        scaled = (part.to(model.device) / model.vae_scale).to(decoder.dtype)
+        for image in decoder.decode(scaled).sample.float().cpu()[..., : model.format.width]:
+            grey = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+            if model.format.channels == "mono":
+                grey = np.repeat(grey.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
+            made.append(Picture(np.ascontiguousarray(grey), model.format))
+    if model.device.type != "cpu":
+        decoder.to("cpu")
+    return made
 
 
 def keep_decoder(model: Any, wanted: bool) -> Any:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from sonotrain.discriminator import encoder_blocks, encoder_channels
 
-Role = Literal["student", "fake", "source", "target"]
+# "reference" is the student as it was at the start, where a method compares with it.
+Role = Literal["student", "fake", "source", "target", "reference"]
 
 
 class Networks(Protocol):

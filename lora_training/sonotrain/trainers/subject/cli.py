@@ -1,0 +1,24 @@
+"""`sonotrain subject CLIPS --class NOUN`: learns one subject from a few clips."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def fill(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    from sonotrain.trainers.options import add_options, given
+    from sonotrain.trainers.subject.options import SubjectOptions
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.trainers.subject.train import train_subject
+
+        options = given(arguments, SubjectOptions)
+        return train_subject(arguments.out, options, device=arguments.device, resume=arguments.resume)
+
+    parser.add_argument("clips", nargs="?", default=argparse.SUPPRESS, help="the same as --clips")
+    parser.add_argument("--out", default="runs/subject", help="run folder (default: runs/subject)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    add_options(parser, SubjectOptions)
+    parser.set_defaults(run=run, resumable=True)
