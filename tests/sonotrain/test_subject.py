@@ -39,7 +39,8 @@ def student(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, layer in unet.named_modules():
         if name.endswith("to_out.0"):
             down = torch.randn(2, layer.in_features, generator=generator) * 0.3
-            modules[f"unet.{name}"] = LoraModule(down, torch.randn(layer.out_features, 2) * 0.3, 2.0)
+            up = torch.randn(layer.out_features, 2, generator=generator) * 0.3
+            modules[f"unet.{name}"] = LoraModule(down, up, 2.0)
     path = tmp_path_factory.mktemp("student") / "tiny-one-step.safetensors"
     header = {"sonopaint.one_step": json.dumps({"timestep": 999})}
     save_lora(path, modules, names="ldm", unet_config=dict(unet.config), metadata=header)
