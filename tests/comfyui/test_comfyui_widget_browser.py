@@ -19,7 +19,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:
 <div id="place" style="width:600px;height:400px;transform-origin:0 0;transform:scale(SCALE)"></div>
 <script type="module">
   import { loadShared } from "/web/widgets/shared.js";
-  import { LookWidget, RegionWidget } from "/web/widgets/region_widget.js";
+  import { LookWidget, RegionWidget } from "/shared/region_widget.js";
   import { workflowOfWav } from "/web/widgets/wav.js";
   await loadShared("/shared/", (place) => place);
   const changes = [];

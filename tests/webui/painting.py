@@ -95,7 +95,10 @@ def add(webui: Any, base: Path) -> Host:
             "StableDiffusionProcessingImg2Img": Img2Img,
             "process_images": host.process_images,
         },
-        "sd_models": {"checkpoints_list": {}},
+        "sd_models": {
+            "checkpoints_list": {},
+            "select_checkpoint": lambda: getattr(shared.sd_model, "sd_checkpoint_info", None),
+        },
         "sd_samplers": {"visible_sampler_names": lambda: ["Euler", "Sonopaint one-step"]},
         "sd_schedulers": {"schedulers": [SimpleNamespace(name="automatic", label="Automatic")]},
         "call_queue": {"queue_lock": threading.Lock()},

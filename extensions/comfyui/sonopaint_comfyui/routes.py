@@ -19,7 +19,7 @@ from sonoconvert.view import view_of
 from sonopaint_comfyui.file_nodes import EXAMPLES, example_names
 
 SHARED = Path(sonoconvert.__file__).parent / "web"
-SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js")
+SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js", "region_widget.js")
 LONGEST_S = 600.0  # a longer sound does not fit on one picture that a person could paint on
 
 

@@ -54,9 +54,14 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
                     state.skipped = False
                     continue
                 break
-            for result in results:
-                made += 1
-                yield _stamped(result, arguments), painter.infotext
+            made += len(results)
+            # One for each step of an interpolation; its last result is all of them. Else the last pass's.
+            texts = (
+                [*painter.infotexts, *painter.infotexts[:1]] if len(results) > 1 else painter.infotexts[-1:]
+            )
+            painter.infotexts.clear()
+            for result, infotext in zip(results, texts, strict=False):
+                yield _stamped(result, arguments), infotext
     if not made:
         raise Cancelled("Stopped before there was a sound.")
 

@@ -32,6 +32,7 @@ def register() -> bool:
         return False
     script_callbacks.on_ui_settings(on_ui_settings)
     script_callbacks.on_app_started(on_app_started)
+    script_callbacks.on_ui_tabs(on_ui_tabs)
     script_callbacks.on_before_ui(on_before_ui)
     script_callbacks.on_before_image_saved(on_before_image_saved)
     script_callbacks.on_script_unloaded(on_script_unloaded)
@@ -65,3 +66,9 @@ def on_script_unloaded() -> None:
     from sonopaint_webui.one_step_sampler import remove_sampler
 
     remove_sampler()
+
+
+def on_ui_tabs() -> Any:
+    from sonopaint_webui.tab import build
+
+    return build()

@@ -19,6 +19,7 @@ from sonopaint.samplers.one_step import ONE_STEP_KEY
 logger = logging.getLogger(__name__)
 
 ONE_STEP_SAMPLER = "Sonopaint one-step"
+NO_CHECKPOINT = "No checkpoint is loaded: choose a Stable Diffusion 1.5 checkpoint at the top of the page."
 _LORA = re.compile(r"<lora:([^:>]+)[^>]*>", re.IGNORECASE)
 # Attributes by which hosts tell models apart, and what they are called.
 _OTHER_MODELS = {"is_sdxl": "Stable Diffusion XL", "is_sd3": "Stable Diffusion 3", "is_flux": "Flux"}
@@ -45,9 +46,7 @@ def loaded_model() -> Any:
             logger.info("Forge has no model: %s", error)
     model = shared.sd_model
     if model is None or not hasattr(model, "sd_checkpoint_info"):
-        raise SonopaintError(
-            "No checkpoint is loaded: choose a Stable Diffusion 1.5 checkpoint at the top of the page."
-        )
+        raise SonopaintError(NO_CHECKPOINT)
     for attribute, kind in _OTHER_MODELS.items():
         if getattr(model, attribute, False):
             raise SonopaintError(
@@ -87,7 +86,7 @@ def chosen_checkpoint() -> Path:
 def format_of(prompt: str, given: str = "", checkpoint: Path | None = None) -> SpectrogramFormat:
     """The spectrogram format to paint: ``given``, else a LoRA's in the prompt, else the checkpoint's.
 
-    checkpoint: default the loaded one.
+    checkpoint: default the chosen one.
     """
     if given:
         return get_format(given)
@@ -95,10 +94,8 @@ def format_of(prompt: str, given: str = "", checkpoint: Path | None = None) -> S
         header = header_of(path)
         if "sonopaint.format" in header:
             return model_format(path, header)
-    if checkpoint is None:
-        info = getattr(loaded_model(), "sd_checkpoint_info", None)
-        checkpoint = Path(str(getattr(info, "filename", "model")))
-    return model_format(checkpoint, header_of(checkpoint))
+    path = checkpoint if checkpoint is not None else chosen_checkpoint()
+    return model_format(path, header_of(path))
 
 
 def header_of(path: Path) -> dict[str, str]:

@@ -40,7 +40,7 @@ class HostPainter:
 
     format: of the pictures. fill: one of FILLS, what masked areas start from at full strength.
     scheduler: the schedule's label, empty for automatic. styles: names of the WebUI's styles.
-    checkpoint: paint with this one instead of the loaded one. infotext: of the last picture.
+    checkpoint: paint with this one instead of the loaded one. infotexts: of each picture of the host's.
     """
 
     format: SpectrogramFormat
@@ -48,7 +48,7 @@ class HostPainter:
     scheduler: str = ""
     styles: tuple[str, ...] = ()
     checkpoint: str = ""
-    infotext: str = ""
+    infotexts: list[str] = dataclasses.field(default_factory=list)
 
     def resolve(self, settings: PaintSettings) -> PaintSettings:
         """The settings with the WebUI's usual values where they say None; unknown names are refused."""
@@ -162,8 +162,8 @@ class HostPainter:
         from modules import processing, shared
 
         state = shared.state
-        if self.scheduler:  # hosts before 1.9 have no such field
-            options["scheduler"] = self.scheduler
+        if host.scheduler_names():  # hosts before 1.9 have no such field
+            options["scheduler"] = self.scheduler or "Automatic"
         changes: dict[str, Any] = dict(SETTINGS)
         if self.checkpoint:
             changes["sd_model_checkpoint"] = self.checkpoint
@@ -195,7 +195,7 @@ class HostPainter:
             raise Cancelled("skipped" if state.skipped and not state.interrupted else "interrupted")
         if not done.images:
             raise SonopaintError("The WebUI painted nothing; look at its console for the reason.")
-        self.infotext = str(done.infotexts[0]) if done.infotexts else ""
+        self.infotexts.append(str(done.infotexts[0]) if done.infotexts else "")
         painted = np.asarray(done.images[int(getattr(done, "index_of_first_image", 0))].convert("RGB"))
         if painted.shape[:2] != (height, width):
             raise SonopaintError(

@@ -1,10 +1,10 @@
 // Sonopaint's widgets: a spectrogram to look at and listen to, the region editor, and workflows out of WAV files.
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { LookWidget, RegionWidget } from "./widgets/region_widget.js";
 import { loadShared } from "./widgets/shared.js";
 import { workflowOfWav } from "./widgets/wav.js";
 
+let LookWidget, RegionWidget;
 const address = (place) => {
   if (typeof place === "string") return place.startsWith("/") ? api.apiURL(place) : place;
   return api.apiURL("/view?" + new URLSearchParams(place));
@@ -102,6 +102,7 @@ app.registerExtension({
   name: "Sonopaint.Widgets",
   async init() {
     await loadShared(api.apiURL("/sonopaint/script/"), address);
+    ({ LookWidget, RegionWidget } = await import(api.apiURL("/sonopaint/script/region_widget.js")));
   },
   setup: openWorkflowsOfWavs,
   getCustomWidgets() {

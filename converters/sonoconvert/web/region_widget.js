@@ -1,4 +1,4 @@
-// The widgets themselves, without ComfyUI: a host gives them a place and keeps their value.
+// Views that a host's page gives a place and whose value it keeps: a module, loaded after the other scripts.
 
 // Keys and wheel turns that are meant for the picture must not reach the graph around it.
 function keepInside(root) {
@@ -10,9 +10,9 @@ function keepInside(root) {
 
 // A spectrogram with a player.
 export class LookWidget {
-  constructor() {
+  constructor(hint = "Run the workflow to see and hear the sound here.") {
     const { make, SpectrogramView } = window.Sonopaint;
-    this.notice = make("p", { class: "sonopaint-hint", role: "status" }, "Run the workflow to see and hear the sound here.");
+    this.notice = make("p", { class: "sonopaint-hint", role: "status" }, hint);
     const host = make("div", { class: "sonopaint-view" });
     this.root = make("div", { class: "sonopaint-widget" }, host, this.notice);
     this.view = this.makeView(host, SpectrogramView);
@@ -36,11 +36,10 @@ export class LookWidget {
 
 // The region editor. Its value is the JSON that the server reads: {boxes, brush}, and the marks to go on with.
 export class RegionWidget extends LookWidget {
-  constructor(changed) {
-    super();
+  constructor(changed, hint = "Connect a sound, then run the workflow once: its spectrogram appears here to draw on.") {
+    super(hint);
     const { make, icon } = window.Sonopaint;
     this.tell = changed;
-    this.say("Connect a sound, then run the workflow once: its spectrogram appears here to draw on.");
     const editor = this.view;
     const button = (name, title, action) => make("button", { type: "button", class: "sonopaint-tool", title,
       "aria-label": title, onclick: action }, icon(name));

@@ -1,0 +1,26 @@
+"""The page "Sonopaint" of the WebUI: one file for each kind of sub-tab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+
+def build() -> list[tuple[Any, str, str]]:
+    """Called by the host while it builds its page: [(page, title, id)]."""
+    from sonopaint_webui.tab import convert
+    from sonopaint_webui.tab.panel import PANELS, Panel, wire_sending
+
+    with gr.Blocks(analytics_enabled=False) as page:
+        with gr.Tabs(elem_id="sonopaint_tabs", selected="inpaint") as tabs:
+            with gr.Tab("Audio → Image", id="audio-to-image", elem_id="sonopaint_tab_audio_to_image"):
+                convert.build_audio_to_image()
+            with gr.Tab("Image → Audio", id="image-to-audio", elem_id="sonopaint_tab_image_to_audio"):
+                convert.build_image_to_audio()
+            panels = []
+            for action, title in PANELS.items():
+                with gr.Tab(title, id=action, elem_id=f"sonopaint_tab_{action.replace('-', '_')}"):
+                    panels.append(Panel(action).build())
+        wire_sending(tabs, panels)
+    return [(page, "Sonopaint", "sonopaint")]

@@ -1,0 +1,107 @@
+"""The fields of a sub-tab, made of the argument object's own fields, and back into it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import gradio as gr
+
+from sonoconvert.format import PRESETS
+from sonopaint_webui import host
+from sonopaint_webui.arguments import Arguments
+
+AUTOMATIC = "Automatic"
+OWN_FORMAT = "as the model says"
+ANY_STUDENT = "as the prompt says"
+LABELS = {
+    "cfg_scale": "CFG scale",
+    "fill": "Masked content",
+    "invert": "Paint everything else",
+    "feather": "Soft edge (s)",
+    "left": "Seconds before",
+    "right": "Seconds after",
+    "left_prompt": "Prompt before",
+    "right_prompt": "Prompt after",
+    "seam": "Seam (s)",
+    "seconds": "Length (s)",
+    "to_prompt": "To this prompt",
+    "to_seed": "To this seed",
+    "clips": "Sounds on the way",
+    "student": "One-step file",
+    "count": "How many",
+    "format": "Spectrogram format",
+    "scheduler": "Schedule type",
+    "sampler": "Sampling method",
+    "iterations": "Griffin–Lim iterations",
+}
+# What is seen at once; the others are folded away.
+FIRST = ("prompt", "negative_prompt", "styles")
+FOLDED = ("steps", "cfg_scale", "sampler", "scheduler", "format", "iterations")
+# A slider's end where the limit is far beyond what anybody wants.
+USUAL = {
+    "steps": 150,
+    "iterations": 200,
+    "left": 30.0,
+    "right": 30.0,
+    "seconds": 60.0,
+    "seam": 5.0,
+    "feather": 1.0,
+}
+STEPS = {"strength": 0.01, "feather": 0.01, "cfg_scale": 0.5}
+DEFAULTS: dict[str, dict[str, Any]] = {"vary": {"strength": 0.5}, "outpaint": {"right": 2.5}}
+
+
+def field(action: str, name: str) -> Any:
+    """The component of one of an action's arguments."""
+    item = next(one for one in dataclasses.fields(Arguments) if one.name == name)
+    about = item.metadata
+    value = DEFAULTS.get(action, {}).get(name, item.default)
+    common = {
+        "label": LABELS.get(name, name.replace("_", " ").capitalize()),
+        "elem_id": f"sonopaint_{action.replace('-', '_')}_{name}",
+    }
+    if name in ("sampler", "scheduler", "format", "student", "styles"):
+        return _choice(name, common)
+    if about["choices"]:
+        return gr.Radio(choices=list(about["choices"]), value=value, **common)
+    if isinstance(value, bool):
+        return gr.Checkbox(value=value, **common)
+    if name in ("seed", "to_seed"):
+        return gr.Number(value=value, precision=0, **common)
+    if isinstance(value, (int, float)):
+        high = USUAL.get(name, about["high"])
+        step = STEPS.get(name, 1 if isinstance(value, int) else 0.05)
+        return gr.Slider(minimum=about["low"], maximum=high, step=step, value=value, **common)
+    lines = 2 if name in ("prompt", "to_prompt") else 1
+    return gr.Textbox(value=value, lines=lines, placeholder=about["help"], **common)
+
+
+def _choice(name: str, common: dict[str, Any]) -> Any:
+    from modules import shared
+
+    if name == "styles":
+        styles = list(getattr(getattr(shared, "prompt_styles", None), "styles", {}))
+        return gr.Dropdown(choices=styles, value=[], multiselect=True, **common)
+    choices = {
+        "sampler": host.sampler_names,
+        "scheduler": lambda: host.scheduler_names() or [AUTOMATIC],
+        "format": lambda: [OWN_FORMAT, *PRESETS],
+        "student": student_choices,
+    }[name]()
+    return gr.Dropdown(choices=choices, value=choices[0], **common)
+
+
+def student_choices() -> list[str]:
+    """The one-step files that are there now."""
+    return [ANY_STUDENT, *(one.name for one in host.students())]
+
+
+def values_of(names: list[str], given: tuple[Any, ...]) -> dict[str, Any]:
+    """What the page's fields say, as ``Arguments.of`` takes it; an emptied field is left out."""
+    words = {"scheduler": AUTOMATIC, "format": OWN_FORMAT, "student": ANY_STUDENT}
+    values = {}
+    for name, value in zip(names, given, strict=True):
+        if value is not None:
+            values[name] = "" if value == words.get(name) else value
+    return values
