@@ -23,4 +23,7 @@ def build() -> list[tuple[Any, str, str]]:
                 with gr.Tab(title, id=action, elem_id=f"sonopaint_tab_{action.replace('-', '_')}"):
                     panels.append(Panel(action).build())
         wire_sending(tabs, panels)
+    for component in page.blocks.values():
+        # The host keeps defaults by label, so that one sub-tab's would become all the others'.
+        component.do_not_save_to_config = True
     return [(page, "Sonopaint", "sonopaint")]
