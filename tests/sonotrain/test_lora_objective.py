@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from sonoconvert.errors import SonopaintError
 from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 from sonotrain.run_folder import RunFolder, read_log
 from sonotrain.trainers.lora import objective
-from sonotrain.trainers.lora.curves import smoothed
+from sonotrain.trainers.lora.curves import PANELS, draw_curves, smoothed
 from sonotrain.trainers.lora.optimisers import make_schedule
 from sonotrain.trainers.lora.options import LoraOptions
 
@@ -103,3 +105,16 @@ def test_a_full_disk_stops_cleanly_with_the_last_checkpoint_whole(tmp_path: Path
         saved = run.load_checkpoint()
         assert saved is not None and saved["step"] == 1
         assert not list(run.checkpoints.glob("*.part"))
+
+
+def test_curves_show_whatever_a_run_logged(tmp_path: Path) -> None:
+    """A subject's run logs other losses than a LoRA's; panels without a line would only be empty frames."""
+    pytest.importorskip("matplotlib")
+    sizes = []
+    for names in (["loss", "lr"], ["matching", "target", "fake", "spread", "lr"]):
+        assert set(names) <= set(PANELS)
+        lines = [{"step": step, "seconds": 1.0, **dict.fromkeys(names, 0.1 * step)} for step in (1, 2, 3)]
+        (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        assert draw_curves(tmp_path, tmp_path / "curves.png")
+        sizes.append(Image.open(tmp_path / "curves.png").size)
+    assert sizes[0][0] == sizes[1][0] and 2.8 < sizes[1][1] / sizes[0][1] < 3.2  # one row of two, and three

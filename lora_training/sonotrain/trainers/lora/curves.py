@@ -13,12 +13,21 @@ from sonotrain.run_folder import read_log
 logger = logging.getLogger(__name__)
 
 SMOOTHING = 0.9  # of one logged point to the next
-PANELS = (
-    ("loss", "training loss"),
-    ("validation_loss", "validation loss"),
-    ("norm", "gradient norm"),
-    ("lr", "learning rate"),
-)
+PANELS = {
+    "loss": "training loss",
+    "validation_loss": "validation loss",
+    "prior": "loss of the class sounds",
+    "margin": "preference for the clips",
+    "matching": "distribution matching",
+    "target": "target teacher's loss",
+    "fake": "fake teacher's loss",
+    "student_gan": "student's adversarial loss",
+    "critic_gan": "discriminator's loss",
+    "spread": "spread of the variations",
+    "norm": "gradient norm",
+    "lr": "learning rate",
+}
+STEADY = {"validation_loss", "spread", "lr"}  # the others are noisy, and drawn smoothed as well
 
 
 def smoothed(values: Sequence[float], decay: float = SMOOTHING) -> list[float]:
@@ -37,7 +46,7 @@ def series(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[int], list[
 
 
 def draw_curves(run: Path, path: Path) -> Path | None:
-    """curves.png: loss, validation loss, gradient norm and learning rate over the steps; raw and smoothed.
+    """curves.png: each of PANELS that was logged, over the steps; raw and smoothed.
 
     None where matplotlib (an extra) is missing or nothing was logged yet.
     """
@@ -51,15 +60,18 @@ def draw_curves(run: Path, path: Path) -> Path | None:
         return None
     from sonoconvert.files import atomic_path
 
-    figure = figure_module.Figure(figsize=(9, 5.5), dpi=110, layout="constrained")
-    for axis, (name, title) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
-        steps, values = series(lines, name)
-        noisy = name in ("loss", "norm")
+    found = {name: series(lines, name) for name in PANELS}
+    found = {name: values for name, values in found.items() if values[0]}
+    rows = -(-len(found) // 2)
+    figure = figure_module.Figure(figsize=(9, 2.75 * rows), dpi=110, layout="constrained")
+    for place, (name, (steps, values)) in enumerate(found.items(), 1):
+        axis = figure.add_subplot(rows, 2, place)
+        noisy = name not in STEADY
         axis.plot(steps, values, color="#9ab8d6" if noisy else "#1f5f99", linewidth=1, label="raw")
         if noisy and len(values) > 2:
             axis.plot(steps, smoothed(values), color="#1f5f99", linewidth=1.6, label=f"EMA {SMOOTHING}")
             axis.legend(frameon=False, fontsize=8)
-        axis.set_title(title, fontsize=10)
+        axis.set_title(PANELS[name], fontsize=10)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.25)
