@@ -1,14 +1,20 @@
-"""Writing files safely: beside the target first, renamed only when complete."""
+"""Writing files safely: beside the target first, renamed only when complete; and names made safe."""
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
+
+# Device names of Windows: a file called "con.safetensors" can't be opened there.
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10))}
+_LONGEST_NAME = 100
 
 
 @contextmanager
@@ -53,3 +59,17 @@ def refuse_existing(path: str | os.PathLike[str], *, force: bool = False) -> Non
         raise SonopaintError(f"{target} is a folder; give the name of a file to write.")
     if target.exists() and not force:
         raise SonopaintError(f"{target} already exists; use --force (force=True) to replace it.")
+
+
+def safe_name(name: str) -> str:
+    """One harmless path component from what a browser said: no folders, no hidden or reserved names."""
+    last = re.split(r"[\\/]", unicodedata.normalize("NFKC", name))[-1]
+    plain = re.sub(r"[^\w. ()+-]", "_", last).strip(" .")
+    stem, dot, suffix = plain.rpartition(".")
+    stem, suffix = (stem, f".{suffix}") if dot else (plain, "")
+    stem = stem[: _LONGEST_NAME - len(suffix)].strip(" .")
+    if not stem or not re.search(r"\w", stem):
+        stem = "model"
+    if stem.split(".")[0].lower() in _RESERVED:
+        stem = f"_{stem}"
+    return stem + suffix

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files import safe_name
 from sonotrain import locks
 from sonotrain.run_folder import RunFolder, read_json, read_log
 
 OUTPUT = "output.txt"  # what the process says
 RUNNING = ("preparing", "training", "finishing")
+# What tells Python which environment it is in.
+FOREIGN = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"}
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,32 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(),
+            env=_environment(python),
             **apart,
         )
+
+
+def names(parent: str | Path, command: str) -> list[str]:
+    """The runs of `sonotrain COMMAND` in a folder, newest first."""
+    found = [p.parent for p in Path(parent).glob("*/config.json") if _json(p).get("command") == command]
+    return [path.name for path in sorted(found, key=lambda path: -path.stat().st_mtime)]
+
+
+def new_folder(parent: str | Path, name: str) -> Path:
+    """The folder of a run that is to begin; SonopaintError where there is one already."""
+    folder = Path(parent) / safe_name(name)
+    if any(folder.glob("checkpoints/step-*.pt")):
+        raise SonopaintError(
+            f"There is a run {folder.name} already: resume it, or give this one another name."
+        )
+    return folder
+
+
+def folder_of(parent: str | Path, name: str | None) -> Path:
+    """A run's folder by its name; nothing outside of `parent` can be reached with it."""
+    if not name or safe_name(name) != name:
+        raise SonopaintError(f"There is no run {name!r} here; choose another one.")
+    return Path(parent) / name
 
 
 def stop(folder: str | Path) -> None:
@@ -174,10 +200,16 @@ def last_sentence(folder: Path) -> str:
     return text.splitlines()[-1].removeprefix("sonotrain: ")
 
 
-def _environment() -> dict[str, str]:
-    """This process's environment; its import paths go with it, so that a checkout works uninstalled."""
-    roots: Sequence[str] = [path for path in sys.path if path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(roots), "PYTHONUNBUFFERED": "1"}
+def _environment(python: str) -> dict[str, str]:
+    """This process's environment; its import paths go with it, so that a checkout works uninstalled.
+
+    For another environment's interpreter nothing of this one is left: a host's packages would hide its own.
+    """
+    own = python == sys.executable
+    kept = {name: value for name, value in os.environ.items() if own or name not in FOREIGN}
+    if own:
+        kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 def _json(path: Path) -> dict[str, Any]:

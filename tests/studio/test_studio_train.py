@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from sonoconvert.errors import SonopaintError
-from sonopaint_studio import train_view
 from sonopaint_studio.context import Context
 from sonopaint_studio.subject_tab import SubjectTab
 from sonopaint_studio.train_tab import TrainTab, more_options
-from sonotrain import runs
+from sonotrain import run_view, runs
 from sonotrain.run_folder import RunFolder, write_json
 from sonotrain.trainers.lora.options import LoraOptions
 
@@ -137,11 +136,11 @@ def test_options_become_words_of_the_command_line() -> None:
 
 
 def test_a_chart_keeps_within_its_frame() -> None:
-    svg = train_view.chart("Loss", [1, 2, 9], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+    svg = run_view.chart("Loss", [1, 2, 9], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
     points = [pair.split(",") for part in svg.split('points="')[1:] for pair in part.split('"')[0].split()]
     assert len(points) == 6
     for x, y in points:
-        assert 0 <= float(x) <= train_view.WIDTH and 0 <= float(y) <= train_view.HEIGHT
+        assert 0 <= float(x) <= run_view.WIDTH and 0 <= float(y) <= run_view.HEIGHT
 
 
 def test_a_subject_starts_with_copies_of_its_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

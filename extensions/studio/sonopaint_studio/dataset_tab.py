@@ -13,11 +13,11 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files import safe_name
 from sonopaint_studio import widgets
 from sonopaint_studio.clip_table import empty_value, page_value, search
 from sonopaint_studio.context import Context, ModelBar
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
-from sonopaint_studio.model_files import safe_name
 from sonopaint_studio.sounds import named
 from sonotrain.data.dataset import SPLITS, SoundDataset, load_dataset, set_captions
 from sonotrain.data.folders import datasets_folder, list_datasets

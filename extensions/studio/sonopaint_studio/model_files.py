@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import tempfile
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files import safe_name
 
 if TYPE_CHECKING:
     from sonopaint.models.info import ModelInfo
 
 logger = logging.getLogger(__name__)
 
-# Device names of Windows: a file called "con.safetensors" can't be opened there.
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10))}
-_LONGEST_NAME = 100
 _FOLDER_SUFFIXES = {".safetensors", ".json", ".txt", ".md"}  # of a diffusers folder; the rest stays behind
-
-
-def safe_name(name: str) -> str:
-    """One harmless path component from what a browser said: no folders, no hidden or reserved names."""
-    last = re.split(r"[\\/]", unicodedata.normalize("NFKC", name))[-1]
-    plain = re.sub(r"[^\w. ()+-]", "_", last).strip(" .")
-    stem, dot, suffix = plain.rpartition(".")
-    stem, suffix = (stem, f".{suffix}") if dot else (plain, "")
-    stem = stem[: _LONGEST_NAME - len(suffix)].strip(" .")
-    if not stem or not re.search(r"\w", stem):
-        stem = "model"
-    if stem.split(".")[0].lower() in _RESERVED:
-        stem = f"_{stem}"
-    return stem + suffix
 
 
 def add_files(files: Sequence[tuple[Path, str]], models_folder: Path) -> list[ModelInfo]:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.folders import user_folder
-from sonopaint_studio import train_view, widgets
+from sonopaint_studio import widgets
 from sonopaint_studio.context import Context, ModelBar, refreshed
-from sonopaint_studio.jobs import error_html, note_html
-from sonopaint_studio.model_files import add_files, safe_name
-from sonotrain import runs
-from sonotrain.run_folder import read_json
+from sonopaint_studio.jobs import Running, error_html, note_html, status_html
+from sonopaint_studio.model_files import add_files
+from sonotrain import run_view, runs
 
 POLL_S = 2.0
 RUNS_VARIABLE = "SONOPAINT_RUNS"
@@ -32,15 +33,18 @@ def runs_folder() -> Path:
 
 def run_names(command: str) -> list[str]:
     """The runs of ``sonotrain COMMAND`` that are there, newest first."""
-    found = [p.parent for p in runs_folder().glob("*/config.json") if _command_of(p) == command]
-    return [path.name for path in sorted(found, key=lambda p: -p.stat().st_mtime)]
+    return runs.names(runs_folder(), command)
 
 
-def _command_of(config: Path) -> str:
-    try:
-        return str(read_json(config).get("command"))
-    except SonopaintError:
-        return ""
+def status_of(state: runs.RunState) -> str:
+    """The line under the buttons."""
+    said = run_view.sentence_of(state)
+    if state.phase == "failed":
+        return error_html(said)
+    if state.running:
+        done = state.step / state.total if state.total else 0.0
+        return status_html(Running(said, done, state.left_s if state.phase == "training" else None))
+    return note_html(said)
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,7 @@ class RunPage:
 
     def new_folder(self, name: str) -> Path:
         """The folder of a run that is to begin; SonopaintError where there is one already."""
-        folder = runs_folder() / safe_name(name)
-        if any(folder.glob("checkpoints/step-*.pt")):
-            raise SonopaintError(
-                f"There is a run {folder.name} already: resume it, or give this one another name."
-            )
-        return folder
+        return runs.new_folder(runs_folder(), name)
 
     def resume(self, request: gr.Request, run: str | None) -> str:
         try:
@@ -97,9 +96,7 @@ class RunPage:
 
     def folder_of(self, run: str | None) -> Path:
         """A run's folder by its name; nothing else can be reached from the page."""
-        if not run or safe_name(run) != run:
-            raise SonopaintError(f"There is no run {run!r} here; choose another one.")
-        return runs_folder() / run
+        return runs.folder_of(runs_folder(), run)
 
     def only_here(self, request: gr.Request) -> None:
         if getattr(getattr(request, "client", None), "host", None) not in _LOCAL:
@@ -119,13 +116,14 @@ class RunPage:
             self._shown.pop(session.folder, None)
             return note_html(""), "", "", "", gr.update(interactive=True), hidden, hidden, hidden
         state = self.state(run)
-        previews = train_view.previews_of(state, session.folder / "training")
+        served = session.folder / "training"
+        previews = run_view.previews_of(state, lambda path, name: _address(path, served / name))
         same = self._shown.get(session.folder) == previews  # sent again, they would stop a sound that plays
         self._shown[session.folder] = previews
         return (
-            train_view.status_of(state),
-            train_view.facts_of(state),
-            train_view.curves_of(state),
+            status_of(state),
+            run_view.facts_of(state),
+            run_view.curves_of(state),
             gr.skip() if same else previews,
             gr.update(interactive=not state.running),
             gr.update(visible=state.running),
@@ -176,3 +174,11 @@ class RunPage:
         view.run.change(self.look, view.run, shown, **widgets.QUICK)
         gr.Timer(POLL_S).tick(self.look, view.run, shown, **widgets.QUICK)
         return shown
+
+
+def _address(source: Path, target: Path) -> str:
+    """Where the page may load a file from: a copy in its own folder."""
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    return "gradio_api/file=" + quote(str(target))

@@ -10,13 +10,14 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files import safe_name
 from sonopaint.models.folders import user_folder
 from sonopaint_studio import widgets
 from sonopaint_studio.context import ModelBar, lora_choices
 from sonopaint_studio.following import subject_prompt_of
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.jobs import error_html, note_html
-from sonopaint_studio.model_files import add_files, safe_name
+from sonopaint_studio.model_files import add_files
 from sonopaint_studio.model_store import STUDENT_DEFAULTS
 from sonopaint_studio.run_page import RunPage, run_names
 

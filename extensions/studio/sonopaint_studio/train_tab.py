@@ -10,14 +10,15 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files import safe_name
 from sonopaint_studio import widgets
 from sonopaint_studio.context import ModelBar
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
-from sonopaint_studio.model_files import safe_name
 from sonopaint_studio.run_page import RunPage, run_names
 from sonotrain import runs
 from sonotrain.data.folders import list_datasets
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.trainers.options import from_form
 
 # Options with a place of their own on the page; the others are folded away.
 MAIN = {"dataset": "", "trigger": "", "steps": 0}
@@ -51,14 +52,7 @@ class TrainTab(RunPage):
             given["trigger"] = str(trigger).strip()
         if steps:
             given["steps"] = int(steps)
-        for item, value in zip(more_options(), more, strict=True):
-            if isinstance(item.default, tuple):
-                value = tuple(line.strip() for line in str(value or "").splitlines() if line.strip())
-            elif value is None:
-                value = item.default
-            value = type(item.default)(value)
-            if value != item.default:
-                given[item.name] = value
+        given |= from_form(more_options(), more)
         return given
 
     def start(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import field, fields
+from collections.abc import Sequence
+from dataclasses import Field, field, fields
 from typing import Any, TypeVar
+
+from sonoconvert.errors import SonopaintError
 
 Options = TypeVar("Options")
 
@@ -39,3 +42,28 @@ def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
     names = {item.name for item in fields(kind)}
     chosen = {name: value for name, value in vars(arguments).items() if name in names}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
+
+
+def from_form(items: Sequence[Field[Any]], values: Sequence[Any]) -> dict[str, Any]:
+    """What a page's fields say where that differs from the options' defaults; an emptied one says nothing.
+
+    Several values are lines of one text. Raises SonopaintError for what is no number where one belongs.
+    """
+    found: dict[str, Any] = {}
+    for item, value in zip(items, values, strict=True):
+        kind: Any = type(item.default)
+        if isinstance(item.default, tuple):
+            value = tuple(line.strip() for line in str(value or "").splitlines() if line.strip())
+        elif isinstance(item.default, str):
+            value = str(value or "").strip() or item.default
+        elif value is None:
+            value = item.default
+        else:
+            try:
+                value = kind(value)
+            except (TypeError, ValueError) as error:
+                label = item.name.replace("_", " ").capitalize()
+                raise SonopaintError(f"{label} is {str(value)[:40]!r}; it must be a number.") from error
+        if value != item.default:
+            found[item.name] = value
+    return found

@@ -1,14 +1,11 @@
-"""What the Train page shows of a run: curves as SVG, previews with and without the LoRA, facts."""
+"""What pages show of a run, as HTML: a sentence, curves as SVG, previews with and without the LoRA, facts."""
 
 from __future__ import annotations
 
 import html
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
-from sonopaint_studio.jobs import Failed, Running, note_html, status_html
 from sonotrain.runs import Preview, RunState
 from sonotrain.trainers.lora.curves import series, smoothed
 
@@ -29,26 +26,20 @@ CURVES = (
 )
 
 
-def status_of(state: RunState) -> str:
-    """The line under the buttons."""
+def sentence_of(state: RunState) -> str:
+    """How a run is, for the line under the buttons."""
     if state.phase == "failed":
-        return status_html(Failed(state.message or "The run ended without a word."))
-    if state.running:
-        message = (
-            f"{PHASES[state.phase]}: step {state.step} of {state.total}"
-            if state.step
-            else PHASES[state.phase]
-        )
-        if state.phase == "preparing" and state.doing:
-            message = state.doing
-        done = state.step / state.total if state.total else 0.0
-        return status_html(Running(message, done, state.left_s if state.phase == "training" else None))
+        return state.message or "The run ended without a word."
+    if state.phase == "preparing" and state.doing:
+        return state.doing
     said = PHASES[state.phase]
+    if state.running:
+        return f"{said}: step {state.step} of {state.total}" if state.step else said
     if state.step:
         said += f" at step {state.step} of {state.total}."
     if state.file:
         said += f" The LoRA is {state.file}."
-    return note_html(said)
+    return said
 
 
 def facts_of(state: RunState) -> str:
@@ -111,20 +102,22 @@ def chart(title: str, steps: Sequence[int], values: Sequence[float], smooth: Seq
     )
 
 
-def previews_of(state: RunState, served: Path) -> str:
-    """Each prompt with and without the LoRA. Files are copied to `served`, which the page may read."""
+def previews_of(state: RunState, address: Callable[[Path, str], str]) -> str:
+    """Each prompt with and without the LoRA; ``address(file, name)`` is where the page may load a file."""
     if not state.previews:
         return ""
     rows = "".join(
-        f"<tr><th>{html.escape(preview.prompt)}</th>{_cell(preview, served, state, index, True)}"
-        f"{_cell(preview, served, state, index, False)}</tr>"
+        f"<tr><th>{html.escape(preview.prompt)}</th>{_cell(preview, address, state, index, True)}"
+        f"{_cell(preview, address, state, index, False)}</tr>"
         for index, preview in enumerate(state.previews)
     )
     head = f"<tr><th>Step {state.preview_step}</th><th>With the LoRA</th><th>Without</th></tr>"
     return f'<table class="sp-table sp-previews">{head}{rows}</table>'
 
 
-def _cell(preview: Preview, served: Path, state: RunState, index: int, lora: bool) -> str:
+def _cell(
+    preview: Preview, address: Callable[[Path, str], str], state: RunState, index: int, lora: bool
+) -> str:
     picture = preview.picture_with if lora else preview.picture_without
     sound = preview.sound_with if lora else preview.sound_without
     kind = "with" if lora else "without"
@@ -132,16 +125,8 @@ def _cell(preview: Preview, served: Path, state: RunState, index: int, lora: boo
     if picture:
         name = f"{state.folder.name}-{state.preview_step}-{index}-{kind}"
         alt = html.escape(f"Spectrogram of “{preview.prompt}” {kind} the LoRA")
-        parts.append(f'<img src="{_url(picture, served / f"{name}.png")}" alt="{alt}">')
+        parts.append(f'<img src="{html.escape(address(picture, f"{name}.png"))}" alt="{alt}">')
         if sound:
-            parts.append(
-                f'<audio controls preload="none" src="{_url(sound, served / f"{name}.wav")}"></audio>'
-            )
+            source = html.escape(address(sound, f"{name}.wav"))
+            parts.append(f'<audio controls preload="none" src="{source}"></audio>')
     return f"<td>{''.join(parts)}</td>"
-
-
-def _url(source: Path, target: Path) -> str:
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    return "gradio_api/file=" + quote(str(target))

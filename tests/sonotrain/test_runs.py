@@ -1,0 +1,78 @@
+"""Starting a run from a page or a host: what its process sees, and which folders can be reached."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from sonoconvert.errors import SonopaintError
+from sonotrain import runs
+from sonotrain.run_folder import write_json
+from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.trainers.options import from_form
+
+# Stands in for the trainer: says what it sees.
+TRAINER = """
+import json, os, sys, pathlib
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+(out / "seen.json").write_text(json.dumps([sys.prefix, sys.path, dict(os.environ)]))
+"""
+
+
+def test_a_run_in_another_environment_sees_nothing_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "trainers"
+    venv.create(place, symlinks=os.name != "nt")
+    python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    packages = next(place.rglob("site-packages"))
+    (packages / "sonotrain").mkdir()
+    (packages / "sonotrain" / "__main__.py").write_text(TRAINER)
+    host = tmp_path / "host"
+    (host / "sonotrain").mkdir(parents=True)  # would be found first, were the host's paths handed on
+    (host / "sonotrain" / "__main__.py").write_text("raise SystemExit(3)")
+    monkeypatch.syspath_prepend(str(host))
+    monkeypatch.setenv("PYTHONPATH", str(host))
+    monkeypatch.setenv("VIRTUAL_ENV", str(host))
+
+    process = runs.start(tmp_path / "run", {"rank": 4}, python=str(python))
+    assert process.wait(timeout=60) == 0, (tmp_path / "run" / runs.OUTPUT).read_text()
+    prefix, path, environ = json.loads((tmp_path / "run" / "seen.json").read_text())
+    assert Path(prefix).resolve() == place.resolve()
+    assert not {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"} & set(environ)
+    here = {entry for entry in sys.path if "site-packages" in entry} | {str(host)}
+    assert not here & set(path)
+
+
+def test_runs_are_found_by_their_trainer(tmp_path: Path) -> None:
+    for name, command in (("bell", "lora"), ("dog", "subject")):
+        (tmp_path / name).mkdir()
+        write_json(tmp_path / name / "config.json", {"command": command})
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    assert runs.names(tmp_path, "lora") == ["bell"] and runs.names(tmp_path, "subject") == ["dog"]
+    assert runs.names(tmp_path / "none", "lora") == []
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "a/b", "", None])
+def test_no_name_leads_out_of_the_runs(name: str | None, tmp_path: Path) -> None:
+    with pytest.raises(SonopaintError, match="There is no run"):
+        runs.folder_of(tmp_path, name)
+
+
+def test_a_form_gives_what_differs_from_the_defaults() -> None:
+    from dataclasses import fields
+
+    items = [one for one in fields(LoraOptions) if one.name in ("trigger", "rank", "dora", "preview_prompts")]
+    assert [one.name for one in items] == ["trigger", "rank", "dora", "preview_prompts"]
+    assert from_form(items, [" zorblat ", 16.0, True, "a\n\n b "]) == {
+        "trigger": "zorblat", "rank": 16, "dora": True, "preview_prompts": ("a", "b"),
+    }  # fmt: skip
+    assert from_form(items, [None, None, False, None]) == {}
+    with pytest.raises(SonopaintError, match="Rank is 'x'; it must be a number"):
+        from_form(items, ["", "x", False, ""])
