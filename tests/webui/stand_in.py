@@ -136,6 +136,19 @@ def sampler_list() -> types.ModuleType:
     return made
 
 
+class AxisOption(SimpleNamespace):
+    """An axis of the X/Y/Z plot."""
+
+    def __init__(self, label: str, type: Any, apply: Any, confirm: Any = None, choices: Any = None) -> None:
+        super().__init__(label=label, type=type, apply=apply, confirm=confirm, choices=choices)
+
+
+def plot() -> SimpleNamespace:
+    """The X/Y/Z plot as modules.scripts.scripts_data has it."""
+    seed = AxisOption("Seed", int, None)
+    return SimpleNamespace(module=SimpleNamespace(AxisOption=AxisOption, axis_options=[seed]))
+
+
 def module(name: str, **values: Any) -> types.ModuleType:
     made = types.ModuleType(f"modules.{name}")
     made.__dict__.update(values)
@@ -167,7 +180,7 @@ def install(base: Path) -> SimpleNamespace:
             sd_model=None,
             demo=None,
         ),
-        "scripts": module("scripts", Script=Script, AlwaysVisible=object()),
+        "scripts": module("scripts", Script=Script, AlwaysVisible=object(), scripts_data=[plot()]),
         "sd_samplers": sampler_list(),
         "sd_samplers_common": module(
             "sd_samplers_common", SamplerData=SamplerData, setup_img2img_steps=setup_img2img_steps

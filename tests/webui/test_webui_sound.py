@@ -96,7 +96,9 @@ def test_each_picture_of_a_batch_gets_a_sound_beside_it(painting: Any, tmp_path:
     assert load_picture(tmp_path / "o/00000-7.png").format == MINI
     with Image.open(tmp_path / "o/00000-7.png") as saved:
         assert saved.info["parameters"] == "x"
-    assert p.extra_generation_params == {"Sound format": "sonopaint-mini", "Sound file": "flac"}
+    assert p.extra_generation_params == {
+        "Sound format": "sonopaint-mini", "Sound file": "flac", "Sound iterations": 16, "Sound decoder": True,
+    }  # fmt: skip
     sounds = processed.extra_generation_params["Sonopaint sounds"]
     assert [Path(sound["file"]).name for sound in sounds] == ["00000-7.flac", "00001-7.flac"]
 
@@ -150,6 +152,19 @@ def test_bad_arguments_make_no_sound_and_say_why(
     run(painting, tmp_path / "o", p, [image()], *arguments)
     assert len(p.said) == 1 and said in p.said[0]
     assert [path.suffix for path in (tmp_path / "o").iterdir()] == [".png"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("iterations", 10**9, "1000000000"), ("iterations", "many", "'many'"), ("learned", "yes", "decoder")],
+)
+def test_settings_that_a_request_overrides_are_checked(
+    painting: Any, tmp_path: Path, setting: str, value: Any, said: str
+) -> None:
+    painting.shared.opts.data[f"sonopaint_{setting}"] = value
+    p = Processing()
+    run(painting, tmp_path / "o", p, [image()], True, "sonopaint-mini", "wav")
+    assert len(p.said) == 1 and said in p.said[0]
 
 
 def test_pictures_that_nobody_saves_sound_all_the_same(painting: Any, tmp_path: Path) -> None:
@@ -230,9 +245,13 @@ def test_the_controls_are_wired_and_infotexts_come_back(painting: Any) -> None:
         script.after["generation_info_txt2img"](SimpleNamespace(component=gr.Textbox()))
     assert [one.elem_id.rpartition("_")[2] for one in made] == ["enabled", "format", "format"]
     assert len(page.fns) >= 6
-    enabled, format, audio = script.infotext_fields
-    assert enabled[1]({"Sound format": "x"}) and not enabled[1]({"Steps": "1"})
-    assert (format[1], audio[1]) == ("Sound format", "Sound file")
+    (_, enabled), (_, format), (_, audio) = script.infotext_fields
+    assert enabled({"Sound format": "x"}) and not enabled({"Steps": "1"})
+    assert [enabled, format, audio] == script.paste_field_names, "Send to img2img would leave them behind"
+    pasted = {"Sound format": "perkins-10s", "Sound file": "flac"}
+    assert (format(pasted), audio(pasted)) == ("perkins-10s", "flac")
+    for hostile in ("<img src=x>", "", None, "../../x", ["wav"]):
+        assert format({"Sound format": hostile}) is audio({"Sound file": hostile}) is None
 
 
 def test_the_note_tells_seconds_and_the_right_size(painting: Any, tmp_path: Path) -> None:

@@ -52,9 +52,11 @@ def on_app_started(demo: Any, app: Any) -> None:
 
 
 def on_before_ui() -> None:
+    from sonopaint_webui.axes import add_axes
     from sonopaint_webui.one_step_sampler import add_sampler
 
     add_sampler()
+    add_axes()
 
 
 def on_before_image_saved(params: Any) -> None:
@@ -63,9 +65,11 @@ def on_before_image_saved(params: Any) -> None:
 
 
 def on_script_unloaded() -> None:
+    from sonopaint_webui.axes import remove_axes
     from sonopaint_webui.one_step_sampler import remove_sampler
 
     remove_sampler()
+    remove_axes()
 
 
 def on_ui_tabs() -> Any:

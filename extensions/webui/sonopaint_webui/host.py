@@ -25,6 +25,14 @@ _LORA = re.compile(r"<lora:([^:>]+)[^>]*>", re.IGNORECASE)
 _OTHER_MODELS = {"is_sdxl": "Stable Diffusion XL", "is_sd3": "Stable Diffusion 3", "is_flux": "Flux"}
 
 
+class Refused(SonopaintError):
+    """What the WebUI shows as an error, and its API answers with 422 and the sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status_code, self.detail = 422, sentence
+
+
 @dataclass(frozen=True)
 class Student:
     """A one-step file: ``kind`` is "lora" or "checkpoint"; ``name`` what the host calls it."""

@@ -19,14 +19,6 @@ from sonopaint.tasks.settings import FEW_STEPS
 from sonopaint_webui import host
 
 
-class Refused(SonopaintError):
-    """What the WebUI shows as an error, and its API answers with 422 and the sentence."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status_code, self.detail = 422, sentence
-
-
 class OneStepSampler(sd_samplers_kdiffusion.KDiffusionSampler):
     """x̂0 in one call from pure noise; in a few where a picture or a mask is kept."""
 
@@ -95,7 +87,7 @@ class OneStepSampler(sd_samplers_kdiffusion.KDiffusionSampler):
 def timestep_of(p: Any) -> int:
     """The student's timestep by the headers of the checkpoint and of the LoRAs in the prompt.
 
-    Raises Refused where none of them is a student.
+    Raises host.Refused where none of them is a student.
     """
     model = host.loaded_model()
     path = Path(str(model.sd_checkpoint_info.filename))
@@ -103,7 +95,7 @@ def timestep_of(p: Any) -> int:
     try:
         return student_timestep({file.name: host.header_of(file) for file in files})
     except SonopaintError as error:
-        raise Refused(str(error)) from None
+        raise host.Refused(str(error)) from None
 
 
 def add_sampler() -> None:

@@ -6,6 +6,9 @@ from typing import Any
 
 SECTION = ("sonopaint", "Sonopaint")
 AUDIO_FORMATS = ("wav", "flac")
+MOST_ITERATIONS = 200
+# How infotexts name settings; the host reads them back into its "Override settings".
+INFOTEXT = {"iterations": "Sound iterations", "learned": "Sound decoder"}
 # Setting → (default, label, explanation, component, its arguments).
 SETTINGS: dict[str, tuple[Any, str, str, str, dict[str, Any]]] = {
     "audio_format": (
@@ -20,7 +23,7 @@ SETTINGS: dict[str, tuple[Any, str, str, str, dict[str, Any]]] = {
         "Iterations of the phase reconstruction",
         "more are slower and a little truer",
         "Slider",
-        {"minimum": 0, "maximum": 200, "step": 1},
+        {"minimum": 0, "maximum": MOST_ITERATIONS, "step": 1},
     ),
     "learned": (
         True,
@@ -51,6 +54,7 @@ def add_settings() -> None:
             component=getattr(gr, component),
             component_args=arguments,
             section=SECTION,
+            infotext=INFOTEXT.get(key),
         )
         shared.opts.add_option(f"sonopaint_{key}", option.info(explanation))
 

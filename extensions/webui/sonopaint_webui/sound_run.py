@@ -30,32 +30,52 @@ logger = logging.getLogger(__name__)
 
 OWN_FORMAT = "From the checkpoint"
 MAX_REMEMBERED = 500  # sounds that the page may still show
+INFOTEXT = {"format": "Sound format", "audio_format": "Sound file", **settings.INFOTEXT}
 
 
 @dataclass(frozen=True)
 class SoundOptions:
-    """What the accordion asks for, in its order: the script's arguments in the API are the same.
+    """What the accordion, the API, an infotext or an axis of the X/Y/Z plot asks for.
 
     format: a preset's name, or OWN_FORMAT for what the checkpoint or a LoRA in the prompt says.
+    iterations, learned: see `settings`, whose values they have where nothing else is said.
     """
 
     enabled: bool = False
     format: str = OWN_FORMAT
     audio_format: str = "wav"
+    iterations: int = 16
+    learned: bool = True
 
     @classmethod
-    def of(cls, enabled: Any = False, format: Any = "", audio_format: Any = "") -> SoundOptions:
+    def of(
+        cls, enabled: Any = False, format: Any = "", audio_format: Any = "", iterations: Any = None,
+        learned: Any = None,
+    ) -> SoundOptions:  # fmt: skip
         """Checked; SonopaintError says which value makes no sense."""
-        if not isinstance(enabled, bool):
-            raise SonopaintError(f"Sound is switched on with true and off with false, not {enabled!r:.80}.")
         format, audio_format = format or OWN_FORMAT, audio_format or settings.get("audio_format")
+        iterations = settings.get("iterations") if iterations is None else iterations
+        learned = settings.get("learned") if learned is None else learned
+        for what, value in (("Sound", enabled), ("The learned decoder", learned)):
+            if not isinstance(value, bool):
+                raise SonopaintError(f"{what} is on with true and off with false, not {value!r:.80}.")
         for what, value, there in (
             ("spectrogram format", format, (OWN_FORMAT, *PRESETS)),
             ("sound format", audio_format, settings.AUDIO_FORMATS),
         ):
             if value not in there:
                 raise SonopaintError(f"There is no {what} {value!r:.80}; choose one of {', '.join(there)}.")
-        return cls(enabled, format, audio_format)
+        whole = isinstance(iterations, int) and not isinstance(iterations, bool)
+        if not whole or not 0 <= iterations <= settings.MOST_ITERATIONS:
+            raise SonopaintError(
+                "The iterations of the phase reconstruction must be a whole number from 0 to "
+                f"{settings.MOST_ITERATIONS}, not {iterations!r:.80}."
+            )
+        return cls(enabled, format, audio_format, iterations, learned)
+
+    def infotext(self) -> dict[str, Any]:
+        """What the host writes into the infotext."""
+        return {label: getattr(self, name) for name, label in INFOTEXT.items()}
 
 
 @dataclass
@@ -152,7 +172,7 @@ class SoundRun:
     def make(self, image: Image.Image, settings_used: Mapping[str, Any]) -> Made:
         """Turn an image into a sound beside its file, with the same name."""
         picture = self.picture_of(image, settings_used)
-        clip = decode(picture, iterations=settings.get("iterations"), learned=settings.get("learned"))
+        clip = decode(picture, iterations=self.options.iterations, learned=self.options.learned)
         clip = dataclasses.replace(clip, settings=dict(settings_used))
         saved = getattr(image, "already_saved_as", None)
         beside = Path(saved).absolute() if saved else _temporary_folder() / f"{len(_remembered)}-{id(image)}"

@@ -10,6 +10,10 @@ from modules import scripts
 logger = logging.getLogger(__name__)
 
 
+# The script's arguments, which are fields of SoundOptions; what else it has comes from the settings.
+CONTROLS = ("enabled", "format", "audio_format")
+
+
 class SoundScript(scripts.Script):
     """Lifecycle only: the controls are in `sound_ui`, the work is in `sound_run`."""
 
@@ -34,8 +38,8 @@ class SoundScript(scripts.Script):
         controls = sound_ui.controls(self.elem_id)
         self.parts |= controls
         self.infotext_fields = sound_ui.infotext_fields(controls)
-        self.paste_field_names = [name for _, name in self.infotext_fields if isinstance(name, str)]
-        return [controls[name] for name in ("enabled", "format", "audio_format")]
+        self.paste_field_names = list(sound_ui.PASTED.values())
+        return [controls[name] for name in CONTROLS]
 
     def process(self, p: Any, *arguments: Any) -> None:
         """Before painting, when the model is loaded and the prompts are known."""
@@ -44,7 +48,9 @@ class SoundScript(scripts.Script):
 
         p.sonopaint_sound = None
         try:
-            options = SoundOptions.of(*arguments)
+            changes = getattr(p, "sonopaint_axes", {})  # of an X/Y/Z plot
+            given = dict(zip(CONTROLS, arguments, strict=False))
+            options = SoundOptions.of(**{**given, **changes})
             if not options.enabled:
                 return
             p.sonopaint_sound = SoundRun.of(p, options)
@@ -52,7 +58,8 @@ class SoundScript(scripts.Script):
             p.comment(str(error))
             logger.warning("%s", error)
             return
-        p.extra_generation_params |= {"Sound format": options.format, "Sound file": options.audio_format}
+        # A new one: the cells of an X/Y/Z plot share theirs.
+        p.extra_generation_params = {**p.extra_generation_params, **options.infotext()}
 
     def postprocess_image_after_composite(self, p: Any, pp: Any, *arguments: Any) -> None:
         """For every finished picture, and for nothing else: grids and masks don't come here."""

@@ -14,7 +14,7 @@ from sonoconvert.format import PRESETS, SpectrogramFormat, get_format
 from sonoconvert.view import view_of
 from sonopaint_webui import host, results, settings
 from sonopaint_webui.compat import message
-from sonopaint_webui.sound_run import OWN_FORMAT, Made, shown
+from sonopaint_webui.sound_run import INFOTEXT, OWN_FORMAT, Made, shown
 
 # What to write, by the format's family: what the models that paint it were trained on.
 HINTS = {
@@ -48,12 +48,24 @@ def controls(elem_id: Callable[[str], str]) -> dict[str, Any]:
 
 
 def infotext_fields(controls: dict[str, Any]) -> list[tuple[Any, Any]]:
-    """What of a pasted infotext goes where."""
-    return [
-        (controls["enabled"], lambda values: "Sound format" in values),
-        (controls["format"], "Sound format"),
-        (controls["audio_format"], "Sound file"),
-    ]
+    """What of a pasted infotext goes where; a value that makes no sense changes nothing."""
+    return [(controls[name], read) for name, read in PASTED.items()]
+
+
+def _pasted(name: str, there: tuple[str, ...]) -> Callable[[dict[str, Any]], Any]:
+    def read(values: dict[str, Any]) -> Any:
+        value = values.get(INFOTEXT[name])
+        return value if value in there else None
+
+    return read
+
+
+# The same functions in txt2img and img2img: by them the host's "Send to img2img" knows what belongs together.
+PASTED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "enabled": lambda values: INFOTEXT["format"] in values,
+    "format": _pasted("format", (OWN_FORMAT, *PRESETS)),
+    "audio_format": _pasted("audio_format", settings.AUDIO_FORMATS),
+}
 
 
 def panel(tab: str) -> Any:
