@@ -157,12 +157,12 @@ def _run_interpolate(args: argparse.Namespace) -> None:
 def _run_models(args: argparse.Namespace) -> None:
     from sonopaint.models.folders import user_folder
     from sonopaint.models.info import list_models
-    from sonopaint.models.students import one_step_of
+    from sonopaint.models.students import paints_in_one_step
 
     found = list_models()
     for model in found:
         fmt = model.format.name if model.format else "-"
-        steps = "one step" if one_step_of(model) is not None else ""
+        steps = "one step" if paints_in_one_step(model) else ""
         print(f"{model.name:32} {model.kind:10} {fmt:20} {steps:8} {model.size / 1e6:8.1f} MB  {model.path}")
     if not found:
         print(f"No models yet; put .safetensors files into {user_folder()}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from sonoconvert.checkpoints.files import read_header
 from sonoconvert.clip import Clip, write_clip
 from sonoconvert.errors import SonopaintError
 from sonotrain.cli import main
@@ -54,6 +56,7 @@ def given(tiny_base: Path, tiny_sounds: Path, student: Path) -> dict[str, Any]:
         "clips": str(tiny_sounds), "noun": "train horn", "model": str(tiny_base), "student": str(student),
         "steps": 6, "ratio": 2, "rank": 2, "targets": "attention", "prior_clips": 2, "adapt_steps": 3,
         "checkpoint_every": 1, "preview_every": 0, "watch_every": 2, "log_every": 1, "variants": 2,
+        "ema": 0.0,
     }  # fmt: skip
 
 
@@ -113,6 +116,36 @@ def test_a_smaller_rank_of_the_file_says_what_it_keeps(tmp_path: Path, given: di
         result = read_json(tmp_path / str(rank) / "subject.json")
         kept.append(result["kept"]), sizes.append(result["bytes"])
     assert kept[0] == 1.0 > kept[1] > kept[2] > 0.3 and sizes[0] > sizes[1] > sizes[2]
+
+
+def test_a_file_without_the_student_takes_the_one_beside_the_model(
+    tmp_path: Path, given: dict[str, Any], tiny_base: Path, student: Path
+) -> None:
+    """What it paints is what the whole file paints."""
+    from sonopaint.models.loading import load_model
+    from sonopaint.samplers.one_step import student_timestep
+
+    base = tmp_path / "base"
+    shutil.copytree(tiny_base, base)
+    (tmp_path / "base-one-step").mkdir()
+    shutil.copy(student, tmp_path / "base-one-step" / student.name)
+    options = given | {"model": str(base), "student": "", "learning_rate": 0.02}
+    unets, sizes = [], []
+    for name, without in (("whole", False), ("small", True)):
+        assert train_subject(tmp_path / name, options | {"without_student": without}, device="cpu")
+        file = tmp_path / name / f"{name}.safetensors"
+        loaded = load_model(base, device="cpu", loras=[(file, 1.0)])
+        assert loaded.one_step == 999
+        unets.append(loaded.unet.state_dict()), sizes.append(file.stat().st_size)
+    assert sizes[1] < sizes[0]
+    for key, weight in unets[0].items():
+        assert torch.allclose(weight, unets[1][key], atol=2e-3), key
+    assert load_model(base, device="cpu", loras=[(file, 0.0)]).one_step is None  # off
+    header = read_header(file)[1]
+    with pytest.raises(SonopaintError, match="load the LoRA tiny-one-step as well"):
+        student_timestep({file.name: header})
+    with pytest.raises(SonopaintError, match="load the LoRA tiny-one-step as well"):
+        load_model(tiny_base, device="cpu", loras=[(file, 1.0)])  # no student lies beside this one
 
 
 @pytest.mark.parametrize("mode", ["adapters", "full"])

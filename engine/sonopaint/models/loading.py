@@ -21,7 +21,6 @@ from sonopaint.models.info import (
     ModelInfo,
     check_stable_diffusion_1,
     describe,
-    find_model,
     list_models,
     model_format,
     part_file,
@@ -90,10 +89,13 @@ def load_model(
 
     `device` defaults to CUDA, then MPS, then the CPU; `dtype` to float32 on the CPU and float16 elsewhere.
     `format` names the spectrogram format where the file does not say; `one_step` the timestep of a distilled
-    model whose file does not say (999 for most). Raises SonopaintError with one sentence for anything that is
-    not a complete SD 1.5 or Mini model in safetensors.
+    model whose file does not say (999 for most). A LoRA that was learnt on top of the student beside the
+    model brings it along. Raises SonopaintError with one sentence for anything that is not a complete SD 1.5
+    or Mini model in safetensors.
     """
-    path = find_model(name_or_path)
+    from sonopaint.models.students import with_needed_student
+
+    path, loras = with_needed_student(name_or_path, loras)
     device = torch.device(device or _best_device())
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
     if not path.is_dir():

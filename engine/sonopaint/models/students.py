@@ -10,22 +10,22 @@ from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import ModelInfo, describe, find_model
 from sonopaint.models.lora import find_lora
-from sonopaint.samplers.one_step import header_timestep, student_timestep
+from sonopaint.samplers.one_step import ON_STUDENT_KEY, header_timestep, student_timestep
 
 logger = logging.getLogger(__name__)
 Loras = Sequence[tuple[str | Path, float]]
 
 
-def one_step_of(info: ModelInfo) -> int | None:
-    """The timestep of a listed student, by its header; None for a model or LoRA that is none.
+def paints_in_one_step(info: ModelInfo) -> bool:
+    """Whether a listed model or LoRA is a student, or is used on top of one, by its header.
 
     A damaged header counts as none: loading the file says what is wrong with it.
     """
     try:
-        return header_timestep(info.name, info.metadata)
+        return header_timestep(info.name, info.metadata) is not None or ON_STUDENT_KEY in info.metadata
     except SonopaintError as error:
         logger.debug("%s", error)
-        return None
+        return False
 
 
 def student_beside(path: Path) -> Path | None:
@@ -43,17 +43,33 @@ def with_student(name_or_path: str | Path, loras: Loras = ()) -> tuple[Path, lis
     """
     path = find_model(name_or_path)
     info, used = describe(path), list(loras)
-    if one_step_of(info) is not None:
+    headers = {info.name: info.metadata, **_headers(loras)}
+    if any(header_timestep(name, header) is not None for name, header in headers.items()):
         return path, used
-    for lora, weight in used:
-        file = find_lora(lora)
-        if weight and file.is_file() and header_timestep(file.name, read_header(file)[1]) is not None:
-            return path, used
     student = student_beside(path)
     if student is None:
-        student_timestep({info.name: info.metadata})  # raises, with what to do
+        student_timestep(headers)  # raises, with what to do
     elif student.is_dir():
         return student, used
     else:
         used.insert(0, (student, 1.0))
     return path, used
+
+
+def with_needed_student(
+    name_or_path: str | Path, loras: Loras = ()
+) -> tuple[Path, list[tuple[str | Path, float]]]:
+    """(model, LoRAs), with the student beside the model where a LoRA was learnt on top of one.
+
+    Raises SonopaintError where there is none.
+    """
+    if any(ON_STUDENT_KEY in header for header in _headers(loras).values()):
+        return with_student(name_or_path, loras)
+    return find_model(name_or_path), list(loras)
+
+
+def _headers(loras: Loras) -> dict[str, dict[str, str]]:
+    """{file: safetensors metadata} of the LoRAs that are used; loading says what is wrong with the others."""
+    files = [find_lora(lora) for lora, weight in loras if weight]
+    found = [file for file in files if file.is_file() and file.suffix == ".safetensors"]
+    return {file.name: read_header(file)[1] for file in found}

@@ -14,6 +14,8 @@ from sonopaint.samplers.schedule import training_sigmas
 
 # In a student's safetensors header: JSON with the timestep at which it was trained, as {"timestep": 999}.
 ONE_STEP_KEY = "sonopaint.one_step"
+# In the header of a LoRA that was learnt on top of a student and doesn't hold it: the student's name.
+ON_STUDENT_KEY = "sonopaint.on_student"
 
 
 @torch.no_grad()
@@ -79,6 +81,13 @@ def student_timestep(headers: Mapping[str, Mapping[str, str]]) -> int:
         timestep = header_timestep(name, metadata)
         if timestep is not None:
             return timestep
+    for name, metadata in headers.items():
+        if ON_STUDENT_KEY in metadata:
+            student = metadata[ON_STUDENT_KEY]
+            raise SonopaintError(
+                f"{name} was learnt on top of the one-step student {student!r} and does not hold it: "
+                f"load the LoRA {student} as well, both at strength 1."
+            )
     names = " with ".join(headers) or "This model"
     raise SonopaintError(
         f"{names} needs many steps: nothing says that it was distilled to one. Use an ordinary sampler with "

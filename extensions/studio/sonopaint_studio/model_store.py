@@ -66,11 +66,11 @@ class ModelStore:
 
     def is_student(self, path: str | None, loras: Sequence[Lora] = ()) -> bool:
         """Whether the model, or a LoRA on it, was distilled to one step."""
-        from sonopaint.models.students import one_step_of
+        from sonopaint.models.students import paints_in_one_step
 
         used = {lora for lora, weight in loras if weight}
         listed = [info for info in _listed() if str(info.path) in used or str(info.path) == path]
-        return any(one_step_of(info) is not None for info in listed)
+        return any(paints_in_one_step(info) for info in listed)
 
     def has_student(self, path: str | None) -> bool:
         """Whether a one-step version of the model lies beside it."""

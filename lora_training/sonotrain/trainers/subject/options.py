@@ -43,8 +43,8 @@ class SubjectOptions:
     licence: str = option("", "its licence, for the file's header")
     # the method (Uni-DAD, equations 2.1 to 2.10)
     alpha: float = option(0.75, "a: weight of the target teacher; 1 − a is the source teacher's")
-    ratio: int = option(0, "critic steps for each step of student and target teacher (0: 10, Mini: 5)")
-    guidance: float = option(-1.0, "guidance of both teachers (default: 7.5, Mini: 4)")
+    ratio: int = option(0, "critic steps for each step of student and target teacher (0: 10, Mini: 3)")
+    guidance: float = option(-1.0, "guidance of both teachers (default: 7.5, Mini: 2)")
     lambda_critic: float = option(0.01, "weight of the discriminator's loss")
     lambda_student: float = option(0.001, "weight of the student's adversarial loss")
     gan: str = option("hinge", "discriminator's loss: hinge (paper) or bce (released code)", GANS)
@@ -62,6 +62,7 @@ class SubjectOptions:
     # the networks
     rank: int = option(0, "rank of the adapters (0: 16, Mini: 32)")
     targets: str = option("", "adapted layers, as for sonotrain lora (default: attention, Mini: all)")
+    without_student: bool = option(False, "leave the student out of the file, which then goes on top of it")
     file_rank: int = option(0, "rank of the file, distillation and subject together (0: all that there is)")
     # optimisation
     steps: int = option(0, "critic steps, or steps of a baseline (0: 5000, baselines 800; Mini: 600, 300)")
@@ -73,7 +74,7 @@ class SubjectOptions:
     warmup: int = option(500, "steps of warm-up; at most a tenth of all")
     clip_norm: float = option(10.0, "largest norm of the gradient")
     ema: float = option(
-        0.0, "decay of a moving average of the student, which is then what is saved (0: none)"
+        -1.0, "decay of a moving average of the result, which is what is saved (default: none; Mini: 0.95)"
     )
     variants: int = option(4, "versions of each clip: itself and some moved by up to a quarter of a second")
     gradient_checkpointing: bool = option(False, "compute activations twice and keep fewer of them")
@@ -89,7 +90,8 @@ class SubjectOptions:
 
 # These may change when a run is resumed: they change no weight.
 FREE_ON_RESUME = {
-    "threads", "preview_every", "checkpoint_every", "log_every", "name", "author", "licence", "file_rank",
+    "threads", "preview_every", "checkpoint_every", "log_every", "name", "author", "licence",
+    "file_rank", "without_student",
 }  # fmt: skip
 
 
@@ -98,10 +100,11 @@ FREE_ON_RESUME = {
 _SD: dict[str, Any] = {
     "ratio": 10, "guidance": 7.5, "prior_clips": 200, "rank": 16, "targets": "attention", "adapt_steps": 800,
     "learning_rate": {"full": 5e-6, "adapters": 1e-4}, "steps": {"uni-dad": 5000, "other": 800},
-    "gradient_checkpointing": True,
+    "ema": 0.0, "gradient_checkpointing": True,
 }  # fmt: skip
 _MINI: dict[str, Any] = {
-    "ratio": 5, "guidance": 4.0, "prior_clips": 32, "rank": 32, "targets": "all", "adapt_steps": 300,
+    "ratio": 3, "guidance": 2.0, "ema": 0.95, "prior_clips": 32, "rank": 32, "targets": "all",
+    "adapt_steps": 300,
     "learning_rate": {"full": 1e-4, "adapters": 1e-3}, "steps": {"uni-dad": 600, "other": 300},
 }  # fmt: skip
 
@@ -112,7 +115,8 @@ def resolve(given: Mapping[str, Any], *, mini: bool) -> SubjectOptions:
     suited = dict(_MINI if mini else _SD)
     suited["learning_rate"] = suited["learning_rate"][mode]
     suited["steps"] = suited["steps"]["uni-dad" if method in ("uni-dad", "db-dmd2") else "other"]
-    unset = {name for name in suited if given.get(name) in (None, 0, "", -1.0)}
+    defaults = SubjectOptions()
+    unset = {name for name in suited if given.get(name, getattr(defaults, name)) == getattr(defaults, name)}
     options = SubjectOptions(**{**given, **{name: suited[name] for name in unset}})
     check(options)
     return options
@@ -153,6 +157,10 @@ def check(options: SubjectOptions) -> None:
         require(0 < getattr(options, name) < 1e6, name, "above 0")
     for name in ("guidance", "lambda_critic", "lambda_student", "prior_weight", "weight_decay"):
         require(0 <= getattr(options, name) < 1e6, name, "0 or more")
+    require(
+        not options.without_student or (options.mode == "adapters" and options.method in ONE_STEP),
+        "without_student", "left out but with --mode adapters and a method of one step",
+    )  # fmt: skip
     require(options.method != "lora" or options.mode == "adapters", "mode", "adapters with --method lora")
     require(options.rank <= 1024, "rank", "1 to 1024")
     require(-1 <= options.timestep < 1000, "timestep", "0 to 999")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sonoconvert.files import atomic_path
+from sonopaint.samplers.one_step import ON_STUDENT_KEY
 from sonotrain.data.cache import clock
 from sonotrain.run_folder import read_json
 from sonotrain.trainers.lora.options import as_dict
@@ -32,6 +34,7 @@ def header(
     data: SubjectData,
     options: SubjectOptions,
     timestep: int,
+    student: str,
     *,
     title: str,
     steps: int,
@@ -42,12 +45,19 @@ def header(
     instance, prior = prompts_of(options)
     form = model.format
     facts = {"method": options.method, "options": as_dict(options), "steps": steps}
-    texts = {} if options.method not in ONE_STEP else one_step.one_step_header(timestep, facts)
+    if options.method not in ONE_STEP:
+        texts = {}
+    elif options.without_student:
+        texts = {ON_STUDENT_KEY: student}
+    else:
+        texts = one_step.one_step_header(timestep, facts)
     subject = {
         "class": options.noun, "token": options.token, "prompt": instance, "class_prompt": prior,
         "clips": len(data.names), "method": options.method,
     }  # fmt: skip
     in_one = "in one step, without guidance" if options.method in ONE_STEP else "with an ordinary sampler"
+    if options.without_student:
+        in_one = f"{in_one}, with the LoRA {student} as well"
     values: dict[str, Any] = {
         SUBJECT_KEY: json.dumps(subject, ensure_ascii=False),
         "sonopaint.training": json.dumps(facts, ensure_ascii=False),
@@ -87,13 +97,15 @@ def save(
     texts: dict[str, str],
     path: Path,
     rank: int,
+    *,
+    without_student: bool = False,
 ) -> dict[str, Any]:
     """Writes the role's LoRA, and in full mode the whole model beside it.
 
     {"bytes", "rank", "kept": the share of the change (squared) that the file's rank keeps}.
     """
     if isinstance(networks, AdapterNetworks):
-        modules, kept = adapter_lora(networks, role, rank)
+        modules, kept = adapter_lora(networks, (role,) if without_student else ROLES[role], rank)
         config = dict(networks.unet.config)
         write_lora(modules, config, texts, path)
     else:
@@ -108,11 +120,13 @@ def save(
     return {"bytes": path.stat().st_size, "kept": kept}
 
 
-def adapter_lora(networks: AdapterNetworks, role: str, rank: int) -> tuple[dict[str, LoraModule], float]:
-    """The role's adapters as one LoRA (ranks side by side, or cut), and the share of it that is kept."""
+def adapter_lora(
+    networks: AdapterNetworks, adapters: Sequence[str], rank: int
+) -> tuple[dict[str, LoraModule], float]:
+    """Adapters as one LoRA (ranks side by side, or cut), and the share of it that is kept."""
     from sonoconvert.checkpoints.lora_math import cut, merge
 
-    found = [networks.modules(adapter) for adapter in ROLES[role]]
+    found = [networks.modules(adapter) for adapter in adapters]
     modules = merge([(part, 1.0) for part in found if part])
     if not rank:
         return modules, 1.0
@@ -139,13 +153,16 @@ def write_lora(
 
 
 def write_card(
-    run: Path, name: str, data: SubjectData, options: SubjectOptions, result: dict[str, Any]
+    run: Path, name: str, data: SubjectData, options: SubjectOptions, student: str, result: dict[str, Any]
 ) -> None:
     """README.md of the run: what it is, how to use it, how it was made."""
     config, made = read_json(run / "config.json"), read_json(run / "environment.json")
     base = config["base"]
     instance, _ = prompts_of(options)
     one = options.method in ONE_STEP
+    inside = ", with the distillation to one step inside" if one else ""
+    if options.without_student:
+        inside = f", to be used on top of its one-step student {student}"
     how = "one step, no guidance" if one else "an ordinary sampler with guidance"
     lines = [
         f"# {name}",
@@ -153,7 +170,7 @@ def write_card(
         f"Say “{instance}”, and what happens to it: “{instance} far away”. Paint with {how}, strength 1.",
         "",
         f"A LoRA for {base['name']} (SHA-256 {base['sha256'][:10]})"
-        f"{', with the distillation to one step inside' if one else ''}, learnt from {len(data.names)} clips "
+        f"{inside}, learnt from {len(data.names)} clips "
         f"by `sonotrain subject --method {options.method}` ({ABOUT[options.method]}), {options.mode} mode.",
         "",
         "| | |",

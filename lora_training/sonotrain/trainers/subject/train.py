@@ -124,19 +124,23 @@ class Run:
         with ema.applied() if ema and not note else nullcontext():
             if previews and finished:
                 previews(loop.number)
+            student = Path(self.student.name).stem if self.student else ""
             name = self.name if finished else f"{self.name}-step{loop.number}"
             path = self.run.path / f"{name}.safetensors"
             texts = output.header(
-                self.model, self.base, data, options, self.timestep,
+                self.model, self.base, data, options, self.timestep, student,
                 title=name, steps=loop.number, started=self.started,
             )  # fmt: skip
-            kept = output.save(networks, self.model, method.role, texts, path, options.file_rank)
+            kept = output.save(
+                networks, self.model, method.role, texts, path, options.file_rank,
+                without_student=options.without_student,
+            )  # fmt: skip
         draw_curves(self.run.path, self.run.path / "curves.png")
         write_preview(self.run.path, path.with_suffix(".png"))
         result = {"steps": loop.number, "seconds": loop.seconds, "peak_memory_mb": memory_mb(), **kept}
         result |= {"note": note} if note else {}
         if finished:
-            output.write_card(self.run.path, name, data, options, result)
+            output.write_card(self.run.path, name, data, options, student, result)
             write_json(
                 self.run.path / "subject.json", {"file": path.name, "method": options.method, **result}
             )
