@@ -99,13 +99,14 @@ FREE_ON_RESUME = {
 # processor: it needs larger steps, and fewer.
 _SD: dict[str, Any] = {
     "ratio": 10, "guidance": 7.5, "prior_clips": 200, "rank": 16, "targets": "attention", "adapt_steps": 800,
-    "learning_rate": {"full": 5e-6, "adapters": 1e-4}, "steps": {"uni-dad": 5000, "other": 800},
-    "ema": 0.0, "gradient_checkpointing": True,
+    "learning_rate": {"full": 5e-6, "adapters": 1e-4, "one-step": 1e-4},
+    "steps": {"uni-dad": 5000, "other": 800}, "ema": 0.0, "gradient_checkpointing": True,
 }  # fmt: skip
 _MINI: dict[str, Any] = {
     "ratio": 3, "guidance": 2.0, "ema": 0.95, "prior_clips": 32, "rank": 32, "targets": "all",
     "adapt_steps": 300,
-    "learning_rate": {"full": 1e-4, "adapters": 1e-3}, "steps": {"uni-dad": 600, "other": 300},
+    "learning_rate": {"full": 1e-4, "adapters": 1e-3, "one-step": 3e-4},
+    "steps": {"uni-dad": 600, "other": 300},
 }  # fmt: skip
 
 
@@ -113,7 +114,8 @@ def resolve(given: Mapping[str, Any], *, mini: bool) -> SubjectOptions:
     """Options of a run: those given, else what suits the base model, else the defaults; checked."""
     method, mode = (SubjectOptions(**given).method, SubjectOptions(**given).mode)
     suited = dict(_MINI if mini else _SD)
-    suited["learning_rate"] = suited["learning_rate"][mode]
+    rate = "one-step" if mode == "adapters" and method in ONE_STEP else mode
+    suited["learning_rate"] = suited["learning_rate"][rate]
     suited["steps"] = suited["steps"]["uni-dad" if method in ("uni-dad", "db-dmd2") else "other"]
     defaults = SubjectOptions()
     unset = {name for name in suited if given.get(name, getattr(defaults, name)) == getattr(defaults, name)}
