@@ -26,6 +26,7 @@ COLUMNS = (
     {"region", "canvas"},
     {"encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
     {"decode", "sound", "back", "save"},
+    {"joined", "one", "save_one"},
     {"plot", "look"},
 )
 BYPASS = 4
@@ -113,8 +114,7 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
     "Generate a sound": (
         {**mini("an owl hooting"), **empty(), **sampler("latent.LATENT"), **heard("generated")},
         "Words become a sound of five seconds. With a Stable Diffusion 1.5 checkpoint (Riffusion v1, say): "
-        "put Load Checkpoint in the place of Load Sonopaint Mini, and Spectrogram Format with riffusion-v1 "
-        "on its format.",
+        "choose it in the first node; all else stays.",
     ),
     "Vary a recording": (
         {
@@ -194,22 +194,50 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
                 | {"sigmas": "schedule.SIGMAS", "latent_image": "between.LATENT"},
             ),
             **heard("morph"),
+            "joined": ("SonopaintJoin", {"image": "decode.IMAGE", "format": "latent.format"}),
+            "one": ("SonopaintSpectrogramToAudio", {"image": "joined.image", "format": "joined.format"}),
+            "plot": ("SonopaintPlot", {"image": "joined.image", "format": "joined.format"}),
+            "save_one": ("SonopaintSaveAudio", {"audio": "one.AUDIO", "filename_prefix": "sonopaint/a to b"}),
         },
-        "Five sounds on the way from A to B: the words along a straight line, the noise along a circle.",
+        "Five sounds on the way from A to B: the words along a straight line, the noise along a circle. Join "
+        "Sounds makes one long sound of them, beside the five.",
     ),
     "LoRA": (
         {
             **mini("a dog barking"),
             "lora": (
                 "LoraLoader",
-                {"model": "model.MODEL", "clip": "model.CLIP", "strength_model": 1.0, "strength_clip": 1.0},
+                {"model": "model.MODEL", "clip": "model.CLIP", "lora_name": ""}
+                | {"strength_model": 1.0, "strength_clip": 1.0},
             ),
             **empty(),
             **sampler("latent.LATENT", "lora.MODEL"),
             **heard("lora"),
         },
         "Put a LoRA that was trained on Mini (kohya format) into models/loras, choose it, then switch the "
-        "node on with Ctrl+B. Until then the workflow runs without it.",
+        "node on with Ctrl+B. Until then the workflow runs without it. (The LoRA mini-one-step needs another "
+        "sampler: see the workflow One-step subject.)",
+    ),
+    "One-step subject": (
+        {
+            "model": ("SonopaintLoadMini", {"model": "mini"}),
+            "lora": (
+                "LoraLoader",
+                {"model": "model.MODEL", "clip": "model.CLIP", "lora_name": "mini-one-step.safetensors"}
+                | {"strength_model": 1.0, "strength_clip": 1.0},
+            ),
+            "prompt": ("CLIPTextEncode", {"text": "a dog barking", "clip": "lora.CLIP"}),
+            **empty(batch=4),
+            "sampler": (
+                "SonopaintOneStep",
+                {"model": "lora.MODEL", "prompt": "prompt.CONDITIONING", "latent": "latent.LATENT"}
+                | {"seed": 7},
+            ),
+            **heard("subject"),
+        },
+        "Four variations with one call of the model each, by the one-step LoRA that comes with Sonopaint. "
+        "For a sound of your own (sonotrain subject): put its file into models/loras, choose it in the LoRA "
+        "loader, and write its words, such as “a prt dog bark”.",
     ),
     "Batch of variations": (
         {

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from sonoconvert.clip import Clip
 from sonoconvert.convert import encode
@@ -17,7 +16,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files import atomic_path
 from sonoconvert.format import PRESETS
 from sonoconvert.picture import Picture
-from sonoconvert.region import Box
+from sonoconvert.region import Region
 from sonoconvert.spectrogram import from_levels
 
 # Dark violet over magenta and orange to pale yellow, in equal steps of level (a magma-like ramp).
@@ -38,6 +37,7 @@ _HERTZ_TICKS = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16_000)
 _LIGHT = {"paper": (255, 255, 255), "ink": (60, 60, 67), "outline": (255, 255, 255)}
 _DARK = {"paper": (24, 24, 27), "ink": (200, 200, 208), "outline": (255, 255, 255)}
 _RANGE_DB = 80.0
+_SCALE_FROM = 300  # pixels of width
 
 
 def plot_spectrogram(
@@ -45,18 +45,19 @@ def plot_spectrogram(
     *,
     path: str | os.PathLike[str] | None = None,
     size: tuple[int, int] = (960, 360),
-    boxes: Sequence[Box] = (),
+    region: Region | None = None,
     dark: bool = False,
     force: bool = False,
 ) -> Image.Image:
     """Draw a clip or a picture over time (s) and frequency (Hz, on the format's mel scale).
 
-    Colours span 80 dB below the loudest cell whatever the format's own curve. Stereo is averaged.
+    Colours span 80 dB below level 1 (a sound's loudest cell) whatever the format's own curve; their scale
+    stands on the right where there is room. Stereo is averaged.
 
     Args:
         path: also write it there, as PNG.
         size: (width, height) of the whole drawing in pixels.
-        boxes: regions to outline.
+        region: boxes and brush strokes to outline.
         dark: light text on a dark ground.
         force: replace an existing `path`.
 
@@ -66,7 +67,8 @@ def plot_spectrogram(
     picture = encode(sound, PRESETS["sonopaint-mini"]) if isinstance(sound, Clip) else sound
     fmt, duration = picture.format, picture.duration_s
     theme = _DARK if dark else _LIGHT
-    left, top, right, bottom = 46, 10, 14, 30
+    with_scale = size[0] >= _SCALE_FROM
+    left, top, right, bottom = 46, 10, 70 if with_scale else 14, 30
     width, height = size[0] - left - right, size[1] - top - bottom
     if width < 16 or height < 16:
         raise SonopaintError(
@@ -99,12 +101,15 @@ def plot_spectrogram(
         draw.line([(left - 4, y), (left, y)], fill=theme["ink"])
         label = f"{hz // 1000} kHz" if hz >= 1000 else f"{hz} Hz"
         draw.text((left - 6, y), label, fill=theme["ink"], font=font, anchor="rm")
-    for box in boxes:
-        low = fmt.f_min if box.low_hz is None else box.low_hz
-        high = fmt.f_max if box.high_hz is None else box.high_hz
-        end = duration if box.end_s is None else box.end_s
-        corners = (x_at(box.start_s), y_at(high), x_at(end), y_at(low))
-        draw.rectangle(corners, outline=theme["outline"], width=2)
+    if region is not None:
+        outline = _outline(region.mask(fmt, picture.columns), (width, height))
+        image.paste(theme["outline"], (left, top), outline)
+    if with_scale:
+        colours = Image.fromarray(_colour_table()[::-1, None]).resize((10, height))
+        image.paste(colours, (left + width + 14, top))
+        for decibels in range(0, -int(_RANGE_DB) - 1, -20):
+            place = (left + width + 28, top - decibels / _RANGE_DB * height)
+            draw.text(place, _decibels(decibels), fill=theme["ink"], font=font, anchor="lm")
     if path is not None:
         with atomic_path(Path(path), force=force) as beside:
             image.save(beside, format="PNG")
@@ -117,6 +122,16 @@ def _coloured(picture: Picture) -> Image.Image:
     levels = 1 + 20 / _RANGE_DB * np.log10(np.maximum(relative, 1e-12))
     index = np.clip(levels * 255, 0, 255).astype(np.uint8)
     return Image.fromarray(_colour_table()[index[::-1]])
+
+
+def _outline(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """The border of a mask [n_mels, columns], row 0 lowest, two pixels wide."""
+    whole = Image.fromarray((mask[::-1] * 255).astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    return ImageChops.difference(whole, whole.filter(ImageFilter.MinFilter(5)))
+
+
+def _decibels(value: int) -> str:
+    return "0 dB" if value == 0 else f"−{-value}"
 
 
 @lru_cache(maxsize=1)

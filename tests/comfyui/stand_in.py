@@ -131,7 +131,7 @@ def install(base: Path) -> dict[str, types.ModuleType]:
 
 
 def _folders(module: Any, base: Path) -> None:
-    for name in ("input", "output", "temp"):
+    for name in ("input", "output", "temp", "checkpoints"):
         (base / name).mkdir(parents=True, exist_ok=True)
 
     def annotated(name: str) -> str:
@@ -150,6 +150,9 @@ def _folders(module: Any, base: Path) -> None:
     module(
         "folder_paths",
         add_model_folder_path=lambda kind, folder: None,
+        get_filename_list=lambda kind: sorted(path.name for path in (base / kind).glob("*.safetensors")),
+        get_full_path_or_raise=lambda kind, name: str(base / kind / name),
+        get_folder_paths=lambda kind: [str(base / kind)],
         get_input_directory=lambda: str(base / "input"),
         get_output_directory=lambda: str(base / "output"),
         get_temp_directory=lambda: str(base / "temp"),

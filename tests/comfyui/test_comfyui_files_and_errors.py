@@ -69,6 +69,34 @@ def test_files_hold_sound_settings_and_workflow(
             assert json.loads(tags["prompt"]) == GRAPH and json.loads(tags["workflow"]) == {"nodes": [1, 2]}
 
 
+def test_settings_are_found_behind_custom_samplers(pack: Any) -> None:
+    from sonopaint_comfyui.files import settings_of
+
+    graph = {
+        "a": {"class_type": "CLIPTextEncode", "inputs": {"text": "an owl", "clip": ["m", 1]}},
+        "b": {"class_type": "CLIPTextEncode", "inputs": {"text": "a siren", "clip": ["m", 1]}},
+        "c": {"class_type": "CLIPTextEncode", "inputs": {"text": "hum", "clip": ["m", 1]}},
+        "between": {
+            "class_type": "SonopaintInterpolation",
+            "inputs": {"prompt_a": ["a", 0], "prompt_b": ["b", 0], "seed_a": 7, "seed_b": 8, "steps": 5},
+        },
+        "guider": {
+            "class_type": "CFGGuider",
+            "inputs": {"positive": ["between", 0], "negative": ["c", 0], "cfg": 4.0, "model": ["m", 0]},
+        },
+        "select": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "dpmpp_2m"}},
+        "schedule": {"class_type": "BasicScheduler", "inputs": {"steps": 20, "denoise": 1.0}},
+        "sampler": {
+            "class_type": "SamplerCustomAdvanced",
+            "inputs": {"sigmas": ["schedule", 0], "noise": ["between", 1], "guider": ["guider", 0]}
+            | {"sampler": ["select", 0]},
+        },
+    }
+    expected = {"prompt": "an owl", "negative_prompt": "hum", "seed": 7, "steps": 20, "sampler": "dpmpp_2m"}
+    assert settings_of(graph) == {"task": "comfyui", "guidance_scale": 4.0, "strength": 1.0, **expected}
+    assert settings_of({}) == settings_of(None) == {}
+
+
 def test_loading_resamples_mixes_and_cuts(pack: Any, run: Any, audio: Any) -> None:
     sound = audio(2.0, 44_100, channels=2)
     write_clip(Clip(sound["waveform"][0], 44_100), pack.base / "input/two.wav", force=True)
@@ -188,6 +216,22 @@ def test_the_one_step_sampler_takes_students_only(run: Any) -> None:
         sampler.sampler_function(Wrapped(), x, sigmas, {})
 
 
+def test_checkpoints_stand_beside_mini(pack: Any, run: Any) -> None:
+    from safetensors.torch import save_file
+
+    node, file = pack.nodes["SonopaintLoadMini"], pack.base / "checkpoints/some.safetensors"
+    save_file({"a": torch.zeros(1)}, file)
+    try:
+        assert node.define_schema().inputs[0].options["options"] == ["mini", "some.safetensors"]
+        assert node.validate_inputs(model="some.safetensors") is True
+        assert node.fingerprint_inputs(model="some.safetensors", format="as the model")
+        with pytest.raises(SonopaintError, match="needs a complete Stable Diffusion 1.5 checkpoint"):
+            run("SonopaintLoadMini", model="some.safetensors")
+    finally:
+        file.unlink()
+    assert "choose one of: mini" in node.validate_inputs(model="some.safetensors")
+
+
 # Bad input ----------------------------------------------------------------------------------------------
 
 
@@ -217,6 +261,8 @@ def test_bad_input_is_one_sentence_that_says_what_to_change(run: Any, audio: Any
         ("SonopaintRegion", {"boxes": "one to two"}, "cannot be read"),
         ("SonopaintRegion", {"drawing": "{"}, "could not be read"),
         ("SonopaintRegion", {"mask": torch.zeros(1, 64, 64)}, "region is empty"),
+        ("SonopaintRegion", {"mask": torch.ones(1, 128, 70), "format": info}, "The mask is 70 × 128 pixels"),
+        ("SonopaintRegion", {"mask": torch.ones(1, 64, 64), "format": info}, "paint the mask on that"),
         ("SonopaintInpaintCanvas", {"audio": sound, "region": far, "format": mini}, "outside the clip"),
         (
             "SonopaintExtendCanvas",
@@ -275,7 +321,7 @@ def test_the_door_finds_the_nodes_and_survives_a_missing_library(
 
 def test_example_workflows_name_only_inputs_that_exist(pack: Any, repository: Path) -> None:
     files = sorted((repository / "example_workflows").glob("*.json"))
-    assert len(files) == 9
+    assert len(files) == 10
     for path in files:
         assert path.with_suffix(".jpg").is_file()
         for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:

@@ -19,7 +19,7 @@ from sonoconvert.clip import Clip, read_clip, write_clip
 from sonoconvert.info import describe
 from sonoconvert.picture import load_picture
 from sonoconvert.plot import plot_spectrogram
-from sonoconvert.region import Box
+from sonoconvert.region import Box, Region
 
 
 @pytest.fixture
@@ -218,9 +218,22 @@ def test_info_refuses_what_lies(tmp_path: Path) -> None:
 def test_plot_has_axes_and_outlines(sounds: Path, tmp_path: Path) -> None:
     clip = read_clip(sounds / "a.wav")
     plain = plot_spectrogram(clip, size=(400, 200), path=tmp_path / "x.png")
-    boxed = plot_spectrogram(clip, size=(400, 200), boxes=[Box(0.1, 0.3, 200, 2000)], dark=True)
-    assert plain.size == boxed.size == (400, 200) and (tmp_path / "x.png").exists()
-    body = np.asarray(plain)[10:170, 46:386].astype(int).sum(axis=2)
+    dark = plot_spectrogram(clip, size=(400, 200), dark=True)
+    assert plain.size == dark.size == (400, 200) and (tmp_path / "x.png").exists()
+    body = np.asarray(plain)[10:170, 46:330].astype(int).sum(axis=2)
     # The 300 Hz tone is the brightest row, low in the picture.
     assert body.mean(axis=1).argmax() > 100
-    assert np.asarray(plain)[0, 0].tolist() == [255, 255, 255] and np.asarray(boxed)[0, 0].max() < 50
+    assert np.asarray(plain)[0, 0].tolist() == [255, 255, 255] and np.asarray(dark)[0, 0].max() < 50
+    # On the right the colours from loud to quiet.
+    scale = np.asarray(plain)[10:170, 346].astype(int).sum(axis=1)
+    assert (np.diff(scale) <= 0).all() and scale[0] > 500 > 50 > scale[-1]
+
+    stroke = np.zeros((10, 10))
+    stroke[2:4, 6:9] = 1
+    for region in (Region((Box(0.1, 0.3, 200, 2000),)), Region(brush=stroke)):
+        marked = plot_spectrogram(clip, size=(400, 200), dark=True, region=region)
+        white = (np.asarray(marked)[10:170, 46:330] == 255).all(axis=2)
+        rows, columns = np.nonzero(white)
+        # A frame: it is white along its edges, not inside.
+        assert white[rows.min(), columns.min() + 2 : columns.max() - 2].all()
+        assert not white[rows.min() + 8 : rows.max() - 8, columns.min() + 8 : columns.max() - 8].any()

@@ -14,7 +14,7 @@ from sonoconvert.edit import put_back
 from sonoconvert.region import Region
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.canvases import for_sampler, from_sampler
-from sonopaint_comfyui.convert_nodes import QUALITIES
+from sonopaint_comfyui.convert_nodes import QUALITIES, phase_inputs
 from sonopaint_comfyui.host import told
 from sonopaint_comfyui.kinds import EditContext, PictureInfo, advanced, schema
 from sonopaint_comfyui.sounds import audio_of, clips_of, repeated
@@ -197,22 +197,7 @@ class PutBack(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="What was painted, from VAE Decode."),
                 kinds.Context.Input("context", tooltip="From the canvas that the picture was painted on."),
-                io.Combo.Input(
-                    "quality",
-                    options=list(QUALITIES),
-                    default="normal",
-                    tooltip="How long to search for the phase: "
-                    + ", ".join(f"{name} {count}" for name, count in QUALITIES.items())
-                    + " iterations.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**53 - 1,
-                    control_after_generate=False,
-                    tooltip="Of the starting phase of new sound.",
-                ),
+                *phase_inputs("Of the starting phase of new sound."),
             ],
             outputs=[io.Audio.Output()],
         )

@@ -22,6 +22,20 @@ QUALITIES = {"fast": FAST, "normal": 32, "high": 64, "best": BEST}  # iterations
 DECODERS = {"automatic": True, "phase search only": False}  # whether a learned decoder may begin
 
 
+def phase_inputs(seed: str) -> list[Any]:
+    """Quality and seed of the phase search; `seed` is the latter's tooltip."""
+    counts = ", ".join(f"{name} {count}" for name, count in QUALITIES.items())
+    return [
+        io.Combo.Input(
+            "quality",
+            options=list(QUALITIES),
+            default="normal",
+            tooltip=f"How long to search for the phase: {counts} iterations.",
+        ),
+        io.Int.Input("seed", default=0, min=0, max=2**53 - 1, control_after_generate=False, tooltip=seed),
+    ]
+
+
 class AudioToSpectrogram(io.ComfyNode):
     """A sound as a picture, and the format that turns it back at its own level and length."""
 
@@ -84,22 +98,7 @@ class SpectrogramToAudio(io.ComfyNode):
                     tooltip="automatic begins with the learned decoder where there is one for the format; "
                     "the search for the phase goes on from there.",
                 ),
-                io.Combo.Input(
-                    "quality",
-                    options=list(QUALITIES),
-                    default="normal",
-                    tooltip="How long to search for the phase: "
-                    + ", ".join(f"{name} {count}" for name, count in QUALITIES.items())
-                    + " iterations.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**53 - 1,
-                    control_after_generate=False,
-                    tooltip="Of the starting phase; the same seed gives the same samples.",
-                ),
+                *phase_inputs("Of the starting phase; the same seed gives the same samples."),
             ],
             outputs=[io.Audio.Output()],
         )

@@ -23,7 +23,13 @@ KINDS = {
     "FLAC 24 bit": (".flac", "PCM_24"),
     "OGG": (".ogg", "VORBIS"),
 }
-_TEXT_INPUTS = ("text", "prompt")
+_TEXT_INPUTS = ("text", "prompt", "prompt_a")
+# What a sampler, or a node that gives it a part of its work, is set to: {its input: our setting}.
+_SAMPLERS = ("KSampler", "KSamplerAdvanced", "SonopaintOneStep", "SamplerCustom", "SamplerCustomAdvanced")
+_VALUES = {"seed": "seed", "noise_seed": "seed", "seed_a": "seed", "steps": "steps", "cfg": "guidance_scale"}
+_VALUES |= {"sampler_name": "sampler", "denoise": "strength"}
+_WORDS = {"positive": "prompt", "prompt": "prompt", "negative": "negative_prompt"}
+_PARTS = ("sigmas", "sampler", "guider", "noise")
 
 
 def temporary_wav(clip: Clip) -> dict[str, str]:
@@ -54,20 +60,20 @@ def save_sound(
 
 def settings_of(graph: Mapping[str, Any] | None) -> dict[str, Any]:
     """Sonopaint's settings (prompt, seed, steps …) from the first sampler of a graph, as far as known."""
-    for node in (graph or {}).values():
-        inputs = node.get("inputs", {})
-        if node.get("class_type") not in ("KSampler", "KSamplerAdvanced", "SonopaintOneStep"):
-            continue
-        names = {"seed": "seed", "noise_seed": "seed", "steps": "steps", "cfg": "guidance_scale"}
-        names |= {"sampler_name": "sampler", "denoise": "strength"}
-        found = {
-            ours: inputs[name] for name, ours in names.items() if not isinstance(inputs.get(name, []), list)
-        }
-        for name, ours in (("positive", "prompt"), ("prompt", "prompt"), ("negative", "negative_prompt")):
-            if (text := _text_behind(graph or {}, inputs.get(name))) is not None:
-                found[ours] = text
-        return {"task": "comfyui", **found}
-    return {}
+    nodes = graph or {}
+    sampler = next((n for n in nodes.values() if n.get("class_type") in _SAMPLERS), None)
+    found: dict[str, Any] = {}
+    waiting = [sampler] if sampler else []
+    while waiting:
+        inputs = waiting.pop(0).get("inputs", {})
+        for name, value in inputs.items():
+            if name in _VALUES and not isinstance(value, list):
+                found.setdefault(_VALUES[name], value)
+            elif name in _WORDS and (text := _text_behind(nodes, value)) is not None:
+                found.setdefault(_WORDS[name], text)
+            elif name in _PARTS and isinstance(value, list) and value:
+                waiting.append(nodes.get(str(value[0]), {}))
+    return {"task": "comfyui", **found} if found else {}
 
 
 def _text_behind(graph: Mapping[str, Any], link: Any, depth: int = 8) -> str | None:

@@ -12,6 +12,7 @@ from sonoconvert.canvas import Canvas
 from sonoconvert.format import SpectrogramFormat
 
 CATEGORY = "audio/sonopaint"
+METADATA = "sonopaint_metadata"  # attachment of a MODEL: the safetensors header of its U-Net
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class SpectrogramPlot(io.ComfyNode):
             "SonopaintPlot",
             "Spectrogram Plot",
             description="Draws a sound, or a spectrogram picture, over seconds and hertz, 80 dB from light "
-            "to dark, with a region outlined.",
+            "to dark (the scale is beside it), with a region outlined.",
             search_aliases=["plot audio", "show spectrogram", "visualize", "axes"],
             inputs=[
                 io.Audio.Input("audio", optional=True, tooltip="A sound; or connect image and format."),
@@ -38,7 +38,7 @@ class SpectrogramPlot(io.ComfyNode):
                 kinds.Format.Input(
                     "format", optional=True, tooltip="Format of the picture, or to draw with."
                 ),
-                kinds.Region.Input("region", optional=True, tooltip="Its boxes are outlined."),
+                kinds.Region.Input("region", optional=True, tooltip="Its boxes and strokes are outlined."),
                 io.Int.Input("width", default=960, min=80, max=8192, tooltip="Pixels."),
                 io.Int.Input("height", default=360, min=60, max=4096, tooltip="Pixels."),
                 io.Boolean.Input("dark", default=True, tooltip="Light text on a dark ground."),
@@ -57,9 +57,8 @@ class SpectrogramPlot(io.ComfyNode):
         format: PictureInfo | None = None,
         region: Region | None = None,
     ) -> io.NodeOutput:
-        boxes = region.boxes if region else ()
         pictures = drawn(audio, image, format)
-        plots = [plot_spectrogram(one, size=(width, height), boxes=boxes, dark=dark) for one in pictures]
+        plots = [plot_spectrogram(one, size=(width, height), region=region, dark=dark) for one in pictures]
         return io.NodeOutput(torch.from_numpy(np.stack([np.asarray(plot) for plot in plots])).float() / 255)
 
 

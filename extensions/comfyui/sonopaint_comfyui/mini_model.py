@@ -20,25 +20,22 @@ import comfy.utils
 import torch
 
 from sonoconvert.checkpoints import ldm
-from sonoconvert.checkpoints.files import read_header, read_tensors
+from sonoconvert.checkpoints.files import read_tensors
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.plain_vae import PlainVAE
 
-METADATA = "sonopaint_metadata"  # attachment of the MODEL: the safetensors header of its U-Net
 
-
-def load_mini(folder: Path) -> tuple[Any, comfy.sd.CLIP, MiniVAE, str]:
-    """(MODEL, CLIP, VAE, name of the format) of a Mini folder; SonopaintError for a damaged one."""
+def load_mini(folder: Path) -> tuple[Any, comfy.sd.CLIP, MiniVAE]:
+    """(MODEL, CLIP, VAE) of a Mini folder; SonopaintError for a damaged one."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         unet_config, text_config, vae_config = config["unet"], config["text_encoder"], config["vae"]
-        form = config["format"]
     except (OSError, KeyError, ValueError) as error:
         raise SonopaintError(f"{folder} holds no readable Mini (config.json: {error}).") from error
     vae = MiniVAE(vae_config, read_tensors(folder / "vae.safetensors"))
     model = _model(folder / "unet.safetensors", unet_config, config["scheduler"], vae)
     clip = _clip(folder, text_config)
-    return model, clip, vae, form
+    return model, clip, vae
 
 
 # The U-Net ----------------------------------------------------------------------------------------------
@@ -158,8 +155,6 @@ def _model(file: Path, config: dict[str, Any], scheduler: dict[str, Any], vae: M
     patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=load_device, offload_device=offload)
     _fill(model.diffusion_model, state, file)
     model.to(offload)
-    if hasattr(patcher, "set_attachments"):
-        patcher.set_attachments(METADATA, read_header(file)[1])
     return patcher
 
 

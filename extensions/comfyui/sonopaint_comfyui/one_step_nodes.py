@@ -13,9 +13,9 @@ from sonoconvert.errors import SonopaintError
 from sonopaint.samplers.one_step import pure_noise, sample_student, student_timestep
 from sonopaint.samplers.schedule import sigmas as schedule
 from sonopaint.tasks.settings import MOST_STUDENT_STEPS
-from sonopaint_comfyui.kinds import advanced, schema
+from sonopaint_comfyui.kinds import METADATA, advanced, schema
 
-METADATA = ("sonopaint_metadata", "lora_metadata")  # attachments of a MODEL
+HEADERS = {METADATA: "This model", "lora_metadata": "its LoRA"}  # attachments of a MODEL
 
 
 class OneStepSampler(io.ComfyNode):
@@ -177,9 +177,8 @@ def one_step_sampler(denoise: float = 1.0) -> Any:
 def one_step_sigmas(model: Any, timestep: int, steps: int = 1, denoise: float = 1.0) -> torch.Tensor:
     """Falling sigmas from the model's own timestep (or the one given) to 0."""
     if timestep < 0:
-        found = {name: model.get_attachment(name) for name in METADATA}
-        names = {"sonopaint_metadata": "This model", "lora_metadata": "its LoRA"}
-        headers = {names[name]: metadata for name, metadata in found.items() if metadata}
+        found = {what: model.get_attachment(name) for name, what in HEADERS.items()}
+        headers = {what: metadata for what, metadata in found.items() if metadata}
         timestep = student_timestep(headers)
     levels = model.get_model_object("model_sampling").sigmas.double()
     alphas = 1 / (levels[: timestep + 1] ** 2 + 1)

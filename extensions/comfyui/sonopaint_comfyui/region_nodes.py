@@ -14,6 +14,7 @@ from sonoconvert.drawing import read_drawing
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import PRESETS
 from sonoconvert.region import Box, Region, parse_region
+from sonopaint.painters.spans import padded
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.kinds import PictureInfo, schema
 from sonopaint_comfyui.sounds import clips_of
@@ -104,14 +105,22 @@ def boxes_of(text: str) -> tuple[Box, ...]:
 
 
 def brush_of(mask: torch.Tensor | None, info: PictureInfo | None) -> np.ndarray | None:
-    """A brush from the first mask [height, width]; columns after the sound's end are cut off."""
+    """A brush from the first mask [height, width]; columns after the sound's end are cut off.
+
+    Raises SonopaintError for a mask of another size than the spectrogram that `info` knows.
+    """
     if mask is None:
         return None
     brush = mask.reshape(-1, *mask.shape[-2:])[0].detach().cpu().float().numpy()
     if info is not None and info.num_samples is not None:
-        columns = info.format.frames(info.num_samples)
-        if columns <= brush.shape[1] < columns + 64:
-            brush = brush[:, :columns]
+        rows, columns = info.format.rows, info.format.frames(info.num_samples)
+        if brush.shape[0] != rows or brush.shape[1] not in (columns, padded(columns)):
+            raise SonopaintError(
+                f"The mask is {brush.shape[1]} × {brush.shape[0]} pixels, but the spectrogram of this format "
+                f"is {padded(columns)} × {rows}; paint the mask on that spectrogram, or take the format away "
+                "to stretch the mask over the whole sound."
+            )
+        brush = brush[:, :columns]
     return brush if (brush >= 0.5).any() else None
 
 

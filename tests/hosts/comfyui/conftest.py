@@ -33,17 +33,21 @@ class ComfyUI:
         with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return json.load(answer)
 
-    def queue(self, prompt: dict[str, Any], extra: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run an API prompt to its end: its history entry, or {"node_errors": …} where it was refused."""
+    def send(self, prompt: dict[str, Any], extra: dict[str, Any] | None = None) -> str:
+        """Queue an API prompt: its id. Raises HTTPError where it is refused."""
         body: dict[str, Any] = {"prompt": prompt}
         if extra is not None:
             body["extra_data"] = {"extra_pnginfo": extra}
         request = urllib.request.Request(
             f"{self.url}/prompt", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return str(json.load(answer)["prompt_id"])
+
+    def queue(self, prompt: dict[str, Any], extra: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run an API prompt to its end: its history entry, or {"node_errors": …} where it was refused."""
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                number = json.load(answer)["prompt_id"]
+            number = self.send(prompt, extra)
         except urllib.error.HTTPError as error:
             return json.loads(error.read())
         end = time.monotonic() + RUN_S
@@ -117,7 +121,7 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
     if not checkout:
         pytest.skip("COMFYUI_DIR names no ComfyUI")
     base = tmp_path_factory.mktemp("comfyui")
-    for folder in ("custom_nodes", "input", "output", "models/loras"):
+    for folder in ("custom_nodes", "input", "output", "models/loras", "models/checkpoints"):
         (base / folder).mkdir(parents=True)
     (base / "custom_nodes/sonopaint").symlink_to(ROOT, target_is_directory=True)
     with socket.socket() as free:
