@@ -1,6 +1,11 @@
 """Where the time of the example workflows goes in a running ComfyUI, node by node.
 
 Run with ComfyUI's own Python: PYTHONPATH=converters python benchmarks/comfyui.py [--url http://127.0.0.1:8188]
+`--checkpoint FILE --steps 2 "Generate a sound"` takes one of ComfyUI's checkpoints in Mini's place. In benchmarks/,
+these make a random one of Stable Diffusion 1.5's size:
+
+    python -c "from lora_training import *; make_model(Path('sd15'), 'sd15')"
+    sonoconvert checkpoint sd15 COMFYUI/models/checkpoints/random.safetensors --dtype fp16
 
 Each workflow runs with nothing cached, after one that has warmed the process up; the seconds come from the
 messages that ComfyUI sends when a node begins. "Model" loads Mini and reads the words; "sound" is the phase
@@ -26,7 +31,7 @@ import aiohttp
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = {
     "model": {"SonopaintLoadMini", "CLIPTextEncode", "LoraLoader"},
-    "sampler": {"KSampler", "SamplerCustomAdvanced"},
+    "sampler": {"KSampler", "SamplerCustomAdvanced", "SonopaintOneStep"},
     "VAE": {"VAEEncode", "VAEDecode"},
     "sound": {"SonopaintSpectrogramToAudio", "SonopaintPutBack"},
 }
@@ -42,8 +47,8 @@ def example_workflows() -> Any:
     return module
 
 
-def to_prompt(examples: Any, name: str, info: dict[str, Any], seed: int) -> dict[str, Any]:
-    """A workflow as ComfyUI queues it, with this seed everywhere."""
+def to_prompt(examples: Any, name: str, info: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """A workflow as ComfyUI queues it; the widgets named in `changed` have that value everywhere."""
     nodes, _ = examples.WORKFLOWS[name]
     bypassed = examples.BYPASSED.get(name, set())
     prompt = {}
@@ -59,7 +64,7 @@ def to_prompt(examples: Any, name: str, info: dict[str, Any], seed: int) -> dict
                 labels = kinds["output_name"]
                 inputs[key] = [source, labels.index(slot) if slot in labels else kinds["output"].index(slot)]
             elif examples.input_type(spec) in examples.WIDGETS:
-                inputs[key] = seed if key == "seed" else value if key in given else examples.default(spec)
+                inputs[key] = changed.get(key, value if key in given else examples.default(spec))
         if own not in bypassed:
             prompt[own] = {"class_type": kind, "inputs": inputs}
     return prompt
@@ -104,7 +109,7 @@ async def import_seconds(session: aiohttp.ClientSession, url: str) -> str:
     return found[-1] if found else "?"
 
 
-async def measure(url: str, runs: int) -> None:
+async def measure(url: str, runs: int, names: list[str], changed: dict[str, Any]) -> None:
     examples = example_workflows()
     async with aiohttp.ClientSession() as session:
         info = await (await session.get(f"{url}/object_info")).json()
@@ -112,7 +117,7 @@ async def measure(url: str, runs: int) -> None:
         async def once(name: str) -> list[float]:
             await session.post(f"{url}/free", json={"unload_models": True, "free_memory": True})
             await asyncio.sleep(1)
-            prompt = to_prompt(examples, name, info, 200)
+            prompt = to_prompt(examples, name, info, {"seed": 200} | changed)
             seconds = await run(session, url, prompt)
             total = seconds.pop("total")
             groups = [
@@ -121,11 +126,11 @@ async def measure(url: str, runs: int) -> None:
             ]
             return [total, *groups, total - sum(groups)]
 
-        await once("Inpaint a box")
+        await once(names[0])
         print(f"The pack's import: {await import_seconds(session, url)} s (ComfyUI's log)\n")
         print("| workflow | total | model | sampler | VAE | sound | rest | rest, part of total |")
         print("|---|---|---|---|---|---|---|---|")
-        for name in examples.WORKFLOWS:
+        for name in names:
             results = [await once(name) for _ in range(runs)]
             medians = [statistics.median(column) for column in zip(*results, strict=True)]
             columns = " | ".join(f"{value:.2f} s" for value in medians)
@@ -136,8 +141,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8188")
     parser.add_argument("--runs", type=int, default=3, help="the median of so many runs is shown")
+    parser.add_argument("--checkpoint", help="a file in ComfyUI's checkpoints, in Mini's place")
+    parser.add_argument("--steps", type=int, help="of the samplers, instead of the examples' own")
+    known = list(example_workflows().WORKFLOWS)
+    parser.add_argument("workflows", nargs="*", help="their names; all without")
     options = parser.parse_args()
-    asyncio.run(measure(options.url, options.runs))
+    changed = {"model": options.checkpoint, "steps": options.steps}
+    changed = {name: value for name, value in changed.items() if value is not None}
+    asyncio.run(measure(options.url, options.runs, options.workflows or known, changed))
 
 
 if __name__ == "__main__":
