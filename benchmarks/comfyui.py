@@ -1,8 +1,8 @@
 """Where the time of the example workflows goes in a running ComfyUI, node by node.
 
 Run with ComfyUI's own Python: PYTHONPATH=converters python benchmarks/comfyui.py [--url http://127.0.0.1:8188]
-`--checkpoint FILE --steps 2 "Generate a sound"` takes one of ComfyUI's checkpoints in Mini's place. In benchmarks/,
-these make a random one of Stable Diffusion 1.5's size:
+`--checkpoint FILE --steps 2 "Generate a sound"` takes one of ComfyUI's checkpoints in Mini's place. In the
+folder benchmarks, these make a random one of Stable Diffusion 1.5's size:
 
     python -c "from lora_training import *; make_model(Path('sd15'), 'sd15')"
     sonoconvert checkpoint sd15 COMFYUI/models/checkpoints/random.safetensors --dtype fp16
