@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -106,6 +107,42 @@ def test_a_run_leaves_one_lora_with_distillation_and_subject(
     assert (last / "0-with.png").read_bytes() != (last / "0-without.png").read_bytes()
     assert "a prt train horn" in (tmp_path / "horn/README.md").read_text(encoding="utf-8")
     assert read_json(tmp_path / "horn/state.json")["phase"] == "finished"
+
+
+def values_alive() -> int:
+    """Numbers in all tensors that Python still holds, each storage once."""
+    gc.collect()
+    found = [o for o in gc.get_objects() if issubclass(type(o), torch.Tensor)]
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // 4 for t in found}.values())
+
+
+@pytest.mark.parametrize("mode", ["adapters", "full"])
+def test_adapters_hold_one_base_and_neither_vae_nor_text_encoder(
+    tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    from sonopaint.models.loading import load_model
+
+    unet = sum(p.numel() for p in load_model(given["model"], device="cpu").unet.parameters())
+    alive, learnt, step = [], [], UniDad.step
+
+    def counting(self: UniDad, number: int) -> dict[str, Any]:
+        networks = self.setting.networks
+        told = step(self, number)
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
+        learnt.append(
+            sum(p.numel() for role in ("student", "fake", "target") for p in networks.trained(role))
+        )
+        alive.append(values_alive())
+        return told
+
+    monkeypatch.setattr(UniDad, "step", counting)
+    before = values_alive()
+    more = {"steps": 2, "watch_every": 0, "mode": mode, "variants": 1, "ema": 0.0}
+    assert train_subject(tmp_path / "run", given | more, device="cpu")
+    held = alive[-1] - before - 3 * learnt[-1]  # what learns, and both of Adam's moments
+    assert learnt[-1] < 0.2 * unet if mode == "adapters" else learnt[-1] == 3 * unet
+    assert 0 < held < 1.15 * unet
 
 
 def test_a_smaller_rank_of_the_file_says_what_it_keeps(tmp_path: Path, given: dict[str, Any]) -> None:

@@ -57,6 +57,8 @@ class Run:
         self, run: RunFolder, given: Mapping[str, Any], saved: dict[str, Any] | None, device: torch.device
     ) -> None:
         self.run, self.saved, self.device = run, saved, device
+        self.student: Weights | None = None
+        self.target: Weights | None = None
         self.started = time.time()
         self._load(given)
         self.name = self.options.name or run.path.resolve().name
@@ -75,6 +77,8 @@ class Run:
         self.model.text_encoder = None
         give_back_memory()
         networks = make_networks(self.model, options, self.student, self.target)
+        student = Path(self.student.name).stem if self.student else ""
+        self.student = self.target = None  # they are in the networks now
         setting = Setting(networks, data, options, self.model.alphas_cumprod, self.device, self.timestep)
         method = make_method(setting)
         total = options.steps + (options.adapt_steps if options.method == "db-dmd2" else 0)
@@ -124,7 +128,6 @@ class Run:
         with ema.applied() if ema and not note else nullcontext():
             if previews and finished:
                 previews(loop.number)
-            student = Path(self.student.name).stem if self.student else ""
             name = self.name if finished else f"{self.name}-step{loop.number}"
             path = self.run.path / f"{name}.safetensors"
             texts = output.header(
@@ -157,12 +160,11 @@ class Run:
         kind = describe(model.path).kind
         self.options = resolve(given, mini=kind == "mini")
         check_words(self.options, model.tokenizer)  # complaints come before the work
-        self.student: Weights | None = None
         self.timestep = 0
         if self.options.method in ONE_STEP:
             self.student, self.timestep = read_student(self.options, model)
-        given_target = self.options.target
-        self.target = read_weights(given_target, model, self.options.mode) if given_target else None
+        if self.options.target:
+            self.target = read_weights(self.options.target, model, self.options.mode)
         if self.device.type == "cuda" and self.options.mode == "adapters":
             half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
             for part in (model.unet, model.vae, model.text_encoder):
