@@ -37,10 +37,11 @@ WINGS["sonopaint_comfyui"] = (
     "extensions/comfyui/sonopaint_comfyui",
     BASE | {"sonoconvert", "sonopaint", "comfy", "comfy_api", "folder_paths", "server", "aiohttp"},
 )
-# The WebUI's process likewise; its Gradio and FastAPI are the host's.
+# The WebUI's process likewise; its Gradio and FastAPI are the host's. Of sonotrain it has what forms need:
+# options and run folders; the trainers are processes of their own (test_hosts_reach_only_pure_parts).
 WINGS["sonopaint_webui"] = (
     "extensions/webui/sonopaint_webui",
-    BASE | {"sonoconvert", "sonopaint", "modules", "gradio", "fastapi", "starlette", "pydantic"},
+    BASE | {"sonoconvert", "sonopaint", "sonotrain", "modules", "gradio", "fastapi", "starlette", "pydantic"},
 )
 # Within sonopaint, diffusers and transformers stay in these places.
 MODEL_PLACES = ("models/", "painters/diffusers")
@@ -209,7 +210,7 @@ def test_hosts_reach_only_pure_parts(package: str) -> None:
         for path in sources(folder)
         for node in ast.walk(parse(path))
         if isinstance(node, ast.ImportFrom)
-        and (node.module or "").split(".")[0] in ("sonopaint", "sonoconvert")
+        and (node.module or "").split(".")[0] in ("sonopaint", "sonoconvert", "sonotrain")
     }
     assert not modules_after(f"import {', '.join(sorted(filter(None, used)) or ['sys'])}") & HEAVY
 

@@ -200,16 +200,21 @@ def last_sentence(folder: Path) -> str:
     return text.splitlines()[-1].removeprefix("sonotrain: ")
 
 
-def _environment(python: str) -> dict[str, str]:
-    """This process's environment; its import paths go with it, so that a checkout works uninstalled.
+def foreign_environment() -> dict[str, str]:
+    """This process's environment for another one's Python: nothing that leads to packages of this one."""
+    return {name: value for name, value in os.environ.items() if name not in FOREIGN}
 
-    For another environment's interpreter nothing of this one is left: a host's packages would hide its own.
+
+def _environment(python: str) -> dict[str, str]:
+    """What a run's process gets.
+
+    Its own interpreter gets this process's import paths, so that a checkout works uninstalled; another
+    environment's gets none, because a host's packages would hide its own.
     """
-    own = python == sys.executable
-    kept = {name: value for name, value in os.environ.items() if own or name not in FOREIGN}
-    if own:
-        kept["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    return {**kept, "PYTHONUNBUFFERED": "1"}
+    if python != sys.executable:
+        return {**foreign_environment(), "PYTHONUNBUFFERED": "1"}
+    roots = os.pathsep.join(path for path in sys.path if path)
+    return {**os.environ, "PYTHONPATH": roots, "PYTHONUNBUFFERED": "1"}
 
 
 def _json(path: Path) -> dict[str, Any]:

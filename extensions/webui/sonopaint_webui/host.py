@@ -91,6 +91,13 @@ def chosen_checkpoint() -> Path:
     return Path(info.filename)
 
 
+def checkpoint_files() -> dict[str, Path]:
+    """The host's checkpoints by their names."""
+    from modules import sd_models
+
+    return {str(info.name): Path(info.filename) for info in sd_models.checkpoints_list.values()}
+
+
 def format_of(prompt: str, given: str = "", checkpoint: Path | None = None) -> SpectrogramFormat:
     """The spectrogram format to paint: ``given``, else a LoRA's in the prompt, else the checkpoint's.
 

@@ -11,6 +11,7 @@ def build() -> list[tuple[Any, str, str]]:
     """Called by the host while it builds its page: [(page, title, id)]."""
     from sonopaint_webui.tab import convert
     from sonopaint_webui.tab.panel import PANELS, Panel, wire_sending
+    from sonopaint_webui.tab.train import TITLES, TrainPanel
 
     with gr.Blocks(analytics_enabled=False) as page:
         with gr.Tabs(elem_id="sonopaint_tabs", selected="inpaint") as tabs:
@@ -22,6 +23,9 @@ def build() -> list[tuple[Any, str, str]]:
             for action, title in PANELS.items():
                 with gr.Tab(title, id=action, elem_id=f"sonopaint_tab_{action.replace('-', '_')}"):
                     panels.append(Panel(action).build())
+            for command, title in TITLES.items():
+                with gr.Tab(title, id=f"train-{command}", elem_id=f"sonopaint_tab_train_{command}"):
+                    TrainPanel(command).build()
         wire_sending(tabs, panels)
     for component in page.blocks.values():
         # The host keeps defaults by label, so that one sub-tab's would become all the others'.

@@ -1,0 +1,258 @@
+"""The sub-tabs Train LoRA and Train subject, with a stand-in for the trainers' environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="starts a shell script")
+ROOT = Path(__file__).resolve().parent.parent.parent
+TRAINER = ROOT / "tests/browser/stand_in_trainer.py"
+
+
+def person(host: str = "127.0.0.1") -> Any:
+    return SimpleNamespace(client=SimpleNamespace(host=host))
+
+
+def wait_for(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+def place(webui: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host with one checkpoint, and trainers whose runs are the stand-in's."""
+    import safetensors.torch
+    import torch
+
+    from sonopaint_webui import trainers
+
+    name = "riffusion.safetensors"
+    checkpoint = SimpleNamespace(name=name, filename=str(tmp_path / name))
+    host = {"sd_models": SimpleNamespace(checkpoints_list={name: checkpoint}), "paths": SimpleNamespace()}
+    for module, there in host.items():
+        monkeypatch.setattr(sys.modules["modules"], module, there, raising=False)
+    webui.shared.cmd_opts.lora_dir = str(tmp_path / "Lora")
+    python = tmp_path / "pack/.venv/bin/python"
+    python.parent.mkdir(parents=True)
+    # the stand-in imports sonotrain, which the trainers' real environment has installed
+    paths = os.pathsep.join(str(ROOT / wing) for wing in ("converters", "engine", "lora_training"))
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{paths}" exec "{sys.executable}" "{TRAINER}" "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "pack/.venv/sonopaint.json").write_text(json.dumps({"extras": ["eval", "train"]}))
+    monkeypatch.setattr(trainers, "ROOT", tmp_path / "pack")
+    header = {"ss_base_model_version": "sd_v1"}
+    safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "made.safetensors", metadata=header)
+    monkeypatch.setenv("STAND_IN_LORA", str(tmp_path / "made.safetensors"))
+    monkeypatch.setenv("SONOPAINT_RUNS", str(tmp_path / "runs"))
+    return tmp_path
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> list[Any]:
+    """Files as the page's field gives them."""
+    paths = [tmp_path / "dropped" / name for name in ("a.wav", "b.wav")]
+    paths[0].parent.mkdir()
+    for path in paths:
+        path.write_bytes(b"x")
+    return [SimpleNamespace(name=str(path)) for path in paths]
+
+
+def panel(command: str) -> Any:
+    from sonopaint_webui.tab.train import TrainPanel
+
+    return TrainPanel(command)
+
+
+def values(form: Any, **changed: Any) -> list[Any]:
+    """The form's options, each at its default where it isn't changed."""
+    return [
+        changed.get(one.name, "" if isinstance(one.default, tuple) else one.default) for one in form.items
+    ]
+
+
+SHOWN = (
+    "runs models about install cancel log status facts curves previews start stop resume copy seen".split()
+)
+
+
+def look(form: Any, run: str | None, seen: str = '{"previews": ""}') -> dict[str, Any]:
+    return dict(zip(SHOWN, form.look(run, seen), strict=True))
+
+
+def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, sounds: list[Any]) -> None:
+    form = panel("lora")
+    told, run = form.start(
+        person(), sounds, "", "riffusion.safetensors", "", *values(form, trigger="zorblat", rank=4)
+    )
+    assert "Starting" in told and run["value"] == "zorblat"
+    shown = wait_for(lambda: (at := look(form, "zorblat"))["previews"] and "svg" in at["curves"] and at)
+    assert "Training: step" in shown["status"] and not shown["start"]["interactive"]
+    assert shown["stop"]["visible"] and not shown["copy"]["visible"]
+    assert "sonopaint/file/" in shown["previews"]
+    assert look(form, "zorblat", shown["seen"])["previews"] == {"__type__": "update"}  # a sound plays on
+
+    new = look(form, None, "")  # the page was loaded again
+    assert new["runs"]["value"] == "zorblat" and "Training: step" in new["status"]
+    assert new["models"]["choices"] == ["Sonopaint Mini", "riffusion.safetensors"]
+    other, _ = panel("subject").start(
+        person(), sounds, "", "Sonopaint Mini", "", *values(panel("subject"), noun="door")
+    )
+    assert "The run zorblat is training already" in other
+
+    assert "Stopping" in form.stop(person(), "zorblat")
+    shown = wait_for(lambda: (at := look(form, "zorblat"))["resume"]["visible"] and at)
+    assert "Stopped" in shown["status"]
+    assert "Going on" in form.resume(person(), "zorblat")
+    wait_for(lambda: "Finished at step 40" in look(form, "zorblat")["status"])
+    assert look(form, "zorblat")["copy"]["visible"]
+
+    arguments = json.loads((place / "runs/zorblat/config.json").read_text())["arguments"]
+    folder, model = place / "runs/zorblat/dataset", place / "riffusion.safetensors"
+    said = {"--trigger=zorblat", "--rank=4", f"--dataset={folder}", f"--model={model}"}
+    assert said <= set(arguments)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.wav", "b.wav"]
+    for _ in range(2):  # a second time it replaces its own copy
+        assert "&lt;lora:zorblat:1&gt;" in form.copy(person(), "zorblat")
+    assert (place / "Lora/zorblat.safetensors").is_file()
+    (place / "Lora/zorblat.safetensors").write_bytes(b"somebody else's")
+    assert "There is another zorblat.safetensors" in form.copy(person(), "zorblat")
+    assert (place / "Lora/zorblat.safetensors").read_bytes() == b"somebody else's"
+
+
+def test_what_mini_learnt_goes_where_mini_is(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import safetensors.torch
+    import torch
+
+    monkeypatch.setenv("SONOPAINT_MODELS", str(place / "models"))
+    run = place / "runs/dog"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"command": "subject"}))
+    (run / "state.json").write_text(json.dumps({"phase": "finished", "file": "dog.safetensors"}))
+    safetensors.torch.save_file(
+        {"x": torch.zeros(1)}, run / "dog.safetensors", metadata={"ss_base_model_version": "sonopaint_mini"}
+    )
+    assert "works with that" in panel("subject").copy(person(), "dog")
+    assert (place / "models/dog.safetensors").is_file() and not (place / "Lora").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "changed", "message"),
+    [
+        ("lora", {"files": None}, "There are no sounds to learn from"),
+        ("lora", {"files": None, "folder": "/nowhere/at/all"}, "There is no folder /nowhere/at/all"),
+        ("lora", {"model": "gone.safetensors"}, "There is no checkpoint &#x27;gone.safetensors&#x27;"),
+        ("lora", {"rank": "many"}, "Rank is &#x27;many&#x27;; it must be a number"),
+        ("lora", {"host": "10.0.0.9"}, "only the computer that the WebUI runs on"),
+        ("subject", {"noun": " "}, "Say what it is"),
+        ("subject", {"noun": "door", "many": 51}, "51 clips are too many"),
+    ],
+)
+def test_a_start_that_can_not_be_is_one_sentence(
+    command: str, changed: dict[str, Any], message: str, place: Path, sounds: list[Any]
+) -> None:
+    form = panel(command)
+    files = sounds[:1] * changed["many"] if "many" in changed else changed.get("files", sounds)
+    told, run = form.start(
+        person(changed.get("host", "127.0.0.1")),
+        files,
+        changed.get("folder", ""),
+        changed.get("model", "Sonopaint Mini"),
+        "x",
+        *values(form, **changed),
+    )
+    assert message in told and "sonopaint-error" in told and "value" not in run
+    assert not list((place / "runs").glob("*/output.txt"))
+
+
+def test_no_button_reaches_a_folder_that_is_no_run(place: Path) -> None:
+    form = panel("lora")
+    for name in ("../x", "/etc", "", None):
+        for button in (form.stop, form.resume, form.copy):
+            assert "There is no run" in button(person(), name)
+        assert "Nothing is training" in look(form, name)["status"]
+
+
+def test_with_share_nobody_is_known_to_be_here(place: Path, webui: Any) -> None:
+    webui.shared.cmd_opts.share = True
+    assert "without --share" in panel("lora").install(person())
+    webui.shared.cmd_opts.enable_insecure_extension_access = True
+    assert "There is no run" in panel("lora").stop(person(), "")
+
+
+def test_a_trainer_that_ends_at_once_says_why(place: Path, sounds: list[Any]) -> None:
+    python = place / "pack/.venv/bin/python"
+    python.write_text("#!/bin/sh\necho 'sonotrain: the sounds are silent.'\nexit 2\n")
+    form = panel("lora")
+    form.start(person(), sounds, "", "Sonopaint Mini", "x", *values(form))
+    assert wait_for(lambda: "the sounds are silent." in look(form, "x")["status"])
+    assert look(form, "x")["start"]["interactive"]
+
+
+INSTALL = """
+import os, pathlib, signal, sys, time, json
+def stop(*_): print("Interrupted; the same command goes on from here."); sys.exit(130)
+signal.signal(signal.SIGTERM, stop)
+root = pathlib.Path(__file__).parent
+print("[   1 s] PyTorch", flush=True)
+(root / "seen.json").write_text(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]))
+while not (root / "go").exists(): time.sleep(0.02)
+if (root / "fail").exists():
+    print("How to go on: Check the connection. Then run the same command again."); sys.exit(1)
+(root / ".venv" / "bin").mkdir(parents=True); (root / ".venv/bin/python").touch()
+(root / ".venv" / "sonopaint.json").write_text('{"extras": ["eval", "train"]}')
+"""
+
+
+def test_the_trainers_are_installed_by_one_button(
+    place: Path, sounds: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(place / "pack/.venv")
+    (place / "pack/install.py").write_text(INSTALL)
+    monkeypatch.setenv("PYTHONPATH", "/the/host")
+    monkeypatch.setenv("VIRTUAL_ENV", "/the/host")
+    form = panel("lora")
+    shown = look(form, None, "")
+    assert "GB" in shown["about"] and str(place / "pack/.venv") in shown["about"]
+    assert shown["install"]["visible"] and not shown["start"]["interactive"]
+    told, _ = form.start(person(), sounds, "", "Sonopaint Mini", "x", *values(form))
+    assert "press “Install the trainers” first" in told
+
+    assert form.install(person()) == ""
+    shown = wait_for(lambda: "PyTorch" in (at := look(form, None))["log"] and at)
+    assert shown["cancel"]["visible"] and not shown["install"]["visible"]
+    assert "being installed already" in panel("subject").install(person())
+    words, environ, folder = wait_for(lambda: _json(place / "pack/seen.json"))
+    assert words == ["train"] and folder == str(place / "pack")
+    assert not {"PYTHONPATH", "VIRTUAL_ENV"} & set(environ)
+    form.cancel(person())
+    wait_for(lambda: "was cancelled" in look(form, None)["about"])
+
+    (place / "pack/go").touch()
+    (place / "pack/fail").touch()
+    form.install(person())
+    wait_for(lambda: "Check the connection" in look(form, None)["about"])
+    (place / "pack/fail").unlink()
+    form.install(person())
+    shown = wait_for(lambda: (at := look(form, None))["start"]["interactive"] and at)
+    assert shown["about"] == "" and not shown["install"]["visible"] and not shown["cancel"]["visible"]
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
