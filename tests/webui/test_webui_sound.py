@@ -92,6 +92,7 @@ def test_each_picture_of_a_batch_gets_a_sound_beside_it(painting: Any, tmp_path:
     assert clip.duration_s == pytest.approx(MINI.seconds(64), abs=0.01)
     assert clip.settings["prompt"] == "train horn" and clip.settings["seed"] == 8
     assert clip.settings["infotext"] == "picture 1"
+    assert "sonopaint.format" in processed.images[1].info, "what the gallery and the API send"
     # The host's own PNG is a spectrogram that all of Sonopaint can read, and still has the host's text.
     assert load_picture(tmp_path / "o/00000-7.png").format == MINI
     with Image.open(tmp_path / "o/00000-7.png") as saved:
@@ -149,8 +150,9 @@ def test_bad_arguments_make_no_sound_and_say_why(
     painting: Any, tmp_path: Path, arguments: tuple[Any, ...], said: str
 ) -> None:
     p = Processing()
-    run(painting, tmp_path / "o", p, [image()], *arguments)
+    processed = run(painting, tmp_path / "o", p, [image()], *arguments)
     assert len(p.said) == 1 and said in p.said[0]
+    assert processed.extra_generation_params["Sonopaint note"] == p.said[0], "for the API"
     assert [path.suffix for path in (tmp_path / "o").iterdir()] == [".png"]
 
 

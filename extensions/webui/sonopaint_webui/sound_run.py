@@ -142,6 +142,11 @@ class SoundRun:
             picture, peak=self.source.peak, num_samples=self.source.num_samples if same else None
         )
 
+    def add(self, image: Image.Image) -> None:
+        """A finished picture; what makes it a spectrogram goes with it to the gallery and to the API."""
+        self.images.append(image)
+        image.info.update(self.text_of(image))
+
     def text_of(self, image: Image.Image) -> dict[str, str]:
         """The chunks that make the host's PNG a Picture; none for grids, masks and previews."""
         if not any(image is one for one in self.images):

@@ -46,7 +46,7 @@ class SoundScript(scripts.Script):
         from sonoconvert.errors import SonopaintError
         from sonopaint_webui.sound_run import SoundOptions, SoundRun
 
-        p.sonopaint_sound = None
+        p.sonopaint_sound, p.sonopaint_note = None, ""
         try:
             changes = getattr(p, "sonopaint_axes", {})  # of an X/Y/Z plot
             given = dict(zip(CONTROLS, arguments, strict=False))
@@ -55,6 +55,7 @@ class SoundScript(scripts.Script):
                 return
             p.sonopaint_sound = SoundRun.of(p, options)
         except SonopaintError as error:
+            p.sonopaint_note = str(error)
             p.comment(str(error))
             logger.warning("%s", error)
             return
@@ -64,12 +65,15 @@ class SoundScript(scripts.Script):
     def postprocess_image_after_composite(self, p: Any, pp: Any, *arguments: Any) -> None:
         """For every finished picture, and for nothing else: grids and masks don't come here."""
         if run := getattr(p, "sonopaint_sound", None):
-            run.images.append(pp.image)
+            run.add(pp.image)
 
     def postprocess(self, p: Any, processed: Any, *arguments: Any) -> None:
         """When all pictures are painted and saved."""
         if run := getattr(p, "sonopaint_sound", None):
             run.finish(processed)
+        elif note := getattr(p, "sonopaint_note", ""):  # the API does not show the page's comments
+            told = {**processed.extra_generation_params, "Sonopaint note": note}
+            processed.extra_generation_params = told
 
     def _remember(self, part: str) -> Any:
         def remember(on: Any) -> None:
