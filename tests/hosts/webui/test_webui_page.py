@@ -1,0 +1,194 @@
+"""Each sub-tab of the tab Sonopaint, and Sound under txt2img, in a real browser on real hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.host, pytest.mark.browser]
+
+PATIENCE_MS = 300_000
+
+
+class Tab:
+    """The host's page, at one of our sub-tabs."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page, self.url, self.id = page, url, ""
+
+    def top(self, title: str) -> None:
+        self.page.locator("#tabs > .tab-nav > button").filter(has_text=title).first.click()
+
+    def open(self, title: str, id: str) -> Tab:
+        self.top("Sonopaint")
+        self.page.locator("#sonopaint_tabs > .tab-nav > button", has_text=title).first.click()
+        self.id = f"#sonopaint_{id}"
+        self.page.wait_for_selector(f"{self.id}_go", state="visible")
+        return self
+
+    def load(self, path: Path) -> None:
+        self.page.set_input_files(f"{self.id}_source input[type=file]", path)
+        self.page.wait_for_selector(f"{self.id}_view .sg-canvas")
+
+    def quick(self) -> None:
+        """One step, without guidance."""
+        self.page.locator(f"{self.id}_more > .label-wrap").click()
+        self.fill("steps", 1)
+        self.fill("cfg_scale", 1)
+        self.fill("iterations", 2)
+
+    def fill(self, name: str, value: Any) -> None:
+        field = self.page.locator(f"{self.id}_{name}")
+        field.locator("textarea, input[type=number]").first.fill(str(value))
+        field.locator("textarea, input[type=number]").first.press("Tab")
+
+    def go(self) -> list[bytes]:
+        """Press the button: the sounds of its cards."""
+        self.page.click(f"{self.id}_go")
+        self.page.wait_for_selector(
+            f"{self.id}_made .sonopaint-result .sg-canvas, {self.id}_status .sonopaint-error"
+        )
+        wrong = self.page.locator(f"{self.id}_status .sonopaint-error")
+        assert not wrong.count(), wrong.first.inner_text()
+        return self.downloads("WAV")
+
+    def downloads(self, kind: str) -> list[bytes]:
+        links = self.page.locator(f"{self.id}_made .sonopaint-result a", has_text=kind)
+        addresses = [link.get_attribute("href") for link in links.all()]
+        return [self.page.request.get(address).body() for address in addresses]
+
+
+@pytest.fixture
+def tab(host: Any, browser: Any) -> Iterator[Tab]:
+    """The page in the light; at the end neither it nor the server may have complained about us."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1300}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    said = len(host.log)
+    page.goto(f"{host.url}/?__theme=light")
+    page.wait_for_selector("#txt2img_prompt textarea")
+    page.wait_for_selector("[data-furnished]", state="attached")
+    yield Tab(page, host.url)
+    context.close()
+    assert not [text for text in complaints if "onopaint" in text], complaints
+    assert "Traceback" not in host.log[said:], host.log[said:]
+
+
+def outside(before: np.ndarray, after: np.ndarray, rate: int, start: float, end: float) -> bool:
+    """Whether the samples are the same before `start` and after `end` seconds, one frame aside."""
+    changed = np.flatnonzero((before != after).any(axis=1)) / rate
+    return bool(len(changed)) and changed.min() > start - 0.3 and changed.max() < end + 0.3
+
+
+def test_inpaint(tab: Tab, clip: Path, read: Any) -> None:
+    tab.open("Inpaint", "inpaint").load(clip)
+    page = tab.page
+    for label, value in (("from s", 1), ("to s", 1.5), ("from Hz", 500), ("to Hz", 4000)):
+        page.fill(f"#sonopaint_inpaint_view input[aria-label='Box {label}']", str(value))
+    page.click("#sonopaint_inpaint_view .sonopaint-add")
+    canvas = page.locator("#sonopaint_inpaint_view .sg-canvas").bounding_box()
+    across, up = canvas["x"], canvas["y"]
+    page.mouse.move(across + canvas["width"] * 0.5, up + canvas["height"] * 0.3)
+    page.mouse.down()
+    page.mouse.move(across + canvas["width"] * 0.6, up + canvas["height"] * 0.7, steps=5)
+    page.mouse.up()
+    tab.fill("prompt", "train horn")
+    tab.quick()
+    sounds = tab.go()
+    (before, rate), (after, _) = read.sound(clip), read.sound(sounds[0])
+    assert before.shape == after.shape and len(sounds) == 1
+    assert outside(before, after, rate, 1.0, 3.2)
+    untouched = (before == after).all(axis=1)[int(1.8 * rate) : int(2.0 * rate)]
+    assert untouched.all(), "between the boxes"
+    # Its result goes on to the next sub-tab.
+    page.locator("#sonopaint_inpaint_made select").select_option("outpaint")
+    page.wait_for_selector("#sonopaint_outpaint_view .sg-canvas", state="visible")
+
+
+def test_outpaint(tab: Tab, clip: Path, read: Any) -> None:
+    tab.open("Outpaint", "outpaint").load(clip)
+    tab.fill("left", 0.5)
+    tab.fill("right", 1)
+    tab.fill("right_prompt", "dog bark")
+    tab.quick()
+    (before, rate), (after, _) = read.sound(clip), read.sound(tab.go()[0])
+    assert len(after) == len(before) + 1.5 * rate
+    kept, edge = after[rate // 2 :][: len(before)], int(0.3 * rate)
+    assert (kept == before)[edge:-edge].all()
+
+
+def test_loop_variations_and_interpolation(tab: Tab, clip: Path, read: Any) -> None:
+    tab.open("Loop", "loop").load(clip)
+    tab.quick()
+    tab.fill("seam", 0.5)
+    assert len(tab.go()) == 1
+    tab.open("Variations", "vary").load(clip)
+    tab.quick()
+    tab.fill("seed", 3)
+    tab.fill("count", 2)
+    one, other = tab.go()
+    assert one != other
+    tab.open("Interpolate", "interpolate").quick()
+    tab.fill("prompt", "train horn")
+    tab.fill("to_prompt", "dog bark")
+    tab.fill("clips", 2)
+    tab.fill("seconds", 1)
+    assert len(tab.go()) == 3, "the two ends and both joined"
+
+
+def test_one_step_subject(tab: Tab, read: Any) -> None:
+    tab.open("One-step subject", "one_step")
+    tab.page.click("#sonopaint_one_step_refresh")
+    choice = tab.page.locator("#sonopaint_one_step_student input").first
+    choice.click()
+    choice.fill("student")
+    choice.press("Enter")
+    tab.fill("prompt", "horn")
+    tab.fill("count", 2)
+    tab.fill("seconds", 1)
+    one, other = tab.go()
+    assert read.sound(one)[0].shape == read.sound(other)[0].shape and one != other
+
+
+def test_a_sound_becomes_a_picture_and_the_picture_a_sound(
+    tab: Tab, clip: Path, tmp_path: Path, read: Any
+) -> None:
+    tab.open("Audio → Image", "audio_to_image")
+    tab.page.set_input_files("#sonopaint_audio_to_image_source input[type=file]", clip)
+    tab.page.wait_for_selector(
+        "#sonopaint_audio_to_image_source audio, #sonopaint_audio_to_image_source #waveform"
+    )
+    tab.go()
+    picture = tmp_path / "forest.png"
+    picture.write_bytes(tab.downloads("PNG")[0])
+    tab.page.wait_for_selector("#sonopaint_audio_to_image_image img")
+    tab.page.locator("#sonopaint_tab_audio_to_image button", has_text="img2img").first.click()
+    tab.page.wait_for_selector("#img2img_image img, #img2img_image canvas", state="visible")
+
+    tab.open("Image → Audio", "image_to_audio")
+    tab.page.set_input_files("#sonopaint_image_to_audio_source input[type=file]", picture)
+    tab.page.wait_for_selector(
+        "#sonopaint_image_to_audio_source a, #sonopaint_image_to_audio_source .file-preview"
+    )
+    wave, rate = read.sound(tab.go()[0])
+    assert np.argmax(np.abs(np.fft.rfft(wave[:, 0]))) * rate / len(wave) == pytest.approx(300, abs=10)
+
+
+def test_nothing_marked_is_told_and_the_page_goes_on(tab: Tab, clip: Path) -> None:
+    tab.open("Inpaint", "inpaint").load(clip)
+    tab.page.click("#sonopaint_inpaint_go")
+    told = tab.page.locator("#sonopaint_inpaint_status .sonopaint-error")
+    told.wait_for()
+    assert "Nothing is marked" in told.inner_text()
+    tab.open("Outpaint", "outpaint")
+    tab.page.click("#sonopaint_outpaint_go")
+    told = tab.page.locator("#sonopaint_outpaint_status .sonopaint-error")
+    told.wait_for()
+    assert "seconds" in told.inner_text() or "sound" in told.inner_text()
