@@ -34,12 +34,13 @@ def sentence_of(state: RunState) -> str:
         return state.doing
     said = PHASES[state.phase]
     if state.running:
-        return f"{said}: step {state.step} of {state.total}" if state.step else said
+        said += f": step {state.step} of {state.total}" if state.step else ""
+        return ". ".join([said, *state.notes])
     if state.step:
         said += f" at step {state.step} of {state.total}."
     if state.file:
         said += f" The LoRA is {state.file}."
-    return said
+    return " ".join([said, *state.notes])
 
 
 def facts_of(state: RunState) -> str:

@@ -49,6 +49,7 @@ class RunState:
     left_s: float | None = None
     memory_mb: float = 0.0
     message: str = ""  # the sentence that a failed run ended with
+    notes: tuple[str, ...] = ()  # what else is to be said of the run: too few clips, a collapse
     file: Path | None = None  # the LoRA, once it is there
     log: list[dict[str, Any]] = field(default_factory=list, repr=False)
     previews: list[Preview] = field(default_factory=list)
@@ -184,6 +185,7 @@ def read(folder: str | Path, process: subprocess.Popen[bytes] | None = None) -> 
         left_s=state.get("left_s"),
         memory_mb=float(state.get("memory_mb", 0.0)),
         message=message,
+        notes=tuple(map(str, state.get("notes", ()))),
         file=folder / str(name) if name and (folder / str(name)).is_file() else None,
         log=read_log(folder),
         previews=previews,

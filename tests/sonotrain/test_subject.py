@@ -21,6 +21,7 @@ from safetensors import safe_open
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.clip import Clip, write_clip
 from sonoconvert.errors import SonopaintError
+from sonotrain import run_view, runs
 from sonotrain.cli import main
 from sonotrain.run_folder import load_final, read_json
 from sonotrain.trainers.subject import train
@@ -262,6 +263,7 @@ def test_a_collapsed_run_ends_with_its_best_state_and_says_so(
     result = read_json(tmp_path / "run/subject.json")
     assert result["steps"] == 8 and "step 2, before that, is kept." in result["note"]
     assert result["note"] in (tmp_path / "run/README.md").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "run/state.json")["notes"] == [result["note"]]
     kept = load_final(tmp_path / "run")[0]["watch"]["best"]
     ups = [t for key, t in weights_of(tmp_path / "run/run.safetensors").items() if key.endswith("up.weight")]
     assert any(torch.equal(up[:, -2:], best.half()) for up in ups for best in kept if best.shape[1] == 2)
@@ -285,15 +287,35 @@ def tone(folder: Path, name: str, hertz: float, level: float = 0.5, seconds: flo
     write_clip(clip, folder / name)
 
 
-def test_what_to_expect_of_one_many_or_equal_clips_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_to_expect_of_one_many_or_equal_clips_is_said() -> None:
     varied = torch.randn(50, 4, 2, 2, generator=torch.Generator().manual_seed(0))
     expected = {1: "Only 1 clip ", 2: "Only 2 clips", 5: "", 50: "50 clips are more"}
     for count, words in expected.items():
-        caplog.clear()
-        check_clips(["x"] * count, varied[:count])
-        assert (words in caplog.text) if words else not caplog.text
-    check_clips(["x"] * 5, varied[:1] + 0.001 * varied[:5])
-    assert "all but the same sound" in caplog.text
+        notes = check_clips(["x"] * count, varied[:count])
+        assert words in notes[0] if words else not notes
+    [note] = check_clips(["x"] * 5, varied[:1] + 0.001 * varied[:5])
+    assert "all but the same sound" in note
+
+
+def line_of(options: dict[str, Any]) -> list[str]:
+    """Options as words of the command line."""
+    return runs.flags({"class" if name == "noun" else name: value for name, value in options.items()})
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "Only 1 clip"), (2, "Only 2 clips"), (50, "50 clips are more")]
+)
+def test_one_two_or_fifty_clips_work_and_every_page_says_what_to_expect(
+    tmp_path: Path, given: dict[str, Any], count: int, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "clips").mkdir()
+    for number in range(count):
+        tone(tmp_path / "clips", f"{number:02d}.wav", 300 + 40 * number, seconds=0.3)
+    line = line_of(given | {"clips": tmp_path / "clips", "steps": 2, "variants": 1})
+    assert main(["subject", "--out", str(tmp_path / "run"), "--device", "cpu", *line]) == 0
+    assert words in caplog.text
+    assert len(read_json(tmp_path / "run/config.json")["clips"]) == count
+    assert words in run_view.sentence_of(runs.read(tmp_path / "run"))
 
 
 def test_bad_input_is_one_sentence(
@@ -313,16 +335,17 @@ def test_bad_input_is_one_sentence(
         ({"clips": str(empty)}, "no sounds"),
         ({"student": ""}, "one-step student"),
         ({"student": str(tiny_base)}, "same weights"),
+        ({"student": str(silent)}, "holds no weights"),
         ({"alpha": 1.5}, "--alpha is 1.5"),
         ({"method": "lora", "mode": "full"}, "adapters"),
-        ({"method": "magic"}, "--method is 'magic'"),
     ]
     for number, (change, words) in enumerate(cases):
-        with pytest.raises(SonopaintError) as caught:
-            train_subject(tmp_path / f"run{number}", given | change, device="cpu")
-        assert words in str(caught.value) and str(caught.value).endswith("."), change
-    assert main(["subject", "--out", str(tmp_path / "x"), "--class", ""]) == 2
-    assert "--class" in capsys.readouterr().err
+        line = line_of(given | change)
+        assert main(["subject", "--out", str(tmp_path / f"run{number}"), "--device", "cpu", *line]) == 2
+        told = capsys.readouterr().err.splitlines()[-1]
+        assert words in told and told.startswith("sonotrain: ") and told.endswith("."), change
+    with pytest.raises(SonopaintError, match="--method is 'magic'; it must be one of uni-dad"):
+        train_subject(tmp_path / "run", given | {"method": "magic"}, device="cpu")
 
 
 def test_a_student_without_a_header_needs_its_timestep(tmp_path: Path, given: dict[str, Any]) -> None:
@@ -334,7 +357,7 @@ def test_a_student_without_a_header_needs_its_timestep(tmp_path: Path, given: di
     save_file(weights_of(Path(given["student"])), plain, metadata=header)
     with pytest.raises(SonopaintError, match="needs many steps"):
         train_subject(tmp_path / "a", given | {"student": str(plain)}, device="cpu")
-    more = {"student": str(plain), "timestep": 700, "steps": 2}
+    more = {"student": str(tmp_path), "timestep": 700, "steps": 2}  # the folder that it lies in
     assert train_subject(tmp_path / "b", given | more, device="cpu")
     with safe_open(tmp_path / "b/b.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["sonopaint.one_step"]) == {"timestep": 700}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class SubjectData:
     source: int  # what the source teacher hears
     prompts: list[str]  # of previews
     prior_latents: Tensor | None = None  # [M, 4, h, w]: class sounds that the base painted
+    notes: list[str] = field(default_factory=list)  # what to expect of these clips
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -70,8 +71,11 @@ def bare(noun: str) -> str:
     return " ".join(words[1:] if words and words[0].lower() in ("a", "an", "the") else words)
 
 
-def check_words(options: SubjectOptions, tokenizer: Any) -> None:
-    """SonopaintError where the class is missing or the rare token means something to the model already."""
+def check_words(options: SubjectOptions, tokenizer: Any) -> list[str]:
+    """SonopaintError where the class is missing or the rare token means something to the model already.
+
+    What is to be said of a class that the model does not know.
+    """
     noun, token = bare(options.noun), options.token.strip()
     if not noun:
         raise SonopaintError(
@@ -88,11 +92,12 @@ def check_words(options: SubjectOptions, tokenizer: Any) -> None:
             f"subject alone; {advice}."
         )
     unknown = [word for word in sorted(known) if not meaning(word, tokenizer)]
-    if unknown and len(tokenizer) < CLIP_WORDS:
-        logger.warning(
-            "The base model does not know the word %r of the class: it brings nothing of its own to the "
-            "subject. A class that it knows gives better variations.", unknown[0],
-        )  # fmt: skip
+    if not unknown or len(tokenizer) >= CLIP_WORDS:
+        return []
+    return [
+        f"The base model does not know the word {unknown[0]!r} of the class: it brings nothing of its own to "
+        "the subject. A class that it knows gives better variations."
+    ]
 
 
 def meaning(word: str, tokenizer: Any) -> bool:
@@ -105,7 +110,6 @@ def meaning(word: str, tokenizer: Any) -> bool:
 @torch.no_grad()
 def prepare(model: Any, fingerprint: str, options: SubjectOptions, run: Path) -> SubjectData:
     """Encodes clips and texts, kept in the run folder. SonopaintError where nothing can be learnt."""
-    check_words(options, model.tokenizer)
     folder = Path(options.clips).expanduser()
     if not options.clips or not folder.is_dir():
         raise SonopaintError(
@@ -118,7 +122,7 @@ def prepare(model: Any, fingerprint: str, options: SubjectOptions, run: Path) ->
         names, latents = [path.name for path in pictures], _pictures(model, pictures)
     else:
         names, latents = _sounds(model, fingerprint, options, folder, run / "dataset", cache)
-    check_clips(names, latents[:, 0])
+    notes = check_clips(names, latents[:, 0])
     instance, prior = prompts_of(options)
     prompts = list(options.preview_prompts) or [instance, prior]
     captions = Captions(model.tokenizer, [], [instance, prior, *prompts])
@@ -137,30 +141,33 @@ def prepare(model: Any, fingerprint: str, options: SubjectOptions, run: Path) ->
         source=numbers[prior if options.source_prompt == "prior" else instance],
         prompts=prompts,
         prior_latents=class_latents,
+        notes=notes,
     )
 
 
-def check_clips(names: Sequence[str], latents: Tensor) -> None:
-    """Says what to expect of 1, 2 or 50 clips, and of clips that are all alike (latents [N, 4, h, w])."""
-    count = len(names)
+def check_clips(names: Sequence[str], latents: Tensor) -> list[str]:
+    """What to expect of 1, 2 or 50 clips, and of clips that are all alike (latents [N, 4, h, w])."""
+    count, notes = len(names), []
     if count < USUAL[0]:
-        logger.warning(
-            "Only %d clip%s to learn from: the variations will stay very near to %s. 4 to 6 are better.",
-            count, "" if count == 1 else "s", "it" if count == 1 else "them",
-        )  # fmt: skip
+        clips, it = ("clip", "it") if count == 1 else ("clips", "them")
+        notes.append(
+            f"Only {count} {clips} to learn from: the variations will stay very near to {it}. "
+            "4 to 6 are better."
+        )
     elif count > USUAL[1]:
-        logger.warning(
-            "%d clips are more than one subject needs (4 to 6): all are used, each is seen seldom. For a "
-            "whole kind of sound, train a LoRA instead (sonotrain lora).", count,
-        )  # fmt: skip
+        notes.append(
+            f"{count} clips are more than one subject needs (4 to 6): all are used, each is seen seldom. "
+            "For a whole kind of sound, train a LoRA instead (sonotrain lora)."
+        )
     if count > 1:
         flat = latents.flatten(1)
         size = (flat - flat.mean(1, keepdim=True)).norm(dim=1).mean().clamp_min(1e-6)
         if torch.pdist(flat).max() < ALIKE * size:
-            logger.warning(
-                "The %d clips are all but the same sound: this is like learning from one clip, so expect "
-                "copies of it rather than variations.", count,
-            )  # fmt: skip
+            notes.append(
+                f"The {count} clips are all but the same sound: this is like learning from one clip, "
+                "so expect copies of it rather than variations."
+            )
+    return notes
 
 
 def _sounds(

@@ -74,13 +74,24 @@ def read_student(options: SubjectOptions, model: Any) -> tuple[Weights, int]:
 
 
 def read_weights(given: str | Path, model: Any, mode: str) -> Weights:
-    """A LoRA or a whole model; for adapters the model as its difference from the base, of rank EXTRACTED."""
+    """A LoRA (or the folder that it lies in) or a whole model.
+
+    For adapters the model becomes its difference from the base, of rank EXTRACTED.
+    """
+    from sonoconvert.checkpoints.explain import is_model_folder
     from sonoconvert.checkpoints.layouts import open_model
     from sonoconvert.checkpoints.lora import read_lora
     from sonoconvert.checkpoints.lora_math import extract
     from sonopaint.models.info import describe, find_model
 
-    info = describe(find_model(given))
+    path = find_model(given)
+    if path.is_dir() and not is_model_folder(path):
+        files = sorted(path.glob("*.safetensors"))
+        if len(files) != 1:
+            many = f"{len(files)} files of weights" if files else "no weights"
+            raise SonopaintError(f"The folder {path} holds {many}; name the file.")
+        [path] = files
+    info = describe(path)
     if info.kind == "lora":
         file = read_lora(info.path, dict(model.unet.config))
         return Weights(info.path.name, info.metadata, file.modules)

@@ -33,7 +33,9 @@ class SubjectOptions:
     token: str = option("prt", "the word that means this one subject; it must mean nothing yet")
     model: str = option("mini", "base model: a name, a .safetensors file or a diffusers folder")
     format: str = option("", "spectrogram format, where the base model's file does not say")
-    student: str = option("", "one-step student of the base: a LoRA or a whole model (default: the shipped)")
+    student: str = option(
+        "", "one-step student of the base: LoRA, its folder, or model (default: the shipped)"
+    )
     timestep: int = option(-1, "the student's timestep, where its file does not say (public students: 999)")
     target: str = option("", "a LoRA or model that knows the subject already: a frozen target teacher")
     method: str = option("uni-dad", "; ".join(f"{name}: {told}" for name, told in ABOUT.items()), METHODS)

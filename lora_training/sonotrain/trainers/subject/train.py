@@ -59,6 +59,7 @@ class Run:
         self.run, self.saved, self.device = run, saved, device
         self.student: Weights | None = None
         self.target: Weights | None = None
+        self.notes: list[str] = []  # for whoever watches the run, in a page too
         self.started = time.time()
         self._load(given)
         self.name = self.options.name or run.path.resolve().name
@@ -66,13 +67,20 @@ class Run:
     def tell(self, phase: str, **values: Any) -> None:
         """state.json, for whoever watches the run."""
         state = {"phase": phase, "pid": os.getpid(), "name": self.name, "time": time.time(), **values}
+        state |= {"notes": self.notes} if self.notes else {}
         write_json(self.run.path / "state.json", state)
+
+    def _note(self, *sentences: str) -> None:
+        for sentence in sentences:
+            logger.warning("%s", sentence)
+        self.notes += sentences
 
     def train(self) -> bool:
         """Everything from the caches to the card."""
         self.tell("preparing")
         options = self.options
         data = prepare(self.model, self.base["sha256"] + str(self.model.dtype), options, self.run.path)
+        self._note(*data.notes)
         decoder = keep_decoder(self.model, bool(options.preview_every))
         self.model.text_encoder = None
         give_back_memory()
@@ -122,7 +130,7 @@ class Run:
             finished = loop.run_to_end()
         except Collapsed as collapse:
             finished, note = True, str(collapse)
-            logger.warning("%s", note)
+            self._note(note)
             watch.restore()
         self.tell("finishing", step=loop.number, total=total)
         with ema.applied() if ema and not note else nullcontext():
@@ -159,7 +167,7 @@ class Run:
         model = load_model(asked.model, device=self.device, dtype=torch.float32, format=asked.format or None)
         kind = describe(model.path).kind
         self.options = resolve(given, mini=kind == "mini")
-        check_words(self.options, model.tokenizer)  # complaints come before the work
+        self._note(*check_words(self.options, model.tokenizer))  # complaints come before the work
         self.timestep = 0
         if self.options.method in ONE_STEP:
             self.student, self.timestep = read_student(self.options, model)
