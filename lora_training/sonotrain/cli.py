@@ -156,56 +156,21 @@ def _export(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.evaluation.evaluate import Evaluation
+    from sonotrain.evaluation.cli import fill_evaluate
 
-    plan = Evaluation()
+    _finish(parser, fill_evaluate(parser))
 
-    def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.evaluation.report import evaluate_and_report
 
-        if arguments.threads:
-            import torch
+def _look(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.cli import fill_look
 
-            torch.set_num_threads(arguments.threads)
-        chosen = Evaluation(
-            model=arguments.model,
-            lora=arguments.lora,
-            classifier=arguments.classifier,
-            per_kind=arguments.per_kind,
-            sequences=arguments.sequences,
-            reference=arguments.reference,
-            kinds=tuple(filter(None, arguments.kinds.split(","))),
-            seed=arguments.seed,
-            steps=arguments.steps,
-            guidance_scale=arguments.guidance,
-            sampler=arguments.sampler,
-        )
-        print(evaluate_and_report(chosen, arguments.out, arguments.device, card=arguments.card))
-        return True
+    _finish(parser, fill_look(parser))
 
-    parser.add_argument("--model", default="weights/mini", help="model folder, file or name")
-    parser.add_argument("--lora", default="", help="a LoRA on it, a one-step student's for example")
-    parser.add_argument("--out", default="runs/evaluation", help="folder for JSON, Markdown and PNG")
-    parser.add_argument("--classifier", default="", help="classifier file (default: the shipped one)")
-    parser.add_argument(
-        "--per-kind", type=int, default=plan.per_kind, help="clips of each kind (default: 10)"
-    )
-    parser.add_argument(
-        "--sequences", type=int, default=plan.sequences, help="clips of two events (default: 40)"
-    )
-    parser.add_argument(
-        "--reference", type=int, default=plan.reference, help="real clips of each kind to compare with"
-    )
-    parser.add_argument("--kinds", default="", help="only these kinds, with commas between")
-    parser.add_argument(
-        "--seed", type=int, default=plan.seed, help="seed of captions and noise (default: 5000)"
-    )
-    parser.add_argument("--steps", type=int, default=0, help="sampling steps (default: the model's)")
-    parser.add_argument("--guidance", type=float, default=0.0, help="guidance scale (default: the model's)")
-    parser.add_argument("--sampler", default="", help="sampler (default: the model's)")
-    parser.add_argument("--card", action="store_true", help="put the table into the model's README.md")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
-    _finish(parser, run)
+
+def _sweep(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.cli import fill_sweep
+
+    _finish(parser, fill_sweep(parser))
 
 
 def _all(parser: argparse.ArgumentParser) -> None:
@@ -323,6 +288,8 @@ COMMANDS: Steps = {
     "classifier": ("trains the sound classifier that judges the model", _classifier),
     "export": ("writes a finished run as the shipped model", _export),
     "evaluate": ("judges a model as sound: top-1, Fréchet distance, order of events", _evaluate),
+    "look": ("sheets of every kind, what prompts change, how seeds differ, with the evaluation", _look),
+    "sweep": ("compares samplers, steps and guidance on the same captions and noise", _sweep),
     "all": ("runs every step in one folder; called again, it goes on where it stopped", _all),
 }
 VOCODER_COMMANDS: Steps = {

@@ -1,4 +1,4 @@
-"""The command line of `sonotrain evaluate`."""
+"""The command lines of `sonotrain evaluate`, and of `sonotrain base evaluate`, `look` and `sweep`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import io
 import json
 import shutil
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from sonotrain.evaluation.compare import Measures
+from sonotrain.evaluation.evaluate import Evaluation
 from sonotrain.evaluation.generation import Plan
 from sonotrain.evaluation.run import Request, run
 from sonotrain.evaluation.tables import as_markdown, as_text
 
+Run = Callable[[argparse.Namespace], bool]
 EPILOG = """\
 examples:
   sonotrain evaluate made/ --reference real/
@@ -111,3 +115,131 @@ def run_command(arguments: argparse.Namespace) -> bool:
         print(as_markdown(report) if arguments.print == "markdown" else as_text(report, width))
         print(f"\nWritten: {arguments.out}/evaluation.json and evaluation.md")
     return True
+
+
+def fill_evaluate(parser: argparse.ArgumentParser) -> Run:
+    """Adds the arguments; the function that evaluates."""
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.evaluation.report import evaluate_and_report
+
+        plan = _evaluation(arguments)
+        print(evaluate_and_report(plan, arguments.out, arguments.device, card=arguments.card))
+        return True
+
+    _add_evaluation(parser, "runs/evaluation")
+    parser.add_argument("--card", action="store_true", help="put the table into the model's README.md")
+    return run
+
+
+def fill_look(parser: argparse.ArgumentParser) -> Run:
+    """Adds the arguments; the function that looks."""
+    from sonotrain.evaluation.look import Look, look
+
+    plan = Look(Evaluation())
+
+    def run(arguments: argparse.Namespace) -> bool:
+        chosen = Look(_evaluation(arguments), arguments.seeds, arguments.pairs, arguments.mixtures)
+        print(look(chosen, arguments.out, arguments.device))
+        return True
+
+    _add_evaluation(parser, "runs/look", "; 0: no evaluation")
+    add = parser.add_argument
+    add("--seeds", type=int, default=plan.seeds, help=f"clips of one caption (default: {plan.seeds})")
+    add("--pairs", type=int, default=plan.pairs, help=f"of opposite captions (default: {plan.pairs})")
+    add("--mixtures", type=int, default=plan.mixtures, help="captions of two events at once (default: 20)")
+    return run
+
+
+def fill_sweep(parser: argparse.ArgumentParser) -> Run:
+    """Adds the arguments; the function that sweeps."""
+    from sonotrain.evaluation.sweep import Sweep, as_markdown, sweep
+
+    plan = Sweep()
+
+    def run(arguments: argparse.Namespace) -> bool:
+        _use_threads(arguments.threads)
+        chosen = Sweep(
+            model=arguments.model,
+            samplers=_names(arguments.samplers),
+            steps=_numbers(parser, arguments.steps, int),
+            guidances=_numbers(parser, arguments.guidances, float),
+            kinds=_names(arguments.kinds),
+            per_kind=arguments.per_kind,
+            seed=arguments.seed,
+        )
+        print(as_markdown(sweep(chosen, arguments.out, arguments.device)))
+        return True
+
+    add = parser.add_argument
+    add("--model", default=plan.model, help="model folder, file or name")
+    add(
+        "--out", default="runs/sweep", help="folder for tables, plot and what was heard (default: runs/sweep)"
+    )
+    add("--samplers", default=",".join(plan.samplers), help="with commas between (default: %(default)s)")
+    add("--steps", default=_listed(plan.steps), help="of each sampler (default: %(default)s)")
+    add("--guidances", default=_listed(plan.guidances), help="of the model's sampler (default: %(default)s)")
+    add("--kinds", default="", help="only these kinds, with commas between")
+    add("--per-kind", type=int, default=plan.per_kind, help="clips of each kind; raise it later (default: 2)")
+    add("--seed", type=int, default=plan.seed, help="seed of captions and noise (default: %(default)s)")
+    add("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    return run
+
+
+def _add_evaluation(parser: argparse.ArgumentParser, out: str, none: str = "") -> None:
+    plan, add = Evaluation(), parser.add_argument
+    add("--model", default="weights/mini", help="model folder, file or name")
+    add("--lora", default="", help="a LoRA on it, a one-step student's for example")
+    add("--out", default=out, help=f"folder for JSON, Markdown and PNG (default: {out})")
+    add("--classifier", default="", help="classifier file (default: the shipped one)")
+    add("--per-kind", type=int, default=plan.per_kind, help=f"clips of each kind (default: 10{none})")
+    add("--sequences", type=int, default=plan.sequences, help="clips of two events (default: 40)")
+    add("--reference", type=int, default=plan.reference, help="real clips of each kind to compare with")
+    add("--kinds", default="", help="only these kinds, with commas between")
+    add("--seed", type=int, default=plan.seed, help="seed of captions and noise (default: 5000)")
+    add("--steps", type=int, default=0, help="sampling steps (default: the model's)")
+    add("--guidance", type=float, default=0.0, help="guidance scale (default: the model's)")
+    add("--sampler", default="", help="sampler (default: the model's)")
+    add("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+
+
+def _evaluation(arguments: argparse.Namespace) -> Evaluation:
+    _use_threads(arguments.threads)
+    return Evaluation(
+        model=arguments.model,
+        lora=arguments.lora,
+        classifier=arguments.classifier,
+        per_kind=arguments.per_kind,
+        sequences=arguments.sequences,
+        reference=arguments.reference,
+        kinds=_names(arguments.kinds),
+        seed=arguments.seed,
+        steps=arguments.steps,
+        guidance_scale=arguments.guidance,
+        sampler=arguments.sampler,
+    )
+
+
+def _use_threads(threads: int) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def _numbers(parser: argparse.ArgumentParser, text: str, kind: type) -> tuple[Any, ...]:
+    try:
+        found = tuple(kind(part) for part in _names(text))
+    except ValueError:
+        parser.error(f"{text!r} is no list of numbers with commas between.")
+    if any(value <= 0 for value in found):
+        parser.error(f"{text!r}: steps and guidance must be above 0.")
+    return found

@@ -50,10 +50,7 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
     from sonotrain.trainers.loop import choose_device
 
     kinds = list(plan.kinds or foley.BASE_KINDS)
-    if unknown := sorted(set(kinds) - set(foley.KINDS)):
-        raise SonopaintError(
-            f"{unknown[0]!r} is not a kind of the corpus; choose from {', '.join(foley.KINDS)}."
-        )
+    check_kinds(kinds)
     if plan.per_kind < 2 or plan.reference < 2:
         raise SonopaintError("A Fréchet distance needs --per-kind and --reference of at least 2.")
     start = time.monotonic()
@@ -62,17 +59,11 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
         raise SonopaintError(f"The classifier does not know {strange[0]!r}; train one on a newer corpus.")
     loras = [(plan.lora, 1.0)] if plan.lora else []
     model = load_model(plan.model, device=choose_device(device), dtype=torch.float32, loras=loras)
-    settings = {
-        "steps": plan.steps or model.defaults["steps"],
-        "guidance_scale": plan.guidance_scale or model.defaults["guidance_scale"],
-        "sampler": plan.sampler or model.defaults["sampler"],
-    }
-    if model.one_step is not None:
-        settings = {"steps": 1, "guidance_scale": 1.0, "sampler": "one_step"}
+    settings = sampling(model, plan)
     labels = [kind for kind in kinds for _ in range(plan.per_kind)]
     logger.info("synthesising %d real clips", len(kinds) * (plan.per_kind + plan.reference))
-    real, captions = _real_clips(classifier, kinds, plan.per_kind, plan.seed)
-    reference, _ = _real_clips(classifier, kinds, plan.reference, plan.seed + 1)
+    real, captions = real_clips(classifier, kinds, plan.per_kind, plan.seed)
+    reference, _ = real_clips(classifier, kinds, plan.reference, plan.seed + 1)
     logger.info("painting %d clips with %s", len(labels), settings)
     made = _judge_model(model, classifier, captions, plan.seed, settings)
     order = _judge_order(model, classifier, kinds, plan.sequences, plan.seed, settings)
@@ -111,7 +102,28 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
     }
 
 
-def _real_clips(
+def sampling(model: Any, plan: Evaluation) -> dict[str, Any]:
+    """Steps, guidance scale and sampler: the plan's, else the model's; a one-step model has no choice."""
+    if model.one_step is not None:
+        return {"steps": 1, "guidance_scale": 1.0, "sampler": "one_step"}
+    return {
+        "steps": plan.steps or model.defaults["steps"],
+        "guidance_scale": plan.guidance_scale or model.defaults["guidance_scale"],
+        "sampler": plan.sampler or model.defaults["sampler"],
+    }
+
+
+def check_kinds(kinds: Sequence[str]) -> None:
+    """Raises SonopaintError for what is no kind of the corpus."""
+    from sonotrain.data import foley
+
+    if unknown := sorted(set(kinds) - set(foley.KINDS)):
+        raise SonopaintError(
+            f"{unknown[0]!r} is not a kind of the corpus; choose from {', '.join(foley.KINDS)}."
+        )
+
+
+def real_clips(
     classifier: SoundClassifier, kinds: Sequence[str], count: int, seed: int
 ) -> tuple[tuple[Tensor, Tensor], list[str]]:
     """(logits, features) of corpus clips with a seed of their own, and an unseen caption for each."""
