@@ -186,6 +186,13 @@ def test_the_one_step_sampler_takes_students_only(run: Any) -> None:
     with pytest.raises(SonopaintError, match="This model needs many steps.*ordinary sampler"):
         run("SonopaintOneStepSampler", model=FakeModel(sonopaint_metadata={"a": "b"}))
 
+    above = FakeModel(lora_metadata={"sonopaint.on_student": '{"student": "mini-one-step", "timestep": 399}'})
+    above.patches = {"a.weight": [1]}
+    with pytest.raises(SonopaintError, match="load the LoRA mini-one-step as well"):
+        run("SonopaintOneStepSampler", model=above)
+    above.patches["b.weight"] = [1, 2]  # of two LoRAs
+    assert run("SonopaintOneStepSampler", model=above)[1].tolist() == sigmas.tolist()
+
     calls = []
 
     class Wrapped:

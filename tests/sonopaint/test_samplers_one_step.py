@@ -10,7 +10,13 @@ import torch
 
 from sonoconvert.errors import SonopaintError
 from sonopaint.samplers import Denoiser
-from sonopaint.samplers.one_step import ONE_STEP_KEY, one_step_sigma, sample_one_step, student_timestep
+from sonopaint.samplers.one_step import (
+    ON_STUDENT_KEY,
+    ONE_STEP_KEY,
+    one_step_sigma,
+    sample_one_step,
+    student_timestep,
+)
 from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 
 ALPHAS = scaled_linear_alphas_cumprod()
@@ -59,6 +65,12 @@ def test_students_are_known_by_their_header() -> None:
         student_timestep({})
     with pytest.raises(SonopaintError, match="damaged"):
         student_timestep({"x": {ONE_STEP_KEY: "soon"}})
+    above = {"dog": {ON_STUDENT_KEY: '{"student": "s", "timestep": 399}'}}
+    with pytest.raises(SonopaintError, match="load the LoRA s as well"):
+        student_timestep(above)
+    assert student_timestep({**above, "s": header}) == 399
+    with pytest.raises(SonopaintError, match="header sonopaint.on_student is damaged"):
+        student_timestep({"dog": {ON_STUDENT_KEY: "s"}})
 
 
 @pytest.mark.parametrize("timestep", [-1, 1000])

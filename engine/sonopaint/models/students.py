@@ -10,7 +10,7 @@ from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import ModelInfo, describe, find_model
 from sonopaint.models.lora import find_lora
-from sonopaint.samplers.one_step import ON_STUDENT_KEY, header_timestep, student_timestep
+from sonopaint.samplers.one_step import header_timestep, on_student, student_timestep
 
 logger = logging.getLogger(__name__)
 Loras = Sequence[tuple[str | Path, float]]
@@ -22,10 +22,11 @@ def paints_in_one_step(info: ModelInfo) -> bool:
     A damaged header counts as none: loading the file says what is wrong with it.
     """
     try:
-        return header_timestep(info.name, info.metadata) is not None or ON_STUDENT_KEY in info.metadata
+        marks = (header_timestep(info.name, info.metadata), on_student(info.name, info.metadata))
     except SonopaintError as error:
         logger.debug("%s", error)
         return False
+    return any(mark is not None for mark in marks)
 
 
 def student_beside(path: Path) -> Path | None:
@@ -63,7 +64,7 @@ def with_needed_student(
 
     Raises SonopaintError where there is none.
     """
-    if any(ON_STUDENT_KEY in header for header in _headers(loras).values()):
+    if any(on_student(name, header) for name, header in _headers(loras).items()):
         return with_student(name_or_path, loras)
     return find_model(name_or_path), list(loras)
 

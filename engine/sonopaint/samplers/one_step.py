@@ -14,7 +14,8 @@ from sonopaint.samplers.schedule import training_sigmas
 
 # In a student's safetensors header: JSON with the timestep at which it was trained, as {"timestep": 999}.
 ONE_STEP_KEY = "sonopaint.one_step"
-# In the header of a LoRA that was learnt on top of a student and doesn't hold it: the student's name.
+# In the header of a LoRA that was learnt on top of a student and doesn't hold it: JSON with the student's
+# name and timestep, as {"student": "mini-one-step", "timestep": 999}.
 ON_STUDENT_KEY = "sonopaint.on_student"
 
 
@@ -60,14 +61,24 @@ def one_step_sigma(alphas_cumprod: torch.Tensor, timestep: int) -> float:
 
 def header_timestep(name: str, metadata: Mapping[str, str]) -> int | None:
     """The timestep in a file's safetensors metadata, None where it is no student's."""
-    if ONE_STEP_KEY not in metadata:
+    return int(_fact(name, metadata, ONE_STEP_KEY, "timestep")) if ONE_STEP_KEY in metadata else None
+
+
+def on_student(name: str, metadata: Mapping[str, str]) -> tuple[str, int] | None:
+    """(name, timestep) of the student that a LoRA is used on top of, None where it is no such LoRA."""
+    if ON_STUDENT_KEY not in metadata:
         return None
+    found = [_fact(name, metadata, ON_STUDENT_KEY, key) for key in ("student", "timestep")]
+    return str(found[0]), int(found[1])
+
+
+def _fact(name: str, metadata: Mapping[str, str], header: str, key: str) -> str | int:
     try:
-        return int(json.loads(metadata[ONE_STEP_KEY])["timestep"])
+        found = json.loads(metadata[header])[key]
+        return int(found) if key == "timestep" else str(found)
     except (ValueError, TypeError, KeyError) as error:
         raise SonopaintError(
-            f"{name} says that it paints in one step, but its header {ONE_STEP_KEY} is damaged; "
-            "get the file anew."
+            f"{name} says that it paints in one step, but its header {header} is damaged; get the file anew."
         ) from error
 
 
@@ -82,8 +93,8 @@ def student_timestep(headers: Mapping[str, Mapping[str, str]]) -> int:
         if timestep is not None:
             return timestep
     for name, metadata in headers.items():
-        if ON_STUDENT_KEY in metadata:
-            student = metadata[ON_STUDENT_KEY]
+        if found := on_student(name, metadata):
+            student = found[0]
             raise SonopaintError(
                 f"{name} was learnt on top of the one-step student {student!r} and does not hold it: "
                 f"load the LoRA {student} as well, both at strength 1."

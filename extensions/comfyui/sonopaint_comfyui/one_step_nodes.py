@@ -10,12 +10,13 @@ import torch
 from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
-from sonopaint.samplers.one_step import pure_noise, sample_student, student_timestep
+from sonopaint.samplers.one_step import on_student, pure_noise, sample_student, student_timestep
 from sonopaint.samplers.schedule import sigmas as schedule
 from sonopaint.tasks.settings import MOST_STUDENT_STEPS
 from sonopaint_comfyui.kinds import METADATA, advanced, schema
 
-HEADERS = {METADATA: "This model", "lora_metadata": "its LoRA"}  # attachments of a MODEL
+LAST_LORA = "its LoRA"
+HEADERS = {METADATA: "This model", "lora_metadata": LAST_LORA}  # attachments of a MODEL
 
 
 class OneStepSampler(io.ComfyNode):
@@ -179,7 +180,12 @@ def one_step_sigmas(model: Any, timestep: int, steps: int = 1, denoise: float = 
     if timestep < 0:
         found = {what: model.get_attachment(name) for name, what in HEADERS.items()}
         headers = {what: metadata for what, metadata in found.items() if metadata}
-        timestep = student_timestep(headers)
+        above = on_student("This LoRA", headers.get(LAST_LORA, {}))
+        # ComfyUI keeps the header of the last LoRA alone; whether its student is there too, the patches show.
+        if above and any(len(patches) > 1 for patches in model.patches.values()):
+            timestep = above[1]
+        else:
+            timestep = student_timestep(headers)
     levels = model.get_model_object("model_sampling").sigmas.double()
     alphas = 1 / (levels[: timestep + 1] ** 2 + 1)
     return schedule(alphas, min(steps, len(alphas)), strength=denoise).float()

@@ -48,7 +48,7 @@ def header(
     if options.method not in ONE_STEP:
         texts = {}
     elif options.without_student:
-        texts = {ON_STUDENT_KEY: student}
+        texts = {ON_STUDENT_KEY: json.dumps({"student": student, "timestep": timestep})}
     else:
         texts = one_step.one_step_header(timestep, facts)
     subject = {
