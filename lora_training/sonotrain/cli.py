@@ -311,9 +311,16 @@ def _bench_clips(parser: argparse.ArgumentParser) -> None:
     fill_clips(parser)
 
 
+def _bench_alpha(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.subject.alpha import fill
+
+    fill(parser)
+
+
 BENCH_COMMANDS: Steps = {
     "subject-clips": ("writes the corpus's three subjects: five clips to learn from, and more", _bench_clips),
     "subject": ("compares methods: identity, prompts, diversity, copies, cost", _bench_subject),
+    "subject-alpha": ("trains and compares weights of the target teacher", _bench_alpha),
 }
 GROUPS: dict[str, tuple[str, Steps]] = {
     "base": ("the shipped model, Sonopaint Mini, from nothing", COMMANDS),

@@ -391,3 +391,28 @@ def test_options_suit_the_base_model_and_given_ones_win() -> None:
     )
     mini = resolve({"noun": "x", "ratio": 7, "method": "dreambooth"}, mini=True)
     assert mini.ratio == 7 and mini.steps < paper.steps and mini.learning_rate > paper.learning_rate
+
+
+def test_weights_of_the_target_teacher_are_trained_and_benched_with_one_command(
+    tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sonotrain.evaluation.subject.alpha import run_alpha
+    from sonotrain.evaluation.subject.run import Request
+
+    (tmp_path / "horn").mkdir()
+    for number in range(2):
+        tone(tmp_path / "horn", f"{number}.wav", 300 + 200 * number)
+    facts = {"noun": "train horn", "model": given["model"], "smoke": True, "cache": str(tmp_path / "heard")}
+    request = Request(str(tmp_path / "horn"), out=str(tmp_path / "out"), device="cpu", **facts)
+    names = ("student", "ratio", "rank", "targets", "preview_every")
+    options = {name: given[name] for name in names} | {"steps": 1, "variants": 1, "watch_every": 0}
+    assert run_alpha(request, (1.0, 0.0), options)
+    results = read_json(tmp_path / "out/results.json")
+    assert list(results["average"]) == ["alpha-0", "alpha-1"] and (tmp_path / "out/alpha.png").is_file()
+    for value in (0, 1):
+        config = read_json(tmp_path / f"out/alpha-{value}/horn/config.json")
+        assert config["options"]["alpha"] == value
+    monkeypatch.setattr(train, "train_subject", lambda *_, **__: pytest.fail("trained a second time"))
+    assert run_alpha(request, (0.0, 1.0), options)
+    with pytest.raises(SonopaintError, match=r"from 0 to 1, not 1\.5"):
+        run_alpha(request, (1.5,), options)

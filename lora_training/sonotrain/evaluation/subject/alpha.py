@@ -1,0 +1,110 @@
+"""`sonotrain bench subject-alpha`: what the target teacher's weight does to identity, words and variety.
+
+Desbos 2026, table 2.5: α (a of eq. 2.4) in {0, 0.25, 0.5, 0.75, 1}, all else equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+from sonoconvert.files import atomic_path
+from sonotrain.evaluation.subject.run import Request, run
+
+logger = logging.getLogger(__name__)
+
+VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
+PANELS = (("agreement", "agreement with the words"), ("intra", "diversity within a prompt"))
+
+
+def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any]) -> bool:
+    """Trains Uni-DAD for each value and subject in OUT/alpha-VALUE/SUBJECT, benches all, and draws alpha.png.
+
+    `given`: further options of the training. Called again it goes on where it was stopped. True when all is
+    done, False when it was stopped. SonopaintError as `train_subject` and the bench have it.
+    """
+    from sonotrain.evaluation.subject.folders import find_subjects
+    from sonotrain.trainers.subject.train import train_subject
+
+    if bad := [value for value in values if not 0 <= value <= 1]:
+        raise SonopaintError(f"--values are weights from 0 to 1, not {bad[0]:g}.")
+    out, names = Path(request.out), {f"alpha-{value:g}": value for value in sorted(set(values))}
+    for name, value in names.items():
+        for subject in find_subjects(request.subjects, request.noun, request.only):
+            folder = out / name / subject.name
+            if (folder / "subject.json").is_file():
+                continue
+            logger.info("%s, %s", name, subject.name)
+            options = {
+                "clips": str(subject.references[0].parent), "noun": subject.noun, "token": request.token,
+                "model": request.model, **given, "alpha": value,
+            }  # fmt: skip
+            resume = (folder / "config.json").is_file()
+            if not train_subject(folder, options, device=request.device, resume=resume):
+                return False
+    methods = tuple(f"{name}={out / name}/{{subject}}" for name in names)
+    results = run(replace(request, methods=methods, out=str(out)))
+    draw({value: results["average"][name] for name, value in names.items()}, out / "alpha.png")
+    return True
+
+
+def draw(average: Mapping[float, Mapping[str, Any]], path: Path) -> Path | None:
+    """Identity to the right; agreement and diversity upwards. None where matplotlib is not installed."""
+    try:
+        figures = importlib.import_module("matplotlib.figure")
+    except ImportError:
+        logger.info("matplotlib is not installed: no %s (the numbers are in results.json)", path.name)
+        return None
+    figure = figures.Figure(figsize=(9, 4), dpi=110, layout="constrained")
+    for axis, (key, label) in zip(figure.subplots(1, 2), PANELS, strict=True):
+        points = []
+        for value, row in average.items():
+            found = row.get(key)
+            if found is not None:
+                points.append((row["identity"], found[0] if isinstance(found, tuple) else found, value))
+        axis.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color="#0a7d72")
+        for x, y, value in points:
+            axis.annotate(f"α {value:g}", (x, y), xytext=(6, 5), textcoords="offset points", fontsize=9)
+        axis.set(xlabel="identity to the references →", ylabel=f"{label} →")
+        axis.grid(alpha=0.25)
+        axis.margins(0.15)
+    with atomic_path(path, force=True) as beside:
+        figure.savefig(beside, format="png")
+    return path
+
+
+def fill(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command; those of the training are `sonotrain subject`'s."""
+    plan = Request("")
+
+    def command(arguments: argparse.Namespace) -> bool:
+        given: dict[str, Any] = {"threads": arguments.threads} if arguments.threads else {}
+        given |= {name: getattr(arguments, name) for name in ("student", "steps") if getattr(arguments, name)}
+        request = Request(
+            arguments.subjects, noun=arguments.noun, model=arguments.model, seeds=arguments.seeds,
+            only=tuple(filter(None, arguments.only.split(","))), prompts=tuple(arguments.prompts),
+            out=arguments.out, device=arguments.device, smoke=arguments.smoke,
+        )  # fmt: skip
+        return run_alpha(request, arguments.values, given)
+
+    add = parser.add_argument
+    add("subjects", help="folder of one subject, or of a folder for each")
+    add("--values", nargs="+", type=float, default=list(VALUES), metavar="α", help="0 0.25 0.5 0.75 1")
+    add("--class", dest="noun", default="", help="class noun, where no subject.json says it")
+    add("--only", default="", help="only these subjects, with commas between")
+    add("--model", default=plan.model, help="base model (default: mini)")
+    add("--student", default="", help="one-step student of the base (default: the one beside it)")
+    add("--steps", type=int, default=0, help="critic steps of each run (0: what suits the model)")
+    add("--prompts", nargs="+", type=int, default=[], metavar="N", help="numbers from 1 to 25 (default: all)")
+    add("--seeds", type=int, default=plan.seeds, help="seeds of each prompt, from 0 (default: 4)")
+    add("--smoke", action="store_true", help="bench two prompts and two seeds: does everything run?")
+    add("--out", default="runs/alpha", help="folder of the runs and the report (default: runs/alpha)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    add("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    parser.set_defaults(run=command, resumable=False)
