@@ -30,7 +30,7 @@ import aiohttp
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = {
-    "model": {"SonopaintLoadMini", "CLIPTextEncode", "LoraLoader"},
+    "model": {"SonopaintLoadMini", "CLIPTextEncode", "LoraLoader", "SonopaintLoadOneStep"},
     "sampler": {"KSampler", "SamplerCustomAdvanced", "SonopaintOneStep"},
     "VAE": {"VAEEncode", "VAEDecode"},
     "sound": {"SonopaintSpectrogramToAudio", "SonopaintPutBack"},

@@ -222,9 +222,8 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
         {
             "model": ("SonopaintLoadMini", {"model": "mini"}),
             "lora": (
-                "LoraLoader",
-                {"model": "model.MODEL", "clip": "model.CLIP", "lora_name": "mini-one-step.safetensors"}
-                | {"strength_model": 1.0, "strength_clip": 1.0},
+                "SonopaintLoadOneStep",
+                {"model": "model.MODEL", "clip": "model.CLIP", "lora": "mini-one-step.safetensors"},
             ),
             "prompt": ("CLIPTextEncode", {"text": "a dog barking", "clip": "lora.CLIP"}),
             **empty(batch=4),
@@ -236,8 +235,8 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
             **heard("subject"),
         },
         "Four variations with one call of the model each, by the one-step LoRA that comes with Sonopaint. "
-        "For a sound of your own (sonotrain subject): put its file into models/loras, choose it in the LoRA "
-        "loader, and write its words, such as “a prt dog bark”.",
+        "For a sound of your own (sonotrain subject): put its file into models/loras, choose it in Load "
+        "One-Step LoRA, and write its words, such as “a prt dog bark”.",
     ),
     "Batch of variations": (
         {

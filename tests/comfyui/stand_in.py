@@ -131,7 +131,7 @@ def install(base: Path) -> dict[str, types.ModuleType]:
 
 
 def _folders(module: Any, base: Path) -> None:
-    for name in ("input", "output", "temp", "checkpoints"):
+    for name in ("input", "output", "temp", "checkpoints", "loras"):
         (base / name).mkdir(parents=True, exist_ok=True)
 
     def annotated(name: str) -> str:
@@ -151,6 +151,7 @@ def _folders(module: Any, base: Path) -> None:
         "folder_paths",
         add_model_folder_path=lambda kind, folder: None,
         get_filename_list=lambda kind: sorted(path.name for path in (base / kind).glob("*.safetensors")),
+        get_full_path=lambda kind, name: str(base / kind / name),
         get_full_path_or_raise=lambda kind, name: str(base / kind / name),
         get_folder_paths=lambda kind: [str(base / kind)],
         get_input_directory=lambda: str(base / "input"),

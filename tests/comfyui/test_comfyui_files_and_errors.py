@@ -162,11 +162,15 @@ def test_a_batch_is_joined_to_one_long_picture(run: Any, mini: Any) -> None:
     assert sound["waveform"].shape == (1, 1, 160 * 512)
 
 
+ON_STUDENT = {"sonopaint.on_student": '{"student": "mini-one-step", "timestep": 399}'}
+
+
 class FakeModel:
     """What one-step nodes ask of a MODEL."""
 
     def __init__(self, **attachments: dict[str, str]) -> None:
         self.attachments = attachments
+        self.patches: dict[str, list[int]] = {}
 
     def get_attachment(self, name: str) -> Any:
         return self.attachments.get(name)
@@ -186,7 +190,7 @@ def test_the_one_step_sampler_takes_students_only(run: Any) -> None:
     with pytest.raises(SonopaintError, match="This model needs many steps.*ordinary sampler"):
         run("SonopaintOneStepSampler", model=FakeModel(sonopaint_metadata={"a": "b"}))
 
-    above = FakeModel(lora_metadata={"sonopaint.on_student": '{"student": "mini-one-step", "timestep": 399}'})
+    above = FakeModel(lora_metadata=ON_STUDENT)
     above.patches = {"a.weight": [1]}
     with pytest.raises(SonopaintError, match="load the LoRA mini-one-step as well"):
         run("SonopaintOneStepSampler", model=above)
@@ -237,6 +241,29 @@ def test_checkpoints_stand_beside_mini(pack: Any, run: Any) -> None:
     finally:
         file.unlink()
     assert "choose one of: mini" in node.validate_inputs(model="some.safetensors")
+
+
+def test_a_subject_brings_its_student_along(pack: Any, run: Any) -> None:
+    from safetensors.torch import save_file
+
+    from sonopaint_comfyui.one_step_nodes import loras_of
+
+    folder, nothing = pack.base / "loras", {"a": torch.zeros(1)}
+    save_file(nothing, folder / "dog.safetensors", ON_STUDENT)
+    with pytest.raises(SonopaintError, match="'mini-one-step', which is missing"):
+        loras_of("dog.safetensors", 0.8)
+    save_file(nothing, folder / "mini-one-step.safetensors", {"sonopaint.one_step": '{"timestep": 399}'})
+    student, subject = folder / "mini-one-step.safetensors", folder / "dog.safetensors"
+    assert loras_of(student.name, 0.8)[0] == [(student, 1.0)]
+    files, header = loras_of(subject.name, 0.8)
+    assert files == [(student, 1.0), (subject, 0.8)]
+    sigmas = run("SonopaintOneStepSampler", model=FakeModel(lora_metadata=header))[1]
+    assert float(sigmas[0]) == pytest.approx(0.03 + 399 * 14.57 / 999, abs=1e-4)
+
+    node = pack.nodes["SonopaintLoadOneStep"]
+    assert node.define_schema().inputs[2].options["options"] == [student.name, subject.name]
+    assert node.validate_inputs(lora=subject.name) is True
+    assert "no LoRA cat.safetensors" in node.validate_inputs(lora="cat.safetensors")
 
 
 # Bad input ----------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ STABLE = {
     "SonopaintLongAudio": "model vae format",
     "SonopaintInterpolation": "prompt_a prompt_b latent seed_a seed_b steps",
     "SonopaintJoin": "image format overlap",
+    "SonopaintLoadOneStep": "model clip lora strength",
     "SonopaintOneStepSampler": "model timestep steps denoise",
     "SonopaintOneStep": "model prompt latent seed timestep steps denoise",
     "SonopaintPlot": "audio image format region width height dark",

@@ -11,13 +11,11 @@ from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import PRESETS, get_format
-from sonopaint.models.folders import shipped_folder
 from sonopaint.models.info import describe, list_models
 from sonopaint_comfyui.kinds import METADATA, Format, PictureInfo, schema
 
 FALLBACK = "mini"
 AS_MODEL = "as the model"
-SHIPPED_LORAS = ("mini-one-step", "subjects")
 
 
 def models() -> dict[str, Path]:
@@ -118,10 +116,9 @@ def load_checkpoint(file: Path) -> tuple[Any, Any, Any]:
 
 def add_shipped_loras() -> None:
     """Let the LoRA loaders find what comes with Sonopaint: the one-step Mini, and subjects."""
-    for name in SHIPPED_LORAS:
-        folder = shipped_folder() / name
-        if any(folder.glob("*.safetensors")) and not (folder / "unet.safetensors").exists():
-            folder_paths.add_model_folder_path("loras", str(folder))
+    shipped = [model.path.parent for model in list_models() if model.shipped and model.kind == "lora"]
+    for folder in dict.fromkeys(shipped):
+        folder_paths.add_model_folder_path("loras", str(folder))
 
 
 add_shipped_loras()

@@ -1,22 +1,113 @@
-"""Models distilled to one step: a SAMPLER and SIGMAS for SamplerCustom, and a node that does it all."""
+"""Models distilled to one step: their LoRAs, SAMPLER and SIGMAS for SamplerCustom, and a node that paints."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import comfy.sample
 import comfy.samplers
+import folder_paths
 import torch
 from comfy_api.latest import io
 
+from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
-from sonopaint.samplers.one_step import on_student, pure_noise, sample_student, student_timestep
+from sonopaint.samplers.one_step import (
+    ONE_STEP_KEY,
+    on_student,
+    pure_noise,
+    sample_student,
+    student_timestep,
+)
 from sonopaint.samplers.schedule import sigmas as schedule
 from sonopaint.tasks.settings import MOST_STUDENT_STEPS
 from sonopaint_comfyui.kinds import METADATA, advanced, schema
 
+LORA_METADATA = "lora_metadata"  # as ComfyUI's own loaders call the header of the last LoRA
 LAST_LORA = "its LoRA"
-HEADERS = {METADATA: "This model", "lora_metadata": LAST_LORA}  # attachments of a MODEL
+HEADERS = {METADATA: "This model", LORA_METADATA: LAST_LORA}  # attachments of a MODEL
+STUDENT = "mini-one-step.safetensors"
+
+
+class LoadOneStep(io.ComfyNode):
+    """A one-step student or subject on a model."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        names = folder_paths.get_filename_list("loras")
+        return schema(
+            "SonopaintLoadOneStep",
+            "Load One-Step LoRA",
+            group="sampling",
+            description="Puts a model's one-step student, or a subject learnt from a few clips, on the "
+            "model. A subject that was learnt on top of a student brings the student along.",
+            search_aliases=["subject", "student", "distilled", "lora loader", "dmd2"],
+            inputs=[
+                io.Model.Input("model"),
+                io.Clip.Input("clip"),
+                io.Combo.Input(
+                    "lora",
+                    options=sorted(names, key=lambda name: name != STUDENT) or [STUDENT],
+                    tooltip="mini-one-step comes with Sonopaint; your own lie in ComfyUI's loras folder.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="Of what stands on a student; a student itself is always at 1.",
+                ),
+            ],
+            outputs=[io.Model.Output(), io.Clip.Output()],
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora: str) -> bool | str:
+        if lora in folder_paths.get_filename_list("loras"):
+            return True
+        return f"There is no LoRA {lora} in ComfyUI's loras folder; put it there, or choose another one."
+
+    @classmethod
+    def fingerprint_inputs(cls, lora: str, **_: Any) -> str:
+        path = folder_paths.get_full_path("loras", lora)
+        return str(os.stat(path).st_mtime_ns) if path else ""
+
+    @classmethod
+    def execute(cls, model: Any, clip: Any, lora: str, strength: float = 1.0) -> io.NodeOutput:
+        from comfy.sd import load_lora_for_models
+        from comfy.utils import load_torch_file
+
+        used, header = loras_of(lora, strength)
+        for file, weight in used:
+            model, clip = load_lora_for_models(
+                model, clip, load_torch_file(str(file), safe_load=True), weight, weight
+            )
+        model.set_attachments(LORA_METADATA, header)
+        return io.NodeOutput(model, clip)
+
+
+def loras_of(name: str, strength: float) -> tuple[list[tuple[Path, float]], dict[str, str]]:
+    """The files of a one-step LoRA with their strengths, its student first, and what their headers say.
+
+    Raises SonopaintError where the student is not among ComfyUI's LoRAs.
+    """
+    path = Path(folder_paths.get_full_path_or_raise("loras", name))
+    header = read_header(path)[1]
+    needed = on_student(name, header)
+    if needed is None:
+        return [(path, 1.0 if ONE_STEP_KEY in header else strength)], header
+    student, _ = needed
+    found = [one for one in folder_paths.get_filename_list("loras") if Path(one).stem == student]
+    if not found:
+        raise SonopaintError(
+            f"{name} was learnt on top of the one-step student {student!r}, which is missing; put "
+            f"{student}.safetensors into ComfyUI's loras folder."
+        )
+    below = Path(folder_paths.get_full_path_or_raise("loras", found[0]))
+    return [(below, 1.0), (path, strength)], {**read_header(below)[1], **header}
 
 
 class OneStepSampler(io.ComfyNode):
@@ -191,4 +282,4 @@ def one_step_sigmas(model: Any, timestep: int, steps: int = 1, denoise: float = 
     return schedule(alphas, min(steps, len(alphas)), strength=denoise).float()
 
 
-NODES = [OneStepSampler, OneStepSound]
+NODES = [LoadOneStep, OneStepSampler, OneStepSound]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 
 pytestmark = pytest.mark.host
 
@@ -19,6 +20,7 @@ PROMPT, SEED, STEPS, GUIDANCE = "a dog barking", 7, 20, 4.0
 # starts from there: what differs lies this far below the sound. Anything that is done differently (another
 # timestep, another scale of the noise, 16-bit weights under a LoRA) is far above it.
 SAME_DB = -60.0
+ON_STUDENT = {"sonopaint.on_student": '{"student": "mini-one-step", "timestep": 999}'}
 
 
 def generating(seed: int = SEED, lora: str | None = None, merged: bool = False) -> dict[str, Any]:
@@ -189,6 +191,40 @@ def test_one_step_gives_studios_sound(comfyui: Any) -> None:
         | {"sigmas": ["one", 1], "latent_image": ["latent", 0]},
     }
     np.testing.assert_allclose(heard(comfyui, prompt), alone, atol=1e-4)
+
+
+def painted(comfyui: Any, prompt: dict[str, Any]) -> np.ndarray:
+    """The picture [rows, columns] before it becomes sound; ComfyUI cuts its channels down to whole levels."""
+    prompt = {name: node for name, node in prompt.items() if name not in ("sound", "save")}
+    inputs = {"images": ["decode", 0], "filename_prefix": "same/picture"}
+    prompt["look"] = {"class_type": "SaveImage", "inputs": inputs}
+    [path] = comfyui.files(comfyui.queue(prompt), "images")
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), dtype=np.float64).mean(axis=2)
+
+
+def test_a_subject_on_its_student_is_painted_as_in_studio(comfyui: Any, lora: Path) -> None:
+    """Their pictures are compared: the phase search makes more of a level that rounds the other way."""
+    from safetensors.torch import load_file, save_file
+
+    from sonopaint.models.loading import load_model
+    from sonopaint.tasks import PaintSettings, generate
+
+    subject = comfyui.base / "models/loras/subject.safetensors"
+    save_file(load_file(lora), subject, ON_STUDENT)
+    prompt = one_step(None)
+    prompt["lora"] = {
+        "class_type": "SonopaintLoadOneStep",
+        "inputs": {"model": ["model", 0], "clip": ["model", 1], "lora": subject.name, "strength": 2.0},
+    }
+    prompt["positive"]["inputs"]["clip"] = ["lora", 1]
+    prompt["sampler"]["inputs"]["model"] = ["lora", 0]
+    model = load_model("mini", loras=[(subject, 2.0)])
+    there = generate(model, PaintSettings(prompt=PROMPT, seed=SEED, iterations=16))[0].picture.pixels
+    here = painted(comfyui, prompt)
+    assert np.abs(here - there.mean(axis=2)).max() < 2  # a level cut off here, half a level rounded there
+    alone = painted(comfyui, one_step("mini-one-step.safetensors"))
+    assert np.abs(here - alone).max() > 30
 
 
 def test_one_step_runs_where_it_is_told_the_timestep(comfyui: Any) -> None:

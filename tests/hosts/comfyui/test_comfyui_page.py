@@ -150,7 +150,31 @@ def test_spectrograms_are_seen_and_heard_after_a_run(graph_page: Any) -> None:
     page.wait_for_function("document.querySelector('.sonopaint-widget audio').currentTime > 0.2")
 
 
-@pytest.mark.parametrize("kind", ["WAV 16 bit", "FLAC 24 bit", "OGG"])
+def test_spectrograms_are_seen_while_they_are_painted(graph_page: Any) -> None:
+    page = graph_page
+    open_workflow(page, workflow("Generate a sound"))
+    seen = page.evaluate(
+        """async () => {
+            const { api, graph } = window.app, seen = [];
+            const sampler = graph._nodes.find((n) => n.comfyClass === "KSampler");
+            sampler.widgets.find((w) => w.name === "seed").value = 4321;  // nothing that is kept from before
+            for (const kind of ["b_preview", "b_preview_with_metadata"]) {
+                api.addEventListener(kind, ({ detail }) => seen.push(detail.blob ?? detail));
+            }
+            const done = new Promise((resolve) => {
+                api.addEventListener("execution_success", resolve, { once: true });
+            });
+            await window.app.queuePrompt(0);
+            await done;
+            const pictures = await Promise.all(seen.map((blob) => createImageBitmap(blob)));
+            return pictures.map((one) => [one.width, one.height]);
+        }"""
+    )
+    assert len(seen) >= 5
+    assert all(width > 2 * height for width, height in seen)  # the sound's own shape
+
+
+@pytest.mark.parametrize("kind", ["WAV 16 bit", "WAV 24 bit", "WAV 32 bit float", "FLAC 24 bit", "OGG"])
 def test_a_dropped_file_brings_its_workflow_back(graph_page: Any, comfyui: Any, kind: str) -> None:
     page = graph_page
     original = workflow("Generate a sound")

@@ -86,6 +86,20 @@ def test_interpolating_gives_five_sounds_and_one_of_them_all(comfyui: Any) -> No
     assert min(levels) > 0.01 * max(levels)
 
 
+@pytest.mark.parametrize(("name", "seconds"), [("Generate a sound", 5.12), ("Inpaint a box", 5.12)])
+def test_a_checkpoint_takes_minis_place_by_one_choice(
+    comfyui: Any, checkpoint: Path, name: str, seconds: float
+) -> None:
+    """Stable Diffusion 1.5's layout, random weights: what is painted is noise, but it is painted."""
+    place = comfyui.base / "models/checkpoints" / checkpoint.name
+    if not place.exists():
+        place.symlink_to(checkpoint)
+    [sound] = run(comfyui, name, model=checkpoint.name, steps=2)
+    assert len(sound) == round(seconds * RATE) and rms(sound) > 0.005
+    [minis] = run(comfyui, name, steps=2)
+    assert rms(sound - minis) > 0.005
+
+
 def test_the_loop_closes(comfyui: Any) -> None:
     [sound] = run(comfyui, "Seamless loop")
     assert len(sound) == 8 * RATE
