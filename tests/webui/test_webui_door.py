@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -35,3 +38,17 @@ def test_the_door_imports_nothing_heavy() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.returncode == 0 and answer.stdout == "", answer.stderr
+
+
+@pytest.mark.parametrize("suffix", ["flac", "ogg"])
+def test_sounds_come_from_the_page_as_they_are(webui: Any, tmp_path: Path, suffix: str) -> None:
+    """Gradio would make 16-bit WAVs of them, with FFmpeg."""
+    from sonopaint_webui import compat
+
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(b"not looked into")
+    assert compat.audio().preprocess(None) is None
+    assert compat.audio().preprocess(SimpleNamespace(path=str(path))) == str(path)
+    part = compat.audio()
+    part.make_temp_copy_if_needed = lambda name: f"copy of {name}"
+    assert part.preprocess({"name": "a", "is_file": True, "data": None}) == "copy of a"  # Gradio 3

@@ -16,8 +16,25 @@ def js(code: str) -> dict[str, Any]:
 
 
 def audio(**options: Any) -> Any:
-    """A gr.Audio that gives and takes paths of files."""
-    return gr.Audio(type="filepath", **options)
+    """A gr.Audio that gives and takes paths of files, as they are.
+
+    Gradio itself would write each sound anew, in 16 bits, and needs FFmpeg for all but WAV.
+    """
+    component: Any = gr.Audio(type="filepath", **options)
+    anew = component.preprocess
+
+    def given(value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            return str(value.path)
+        whole = (value.get("crop_min") or 0, value.get("crop_max") or 100) == (0, 100)
+        if not whole or not value.get("is_file"):  # Gradio 3 cuts what was marked on its own player
+            return str(anew(value))
+        return str(component.make_temp_copy_if_needed(value["name"]))
+
+    component.preprocess = given
+    return component
 
 
 def update(**options: Any) -> Any:

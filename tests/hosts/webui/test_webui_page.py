@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 pytestmark = [pytest.mark.host, pytest.mark.browser]
 
@@ -112,7 +113,9 @@ def test_inpaint(tab: Tab, clip: Path, read: Any) -> None:
     page.wait_for_selector("#sonopaint_outpaint_view .sg-canvas", state="visible")
 
 
-def test_outpaint(tab: Tab, clip: Path, read: Any) -> None:
+def test_outpaint_24_bits(tab: Tab, tmp_path: Path, read: Any) -> None:
+    clip, noise = tmp_path / "wind.flac", np.random.default_rng(1).standard_normal(3 * 32_000)
+    soundfile.write(clip, 0.1 * noise, 32_000, subtype="PCM_24")
     tab.open("Outpaint", "outpaint").load(clip)
     tab.fill("left", 0.5)
     tab.fill("right", 1)
@@ -192,3 +195,31 @@ def test_nothing_marked_is_told_and_the_page_goes_on(tab: Tab, clip: Path) -> No
     told = tab.page.locator("#sonopaint_outpaint_status .sonopaint-error")
     told.wait_for()
     assert "seconds" in told.inner_text() or "sound" in told.inner_text()
+
+
+def test_sound_under_txt2img_and_back_from_png_info(tab: Tab, host: Any, read: Any) -> None:
+    page, sound = tab.page, "#script_txt2img_sonopaint_enabled"
+    page.fill("#txt2img_prompt textarea", "train horn")
+    page.click(f"{sound} > .label-wrap")
+    page.click("#script_txt2img_sonopaint_size")
+    width = page.locator("#txt2img_width input[type=number]")
+    page.wait_for_function("(field) => field.value === '320'", arg=width.element_handle())
+    for name, value in (("steps", 1), ("cfg_scale", 1)):
+        page.locator(f"#txt2img_{name} input[type=number]").fill(str(value))
+        page.locator(f"#txt2img_{name} input[type=number]").press("Tab")
+    page.click("#txt2img_generate")
+    player = page.locator("#sonopaint_sounds_txt2img .sonopaint-card audio")
+    player.wait_for()
+    wave, rate = read.sound(page.request.get(f"{host.url}/{player.get_attribute('src')}").body())
+    assert (len(wave), rate) == (320 * 512, 32_000)
+    picture = max(host.base.rglob("txt2img-images/**/*.png"), key=lambda path: path.stat().st_mtime)
+    assert picture.with_suffix(".wav").is_file()
+
+    page.click(f"{sound} > .label-wrap")
+    page.wait_for_selector(f"{sound} > .label-wrap:not(.open)")
+    tab.top("PNG Info")
+    page.set_input_files("#pnginfo_image input[type=file]", picture)
+    page.locator("#tab_pnginfo").get_by_text("Sound format").first.wait_for()
+    page.click("#tab_pnginfo #txt2img_tab")
+    page.wait_for_selector(f"{sound} > .label-wrap.open")
+    assert width.input_value() == "320"
