@@ -101,6 +101,7 @@ def test_a_run_leaves_a_lora_that_does_in_the_engine_what_it_did_in_training(
     with safe_open(run / "horn.safetensors", framework="pt") as file:
         header, keys = file.metadata(), list(file.keys())
         assert file.get_tensor(next(key for key in keys if key.endswith(".alpha"))).item() == 2.0
+    assert not any(str(tmp_path.parent) in value for value in header.values())  # nobody's folders
     downs = [key for key in keys if key.endswith("lora_down.weight")]
     assert downs and len(keys) == 3 * len(downs)  # each with .alpha
     assert all(key.startswith(("lora_unet_input_", "lora_unet_middle_", "lora_unet_output_")) for key in keys)

@@ -103,6 +103,7 @@ def test_a_run_leaves_one_lora_with_distillation_and_subject(
     assert json.loads(header["sonopaint.one_step"]) == {"timestep": 999}
     assert json.loads(header["sonopaint.format"])["name"] == "sonopaint-mini"
     assert header["ss_base_model_version"] == "sonopaint_mini" and header["modelspec.license"] == "CC0-1.0"
+    assert not any(str(tmp_path.parent) in value for value in header.values())  # nobody's folders
     last = tmp_path / "horn/previews/step-00000006"
     assert {"sheet.png", "0-with.png", "0-with.wav", "0-without.wav"} <= {p.name for p in last.iterdir()}
     assert (last / "0-with.png").read_bytes() != (last / "0-without.png").read_bytes()

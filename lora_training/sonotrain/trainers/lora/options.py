@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -269,3 +270,11 @@ def refuse_changes(
 def as_dict(options: Any) -> dict[str, Any]:
     """JSON-able options."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items()}
+
+
+def to_publish(options: Any) -> dict[str, Any]:
+    """The options for a file that people pass on: of files and folders only the names, not where they lie."""
+    return {
+        k: Path(v).resolve().name if isinstance(v, str) and v and os.path.exists(v) else v
+        for k, v in as_dict(options).items()
+    }

@@ -19,7 +19,7 @@ from sonotrain.trainers.lora.adapter import lora_modules
 from sonotrain.trainers.lora.curves import series
 from sonotrain.trainers.lora.data import TrainingData, captions_of
 from sonotrain.trainers.lora.optimisers import warmup_steps
-from sonotrain.trainers.lora.options import LoraOptions, as_dict
+from sonotrain.trainers.lora.options import LoraOptions, to_publish
 from sonotrain.trainers.lora.trainer import LoraTrainer
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def header(
         "modelspec.trigger_phrase": data.trigger,
         "modelspec.usage_hint": usage(data),
         "sonopaint.format": form.to_dict(),
-        "sonopaint.training": {"options": as_dict(options), "data": data.facts()},
+        "sonopaint.training": {"options": to_publish(options), "data": data.facts()},
     }
     texts = {}
     for name, value in values.items():

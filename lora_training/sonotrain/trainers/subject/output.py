@@ -14,7 +14,7 @@ from sonoconvert.files import atomic_path
 from sonopaint.samplers.one_step import ON_STUDENT_KEY
 from sonotrain.data.cache import clock
 from sonotrain.run_folder import read_json
-from sonotrain.trainers.lora.options import as_dict
+from sonotrain.trainers.lora.options import to_publish
 from sonotrain.trainers.one_step import output as one_step
 from sonotrain.trainers.subject.adapters import ROLES, AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData, prompts_of
@@ -44,7 +44,7 @@ def header(
     mini = base["kind"] == "mini"
     instance, prior = prompts_of(options)
     form = model.format
-    facts = {"method": options.method, "options": as_dict(options), "steps": steps}
+    facts = {"method": options.method, "options": to_publish(options), "steps": steps}
     if options.method not in ONE_STEP:
         texts = {}
     elif options.without_student:
