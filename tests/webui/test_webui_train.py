@@ -98,7 +98,7 @@ def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, 
     told, run = form.start(
         person(), sounds, "", "riffusion.safetensors", "", *values(form, trigger="zorblat", rank=4)
     )
-    assert "Starting" in told and run["value"] == "zorblat"
+    assert told == "" and run["value"] == "zorblat"
     shown = wait_for(lambda: (at := look(form, "zorblat"))["previews"] and "svg" in at["curves"] and at)
     assert "Training: step" in shown["status"] and not shown["start"]["interactive"]
     assert shown["stop"]["visible"] and not shown["copy"]["visible"]
@@ -116,7 +116,7 @@ def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, 
     assert "Stopping" in form.stop(person(), "zorblat")
     shown = wait_for(lambda: (at := look(form, "zorblat"))["resume"]["visible"] and at)
     assert "Stopped" in shown["status"]
-    assert "Going on" in form.resume(person(), "zorblat")
+    assert form.resume(person(), "zorblat") == ""
     wait_for(lambda: "Finished at step 40" in look(form, "zorblat")["status"])
     assert look(form, "zorblat")["copy"]["visible"]
 

@@ -17,7 +17,7 @@ from sonotrain import runs
 ROOT = Path(__file__).resolve().parents[3]
 LOG_LINES = 12  # that the page shows
 # Measured with `python install.py train`, which prints it at its end; CUDA builds of PyTorch are far larger.
-SIZE = "about 1.9 GB, with an NVIDIA card several GB more"
+SIZE = "about 1.8 GB, with an NVIDIA card several GB more"
 
 
 def python() -> Path:

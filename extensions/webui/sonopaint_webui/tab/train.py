@@ -39,6 +39,7 @@ LABELS = {
     "alpha": "Faithful to the clips",
     "trigger": "Trigger word",
 }
+INFO = {"steps": "0: what suits the model"}
 FASTER: dict[str, Any] = {**QUIET, "queue": False}  # looking at a run waits for nobody's picture
 
 
@@ -73,9 +74,7 @@ class TrainPanel:
             return compat.message(str(error)), compat.update()
         except OSError as error:
             return compat.message(f"The sounds could not be copied ({error.strerror})."), compat.update()
-        return compat.message("Starting …", "info"), compat.update(
-            choices=training.names(self.command), value=run
-        )
+        return "", compat.update(choices=training.names(self.command), value=run)
 
     def resume(self, request: gr.Request, run: str | None) -> str:
         """Go on with the run that is shown."""
@@ -84,7 +83,7 @@ class TrainPanel:
             training.resume(self.command, run)
         except SonopaintError as error:
             return compat.message(str(error))
-        return compat.message("Going on …", "info")
+        return ""
 
     def stop(self, request: gr.Request, run: str | None) -> str:
         """End the run that is shown."""
@@ -205,13 +204,17 @@ class TrainPanel:
         seen = gr.Textbox("", label="seen", show_label=False, elem_id=f"{self.id}_seen", **hidden)
         tick = gr.Button("Look", elem_id=f"{self.id}_tick", **hidden)
         shown = [run, form[2], about, install, cancel, log, *parts, go, stop, resume, copy, seen]
-        go.click(fn=self.start, inputs=form, outputs=[told, run], **QUIET)
-        resume.click(fn=self.resume, inputs=[run], outputs=[told], **QUIET)
-        stop.click(fn=self.stop, inputs=[run], outputs=[told], **QUIET)
-        copy.click(fn=self.copy, inputs=[run], outputs=[told], **QUIET)
-        install.click(fn=self.install, inputs=[], outputs=[told], **QUIET)
-        cancel.click(fn=self.cancel, inputs=[], outputs=[told], **QUIET)
-        tick.click(fn=self.look, inputs=[run, seen], outputs=shown, **FASTER)
+        looking: dict[str, Any] = {"fn": self.look, "inputs": [run, seen], "outputs": shown, **FASTER}
+        for button, work, inputs, outputs in (
+            (go, self.start, form, [told, run]),
+            (resume, self.resume, [run], [told]),
+            (stop, self.stop, [run], [told]),
+            (copy, self.copy, [run], [told]),
+            (install, self.install, [], [told]),
+            (cancel, self.cancel, [], [told]),
+        ):
+            button.click(fn=work, inputs=inputs, outputs=outputs, **QUIET).then(**looking)
+        tick.click(**looking)
 
     def _form(self) -> list[Any]:
         """The form's fields, as ``start`` takes them."""
@@ -242,7 +245,7 @@ class TrainPanel:
         """The component of one option."""
         common = {
             "label": LABELS.get(item.name, item.name.replace("_", " ").capitalize()),
-            "info": item.metadata["help"],
+            "info": INFO.get(item.name, item.metadata["help"]),
             "elem_id": f"{self.id}_{item.name}",
         }
         if isinstance(item.default, bool):
