@@ -98,6 +98,8 @@ def start(
             raise SonopaintError(f"There is no folder {given}; check its path.")
     elif not files:
         raise SonopaintError("There are no sounds to learn from: drop some, or name a folder of them.")
+    elif any(not path.stat().st_size for path in files):  # Gradio 3 sends what is on its way as empty files
+        raise SonopaintError("The sounds are not all here yet: wait a moment, then press Train again.")
     elif command == "subject" and len(files) > MOST_CLIPS:
         raise SonopaintError(
             f"{len(files)} clips are too many for one subject: choose 4 to 6 good ones, or train a LoRA."

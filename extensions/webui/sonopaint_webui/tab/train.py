@@ -140,7 +140,8 @@ class TrainPanel:
         drawn: Any = compat.update()
         if had.get("previews") != previews:
             drawn = run_view.previews_of(state, lambda path, _: results.address_of(path))
-        here, free = trainers.installed(), training.going() is None
+        here = trainers.installed() and not trainers.installation.running
+        free = training.going() is None
         return [
             *lists,
             *self._installation(here),
@@ -156,9 +157,9 @@ class TrainPanel:
         ]
 
     def _installation(self, here: bool) -> list[Any]:
-        """(what it would do, its button, the button that cancels, its lines)."""
+        """Unless they are here: (what it would do, its button, the button that cancels, its lines)."""
         doing = trainers.installation
-        if here and not doing.running:
+        if here:
             return ["", compat.update(visible=False), compat.update(visible=False), ""]
         told = (
             "The trainers need packages that the WebUI must not get. They are installed into "
