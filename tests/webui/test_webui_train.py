@@ -102,7 +102,7 @@ def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, 
     shown = wait_for(lambda: (at := look(form, "zorblat"))["previews"] and "svg" in at["curves"] and at)
     assert "Training: step" in shown["status"] and not shown["start"]["interactive"]
     assert shown["stop"]["visible"] and not shown["copy"]["visible"]
-    assert "sonopaint/file/" in shown["previews"]
+    assert "sonopaint/file/" in shown["previews"] and json.loads(shown["seen"])["again"]
     assert look(form, "zorblat", shown["seen"])["previews"] == {"__type__": "update"}  # a sound plays on
 
     new = look(form, None, "")  # the page was loaded again
@@ -118,7 +118,8 @@ def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, 
     assert "Stopped" in shown["status"]
     assert form.resume(person(), "zorblat") == ""
     wait_for(lambda: "Finished at step 40" in look(form, "zorblat")["status"])
-    assert look(form, "zorblat")["copy"]["visible"]
+    done = wait_for(lambda: (at := look(form, "zorblat"))["start"]["interactive"] and at)
+    assert done["copy"]["visible"] and not json.loads(done["seen"])["again"]
 
     arguments = json.loads((place / "runs/zorblat/config.json").read_text())["arguments"]
     folder, model = place / "runs/zorblat/dataset", place / "riffusion.safetensors"

@@ -1,7 +1,8 @@
 """The sub-tabs Train LoRA and Train subject: forms over the trainers, which run as processes of their own.
 
-javascript/sonopaint_train.js presses a hidden button every two seconds while a sub-tab is seen, so that the
-page follows a run however it was started, and finds it again after a reload.
+javascript/sonopaint_train.js presses a hidden button when a sub-tab comes into sight, and every two seconds
+while something goes on, so that the page follows a run and finds it again after a reload. At other times it
+must not: an update of the page during an upload makes Gradio 3.41 lose the files.
 """
 
 from __future__ import annotations
@@ -153,7 +154,13 @@ class TrainPanel:
             compat.update(visible=state.running),
             compat.update(visible=state.resumable and free),
             compat.update(visible=state.file is not None and not state.running),
-            json.dumps({"previews": previews, "at": time.time()}),
+            json.dumps(
+                {
+                    "previews": previews,
+                    "again": state.running or not free or trainers.installation.running,
+                    "at": time.time(),
+                }
+            ),
         ]
 
     def _installation(self, here: bool) -> list[Any]:
