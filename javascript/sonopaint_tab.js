@@ -1,8 +1,10 @@
-// The page "Sonopaint": turns what the server sends into spectrograms with players and into the region editor,
-// keeps the marks where the server reads them, and shows the host's progress bar.
+// The page "Sonopaint" and the players under txt2img's and img2img's galleries: turns what the server sends into
+// spectrograms with players and into the region editor, keeps the marks where the server reads them, sends sounds on,
+// and shows the host's progress bar.
 (() => {
   const SCRIPTS = ["dom.js", "spectrogram.js", "region_editor.js"];
   const TO = [["inpaint", "Inpaint"], ["outpaint", "Outpaint"], ["loop", "Loop"], ["vary", "Variations"]];
+  const TO_HOST = [["txt2img", "txt2img (settings)"], ["img2img", "img2img"]];
   const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
   const views = new Map();  // mounted element → its views
   let widgets = null;
@@ -38,20 +40,40 @@
   }
 
   // Views ---------------------------------------------------------------------------------------------
+  // Space plays, left and right seek (with shift a little), home goes to the start, up and down to other cards.
+  function keys(event, view) {
+    const card = event.currentTarget;
+    if (event.target !== card || event.ctrlKey || event.altKey || event.metaKey) return;
+    const step = view.data.duration * (event.shiftKey ? 0.01 : 0.1), now = view.audio.currentTime;
+    const go = (other) => other?.matches?.(".sonopaint-result") && other.focus();
+    const does = { " ": () => view.toggle(), ArrowLeft: () => view.seek(now - step), ArrowRight: () => view.seek(now + step),
+      Home: () => view.seek(0), ArrowUp: () => go(card.previousElementSibling), ArrowDown: () => go(card.nextElementSibling) }[event.key];
+    if (!does) return;
+    event.preventDefault();
+    event.stopPropagation();
+    does();
+  }
+
   function cards(element, value) {
     const { make, SpectrogramView } = window.Sonopaint;
+    const inTab = Boolean(element.closest("#tab_sonopaint"));
     const shown = value.map((data) => {
       const body = make("div", { class: "sonopaint-view" });
-      element.append(make("article", { class: "sonopaint-result", "data-key": data.key },
-        make("header", {}, make("strong", { title: data.title }, data.title), make("span", { title: data.detail }, data.note)), body));
+      const card = make("article", { class: "sonopaint-result", "data-key": data.key, tabindex: 0, "aria-label": `${data.title}, ${data.note}`,
+        title: "Space plays, ← and → seek, ↑ and ↓ choose" },
+        make("header", {}, make("strong", {}, data.title), make("span", { title: data.detail }, data.note)), body);
+      element.append(card);
       const view = new SpectrogramView(body, `Spectrogram of ${data.title}`);
+      card.addEventListener("keydown", (event) => keys(event, view));
       for (const [name, path] of Object.entries(data.downloads)) {
         view.player.append(make("a", { href: address(path), download: decodeURIComponent(path.split("/").pop()) }, name));
       }
+      const to = inTab && "PNG" in data.downloads ? [...TO, ...TO_HOST] : TO;
       const menu = make("select", { "aria-label": "Send this sound to", onchange: () => {
-        write("sonopaint_send", JSON.stringify({ to: menu.value, audio: data.audio, at: Date.now() }));
+        write("sonopaint_send", JSON.stringify({ to: menu.value, audio: data.audio, picture: data.downloads.PNG, at: Date.now() }));
+        if (!inTab) window.switch_to_sonopaint();
         menu.value = "";
-      } }, make("option", { value: "" }, "Send to …"), ...TO.map(([to, title]) => make("option", { value: to }, title)));
+      } }, make("option", { value: "" }, "Send to …"), ...to.map(([to, title]) => make("option", { value: to }, title)));
       view.player.append(menu);
       view.show(data);
       return view;
@@ -59,6 +81,34 @@
     element.classList.add("mounted");
     return shown;
   }
+
+  // The host calls these two when it has pasted; `sonopaintSent` presses its own hidden buttons.
+  window.switch_to_sonopaint = () => {
+    const tab = [...root().querySelectorAll("#tabs > .tab-nav button, #tabs [role=tab]")].find((one) => one.textContent.trim() === "Sonopaint");
+    tab?.click();
+    return [];
+  };
+  window.recalculate_prompts_sonopaint = () => [];
+  window.sonopaintSent = (wanted) => {
+    const to = JSON.parse(wanted || "{}").to;
+    if (TO_HOST.some(([tab]) => tab === to)) root().querySelector(`#sonopaint_send_${to}`)?.click();
+  };
+
+  // Boxes of a pasted infotext; where no sound is shown yet, they wait for one.
+  const waiting = {};
+  function drawBoxes(panel) {
+    const widget = [...views].find(([element]) => element.dataset.target === `${panel}_marks`)?.[1][0];
+    if (!waiting[panel] || !widget?.view?.data) return;
+    const view = widget.view, data = view.data;
+    const marks = waiting[panel].map((box) => ({ kind: "box", t0: Math.min(box.start ?? 0, data.duration), t1: Math.min(box.end ?? data.duration, data.duration),
+      r0: box.low == null ? 0 : view.rowOf(box.low), r1: box.high == null ? view.rows : view.rowOf(box.high) }));
+    delete waiting[panel];
+    view.set(marks.filter((box) => box.t1 > box.t0 && box.r1 > box.r0));
+  }
+  window.sonopaintBoxes = (panel, text) => {
+    waiting[panel] = JSON.parse(text || "{}").boxes;
+    drawBoxes(panel);
+  };
 
   function source(element, data) {
     const { make, SpectrogramView } = window.Sonopaint;
@@ -98,6 +148,7 @@
     const value = JSON.parse(element.dataset.value), kinds = { cards, source, editor };
     element.replaceChildren();
     views.set(element, kinds[element.dataset.sonopaint](element, value, module));
+    if (element.dataset.target) drawBoxes(element.dataset.target.replace(/_marks$/, ""));
   }
 
   // Recording -----------------------------------------------------------------------------------------

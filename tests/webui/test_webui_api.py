@@ -205,6 +205,13 @@ def test_pages_can_not_ask_for_other_files(client: TestClient, tmp_path: Path) -
 
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     assert client.get("/" + results.address_of(tmp_path / "a.wav")).content == b"RIFF"
+    address = "/" + results.address_of(tmp_path / "a.wav")
+    for asked, part, code in (("1-2", b"IF", 206), ("1-", b"IFF", 206), ("0-999", b"RIFF", 206)):
+        answer = client.get(address, headers={"Range": f"bytes={asked}"})
+        assert (answer.content, answer.status_code) == (part, code), asked
+        assert answer.headers["content-range"].endswith("/4") and "audio" in answer.headers["content-type"]
+    for odd in ("bytes=3-1", "bytes=x", "bytes=" + "9" * 400 + "-"):
+        assert client.get(address, headers={"Range": odd}).status_code in (200, 206, 400, 416)
     for bad in ("sonopaint/file/guess/a.wav", "sonopaint/script/canvas.py", "sonopaint/script/..%2fclip.py"):
         assert client.get("/" + bad).status_code == 404
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,11 @@ def test_inpainting_keeps_every_other_sample(host: Any) -> None:
     changed = (result.clip.waveform != source.waveform).any(dim=0).nonzero()[:, 0]
     assert len(changed) and changed.min() >= 0.45 * RATE - 1 and changed.max() <= 1.05 * RATE + 1
     assert result.settings["webui"]["region"] == BOX and result.settings["model"] == "random"
+    from sonopaint_webui import infotext
+
+    (request,) = host.requests
+    again = infotext.read(request.extra_generation_params)
+    assert again["prompt"] == "train horn" and again["region"] == BOX and again["seed"] == 5
 
 
 def test_the_host_gets_whole_cells_and_changes_only_the_mask(host: Any) -> None:
@@ -222,3 +229,27 @@ def test_the_format_is_the_loras_or_the_checkpoints(host: Any, tmp_path: Path) -
     assert format_of("a <lora:horns:0.8> horn").name == "perkins-10s"
     assert format_of("a horn").name == MINI
     assert format_of("a horn", "full-48k").name == "full-48k"
+
+
+def test_loras_are_found_by_the_hosts_alias_too(host: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    from sonopaint_webui.host import format_of, lora_files
+
+    perkins = {
+        "sonopaint.format": json.dumps(get_format("perkins-10s").to_dict()),
+        "ss_output_name": "Big horn",
+    }
+    file = tmp_path / "Lora/v2-final.safetensors"
+    write_tensors(file, {"lora_unet_x.alpha": torch.ones(1)}, perkins)
+    assert lora_files("a <lora:Big horn:0.8>") == lora_files("<lora:v2-final:1>") == [file]
+    assert format_of("a <lora:Big horn:0.8> horn").name == "perkins-10s"
+    assert lora_files("<lora:other:1>") == []
+    # What the host's own list says comes first: a folder elsewhere, and names that two files share.
+    elsewhere = SimpleNamespace(filename=str(tmp_path / "elsewhere.safetensors"))
+    tables = SimpleNamespace(
+        available_network_aliases={"Twice": elsewhere, "Far": elsewhere},
+        available_networks={"Twice": SimpleNamespace(filename=str(file))},
+        forbidden_network_aliases={"twice": 1},
+    )
+    monkeypatch.setitem(sys.modules, "networks", tables)
+    assert lora_files("<lora:Far:1>") == [tmp_path / "elsewhere.safetensors"]
+    assert lora_files("<lora:Twice:1>") == [file]

@@ -72,7 +72,7 @@ def run(
     assert not grid.pnginfo, "a grid is no spectrogram"
     processed = SimpleNamespace(
         images=[grid.image, *images], index_of_first_image=1, info="i", comments="", job_timestamp="2026",
-        infotexts=["grid", *(f"picture {n}" for n in range(len(images)))], prompt=p.prompt,
+        infotexts=["picture 0", *(f"picture {n}" for n in range(len(images)))], prompt=p.prompt,
         negative_prompt="", all_prompts=[p.prompt] * len(images), all_negative_prompts=[""] * len(images),
         all_seeds=list(range(7, 7 + len(images))), seed=7, steps=4, cfg_scale=7.0, sampler_name="Euler",
         sd_model_name="random", sd_model_hash="abc", extra_generation_params=p.extra_generation_params,
@@ -115,7 +115,7 @@ def test_the_page_shows_the_sounds_of_its_run_only(painting: Any, tmp_path: Path
     found = shown(json.dumps(info))
     assert [made.path.name for made in found] == ["00000-7.wav", "00001-7.wav"]
     page = cards(found)
-    assert page.count("<audio") == page.count("data:image/png") == 2 and "00001-7.wav" in page
+    assert page.count("&quot;audio&quot;") == page.count("data:image/png") == 2 and "00001-7.wav" in page
     assert shown(json.dumps({**info, "job_timestamp": "2027"})) == []
     for broken in ("", "{", "[]", '{"job_timestamp": 1, "infotexts": null}'):
         assert shown(broken) == []

@@ -13,18 +13,16 @@ from typing import Any
 
 from sonoconvert.clip import Clip
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonoconvert.region import Box, Region, load_brush
+from sonoconvert.region import Region, load_brush
 from sonopaint.tasks import extend, generate, inpaint, interpolate, loop, vary
 from sonopaint.tasks.progress import Progress
 from sonopaint.tasks.result import Result
 from sonopaint.tasks.settings import PaintSettings
-from sonopaint_webui import host
-from sonopaint_webui.arguments import ON_A_CLIP, Arguments
+from sonopaint_webui import host, infotext
+from sonopaint_webui.arguments import ON_A_CLIP, Arguments, read_boxes
 from sonopaint_webui.host_painter import HostPainter
 
 logger = logging.getLogger(__name__)
-
-MAX_BOXES = 1000
 
 Work = Callable[..., list[Result]]
 
@@ -47,6 +45,7 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
         state.job_count = count
         for index in range(count):
             settings = _settings(arguments, index)
+            painter.about = infotext.written(arguments, index)
             try:
                 results = work(painter, settings=settings, progress=_telling(state))
             except Cancelled as stopped:
@@ -60,8 +59,8 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
                 [*painter.infotexts, *painter.infotexts[:1]] if len(results) > 1 else painter.infotexts[-1:]
             )
             painter.infotexts.clear()
-            for result, infotext in zip(results, texts, strict=False):
-                yield _stamped(result, arguments), infotext
+            for result, text in zip(results, texts, strict=False):
+                yield _stamped(result, arguments), text
     if not made:
         raise Cancelled("Stopped before there was a sound.")
 
@@ -129,23 +128,8 @@ def _work(arguments: Arguments, clip: Clip | None) -> Work:
 def read_region(arguments: Arguments) -> Region:
     """Where to paint. Raises SonopaintError for boxes and brushes that are none."""
     given = arguments.region or {}
-    boxes, brush = given.get("boxes") or [], given.get("brush") or ""
-    if set(given) - {"boxes", "brush"} or not isinstance(boxes, list) or not isinstance(brush, str):
-        raise SonopaintError('The region must be {"boxes": [{"start", "end", "low", "high"}], "brush": PNG}.')
-    if len(boxes) > MAX_BOXES:
-        raise SonopaintError(f"The region has {len(boxes)} boxes; at most {MAX_BOXES} are read.")
-    return Region(tuple(map(_box, boxes)), _brush(brush), arguments.feather, arguments.invert)
-
-
-def _box(given: Any) -> Box:
-    edges = {"start": 0.0, "end": None, "low": None, "high": None}
-    if not isinstance(given, dict) or set(given) - set(edges):
-        raise SonopaintError("A box of the region has start and end in seconds and low and high in Hz.")
-    box = {**edges, **given}
-    for name, value in box.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise SonopaintError(f"The {name} of a box must be a number, not {str(value)[:40]!r}.")
-    return Box(box["start"] or 0.0, box["end"], box["low"], box["high"])
+    boxes = read_boxes(given)
+    return Region(boxes, _brush(given.get("brush") or ""), arguments.feather, arguments.invert)
 
 
 def _brush(encoded: str) -> Any:

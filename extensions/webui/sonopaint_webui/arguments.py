@@ -15,10 +15,12 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import get_format
+from sonoconvert.region import Box
 from sonopaint.tasks.settings import MAX_PROMPT, MAX_STEPS, PaintSettings
 
 MAX_SEED = 2**32 - 1  # what the host takes; item i of a batch is painted with seed + i
 MAX_COUNT = 32
+MAX_BOXES = 1000
 MAX_SIDE_S = 300.0
 # What a painted area starts from, in the host's words.
 FILLS = ("fill", "original", "latent noise", "latent nothing")
@@ -97,8 +99,6 @@ class Arguments:
         for item in fields(self):
             value = _checked(item, getattr(self, item.name))
             object.__setattr__(self, item.name, value)
-        if self.format:
-            get_format(self.format)
         if self.action == "outpaint" and not self.left + self.right:
             raise SonopaintError("Nothing would be added: give seconds for the left or the right side.")
         if self.action == "inpaint" and not any((self.region or {}).values()):
@@ -125,6 +125,10 @@ class Arguments:
         values = {name: getattr(self, name) for name in names_of(self.action)}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    def seed_of(self, index: int) -> int:
+        """The seed of item ``index`` of a batch; after the last one comes the first."""
+        return (max(self.seed, 0) + index) % (MAX_SEED + 1)
+
     def settings(self, index: int = 0) -> PaintSettings:
         """What the engine's tasks take, for item ``index`` of a batch."""
         return PaintSettings(
@@ -133,7 +137,7 @@ class Arguments:
             steps=self.steps,
             guidance_scale=self.cfg_scale,
             sampler=self.sampler or None,
-            seed=max(self.seed, 0) + index,
+            seed=self.seed_of(index),
             strength=self.strength,
             fill="original" if self.fill == "original" else "noise",
             iterations=self.iterations,
@@ -174,6 +178,32 @@ _JSON_TYPES = {
 }
 
 
+def read_boxes(region: Mapping[str, Any]) -> tuple[Box, ...]:
+    """The boxes of a region. Raises SonopaintError where they, or the region, are none."""
+    boxes, brush = region.get("boxes") or [], region.get("brush") or ""
+    if set(region) - {"boxes", "brush"} or not isinstance(boxes, list) or not isinstance(brush, str):
+        raise SonopaintError('The region must be {"boxes": [{"start", "end", "low", "high"}], "brush": PNG}.')
+    if len(boxes) > MAX_BOXES:
+        raise SonopaintError(f"The region has {len(boxes)} boxes; at most {MAX_BOXES} are read.")
+    return tuple(map(_box, boxes))
+
+
+def _box(given: Any) -> Box:
+    edges = {"start": 0.0, "end": None, "low": None, "high": None}
+    if not isinstance(given, dict) or set(given) - set(edges):
+        raise SonopaintError("A box of the region has start and end in seconds and low and high in Hz.")
+    box = {**edges, **given}
+    for name, value in box.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise SonopaintError(f"The {name} of a box must be a number, not {str(value)[:40]!r}.")
+    return Box(box["start"] or 0.0, box["end"], box["low"], box["high"])
+
+
+def checked(name: str, value: Any) -> Any:
+    """One argument's value. Raises SonopaintError where it makes no sense."""
+    return _checked(next(item for item in fields(Arguments) if item.name == name), value)
+
+
 def _kind(item: dataclasses.Field[Any]) -> str:
     return str(item.type).split("[")[0]
 
@@ -199,6 +229,8 @@ def _checked(item: dataclasses.Field[Any], value: Any) -> Any:
         raise SonopaintError(f"{name} has {len(value):,} characters; at most {MAX_PROMPT:,} are read.")
     elif about["choices"] and value not in about["choices"]:
         raise SonopaintError(f"{name} must be one of {', '.join(about['choices'])}, not {_shown(value)}.")
+    elif name == "format" and value:
+        get_format(value)
     return value
 
 

@@ -34,6 +34,7 @@ def register() -> bool:
     script_callbacks.on_app_started(on_app_started)
     script_callbacks.on_ui_tabs(on_ui_tabs)
     script_callbacks.on_before_ui(on_before_ui)
+    script_callbacks.on_after_component(on_after_component)
     script_callbacks.on_before_image_saved(on_before_image_saved)
     script_callbacks.on_script_unloaded(on_script_unloaded)
     return True
@@ -57,6 +58,14 @@ def on_before_ui() -> None:
 
     add_sampler()
     add_axes()
+
+
+def on_after_component(component: Any, **options: Any) -> None:
+    elem_id = options.get("elem_id") or ""
+    if elem_id.startswith("pnginfo_") or elem_id == "extras_tab":
+        from sonopaint_webui.tab.sending import on_after_component
+
+        on_after_component(component, elem_id)
 
 
 def on_before_image_saved(params: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,11 +133,29 @@ def lora_folder() -> Path:
 
 
 def lora_files(prompt: str) -> list[Path]:
-    """The LoRA files that a prompt names, where they are found."""
-    names = set(_LORA.findall(prompt))
-    if not names:
-        return []
-    return [path for path in sorted(lora_folder().rglob("*.safetensors")) if path.stem in names]
+    """The LoRA files that a prompt names, by file name or by alias, where they are found."""
+    found: dict[Path, None] = {}
+    rest = set()
+    for name in _LORA.findall(prompt):
+        path = _known_lora(name.strip())
+        if path is None:
+            rest.add(name.strip())
+        else:
+            found[path] = None
+    if rest:  # put there since the host last looked
+        for path in sorted(lora_folder().rglob("*.safetensors")):
+            if path.stem in rest or header_of(path).get("ss_output_name") in rest:
+                found[path] = None
+    return list(found)
+
+
+def _known_lora(name: str) -> Path | None:
+    """What the host's own LoRA extension loads under a name."""
+    networks = sys.modules.get("networks")
+    ambiguous = name.lower() in getattr(networks, "forbidden_network_aliases", {})
+    table = getattr(networks, "available_networks" if ambiguous else "available_network_aliases", {})
+    filename = getattr(table.get(name), "filename", None)
+    return Path(filename) if filename else None
 
 
 def students() -> list[Student]:
@@ -193,6 +212,20 @@ def check_names(sampler: str, scheduler: str) -> None:
     ):
         if name and name not in there:
             raise SonopaintError(f"There is no {what} {name!r} here; choose one of {', '.join(there)}.")
+
+
+def interrupt() -> None:
+    """What the host's button of this name does."""
+    from modules import shared
+
+    shared.state.interrupt()
+
+
+def skip() -> None:
+    """What the host's button of this name does."""
+    from modules import shared
+
+    shared.state.skip()
 
 
 @contextmanager

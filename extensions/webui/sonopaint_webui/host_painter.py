@@ -17,7 +17,7 @@ from sonopaint.models.circular import circular_time
 from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
 from sonopaint.tasks.progress import Progress, silent
 from sonopaint.tasks.settings import PaintSettings
-from sonopaint_webui import host
+from sonopaint_webui import host, infotext
 
 if TYPE_CHECKING:
     from sonoconvert.canvas import Canvas
@@ -40,7 +40,8 @@ class HostPainter:
 
     format: of the pictures. fill: one of FILLS, what masked areas start from at full strength.
     scheduler: the schedule's label, empty for automatic. styles: names of the WebUI's styles.
-    checkpoint: paint with this one instead of the loaded one. infotexts: of each picture of the host's.
+    checkpoint: paint with this one instead of the loaded one. about: our part of the infotext.
+    infotexts: of each picture of the host's.
     """
 
     format: SpectrogramFormat
@@ -48,6 +49,7 @@ class HostPainter:
     scheduler: str = ""
     styles: tuple[str, ...] = ()
     checkpoint: str = ""
+    about: str = ""
     infotexts: list[str] = dataclasses.field(default_factory=list)
 
     def resolve(self, settings: PaintSettings) -> PaintSettings:
@@ -185,6 +187,7 @@ class HostPainter:
             do_not_save_samples=True,
             do_not_save_grid=True,
             override_settings=changes,
+            extra_generation_params={infotext.KEY: self.about} if self.about else {},
             **seeds,
             **options,
         )

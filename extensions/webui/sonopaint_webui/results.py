@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import html
+import json
 import re
 import secrets
 import threading
@@ -90,6 +92,13 @@ def keep(
 def shown(picture: Picture, clip: Clip) -> dict[str, Any]:
     """A picture's view for spectrogram.js, as long as the clip."""
     return {**view_of(picture), "duration": clip.duration_s}
+
+
+def views(kind: str, value: Any, **more: str) -> str:
+    """HTML that javascript/sonopaint_tab.js turns into spectrograms with players."""
+    attributes = "".join(f' data-{name}="{html.escape(text)}"' for name, text in more.items())
+    shown = html.escape(json.dumps(value))
+    return f'<div class="sonopaint-views" data-sonopaint="{kind}" data-value="{shown}"{attributes}></div>'
 
 
 def address_of(path: Path) -> str:

@@ -211,16 +211,18 @@ def record(processed: Any, index: int, infotext: str) -> dict[str, Any]:
 def source_of(p: Any) -> Picture | None:
     """The picture of ours that img2img starts from, if it does and knows its format."""
     images = getattr(p, "init_images", None) or []
-    if not images or not isinstance(images[0], Image.Image):
-        return None
-    first = images[0]
+    return picture_in(images[0]) if images and isinstance(images[0], Image.Image) else None
+
+
+def picture_in(first: Image.Image) -> Picture | None:
+    """An image as the picture of ours that it is, by its text or by its pixels."""
     text = {key: value for key, value in first.info.items() if isinstance(value, str)}
     if "sonopaint.format" not in text:
         return recall(first)
     image: Any = first.convert("RGB")
     image.text = text  # what an opened PNG has, and its copies have not
     try:
-        return picture_from_image(image, name="The picture in img2img")
+        return picture_from_image(image, name="The picture")
     except SonopaintError as error:
         logger.warning("%s", error)
         return None
@@ -235,10 +237,16 @@ _sources: OrderedDict[bytes, Picture] = OrderedDict()
 def remember(timestamp: str, infotext: str, made: Made) -> None:
     """Keep a sound findable by the run's time and the picture's infotext, which the page knows."""
     _remembered[f"{timestamp}\n{infotext}"] = made
-    _sources[_pixels_of(made.picture.pixels)] = made.picture
-    for kept in (_remembered, _sources):
-        while len(kept) > MAX_REMEMBERED:
-            kept.popitem(last=False)
+    keep_source(made.picture)
+    while len(_remembered) > MAX_REMEMBERED:
+        _remembered.popitem(last=False)
+
+
+def keep_source(picture: Picture) -> None:
+    """Keep a picture findable by its pixels."""
+    _sources[_pixels_of(picture.pixels)] = picture
+    while len(_sources) > MAX_REMEMBERED:
+        _sources.popitem(last=False)
 
 
 def shown(generation_info: str) -> list[Made]:
@@ -248,7 +256,8 @@ def shown(generation_info: str) -> list[Made]:
         timestamp, infotexts = str(info["job_timestamp"]), list(info["infotexts"])
     except (ValueError, KeyError, TypeError):
         return []
-    found = (_remembered.get(f"{timestamp}\n{infotext}") for infotext in infotexts)
+    # A grid has the infotext of its first picture.
+    found = (_remembered.get(f"{timestamp}\n{infotext}") for infotext in dict.fromkeys(map(str, infotexts)))
     return [made for made in found if made is not None and made.path.is_file()]
 
 

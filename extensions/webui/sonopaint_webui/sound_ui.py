@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -125,22 +125,25 @@ def expected(format: str, prompt: str) -> SpectrogramFormat:
 
 
 def cards(sounds: list[Made]) -> str:
-    """HTML: a player with its spectrogram for each sound. `javascript/sonopaint.js` makes them move."""
+    """HTML: a player with its spectrogram for each sound. `javascript/sonopaint_tab.js` makes them move."""
     most = settings.get("most_players")
-    text = "".join(_card(made) for made in sounds[:most])
+    text = results.views("cards", [_card(made) for made in sounds[:most]]) if sounds[:most] else ""
     if len(sounds) > most > 0:
         folder = sounds[0].path.parent
         text += message(f"{len(sounds) - most} more sounds are in {folder}.", "info")
     return text
 
 
-def _card(made: Made) -> str:
-    name, address = html.escape(made.path.name), html.escape(results.address_of(made.path))
-    return (
-        f'<figure class="sonopaint-card" tabindex="0" aria-label="{name}, {made.seconds:.2f} seconds">'
-        f'<div class="sonopaint-view"><img src="{view_of(made.picture)["view"]}" alt="Spectrogram of {name}">'
-        '<span class="sonopaint-head"></span></div>'
-        f'<audio controls preload="auto" src="{address}"></audio>'
-        f'<figcaption><a href="{address}" download="{name}">{name}</a> {made.seconds:.2f} s</figcaption>'
-        "</figure>"
-    )
+def _card(made: Made) -> dict[str, Any]:
+    fmt, seed, address = made.picture.format, made.picture.settings.get("seed"), results.address_of(made.path)
+    return {
+        **view_of(made.picture),
+        "duration": made.seconds,
+        "key": secrets.token_hex(8),
+        "title": made.path.name,
+        "note": (f"seed {seed} · " if isinstance(seed, int) else "") + f"{made.seconds:.2f} s",
+        "detail": f"{fmt.sample_rate / 1000:g} kHz",
+        "audio": address,
+        "loop": False,
+        "downloads": {made.path.suffix[1:].upper(): address},
+    }

@@ -10,7 +10,8 @@ import gradio as gr
 def build() -> list[tuple[Any, str, str]]:
     """Called by the host while it builds its page: [(page, title, id)]."""
     from sonopaint_webui.tab import convert
-    from sonopaint_webui.tab.panel import PANELS, Panel, wire_sending
+    from sonopaint_webui.tab.panel import PANELS, Panel
+    from sonopaint_webui.tab.sending import wire_sending
     from sonopaint_webui.tab.train import TITLES, TrainPanel
 
     with gr.Blocks(analytics_enabled=False) as page:

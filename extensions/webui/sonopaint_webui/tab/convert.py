@@ -13,8 +13,9 @@ from sonoconvert.convert import decode, encode
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import PRESETS, get_format
 from sonoconvert.picture import load_picture, save_picture
-from sonopaint_webui import compat, results
-from sonopaint_webui.tab.panel import QUIET, views
+from sonopaint_webui import compat, host, results
+from sonopaint_webui.tab.fields import hidden
+from sonopaint_webui.tab.panel import QUIET
 
 SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -36,14 +37,14 @@ def build_audio_to_image() -> None:
                 label="Spectrogram format",
                 elem_id=f"{name}_format",
             )
-            go = gr.Button("Make pictures", variant="primary", elem_id=f"{name}_go")
+            go, task = _buttons(name, "Make pictures")
         with gr.Column(scale=3):
             status = gr.HTML("", elem_id=f"{name}_status")
             made = gr.HTML("", elem_id=f"{name}_made")
             image = gr.Image(label="The picture", type="pil", elem_id=f"{name}_image", interactive=False)
             with gr.Row():
                 _sending(image)
-    go.click(fn=to_pictures, inputs=[sound, folder, preset], outputs=[status, made, image], **QUIET)
+    go.click(fn=to_pictures, inputs=[task, sound, folder, preset], outputs=[status, made, image], **QUIET)
 
 
 def build_image_to_audio() -> None:
@@ -71,15 +72,15 @@ def build_image_to_audio() -> None:
             kind = gr.Radio(
                 choices=["wav", "flac", "ogg"], value="wav", label="Sound file", elem_id=f"{name}_kind"
             )
-            go = gr.Button("Make sounds", variant="primary", elem_id=f"{name}_go")
+            go, task = _buttons(name, "Make sounds")
         with gr.Column(scale=3):
             status = gr.HTML("", elem_id=f"{name}_status")
             made = gr.HTML("", elem_id=f"{name}_made")
-    inputs = [picture, folder, preset, iterations, kind]
+    inputs = [task, picture, folder, preset, iterations, kind]
     go.click(fn=to_sounds, inputs=inputs, outputs=[status, made], **QUIET)
 
 
-def to_pictures(sound: str | None, folder: str, preset: str) -> tuple[str, Any, Any]:
+def to_pictures(task: str, sound: str | None, folder: str, preset: str) -> tuple[str, Any, Any]:
     """(status, players, the last picture) of one sound, or of all in a folder, saved in the output folder."""
 
     def convert(path: Path) -> dict[str, Any]:
@@ -89,12 +90,14 @@ def to_pictures(sound: str | None, folder: str, preset: str) -> tuple[str, Any, 
         save_picture(picture, target)
         return _card(path.stem, picture, clip, path, target)
 
-    status, cards = _each(sound, folder, SOUNDS, convert)
+    status, cards = _each(task, sound, folder, SOUNDS, convert)
     last = compat.update(value=cards[-1]["picture"]) if cards else compat.update()
-    return status, views("cards", cards), last
+    return status, results.views("cards", cards), last
 
 
-def to_sounds(picture: Any, folder: str, preset: str, iterations: float, kind: str) -> tuple[str, Any]:
+def to_sounds(
+    task: str, picture: Any, folder: str, preset: str, iterations: float, kind: str
+) -> tuple[str, Any]:
     """(status, players) of one picture, or of all in a folder; the sounds go to the output folder."""
 
     def convert(path: Path) -> dict[str, Any]:
@@ -108,25 +111,37 @@ def to_sounds(picture: Any, folder: str, preset: str, iterations: float, kind: s
             drawn = dataclasses.replace(encode(clip, drawn.format), settings=drawn.settings)
         return _card(path.stem, drawn, clip, target, target)
 
-    status, cards = _each(getattr(picture, "name", picture), folder, PICTURES, convert)
-    return status, views("cards", cards)
+    status, cards = _each(task, getattr(picture, "name", picture), folder, PICTURES, convert)
+    return status, results.views("cards", cards)
 
 
-def _each(given: str | None, folder: str, suffixes: tuple[str, ...], convert: Any) -> tuple[str, list[Any]]:
-    """Convert the file, or those of the folder; one that fails is told and left out."""
+def _each(
+    task: str, given: str | None, folder: str, suffixes: tuple[str, ...], convert: Any
+) -> tuple[str, list[Any]]:
+    """Convert the file, or those of the folder, in the host's turn; what fails is told and left out."""
     failed: list[str] = []
     cards: list[dict[str, Any]] = []
     try:
         paths = _files(given, folder, suffixes)
     except SonopaintError as error:
         return compat.message(str(error)), []
-    for path in paths:
-        try:
-            cards.append(convert(path))
-        except SonopaintError as error:
-            failed.append(str(error).replace(str(path), path.name))
+    left = 0
+    with host.queued(task or None) as state:
+        state.job_count = len(paths)
+        for index, path in enumerate(paths):
+            if state.interrupted or getattr(state, "stopping_generation", False):
+                left = len(paths) - index
+                break
+            state.textinfo = f"{index + 1} of {len(paths)}"
+            try:
+                cards.append(convert(path))
+            except SonopaintError as error:
+                failed.append(str(error).replace(str(path), path.name))
+            state.job_no = index + 1
     status = compat.message(f"{len(cards)} saved in {results.outputs_folder()}.", "info") if cards else ""
     status += "".join(compat.message(text) for text in failed[:10])
+    if left:
+        status += compat.message(f"Interrupted: {left} are left.", "info")
     if len(failed) > 10:
         status += compat.message(f"{len(failed) - 10} more could not be converted.")
     return status, cards[-SHOWN:]
@@ -171,6 +186,15 @@ def _folder(name: str, label: str) -> Any:
 
     hidden = bool(getattr(shared.cmd_opts, "hide_ui_dir_config", False))
     return gr.Textbox("", label=label, elem_id=f"{name}_folder", visible=not hidden)
+
+
+def _buttons(name: str, label: str) -> tuple[Any, Any]:
+    """(the button that starts it, the field with its task) in a row with Interrupt."""
+    with gr.Row(elem_classes=["sonopaint-go"]):
+        go = gr.Button(label, variant="primary", elem_id=f"{name}_go")
+        interrupt = gr.Button("Interrupt", elem_id=f"{name}_interrupt")
+    interrupt.click(fn=host.interrupt, **QUIET)
+    return go, hidden(name, "task")
 
 
 def _sending(image: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.format import PRESETS
-from sonopaint_webui import host
+from sonopaint_webui import compat, host
 from sonopaint_webui.arguments import Arguments
 
 AUTOMATIC = "Automatic"
@@ -77,6 +77,13 @@ def field(action: str, name: str) -> Any:
     return gr.Textbox(value=value, lines=lines, placeholder=about["help"], **common)
 
 
+def hidden(panel: str, name: str) -> Any:
+    """A text field that scripts write; one that is not visible would not be in the page at all."""
+    return gr.Textbox(
+        "", label=name, show_label=False, elem_id=f"{panel}_{name}", elem_classes=["sonopaint-hidden"]
+    )
+
+
 def _choice(name: str, common: dict[str, Any]) -> Any:
     from modules import shared
 
@@ -105,3 +112,21 @@ def values_of(names: list[str], given: tuple[Any, ...]) -> dict[str, Any]:
         if value is not None:
             values[name] = "" if value == words.get(name) else value
     return values
+
+
+def shown_value(component: Any, name: str, value: Any) -> Any:
+    """The change of a field to an argument's value; none where it is not among the field's choices."""
+    words = {"scheduler": AUTOMATIC, "format": OWN_FORMAT, "student": ANY_STUDENT}
+    value = words.get(name, value) if value == "" else value
+    if name == "sampler" and not value:
+        return compat.update()
+    choices = getattr(component, "choices", None)
+    if choices is not None:
+        there = {one[1] if isinstance(one, tuple) else one for one in choices}
+        if name == "student":
+            there.update(student_choices())
+        if name == "styles":
+            return compat.update(value=[one for one in value if one in there])
+        if value not in there:
+            return compat.update()
+    return compat.update(value=value)

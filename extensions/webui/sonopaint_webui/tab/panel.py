@@ -7,7 +7,6 @@ import html
 import json
 import logging
 import secrets
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,18 @@ import gradio as gr
 
 from sonoconvert.clip import Clip
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonopaint_webui import actions, compat, host, results
+from sonopaint_webui import actions, compat, host, infotext, results
 from sonopaint_webui.arguments import ON_A_CLIP, Arguments, names_of
-from sonopaint_webui.tab.fields import FIRST, FOLDED, OWN_FORMAT, field, student_choices, values_of
+from sonopaint_webui.tab.fields import (
+    FIRST,
+    FOLDED,
+    OWN_FORMAT,
+    field,
+    hidden,
+    shown_value,
+    student_choices,
+    values_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +57,6 @@ MAX_RECORDING = 64 << 20  # bytes of base64
 QUIET: dict[str, Any] = {"show_progress": False}
 
 
-def views(kind: str, value: Any, **more: str) -> str:
-    """HTML that javascript/sonopaint_tab.js turns into spectrograms with players."""
-    attributes = "".join(f' data-{name}="{html.escape(text)}"' for name, text in more.items())
-    shown = html.escape(json.dumps(value))
-    return f'<div class="sonopaint-views" data-sonopaint="{kind}" data-value="{shown}"{attributes}></div>'
-
-
 class Panel:
     """One sub-tab and what its buttons do."""
 
@@ -64,6 +65,8 @@ class Panel:
         self.id = f"sonopaint_{action.replace('-', '_')}"
         self.names = [name for name in names_of(action) if name != "region"]
         self.source: Any = None
+        self.fields: list[Any] = []
+        self.boxes: Any = None
 
     def build(self) -> Panel:
         """Lay the sub-tab out and wire it."""
@@ -90,6 +93,7 @@ class Panel:
                     go = gr.Button(GO.get(self.action, "Make"), variant="primary", elem_id=f"{self.id}_go")
                     interrupt = gr.Button("Interrupt", elem_id=f"{self.id}_interrupt")
                     skip = gr.Button("Skip", elem_id=f"{self.id}_skip")
+                    paste = gr.Button("Paste settings", elem_id=f"{self.id}_paste")
                 if self.action == "one-step":
                     refresh = gr.Button("Look for new files", elem_id=f"{self.id}_refresh")
                     refresh.click(
@@ -102,27 +106,26 @@ class Panel:
                 view = gr.HTML("", elem_id=f"{self.id}_view")
                 status = gr.HTML("", elem_id=f"{self.id}_status", elem_classes=["sonopaint-status"])
                 made = gr.HTML("", elem_id=f"{self.id}_made")
-        marks, task, recorded = (self._hidden(name) for name in ("marks", "task", "recorded"))
-        ordered = [parts[name] for name in self.names]
+        marks, task, recorded = (hidden(self.id, name) for name in ("marks", "task", "recorded"))
+        self.boxes = hidden(self.id, "boxes")
+        self.fields = ordered = [parts[name] for name in self.names]
         looking = [self.source, parts["format"], parts["prompt"]]
         if self.takes_a_sound:
             self.source.change(fn=self.look, inputs=looking, outputs=[view, status], **QUIET)
             parts["format"].change(fn=self.look, inputs=looking, outputs=[view, status], **QUIET)
             recorded.change(fn=recording, inputs=[recorded], outputs=[self.source, status], **QUIET)
         go.click(fn=self.run, inputs=[task, self.source, marks, *ordered], outputs=[status, made], **QUIET)
-        interrupt.click(fn=lambda: _state().interrupt(), **QUIET)
-        skip.click(fn=lambda: _state().skip(), **QUIET)
+        interrupt.click(fn=host.interrupt, **QUIET)
+        skip.click(fn=host.skip, **QUIET)
+        paste.click(fn=self.paste, inputs=[parts["prompt"]], outputs=[*ordered, self.boxes], **QUIET)
+        if self.action == "inpaint":
+            draw = f"(boxes) => {{ sonopaintBoxes('{self.id}', boxes); return []; }}"
+            self.boxes.change(fn=None, inputs=[self.boxes], **compat.js(draw))
         return self
 
     @property
     def takes_a_sound(self) -> bool:
         return self.action in ON_A_CLIP
-
-    def _hidden(self, name: str) -> Any:
-        """A text field that scripts write; one that is not visible would not be in the page at all."""
-        return gr.Textbox(
-            "", label=name, show_label=False, elem_id=f"{self.id}_{name}", elem_classes=["sonopaint-hidden"]
-        )
 
     def look(self, path: str | None, format: str, prompt: str) -> tuple[str, str]:
         """(the spectrogram of the sound, status)."""
@@ -135,7 +138,7 @@ class Panel:
         except SonopaintError as error:
             return "", compat.message(str(error).replace(str(path), Path(path).name))
         kind = "editor" if self.action == "inpaint" else "source"
-        return views(kind, view | {"format": fmt.name}, target=f"{self.id}_marks"), ""
+        return results.views(kind, view | {"format": fmt.name}, target=f"{self.id}_marks"), ""
 
     def run(self, task: str, path: str | None, marks: str, *given: Any) -> tuple[str, Any]:
         """(status, the results) of one press of the button."""
@@ -144,8 +147,8 @@ class Panel:
         try:
             clip = results.open_sound(Path(path)) if path and self.takes_a_sound else None
             arguments = self._arguments(marks, given)
-            for result, infotext in actions.run(arguments, clip, task or None):
-                kept = results.keep(result, infotext)
+            for result, text in actions.run(arguments, clip, task or None):
+                kept = results.keep(result, text)
                 made.append(kept.view(_title(result.settings, clip)))
         except SonopaintError as error:
             return compat.message(str(error).replace(str(path), "The sound")), compat.update()
@@ -155,7 +158,28 @@ class Panel:
             return compat.message(stopped, "info"), compat.update()
         folder = Path(made[0]["path"]).parent
         status = compat.message(f"{len(made)} saved in {folder}.", "info")
-        return status, views("cards", made)
+        return status, results.views("cards", made)
+
+    def paste(self, text: str) -> list[Any]:
+        """The fields as an infotext in the prompt says, or as for the last picture, where that is empty."""
+        from modules import infotext_utils, script_callbacks
+
+        text = text or last_infotext()
+        values = infotext_utils.parse_generation_parameters(text)
+        script_callbacks.infotext_pasted_callback(text, values)
+        return self.paste_values(values)
+
+    def paste_values(self, params: dict[str, Any]) -> list[Any]:
+        """Changes of the fields and of the boxes to what a parsed infotext says."""
+        values = infotext.read(params, self.action)
+        answers = [
+            shown_value(one, name, values[name]) if name in values else compat.update()
+            for name, one in zip(self.names, self.fields, strict=True)
+        ]
+        boxes = (values.get("region") or {}).get("boxes")
+        # With a word of its own, so that the same boxes again are a change, too.
+        marks = json.dumps({"boxes": boxes, "at": secrets.token_hex(4)}) if boxes else ""
+        return [*answers, compat.update(value=marks) if boxes else compat.update()]
 
     def _arguments(self, marks: str, given: tuple[Any, ...]) -> Arguments:
         values = values_of(self.names, given)
@@ -167,6 +191,18 @@ class Panel:
                     f"The brush was drawn in {drawn_in}, but {fmt} is painted now: load the sound again."
                 )
         return Arguments.of(self.action, values)
+
+
+def last_infotext() -> str:
+    """Of the picture that the WebUI painted last, where it keeps that."""
+    from modules import paths, shared
+
+    if getattr(shared.cmd_opts, "no_prompt_history", False) or shared.cmd_opts.hide_ui_dir_config:
+        return ""
+    try:
+        return Path(paths.data_path, "params.txt").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def read_marks(text: str) -> tuple[dict[str, Any], str]:
@@ -197,39 +233,6 @@ def recording(text: str) -> tuple[Any, str]:
     return str(path), ""
 
 
-def wire_sending(tabs: Any, panels: list[Panel]) -> None:
-    """Cards and other pages write {"to": panel, "key": file} into one field; that panel gets the sound."""
-    takers = [panel for panel in panels if panel.takes_a_sound]
-    box = gr.Textbox(
-        "", label="send", show_label=False, elem_id="sonopaint_send", elem_classes=["sonopaint-hidden"]
-    )
-
-    def send(text: str) -> list[Any]:
-        nothing = [compat.update() for _ in range(len(takers) + 1)]
-        try:
-            wanted = json.loads(text or "{}")
-            path = results.path_of(str(wanted["audio"]).split("/")[2])
-            index = [panel.action for panel in takers].index(wanted["to"])
-        except (ValueError, KeyError, IndexError, TypeError):
-            return nothing
-        if path is None:
-            return nothing
-        # Gradio takes files from its own temporary folder only.
-        folder = Path(tempfile.gettempdir()) / "gradio" / f"sonopaint-{secrets.token_hex(4)}"
-        folder.mkdir(parents=True)
-        nothing[0] = compat.update(selected=wanted["to"])
-        nothing[1 + index] = compat.update(value=shutil.copy(path, folder))
-        return nothing
-
-    box.change(fn=send, inputs=[box], outputs=[tabs, *(panel.source for panel in takers)], **QUIET)
-
-
 def _title(settings: dict[str, Any], clip: Clip | None) -> str:
     words = str(settings.get("prompt", "")) or ("no prompt" if clip is None else "the same, painted again")
     return words if len(words) < 80 else words[:79] + "…"
-
-
-def _state() -> Any:
-    from modules import shared
-
-    return shared.state
