@@ -106,7 +106,7 @@ def test_png_info_brings_the_settings_and_the_sound(page: Any) -> None:
         "vary", {"prompt": "dog", "steps": 9, "strength": 0.25, "sampler": "Euler", "seed": 4}
     )
     params = {infotext.KEY: infotext.written(arguments), "Prompt": "dog, in a style"}
-    [(_, read)] = page.fields["sonopaint"][1]
+    [(_, read), _] = page.fields["sonopaint"][1]  # of one field the host would make a list
     tab, *updates = page.functions["paste_all"](read(params))
     assert tab["selected"] == "vary"
     given = {}

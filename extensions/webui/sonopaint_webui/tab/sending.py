@@ -98,8 +98,13 @@ def _wire_png_info(tabs: Any, panels: list[Panel]) -> None:
 
     image = gr.Image(visible=False, type="pil", elem_id="sonopaint_pasted_image")
     text = gr.Textbox("", label="pasted", elem_id="sonopaint_pasted", **HIDDEN)
-    # A new text each time, so that pasting the same again is a change, too.
-    fields = [(text, lambda values: json.dumps([secrets.token_hex(4), _plain(values)]))]
+    # A new text each time, so that pasting the same again is a change, too; two fields, as of one the host
+    # would make a list.
+    spare = gr.Textbox("", visible=False)
+    fields = [
+        (text, lambda values: json.dumps([secrets.token_hex(4), _plain(values)])),
+        (spare, lambda values: None),
+    ]
     infotext_utils.add_paste_fields("sonopaint", image, fields)
 
     def paste_all(pasted: str) -> list[Any]:
