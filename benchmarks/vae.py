@@ -1,6 +1,6 @@
 """What Mini's VAE keeps of a sound, beside what the conversion alone keeps, in one run.
 
-    python benchmarks/vae.py [--model mini] [--per-kind 2] [--folder RECORDINGS] [--threads N] [--out FILE]
+    python benchmarks/vae.py [--per-kind 2] [--kinds A,B] [--folder RECORDINGS] [--threads N] [--out FILE]
 
 Each sound becomes an 8-bit `sonopaint-mini` picture. "conversion": it becomes sound again (fast phase).
 "VAE": picture → latent → picture → sound. Sounds are corpus clips of every kind, from a seed that no training
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--per-kind", type=int, default=2, help="corpus clips of each kind (0: none)")
+    parser.add_argument("--kinds", default="", help="only these kinds, with commas between")
     parser.add_argument("--folder", type=Path, help="recordings to measure as well")
     parser.add_argument("--seed", type=int, default=8000)
     parser.add_argument("--threads", type=int, default=None)
@@ -54,7 +56,8 @@ def main() -> None:
     lines, kinds = [], []
     sets: list[tuple[str, list[str], list[torch.Tensor]]] = []
     if options.per_kind:
-        names, sounds = corpus(options.per_kind, options.seed)
+        chosen = [kind for kind in options.kinds.split(",") if kind] or foley.BASE_KINDS
+        names, sounds = corpus(chosen, options.per_kind, options.seed)
         sets.append((f"corpus, {len(sounds)} clips", names, sounds))
     if options.folder:
         found = {name: torch.from_numpy(sound) for name, sound in recordings(options.folder).items()}
@@ -84,11 +87,11 @@ def main() -> None:
         options.out.write_text(text, encoding="utf-8")
 
 
-def corpus(per_kind: int, seed: int) -> tuple[list[str], list[torch.Tensor]]:
+def corpus(kinds: Sequence[str], per_kind: int, seed: int) -> tuple[list[str], list[torch.Tensor]]:
     """(kinds, waveforms [SAMPLES] at 32 kHz), a batch for each kind."""
     names: list[str] = []
     sounds: list[torch.Tensor] = []
-    for place, kind in enumerate(foley.BASE_KINDS):
+    for place, kind in enumerate(kinds):
         clips = foley.batch(per_kind, seed + place, [kind], relations=[("single", 1.0)])
         names += [kind] * per_kind
         sounds += list(clips.waveforms)

@@ -7,8 +7,18 @@ import random
 import pytest
 import torch
 
-from sonotrain.data.foley import BASE_KINDS, HELD_OUT, KINDS, NUM_SAMPLES, SAMPLE_RATE, batch, synthesise
+from sonotrain.data.foley import (
+    BASE_KINDS,
+    HELD_OUT,
+    KINDS,
+    NUM_SAMPLES,
+    SAMPLE_RATE,
+    batch,
+    corpus,
+    synthesise,
+)
 from sonotrain.data.foley.captions import pair, single
+from sonotrain.data.foley.draw import Draw
 
 NAMED_BY_THE_SPEC = (
     "bird_song dog_bark cheering acoustic_guitar snare_drum train_horn keyboard_typing forest_ambience "
@@ -38,6 +48,25 @@ def test_every_kind_is_audible_finite_and_varied(kind: str) -> None:
     assert (clips.square().mean(1).sqrt() > 0.01).all(), "almost silent"
     normal = clips / clips.norm(dim=1, keepdim=True)
     assert (normal @ normal.T).fill_diagonal_(0).abs().max() < 0.9, "two clips are alike"
+
+
+class MetaDraw(Draw):
+    """Random numbers on the meta device, which has no generators."""
+
+    def rand(self, *shape: int) -> torch.Tensor:
+        return torch.rand(self.n, *shape, device=self.device)
+
+    def noise(self, samples: int = NUM_SAMPLES) -> torch.Tensor:
+        return torch.randn(self.n, samples, device=self.device)
+
+
+def test_every_kind_is_made_on_the_device_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meta device refuses CPU tensors as a GPU does, so a machine without one can tell."""
+    monkeypatch.setattr(corpus, "Draw", MetaDraw)
+    monkeypatch.setattr(corpus, "trait_ends", lambda values: ["" for _ in range(len(values))])
+    for kind in KINDS:
+        clips, _ = synthesise(kind, 2, torch.Generator(), "meta")
+        assert clips.device.type == "meta" and clips.shape == (2, NUM_SAMPLES), kind
 
 
 def test_the_seed_decides_everything() -> None:

@@ -125,7 +125,7 @@ def _crash_at(monkeypatch: pytest.MonkeyPatch, trainer: type, crash: int) -> Non
 def test_a_vae_that_broke_off_goes_on_exactly(
     tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = VaeOptions(**options, batch=2, crop=16, adversarial_from=2)
+    chosen = VaeOptions(**options, batch=2, crop=16, adversarial_from=0.4)
     assert train_vae(tmp_path / "whole", chosen, Budget(steps=6), device="cpu")
     with monkeypatch.context() as patch:
         _crash_at(patch, VaeTrainer, 4)
@@ -135,6 +135,11 @@ def test_a_vae_that_broke_off_goes_on_exactly(
     newest.write_bytes(newest.read_bytes()[:-10])  # so the checkpoint before it must do
     assert train_vae(tmp_path / "broken", chosen, Budget(steps=6), device="cpu", resume=True)
     _assert_same(tmp_path / "whole", tmp_path / "broken")
+    joined = load_final(tmp_path / "whole")[0]["critic"]["state"]
+    assert {int(state["step"]) for state in joined.values()} == {3}  # the last three of six steps
+    with pytest.raises(SonopaintError, match="share of the run"):
+        wrong = dataclasses.replace(chosen, adversarial_from=6000)
+        train_vae(tmp_path / "no", wrong, Budget(steps=6), device="cpu")
     vae, factor = load_vae(tmp_path / "broken", torch.device("cpu"))
     assert 0 < factor < 1000 and vae.config.scaling_factor == factor
     assert list((tmp_path / "whole" / "previews").glob("*.png"))

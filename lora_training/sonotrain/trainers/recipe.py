@@ -48,7 +48,7 @@ PRESETS = {
     "gpu": Preset(
         clips=60_000,
         vae={"batch": 48, "crop": 128, "learning_rate": 8e-4, "warmup": 300, "ema": 0.999,
-             "kl_weight": 3e-6, "adversarial_from": 6000, "checkpoint_minutes": 1.5, "preview_minutes": 3.0},
+             "kl_weight": 3e-6, "adversarial_from": 0.5, "checkpoint_minutes": 1.5, "preview_minutes": 3.0},
         text={"batch": 512},
         diffusion={"batch": 256, "learning_rate": 6e-4, "text_learning_rate": 2e-4, "text_every": 1,
                    "warmup": 500, "ema": 0.9995, "checkpoint_minutes": 1.5, "preview_minutes": 3.0},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class VaeOptions:
     gradient_weight: float = option(1.0, "weight of the gradient loss")
     kl_weight: float = option(1e-6, "weight of the KL divergence")
     decoder_of: str = option("", "run folder of a trained VAE: keep its encoder, train its decoder on")
-    adversarial_from: int = option(0, "step from which a patch discriminator joins (0: never)")
+    adversarial_from: float = option(0.0, "share of the run after which a discriminator joins (0: never)")
     adversarial_weight: float = option(0.25, "weight of the adversarial loss, times the adaptive weight")
     seed: int = option(0, "seed of weights and data")
     threads: int = option(0, "processor threads (0: torch's choice)")
@@ -61,6 +62,10 @@ def train_vae(
     """
     if options.crop % 8 or options.crop < 16:
         raise SonopaintError(f"--crop must be a multiple of 8 and at least 16, not {options.crop}.")
+    if not 0 <= options.adversarial_from < 1:
+        raise SonopaintError(
+            f"--adversarial-from is a share of the run, from 0 up to 1, not {options.adversarial_from:g}."
+        )
     if options.threads:
         torch.set_num_threads(options.threads)
     chosen = choose_device(device)
@@ -77,6 +82,7 @@ def train_vae(
             checkpoint_minutes=options.checkpoint_minutes, preview_minutes=options.preview_minutes,
             preview=lambda step: trainer.preview(run.previews / f"step-{step:08d}.png"),
         )  # fmt: skip
+        trainer.used = lambda: budget.fraction(loop.number, loop.seconds)
         if resume:
             loop.resume(chosen)
         finished = loop.run_to_end()
@@ -98,6 +104,7 @@ class VaeTrainer:
 
         torch.manual_seed(options.seed)
         self.options, self.device = options, device
+        self.used: Callable[[], float] = lambda: 0.0  # share of the budget
         self.architecture = mini_config()["vae"]
         # channels_last is for CUDA: on the CPU group norms are slow with it
         self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
@@ -165,7 +172,7 @@ class VaeTrainer:
         reconstruction = reconstruction + options.gradient_weight * gradient
         loss = reconstruction + options.kl_weight * kl
         values = {"l1": l1, "gradient": gradient, "kl": kl}
-        adversarial = options.adversarial_from and number >= options.adversarial_from
+        adversarial = options.adversarial_from and self.used() >= options.adversarial_from
         if adversarial:
             fooled = -self.discriminator(output).mean()
             balance = adaptive_weight(reconstruction, fooled, self.vae.decoder.conv_out.weight)

@@ -48,13 +48,19 @@ def synthesise(
 ) -> tuple[Tensor, list[list[str]]]:
     """``n`` dry clips of one kind ``[n, 163840]`` at peak 1, and the attributes that stand out."""
     draw = Draw(n, generator, device)
-    waveforms = unit(torch.nan_to_num(KINDS[kind].make(draw)))
+    with torch.device(draw.device):  # time axes of grains are made without asking for one
+        waveforms = unit(torch.nan_to_num(KINDS[kind].make(draw)))
     named: list[list[str]] = [[] for _ in range(n)]
     for trait in KINDS[kind].traits:
-        for i, u in enumerate(draw.traits[trait].tolist()):
-            if u < 0.25 or u > 0.75:
-                named[i].append(f"{trait}-{'low' if u < 0.25 else 'high'}")
+        for words, end in zip(named, trait_ends(draw.traits[trait]), strict=True):
+            if end:
+                words.append(f"{trait}-{end}")
     return waveforms, named
+
+
+def trait_ends(values: Tensor) -> list[str]:
+    """ "low" or "high" for each trait ``[n]`` in 0 … 1 that stands out, "" for the others."""
+    return ["low" if u < 0.25 else "high" if u > 0.75 else "" for u in values.tolist()]
 
 
 def _put_in_place(waveforms: Tensor, places: Sequence[str], generator: torch.Generator) -> Tensor:

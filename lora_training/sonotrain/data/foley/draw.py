@@ -73,9 +73,9 @@ class Draw:
         return torch.where(torch.arange(limit, device=self.device)[None] < count, times, 99.0)
 
 
-def seconds(length_s: float, device: torch.device | str = "cpu") -> Tensor:
-    """A time axis ``[1, samples]`` in seconds for a grain of ``length_s``."""
-    return torch.arange(int(length_s * SAMPLE_RATE), device=device, dtype=torch.float32)[None] / SAMPLE_RATE
+def seconds(length_s: float) -> Tensor:
+    """A time axis ``[1, samples]`` in seconds for a grain of ``length_s``, on torch's present device."""
+    return torch.arange(int(length_s * SAMPLE_RATE), dtype=torch.float32)[None] / SAMPLE_RATE
 
 
 def phase(frequency: Tensor) -> Tensor:
