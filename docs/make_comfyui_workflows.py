@@ -233,6 +233,11 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
                 | {"seed": 7},
             ),
             **heard("subject"),
+            # Four pictures of the usual size would take as long as the sampler.
+            "plot": (
+                "SonopaintPlot",
+                {"image": "decode.IMAGE", "format": "latent.format", "width": 480, "height": 240},
+            ),
         },
         "Four variations with one call of the model each, by the one-step LoRA that comes with Sonopaint. "
         "For a sound of your own (sonotrain subject): put its file into models/loras, choose it in Load "
