@@ -106,6 +106,8 @@ def running(checkout: Checkout, base: Path, checkpoint: Path) -> Iterator[Host]:
         port = free.getsockname()[1]
     command = [checkout.python, "launch.py", *SHARED, *OWN[checkout.name], "--port", str(port)]
     command += ["--data-dir", str(base), "--ckpt", str(checkpoint)]
+    # With a data folder elsewhere, Forge would not send its own scripts.
+    command += ["--gradio-allowed-path", str(checkout.folder)]
     # Its own Python loads its own packages; CLIP's words lie where the hub would have put them.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {
