@@ -122,7 +122,7 @@ def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, 
     assert done["copy"]["visible"] and not json.loads(done["seen"])["again"]
 
     arguments = json.loads((place / "runs/zorblat/config.json").read_text())["arguments"]
-    folder, model = place / "runs/zorblat/dataset", place / "riffusion.safetensors"
+    folder, model = place / "runs/zorblat/clips", place / "riffusion.safetensors"
     said = {"--trigger=zorblat", "--rank=4", f"--dataset={folder}", f"--model={model}"}
     assert said <= set(arguments)
     assert sorted(path.name for path in folder.iterdir()) == ["a.wav", "b.wav"]

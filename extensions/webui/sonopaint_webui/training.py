@@ -105,7 +105,7 @@ def start(
             f"{len(files)} clips are too many for one subject: choose 4 to 6 good ones, or train a LoRA."
         )
     else:
-        given = target / sounds
+        given = target / "clips"  # "dataset" is what the trainer makes of them
         shutil.rmtree(given, ignore_errors=True)
         given.mkdir(parents=True)
         for number, path in enumerate(files):
