@@ -140,3 +140,23 @@ def test_values_that_a_menu_does_not_have_change_nothing(page: Any) -> None:
     given = dict(zip(panel.names, map(value_of, panel.paste_values(params)), strict=False))
     assert given["prompt"] == "<b>"
     assert [given[name] for name in ("sampler", "scheduler", "steps", "seed")] == [None] * 4
+
+
+def test_a_folder_is_converted_in_turn_and_interrupted(page: Any, webui: Any, tmp_path: Path) -> None:
+    from sonopaint_webui.tab import convert
+
+    state, seen = webui.shared.state, []
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.wav").touch()
+
+    def one(path: Path) -> dict[str, Any]:
+        seen.append((path.name, state.job, state.textinfo, state.job_count))
+        state.interrupted = path.name == "b.wav"
+        return {}
+
+    status, cards = convert._each("task(x)", None, str(folder), (".wav",), one)
+    assert seen == [("a.wav", "task(x)", "1 of 3", 3), ("b.wav", "task(x)", "2 of 3", 3)]
+    assert "Interrupted: 1 are left" in status and len(cards) == 2
+    assert state.job == "" and not state.interrupted, "the next job would stop at once"
