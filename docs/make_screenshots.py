@@ -2,14 +2,17 @@
 
 Starts a Studio of its own, makes sounds from words, repaints a part of one, and writes
 docs/images/studio-{generate,edit}-{light,dark}.png; studio-generate.png and studio-edit.png are the
-light ones.
+light ones. `--subject RUN` takes studio-subject.png alone: the page Subject with a finished run of
+`sonotrain subject`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,14 @@ def edit(page: Any, seed: int) -> None:
     page.wait_for_timeout(1500)
 
 
+def subject(page: Any, out: Path) -> None:
+    """A finished run."""
+    page.get_by_role("tab", name="Subject").click()
+    page.wait_for_selector("#subject-previews img")
+    page.wait_for_timeout(1500)
+    page.screenshot(path=out / "studio-subject.png")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -59,7 +70,14 @@ def main() -> int:
     parser.add_argument("--model", help="a name or a path (default: the shipped one)")
     parser.add_argument("--seed", type=int, default=4)
     parser.add_argument("--out", type=Path, default=IMAGES)
+    parser.add_argument("--subject", type=Path, metavar="RUN", help="a finished run of sonotrain subject")
     args = parser.parse_args()
+    args.out = args.out.resolve()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.subject:  # the page shows the run as it is called from the folder above
+        run = args.subject.resolve()
+        os.environ |= {"SONOPAINT_RUNS": run.parent.name, "SONOPAINT_MODELS": tempfile.mkdtemp()}
+        os.chdir(run.parent.parent)
 
     from playwright.sync_api import sync_playwright
 
@@ -71,7 +89,6 @@ def main() -> int:
     model = find_model(args.model or "mini")
     context = Context(store=ModelStore(extra=model), model=str(model))
     address = launch(build_app(context), port=free_port("127.0.0.1", 7980), block=False)
-    args.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
@@ -81,7 +98,9 @@ def main() -> int:
         page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
         page.wait_for_selector("#results .sp-chip")
-        for name, act in (("generate", generate), ("edit", edit)):
+        if args.subject:
+            subject(page, args.out)
+        for name, act in () if args.subject else (("generate", generate), ("edit", edit)):
             act(page, args.seed)
             for look in ("light", "dark"):
                 page.emulate_media(color_scheme=look)
