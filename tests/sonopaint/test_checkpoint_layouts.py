@@ -125,6 +125,55 @@ def test_mini_as_a_diffusers_folder_paints_the_same_and_comes_back(tiny_folder: 
         same_file(tiny_folder / f"{part}.safetensors", back / f"{part}.safetensors")
 
 
+@pytest.mark.parametrize("channels", [[16, 32, 32, 48], [32, 32, 32, 32]])
+def test_mini_for_the_webui_paints_the_same_in_32_groups(
+    tiny_folder: Path, tmp_path: Path, channels: list[int]
+) -> None:
+    from sonopaint.models.mini import build_mini, save_mini
+
+    source = tmp_path / "source"
+    shutil.copytree(tiny_folder, source)
+    given = load_model(source, device="cpu")
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config["vae"]["block_out_channels"] = channels
+    torch.manual_seed(1)
+    vae = build_mini(config)[1]
+    for parameter in vae.parameters():  # norms that have learnt nothing would hide a wrong one
+        torch.nn.init.normal_(parameter, std=0.2)
+    save_mini(source, given.unet, vae, given.text_encoder, given.tokenizer, {}, force=True)
+    made = convert(source, tmp_path / "webui" / "mini.safetensors", "webui")
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    for work in (
+        painted,
+        lambda path: load_model(path, device="cpu").vae.encode(image).latent_dist.mean.detach(),
+    ):
+        same, wide = work(source), work(made)
+        assert (same - wide).norm() < 2e-3 * same.norm()  # half precision's rounding of √2 · to_q
+    told = json.loads(made.with_suffix(".yaml").read_text(encoding="utf-8"))["model"]["params"]
+    sizes = told["first_stage_config"]["params"]["ddconfig"]
+    shapes = {name: tuple(tensor.shape) for name, tensor in load_file(made).items()}
+    for level, times in enumerate(sizes["ch_mult"]):
+        width = shapes[f"first_stage_model.encoder.down.{level}.block.0.conv2.weight"][0]
+        assert width == sizes["ch"] * times and width % 32 == 0
+    assert (
+        told["unet_config"]["params"] | {"channel_mult": [1, 1, 2], "attention_resolutions": [2, 4]}
+        == (told["unet_config"]["params"])
+    )
+    words = Path(told["cond_stage_config"]["params"]["version"])
+    assert words.is_absolute() and {path.name for path in words.iterdir()} >= {"config.json", "vocab.json"}
+
+
+def test_only_mini_has_a_form_for_the_webui_and_nothing_is_replaced(
+    checkpoint: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SonopaintError, match="Only Sonopaint Mini"):
+        convert(checkpoint, tmp_path / "a.safetensors", "webui")
+    (tmp_path / "b.yaml").write_text("mine")
+    with pytest.raises(SonopaintError, match="already exists"):
+        convert(tiny_folder, tmp_path / "b.safetensors", "webui")
+    assert (tmp_path / "b.yaml").read_text() == "mine" and not (tmp_path / "b.safetensors").exists()
+
+
 def test_pruning_and_types(checkpoint: Path, tmp_path: Path) -> None:
     half = convert(checkpoint, tmp_path / "half.safetensors", "single", prune=True, dtype=torch.float16)
     tensors, expected = load_file(half), load_file(checkpoint)

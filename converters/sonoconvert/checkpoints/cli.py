@@ -49,7 +49,9 @@ def add_commands(commands: Any) -> None:
     command.add_argument("input", type=Path, help="a .safetensors, .ckpt, .pt or .bin file, or a folder")
     command.add_argument("output", type=Path, help="NAME.safetensors for one file, another name for a folder")
     command.add_argument(
-        "--to", choices=["single", "diffusers", "mini"], help="default: by the output's name and the input"
+        "--to",
+        choices=["single", "diffusers", "mini", "webui"],
+        help="webui: Mini for AUTOMATIC1111; default: by the output's name and the input",
     )
     command.add_argument(
         "--prune", action="store_true", help="leave out what is not U-Net, VAE or text encoder (averages …)"
@@ -148,7 +150,13 @@ def _checkpoint(options: argparse.Namespace) -> None:
             progress=progress,
         )
         progress.close()
-        _say(target, {"single": "one file", "diffusers": "a diffusers folder", "mini": "Mini's folder"}[to])
+        made = {
+            "single": "one file",
+            "diffusers": "a diffusers folder",
+            "mini": "Mini's folder",
+            "webui": f"with {target.stem}.yaml and the folder {target.stem}; keep the three where they are",
+        }
+        _say(target, made[to])
         if model.extra:
             names = f"{len(model.extra)} other tensors ({listed(model.extra, 3)})"
             kept = f"kept in {EXTRA}" if to == "diffusers" else "kept"

@@ -24,11 +24,13 @@ from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.diffusers_texts import SD1_SCHEDULER, diffusers_texts
 from sonoconvert.checkpoints.files import PICKLES, Stored, read_stored, write_tensors
 from sonoconvert.checkpoints.pickles import read_pickle
+from sonoconvert.checkpoints.webui import for_webui
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files import atomic_path, refuse_existing
 
 logger = logging.getLogger(__name__)
 Layout = Literal["single", "diffusers", "mini"]
-LAYOUTS = ("single", "diffusers", "mini")
+LAYOUTS = ("single", "diffusers", "mini", "webui")
 PARTS = ("unet", "vae", "text_encoder")
 PREFIXES = {"unet": ldm.UNET_PREFIX, "vae": ldm.VAE_PREFIX, "text_encoder": ldm.TEXT_PREFIX}
 CONFIG_KEY, TOKENIZER_KEY, HEADERS_KEY = "sonopaint.config", "sonopaint.tokenizer", "sonopaint.headers"
@@ -116,9 +118,14 @@ def save_model(
 ) -> None:
     """Write a model as a "single" file with ldm's names, or as a "diffusers" or "mini" folder.
 
-    `prune` leaves `extra` out; `dtype` casts the floating numbers. A folder appears when it is complete.
+    "webui" is Mini as a single file, with what AUTOMATIC1111 needs beside it (see webui.py). `prune` leaves
+    `extra` out; `dtype` casts the floating numbers. A folder appears when it is complete.
     """
     path = Path(path)
+    beside: dict[Path, str] = {}
+    if to == "webui":
+        model, beside = for_webui(model, path)
+        to = "single"
     extra = {} if prune else model.extra
     parts = {part: dict(model.parts[part]) for part in PARTS}
     if dtype is not None:
@@ -129,7 +136,12 @@ def save_model(
         if path.suffix != ".safetensors":
             raise SonopaintError(f"{path.name} has to end in .safetensors to become a single file.")
         tensors = _single_tensors(parts, model.config) | extra
+        for target in beside:
+            refuse_existing(target, force=force)
         write_tensors(path, tensors, _single_header(model), progress=progress, **options)
+        for target, text in beside.items():
+            with atomic_path(target, force=force) as file:
+                file.write_text(text, encoding="utf-8", newline="\n")
     elif to in ("diffusers", "mini"):
         if to == "mini" and not model.is_mini:
             raise SonopaintError("Only a Sonopaint Mini can become Mini's folder; take --to diffusers.")
