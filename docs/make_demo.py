@@ -295,15 +295,16 @@ mostly fail, see [its card](../../weights/mini/README.md).
 HOSTS = {
     "studio": """## With Sonopaint Mini, in Studio's engine
 
-`python docs/make_demo.py` makes these again. Seeds were looked for with `--tries {most}`: 1, 2, 3 … until the
-shipped classifier, which hears the outlined seconds only, is at least 50 % sure of the word; where it never
-is, the best of {most}. Mini paints the word, not the word in a forest: where the horn ends, nothing is left.
+`python docs/make_demo.py` makes these again. Seeds were looked for with `--tries {most}` (in this forest, a little
+louder): 1, 2, 3 … until the shipped classifier, which hears the outlined seconds only, is at least 50 % sure of
+the word; where it never is, the best of {most}. Mini paints the word, not the word in a forest: where the horn
+ends, nothing is left.
 """,
     "webui": """## In AUTOMATIC1111
 
 The same masks, words and seeds, sent to the extension's [API](../webui_api.md) by
 `python docs/make_demo.py --webui http://127.0.0.1:7860`, painted by the checkpoint `{model}`
-([how Mini gets there](../webui.md)).
+([how Mini gets there](../webui.md)). The same seeds make nearly the same sounds as in Studio.
 """,
 }
 TABLE = """| edit | words | seed | seeds tried | word heard first in | judge's chance of the word, before → after | judge hears | length | samples outside the mask: changed |
