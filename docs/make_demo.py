@@ -35,7 +35,7 @@ FOREST = ("a calm forest", 4)  # prompt and seed: of eight seeds, the one that i
 QUIET = 0.15  # the forest's level, below which there is room for a horn
 SURE = 0.5  # a seed is good enough where the judge is as sure as this
 STEPS, CFG = 20, 4.0  # what Mini's card recommends
-PIXELS_PER_S, HEIGHT, MARGINS = 84, 190, 60  # of the spectrograms
+PIXELS_PER_S, HEIGHT, MARGINS = 84, 190, 116  # of the spectrograms
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,9 @@ class Step:
         """Samples before the source's first in the result."""
         return round(self.left * rate)
 
-    def outline(self, duration_s: float) -> dict[str, Any]:
+    def outline(self, duration_s: float) -> Region:
         """What to draw over the result, which lasts `duration_s`."""
-        if self.region is not None:
-            return {"boxes": self.region.boxes, "brush": self.region.brush}
-        return {"boxes": (Box(0.0, self.left) if self.left else Box(duration_s - self.right),)}
+        return self.region or Region((Box(0.0, self.left) if self.left else Box(duration_s - self.right),))
 
 
 def irregular() -> np.ndarray:
@@ -253,8 +251,8 @@ def draw(step: Step, source: Clip, clip: Clip, path: Path) -> None:
         return MARGINS + round(one.duration_s * PIXELS_PER_S), HEIGHT
 
     outline = step.outline(clip.duration_s)
-    before = plot_spectrogram(source, size=size(source), **(outline if step.region is not None else {}))
-    after = plot_spectrogram(clip, size=size(clip), **outline)
+    before = plot_spectrogram(source, size=size(source), region=step.region)
+    after = plot_spectrogram(clip, size=size(clip), region=outline)
     sheet = Image.new("RGB", (after.width, 2 * HEIGHT), (255, 255, 255))
     sheet.paste(before, (round(step.left * PIXELS_PER_S), 0))
     sheet.paste(after, (0, HEIGHT))
@@ -295,10 +293,10 @@ mostly fail, see [its card](../../weights/mini/README.md).
 HOSTS = {
     "studio": """## With Sonopaint Mini, in Studio's engine
 
-`python docs/make_demo.py` makes these again. Seeds were looked for with `--tries {most}` (in this forest, a little
-louder): 1, 2, 3 … until the shipped classifier, which hears the outlined seconds only, is at least 50 % sure of
-the word; where it never is, the best of {most}. Mini paints the word, not the word in a forest: where the horn
-ends, nothing is left.
+`python docs/make_demo.py` makes these again. Seeds were looked for with `--tries {most}` in this forest, a
+little louder: 1, 2, 3 … until the shipped classifier, which hears the outlined seconds only, is at least 50 %
+sure of the word; where it never is, the best of {most}. Mini paints the word, not the word in a forest: where
+the horn ends, nothing is left.
 """,
     "webui": """## In AUTOMATIC1111
 
