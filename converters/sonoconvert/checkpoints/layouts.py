@@ -140,8 +140,8 @@ def save_model(
             refuse_existing(target, force=force)
         write_tensors(path, tensors, _single_header(model), progress=progress, **options)
         for target, text in beside.items():
-            with atomic_path(target, force=force) as file:
-                file.write_text(text, encoding="utf-8", newline="\n")
+            with atomic_path(target, force=force) as draft:
+                draft.write_text(text, encoding="utf-8", newline="\n")
     elif to in ("diffusers", "mini"):
         if to == "mini" and not model.is_mini:
             raise SonopaintError("Only a Sonopaint Mini can become Mini's folder; take --to diffusers.")
