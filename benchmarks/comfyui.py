@@ -19,10 +19,12 @@ import argparse
 import asyncio
 import importlib.util
 import json
+import os
 import re
 import statistics
 import time
 import uuid
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,22 @@ def to_prompt(examples: Any, name: str, info: dict[str, Any], changed: dict[str,
     return prompt
 
 
-async def run(session: aiohttp.ClientSession, url: str, prompt: dict[str, Any]) -> dict[str, float]:
+def clock_of(pid: int | None) -> Callable[[], float]:
+    """Seconds; with ComfyUI's process id those of its processor time, which others hardly disturb (Linux)."""
+    if pid is None:
+        return time.perf_counter
+    stat, ticks = Path(f"/proc/{pid}/stat"), os.sysconf("SC_CLK_TCK")
+
+    def processor_time() -> float:
+        fields = stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / ticks
+
+    return processor_time
+
+
+async def run(
+    session: aiohttp.ClientSession, url: str, prompt: dict[str, Any], clock: Callable[[], float]
+) -> dict[str, float]:
     """Seconds of each node that ran, and of all as "total"."""
     client = uuid.uuid4().hex
     address = url.replace("http", "ws", 1) + f"/ws?clientId={client}"
@@ -87,7 +104,7 @@ async def run(session: aiohttp.ClientSession, url: str, prompt: dict[str, Any]) 
             kind, data = event["type"], event["data"]
             if data.get("prompt_id") != number:
                 continue
-            now = time.perf_counter()
+            now = clock()
             if kind == "execution_start":
                 first = now
             if kind == "execution_error":
@@ -110,7 +127,9 @@ async def import_seconds(session: aiohttp.ClientSession, url: str) -> str:
     return found[-1] if found else "?"
 
 
-async def measure(url: str, runs: int, names: list[str], changed: dict[str, Any]) -> None:
+async def measure(
+    url: str, runs: int, names: list[str], changed: dict[str, Any], clock: Callable[[], float]
+) -> None:
     examples = example_workflows()
     async with aiohttp.ClientSession() as session:
         info = await (await session.get(f"{url}/object_info")).json()
@@ -121,7 +140,7 @@ async def measure(url: str, runs: int, names: list[str], changed: dict[str, Any]
             await session.post(f"{url}/free", json={"unload_models": True, "free_memory": True})
             await asyncio.sleep(1)
             prompt = to_prompt(examples, name, info, {"seed": next(seeds)} | changed)
-            seconds = await run(session, url, prompt)
+            seconds = await run(session, url, prompt, clock)
             total = seconds.pop("total")
             groups = [
                 sum(s for node, s in seconds.items() if prompt[node]["class_type"] in kinds)
@@ -144,6 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8188")
     parser.add_argument("--runs", type=int, default=3, help="the median of so many runs is shown")
+    parser.add_argument("--pid", type=int, help="ComfyUI's process: measure its processor time (Linux)")
     parser.add_argument("--checkpoint", help="a file in ComfyUI's checkpoints, in Mini's place")
     parser.add_argument("--steps", type=int, help="of the samplers, instead of the examples' own")
     known = list(example_workflows().WORKFLOWS)
@@ -151,7 +171,9 @@ def main() -> None:
     options = parser.parse_args()
     changed = {"model": options.checkpoint, "steps": options.steps}
     changed = {name: value for name, value in changed.items() if value is not None}
-    asyncio.run(measure(options.url, options.runs, options.workflows or known, changed))
+    asyncio.run(
+        measure(options.url, options.runs, options.workflows or known, changed, clock_of(options.pid))
+    )
 
 
 if __name__ == "__main__":
