@@ -30,9 +30,10 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[3]
 START_S, RUN_S = 600, 600
 RATE = 32_000
+# Without --server-name, with which they refuse to install extensions; they listen on 127.0.0.1 anyway.
 SHARED = (
     "--api --skip-prepare-environment --skip-torch-cuda-test --skip-version-check --no-hashing "
-    "--no-download-sd-model --do-not-download-clip --server-name 127.0.0.1"
+    "--no-download-sd-model --do-not-download-clip"
 ).split()
 OWN = {
     "WEBUI": "--no-half --precision full --use-cpu all".split(),

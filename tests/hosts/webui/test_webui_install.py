@@ -63,7 +63,7 @@ def test_installed_by_url(checkout: Any, start: Any, fresh: Any, browser: Any, t
     with start(checkout, base) as host:
         context = browser.new_context(viewport={"width": 1400, "height": 1000})
         page = context.new_page()
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(300_000)
         page.goto(host.url)
         page.wait_for_selector("#txt2img_prompt textarea")
         page.locator("#tabs > .tab-nav > button", has_text="Extensions").first.click()
