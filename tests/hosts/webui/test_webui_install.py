@@ -70,7 +70,7 @@ def test_installed_by_url(checkout: Any, start: Any, fresh: Any, browser: Any, t
         page.locator("#tabs_extensions > .tab-nav > button", has_text="Install from URL").click()
         page.get_by_label("URL for extension's git repository").fill(f"file://{source}")
         page.get_by_role("button", name="Install", exact=True).click()
-        told = page.locator("#extension_install_result")
+        told = page.locator("#extension_install_result").first
         told.get_by_text("Installed into").wait_for()
         context.close()
     extension = base / "extensions/sonopaint"
