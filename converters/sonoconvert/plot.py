@@ -131,7 +131,7 @@ def _outline(mask: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 
 def _decibels(value: int) -> str:
-    return "0 dB" if value == 0 else f"−{-value}"
+    return "0 dB" if value == 0 else str(value)  # a hyphen: Pillow's font has no minus
 
 
 @lru_cache(maxsize=1)

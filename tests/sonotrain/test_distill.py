@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +74,23 @@ def test_a_stopped_run_goes_on_exactly(
     assert distill(corpus, tmp_path / "run", "--resume") == 0
     expected = load_file(whole / "model" / "unet.safetensors")
     for name, tensor in load_file(tmp_path / "run" / "model" / "unet.safetensors").items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_exactly(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    run, every = tmp_path / "run", ["--checkpoint-minutes", "0"]
+    words = ["distill", "--corpus", str(corpus), "--out", str(run), *FEW, "--steps", "6", "--lessons", "0.5"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "sonotrain", *words, *every]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    while not (run / "checkpoints/step-00000004.sha256").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert distill(corpus, run, *every, "--resume") == 0
+    expected = load_file(whole / "model" / "unet.safetensors")
+    for name, tensor in load_file(run / "model" / "unet.safetensors").items():
         assert torch.equal(tensor, expected[name]), name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ from sonopaint.samplers.schedule import sigmas as schedule
 from sonopaint.tasks.settings import MOST_STUDENT_STEPS
 from sonopaint_comfyui.kinds import METADATA, advanced, schema
 
+logger = logging.getLogger(__name__)
+
 LORA_METADATA = "lora_metadata"  # as ComfyUI's own loaders call the header of the last LoRA
+
 LAST_LORA = "its LoRA"
 HEADERS = {METADATA: "This model", LORA_METADATA: LAST_LORA}  # attachments of a MODEL
 STUDENT = "mini-one-step.safetensors"
@@ -119,7 +123,7 @@ class OneStepSampler(io.ComfyNode):
             "SonopaintOneStepSampler",
             "One-Step Sampler",
             group="sampling",
-            description="For SamplerCustom: one call of a distilled model, without CFG (set cfg to 1).",
+            description="For SamplerCustom: one call of a distilled model, without CFG (cfg is not used).",
             search_aliases=["distilled", "dmd2", "turbo", "subject"],
             inputs=[
                 io.Model.Input("model", tooltip="A one-step model, or one with a one-step LoRA."),
@@ -242,9 +246,10 @@ def one_step_sampler(denoise: float = 1.0) -> Any:
             raise SonopaintError(
                 f"A one-step model was given {len(sigmas) - 1} steps; connect the One-Step Sampler's sigmas."
             )
-        guidance = getattr(model.inner_model, "cfg", 1.0)
+        guider = model.inner_model
+        guidance = guider.cfg
         if guidance != 1:
-            raise SonopaintError(f"One-step models work without guidance: set cfg to 1, not {guidance:g}.")
+            logger.warning("One-step models work without guidance: cfg %g is not used.", guidance)
         arguments = extra_args or {}
         if denoise == 1:  # nothing of the latent is kept, but what its mask keeps
             x = pure_noise(model.noise.to(x), float(sigmas[0]))
@@ -254,14 +259,18 @@ def one_step_sampler(denoise: float = 1.0) -> Any:
                 sigma = sigmas[step - 1]
                 callback({"i": step - 1, "denoised": x0, "x": x, "sigma": sigma, "sigma_hat": sigma})
 
-        return sample_student(
-            lambda x, sigma: model(x, x.new_full((len(x),), sigma), **arguments),
-            x,
-            sigmas,
-            callback=told,
-            # As Studio's painter: not the first noise again.
-            generator=torch.Generator().manual_seed(int(arguments.get("seed") or 0) ^ 0x5EED),
-        )
+        guider.cfg = 1.0
+        try:
+            return sample_student(
+                lambda x, sigma: model(x, x.new_full((len(x),), sigma), **arguments),
+                x,
+                sigmas,
+                callback=told,
+                # As Studio's painter: not the first noise again.
+                generator=torch.Generator().manual_seed(int(arguments.get("seed") or 0) ^ 0x5EED),
+            )
+        finally:
+            guider.cfg = guidance
 
     return comfy.samplers.KSAMPLER(sample)
 

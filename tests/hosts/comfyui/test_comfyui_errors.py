@@ -54,7 +54,6 @@ GIVEN = {
     "half": node(
         "ImageScale", image=["canvas", 0], upscale_method="bilinear", width=100, height=64, crop="disabled"
     ),
-    "sampler": node("SonopaintOneStepSampler", model=["mini", 0], timestep=999),
 }
 CASES = {
     "a format that does not fit the picture": (heard("picture", "riffusion", 0), "riffusion-v1 has 512 rows"),
@@ -75,21 +74,6 @@ CASES = {
         "The mask is 100 × 128 pixels",
     ),
     "an ordinary model in one step": (one_step(), "needs many steps"),
-    "a one-step sampler with guidance": (
-        node(
-            "SamplerCustom",
-            model=["mini", 0],
-            add_noise=True,
-            noise_seed=3,
-            cfg=4.0,
-            positive=["words", 0],
-            negative=["words", 0],
-            sampler=["sampler", 0],
-            sigmas=["sampler", 1],
-            latent_image=["empty", 0],
-        ),
-        "set cfg to 1",
-    ),
     "no sample": (drawn("silence"), "audio is empty"),
     "levels of two sounds for three": (heard("three", "pair drawn"), "levels of 2 pictures, but 3"),
 }
