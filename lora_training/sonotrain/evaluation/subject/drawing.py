@@ -53,17 +53,12 @@ def save_plot(
             if name == method and figure_.get("intra"):
                 axes.plot(figure_["identity"], figure_["intra"][0], marker, color=colour, ms=5, alpha=0.35)
         nfe = f", NFE {row['nfe']:.0f}" if row.get("nfe") else ""
-        axes.plot(row["identity"], row["intra"][0], marker, color=colour, ms=13 if method == real else 10)
-        axes.annotate(
-            method + nfe,
-            (row["identity"], row["intra"][0]),
-            xytext=(8, 6),
-            textcoords="offset points",
-            fontsize=9,
-        )
+        size = 13 if method == real else 10
+        axes.plot(row["identity"], row["intra"][0], marker, color=colour, ms=size, label=method + nfe)
     axes.set(xlabel="identity to the references →", ylabel="diversity within a prompt →")
     axes.grid(alpha=0.25)
     axes.margins(0.12)
+    axes.legend(frameon=False, fontsize=9)
     with atomic_path(path, force=True) as beside:
         figure.savefig(beside, format="png")
     return path
