@@ -29,9 +29,11 @@ def audio(**options: Any) -> Any:
         if not isinstance(value, dict):
             return str(value.path)
         whole = (value.get("crop_min") or 0, value.get("crop_max") or 100) == (0, 100)
-        if not whole or not value.get("is_file"):  # Gradio 3 cuts what was marked on its own player
+        if not whole:  # Gradio 3 cuts what was marked on its own player
             return str(anew(value))
-        return str(component.make_temp_copy_if_needed(value["name"]))
+        if value.get("is_file"):
+            return str(component.make_temp_copy_if_needed(value["name"]))
+        return str(component.base64_to_temp_file_if_needed(value["data"], value["name"]))
 
     component.preprocess = given
     return component
