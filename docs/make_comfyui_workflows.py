@@ -29,7 +29,6 @@ COLUMNS = (
     {"joined", "one", "save_one"},
     {"plot", "look"},
 )
-BYPASS = 4
 
 Nodes = dict[str, tuple[str, dict[str, Any]]]
 
@@ -204,19 +203,19 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
     ),
     "LoRA": (
         {
-            **mini("a dog barking"),
+            **mini("a prt dog bark"),
             "lora": (
                 "LoraLoader",
-                {"model": "model.MODEL", "clip": "model.CLIP", "lora_name": ""}
+                {"model": "model.MODEL", "clip": "model.CLIP", "lora_name": "giant-dog-lora.safetensors"}
                 | {"strength_model": 1.0, "strength_clip": 1.0},
             ),
             **empty(),
             **sampler("latent.LATENT", "lora.MODEL"),
             **heard("lora"),
         },
-        "Put a LoRA that was trained on Mini (kohya format) into models/loras, choose it, then switch the "
-        "node on with Ctrl+B. Until then the workflow runs without it. (The LoRA mini-one-step needs another "
-        "sampler: see the workflow One-step subject.)",
+        "A LoRA that was trained on Mini (kohya format) and its words: this one comes with Sonopaint; put "
+        "yours into models/loras. (The LoRA mini-one-step needs another sampler: see the workflow One-step "
+        "subject.)",
     ),
     "One-step subject": (
         {
@@ -257,10 +256,9 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
     ),
 }
 WORKFLOWS["LoRA"][0]["prompt"][1]["clip"] = WORKFLOWS["LoRA"][0]["negative"][1]["clip"] = "lora.CLIP"
-BYPASSED = {"LoRA": {"lora"}}
 
 
-def graph(nodes: Nodes, note: str, info: dict[str, Any], bypassed: set[str]) -> dict[str, Any]:
+def graph(nodes: Nodes, note: str, info: dict[str, Any]) -> dict[str, Any]:
     """A workflow as ComfyUI's page saves it."""
     ids = {name: index + 1 for index, name in enumerate(nodes)}
     outputs = {
@@ -300,7 +298,7 @@ def graph(nodes: Nodes, note: str, info: dict[str, Any], bypassed: set[str]) -> 
             "size": [width, height],
             "flags": {},
             "order": ids[name] - 1,
-            "mode": BYPASS if name in bypassed else 0,
+            "mode": 0,
             "inputs": inputs,
             "outputs": [
                 {"name": label, "type": type_, "links": []}
@@ -372,7 +370,7 @@ def main() -> None:
         info = json.load(answer)
     FOLDER.mkdir(exist_ok=True)
     for name, (nodes, note) in WORKFLOWS.items():
-        made = graph(nodes, note, info, BYPASSED.get(name, set()))
+        made = graph(nodes, note, info)
         (FOLDER / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
 
 
