@@ -3,7 +3,7 @@
 python docs/make_comfyui_pictures.py --url http://127.0.0.1:8188 [WORKFLOW …]
 
 Each example workflow is opened on ComfyUI's page and run; its plot becomes the thumbnail that the template
-browser shows, and three pages and the region editor become docs/images/comfyui-*.png.
+browser shows, and four pages and the region editor become docs/images/comfyui-*.png.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES, EXAMPLES = ROOT / "docs/images", ROOT / "example_workflows"
-SHOWN = {"Generate a sound": "generate", "Inpaint a box": "inpaint", "Interpolate A to B": "interpolate"}
+SHOWN = {
+    "Generate a sound": "generate",
+    "Inpaint a box": "inpaint",
+    "Interpolate A to B": "interpolate",
+    "One-step subject": "one-step",
+}
 SIZE, LANCZOS = (640, 240), Image.Resampling.LANCZOS
 PATIENCE_MS = 600_000
 
