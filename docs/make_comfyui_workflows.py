@@ -222,9 +222,9 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
             "model": ("SonopaintLoadMini", {"model": "mini"}),
             "lora": (
                 "SonopaintLoadOneStep",
-                {"model": "model.MODEL", "clip": "model.CLIP", "lora": "mini-one-step.safetensors"},
+                {"model": "model.MODEL", "clip": "model.CLIP", "lora": "giant-dog.safetensors"},
             ),
-            "prompt": ("CLIPTextEncode", {"text": "a dog barking", "clip": "lora.CLIP"}),
+            "prompt": ("CLIPTextEncode", {"text": "a prt dog bark", "clip": "lora.CLIP"}),
             **empty(batch=4),
             "sampler": (
                 "SonopaintOneStep",
@@ -238,9 +238,9 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
                 {"image": "decode.IMAGE", "format": "latent.format", "width": 480, "height": 240},
             ),
         },
-        "Four variations with one call of the model each, by the one-step LoRA that comes with Sonopaint. "
-        "For a sound of your own (sonotrain subject): put its file into models/loras, choose it in Load "
-        "One-Step LoRA, and write its words, such as “a prt dog bark”.",
+        "Four variations of a giant dog with one call of the model each, by a subject that comes with "
+        "Sonopaint. For a sound of your own (sonotrain subject): put its file into models/loras, choose it "
+        "in Load One-Step LoRA, and write its words. mini-one-step there paints anything that Mini knows.",
     ),
     "Batch of variations": (
         {
