@@ -229,9 +229,12 @@ def test_the_one_step_sampler_takes_students_only(run: Any, caplog: pytest.LogCa
     assert "cfg 7.5 is not used" in caplog.text
 
 
-def test_checkpoints_stand_beside_mini(pack: Any, run: Any) -> None:
+def test_checkpoints_stand_beside_mini(
+    pack: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from safetensors.torch import save_file
 
+    monkeypatch.setenv("SONOPAINT_MODELS", str(tmp_path))  # browser tests have models of their own
     node, file = pack.nodes["SonopaintLoadMini"], pack.base / "checkpoints/some.safetensors"
     save_file({"a": torch.zeros(1)}, file)
     try:
