@@ -31,7 +31,7 @@ class PaintSettings:
     strength: above 0 and up to 1, the part of the noise schedule that is walked. Below 1 the walk starts
         from what is there, whatever ``fill`` says.
     fill: what a painted area starts from: "noise" (its content is forgotten) or "original".
-    iterations: Griffin–Lim iterations when the picture becomes sound.
+    iterations: iterations of the phase search when the picture becomes sound.
 
     Raises SonopaintError when a value makes no sense.
     """

@@ -62,7 +62,7 @@ class Arguments:
         1, "how many to make", ("inpaint", "outpaint", "loop", "vary", "one-step"), low=1, high=MAX_COUNT
     )
     format: str = _option("", "spectrogram format; empty: the LoRAs' or the checkpoint's own")
-    iterations: int = _option(32, "Griffin–Lim iterations", low=0, high=1000)
+    iterations: int = _option(32, "Phase iterations", low=0, high=1000)
     strength: float = _option(
         1.0, "how far from what is there, 0 to 1", ("inpaint", "loop", "vary"), low=0.01, high=1
     )

@@ -66,7 +66,7 @@ def build_image_to_audio() -> None:
                 maximum=200,
                 step=1,
                 value=32,
-                label="Griffin–Lim iterations",
+                label="Phase iterations",
                 elem_id=f"{name}_iterations",
             )
             kind = gr.Radio(

@@ -33,7 +33,7 @@ LABELS = {
     "format": "Spectrogram format",
     "scheduler": "Schedule type",
     "sampler": "Sampling method",
-    "iterations": "Griffin–Lim iterations",
+    "iterations": "Phase iterations",
 }
 # What is seen at once; the others are folded away.
 FIRST = ("prompt", "negative_prompt", "styles")
