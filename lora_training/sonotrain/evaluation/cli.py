@@ -71,10 +71,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
 
 def run_command(arguments: argparse.Namespace) -> bool:
     """Evaluates and prints the report."""
-    if arguments.threads:
-        import torch
-
-        torch.set_num_threads(arguments.threads)
+    _use_threads(arguments.threads)
     plan = None
     if arguments.model:
         plan = Plan(
