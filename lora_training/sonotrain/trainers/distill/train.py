@@ -26,6 +26,7 @@ from sonotrain.trainers.distill.data import Texts, open_sounds
 from sonotrain.trainers.distill.options import DistillOptions
 from sonotrain.trainers.distill.pairs import load_pairs, make_pairs
 from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, learning_rate_scale, step_generator
+from sonotrain.trainers.lora.options import to_publish
 from sonotrain.trainers.one_step import output
 from sonotrain.trainers.one_step.networks import FullNetworks
 from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Recipe
@@ -224,12 +225,8 @@ class Distillation:
 
     def save(self, folder: Path, result: dict[str, Any]) -> float:
         """The averaged student as a model and as a LoRA; the share of the change that the LoRA keeps."""
-        options = asdict(self.options)
-        for name in ("model", "student", "corpus", "dataset", "pair_folder"):
-            options[name] = Path(options[name]).name  # others needn't know our folders
-        header = output.one_step_header(
-            self.options.timestep, {"method": "DMD2", "options": options, **result}
-        )
+        facts = {"method": "DMD2", "options": to_publish(self.options), **result}
+        header = output.one_step_header(self.options.timestep, facts)
         with self.averaged() as unet:
             weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
         path = self.model.path
