@@ -155,6 +155,10 @@ def test_a_one_step_lora_goes_into_the_prompt(host: Any, tmp_path: Path) -> None
     assert [request.prompt for request in host.requests] == ["rex barks <lora:rex:1>"] * 2
     request = host.requests[0]
     assert (request.sampler_name, request.steps, request.cfg_scale) == ("Sonopaint one-step", 1, 1)
+    above = {"sonopaint.on_student": json.dumps({"student": "rex", "timestep": 999})}
+    write_tensors(tmp_path / "Lora/owl.safetensors", {"lora_unet_x.alpha": torch.ones(1)}, above)
+    run("one-step", prompt="an owl", student="owl", seconds=1.0)
+    assert host.requests[-1].prompt == "an owl <lora:rex:1> <lora:owl:1>"  # its student comes along
     with pytest.raises(SonopaintError, match="no one-step file 'max'"):
         run("one-step", student="max")
 

@@ -14,6 +14,7 @@ from typing import Any
 from sonoconvert.clip import Clip
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.region import Region, load_brush
+from sonopaint.samplers.one_step import on_student
 from sonopaint.tasks import extend, generate, inpaint, interpolate, loop, vary
 from sonopaint.tasks.progress import Progress
 from sonopaint.tasks.result import Result
@@ -92,7 +93,9 @@ def _settings(arguments: Arguments, index: int) -> PaintSettings:
     if arguments.student:
         student = host.find_student(arguments.student)
         if student.kind == "lora":
-            prompt = f"{prompt} <lora:{student.path.stem}:1>"
+            below = on_student(student.name, host.header_of(student.path))
+            names = [*(below[:1] if below else ()), student.path.stem]
+            prompt = " ".join([prompt, *(f"<lora:{name}:1>" for name in names)])
     return dataclasses.replace(
         settings, prompt=prompt, steps=1, guidance_scale=1.0, sampler=host.ONE_STEP_SAMPLER
     )

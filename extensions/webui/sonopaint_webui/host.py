@@ -15,7 +15,7 @@ from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonoconvert.format import SpectrogramFormat, get_format
 from sonopaint.models.info import model_format
-from sonopaint.samplers.one_step import ONE_STEP_KEY
+from sonopaint.samplers.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ def students() -> list[Student]:
     found = []
     for name, kind, path in loras + checkpoints:
         header = header_of(path)
-        if ONE_STEP_KEY in header:
+        if ONE_STEP_KEY in header or ON_STUDENT_KEY in header:
             fmt = model_format(path, header) if "sonopaint.format" in header else None
             found.append(Student(name, kind, path, fmt))
     return sorted(found, key=lambda student: student.name.lower())
