@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sonotrain.runs import Preview, RunState
-from sonotrain.trainers.lora.curves import series, smoothed
+from sonotrain.trainers.lora.curves import PANELS, STEADY, series, smoothed
 
 WIDTH, HEIGHT, MARGIN = 520, 150, 46
 PHASES = {
@@ -18,12 +18,7 @@ PHASES = {
     "finished": "Finished",
     "stopped": "Stopped; everything is saved",
 }
-CURVES = (
-    ("loss", "Training loss", True),
-    ("validation_loss", "Validation loss", False),
-    ("matching", "Distance to the teachers (subject)", True),
-    ("spread", "Variety between seeds (subject)", False),
-)
+CURVES = ("loss", "validation_loss", "matching", "spread")  # of curves.PANELS, what a page shows
 
 
 def sentence_of(state: RunState) -> str:
@@ -64,12 +59,13 @@ def facts_of(state: RunState) -> str:
 
 
 def curves_of(state: RunState) -> str:
-    """Training loss (raw and smoothed) and validation loss over the steps."""
+    """CURVES over the steps, raw and smoothed, as SVG; nothing before there are two points."""
     charts = []
-    for key, title, noisy in CURVES:
+    for key in CURVES:
         steps, values = series(state.log, key)
         if len(values) > 1:
-            charts.append(chart(title, steps, values, smoothed(values) if noisy else None))
+            title = PANELS[key].capitalize()
+            charts.append(chart(title, steps, values, None if key in STEADY else smoothed(values)))
     return f'<div class="sp-charts">{"".join(charts)}</div>' if charts else ""
 
 
