@@ -1,4 +1,4 @@
-"""Mini as AUTOMATIC1111 reads it: a checkpoint; beside it a YAML with its sizes and a folder with its wrds.
+"""Mini as AUTOMATIC1111 reads it: a checkpoint; beside it a YAML with its sizes and a folder with its words.
 
 The WebUI's classes normalise in 32 groups, Mini's VAE in 16. With as many channels of zeros again every group
 keeps its own channels, and the zeros stay zeros; so the wider VAE computes the same.
