@@ -28,10 +28,7 @@ from sonopaint_comfyui.kinds import METADATA, advanced, schema
 
 logger = logging.getLogger(__name__)
 
-LORA_METADATA = "lora_metadata"  # as ComfyUI's own loaders call the header of the last LoRA
-
-LAST_LORA = "its LoRA"
-HEADERS = {METADATA: "This model", LORA_METADATA: LAST_LORA}  # attachments of a MODEL
+LORA_METADATA = "lora_metadata"  # attachment of a MODEL: the header of its last LoRA, as ComfyUI keeps it
 STUDENT = "mini-one-step.safetensors"
 
 
@@ -232,7 +229,10 @@ def _few_steps() -> list[Any]:
 
 
 def one_step_sampler(denoise: float = 1.0) -> Any:
-    """A SAMPLER for students; SonopaintError when it is used with CFG or with an ordinary schedule."""
+    """A SAMPLER for students; CFG is not used. SonopaintError when it is used with an ordinary schedule.
+
+    `denoise`: 1 paints anew from noise; below, from what the latent holds.
+    """
 
     def sample(
         model: Any,
@@ -276,16 +276,18 @@ def one_step_sampler(denoise: float = 1.0) -> Any:
 
 
 def one_step_sigmas(model: Any, timestep: int, steps: int = 1, denoise: float = 1.0) -> torch.Tensor:
-    """Falling sigmas from the model's own timestep (or the one given) to 0."""
+    """Falling sigmas [steps + 1] from the student's timestep to 0; -1: as model and LoRA say by their headers.
+
+    Raises SonopaintError where nothing says that the model was distilled.
+    """
     if timestep < 0:
-        found = {what: model.get_attachment(name) for name, what in HEADERS.items()}
-        headers = {what: metadata for what, metadata in found.items() if metadata}
-        above = on_student("This LoRA", headers.get(LAST_LORA, {}))
-        # ComfyUI keeps the header of the last LoRA alone; whether its student is there too, the patches show.
+        own, lora = (model.get_attachment(name) or {} for name in (METADATA, LORA_METADATA))
+        above = on_student("Its LoRA", lora)
+        # Only the last LoRA's header is kept; whether its student is there too, the patches show.
         if above and any(len(patches) > 1 for patches in model.patches.values()):
             timestep = above[1]
         else:
-            timestep = student_timestep(headers)
+            timestep = student_timestep({"This model": own, **({"its LoRA": lora} if lora else {})})
     levels = model.get_model_object("model_sampling").sigmas.double()
     alphas = 1 / (levels[: timestep + 1] ** 2 + 1)
     return schedule(alphas, min(steps, len(alphas)), strength=denoise).float()
