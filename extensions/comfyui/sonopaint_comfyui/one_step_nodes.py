@@ -276,7 +276,7 @@ def one_step_sampler(denoise: float = 1.0) -> Any:
 
 
 def one_step_sigmas(model: Any, timestep: int, steps: int = 1, denoise: float = 1.0) -> torch.Tensor:
-    """Falling sigmas [steps + 1] from the student's timestep to 0; -1: as model and LoRA say by their headers.
+    """Falling sigmas [steps + 1] from the student's timestep to 0; -1: as the headers say.
 
     Raises SonopaintError where nothing says that the model was distilled.
     """
