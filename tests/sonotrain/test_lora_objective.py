@@ -114,6 +114,7 @@ def test_curves_show_whatever_a_run_logged(tmp_path: Path) -> None:
     for names in (["loss", "lr"], ["matching", "target", "fake", "spread", "lr"]):
         assert set(names) <= set(PANELS)
         lines = [{"step": step, "seconds": 1.0, **dict.fromkeys(names, 0.1 * step)} for step in (1, 2, 3)]
+        lines[0]["norm"] = 1.0  # once: no curve
         (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         assert draw_curves(tmp_path, tmp_path / "curves.png")
         sizes.append(Image.open(tmp_path / "curves.png").size)

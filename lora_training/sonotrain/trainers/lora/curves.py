@@ -46,7 +46,7 @@ def series(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[int], list[
 
 
 def draw_curves(run: Path, path: Path) -> Path | None:
-    """curves.png: each of PANELS that was logged, over the steps; raw and smoothed.
+    """curves.png: each of PANELS that was logged twice or more, over the steps; raw and smoothed.
 
     None where matplotlib (an extra) is missing or nothing was logged yet.
     """
@@ -61,7 +61,7 @@ def draw_curves(run: Path, path: Path) -> Path | None:
     from sonoconvert.files import atomic_path
 
     found = {name: series(lines, name) for name in PANELS}
-    found = {name: values for name, values in found.items() if values[0]}
+    found = {name: values for name, values in found.items() if len(values[0]) > 1}  # a point is no curve
     rows = -(-len(found) // 2)
     figure = figure_module.Figure(figsize=(9, 2.75 * rows), dpi=110, layout="constrained")
     for place, (name, (steps, values)) in enumerate(found.items(), 1):
