@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,33 @@ def test_a_decoder_is_trained_on_and_exported_beside_its_encoder(
         export(tmp_path / "run", tmp_path / "wrong", decoder=tmp_path / "stranger")
 
 
+def test_an_exported_model_is_trained_on(tmp_path: Path, corpus: Path, options: dict[str, Any]) -> None:
+    sources = {
+        "vae": str(_vae(corpus, options, tmp_path / "vae")),
+        "text": str(_text(options, tmp_path / "text")),
+    }
+    chosen = DiffusionOptions(**options, **sources, batch=2, preview_minutes=99)
+    assert train_diffusion(tmp_path / "run", chosen, Budget(steps=2), device="cpu")
+    export(tmp_path / "run", tmp_path / "mini")
+
+    first = str(tmp_path / "mini")
+    further = DiffusionOptions(**options, start=first, batch=2, learning_rate=1e-6, preview_minutes=99)
+    assert train_diffusion(tmp_path / "further", further, Budget(steps=2), device="cpu")
+    refined = VaeOptions(corpus=str(corpus), batch=2, crop=16, decoder_of=first)
+    assert train_vae(tmp_path / "decoder", refined, Budget(steps=2), device="cpu")
+    facts = export(tmp_path / "further", tmp_path / "second", decoder=tmp_path / "decoder")
+    assert list(facts["stages"]) == ["vae", "text", "diffusion", "diffusion, continued", "decoder"]
+    assert "| diffusion, continued | 2 |" in (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
+    for part, moved in (("unet", 1e-4), ("vae", 0.0)):  # from the model's weights, not from new ones
+        before = load_file(tmp_path / "mini" / f"{part}.safetensors")
+        after = load_file(tmp_path / "second" / f"{part}.safetensors")
+        for name, value in before.items():
+            if not name.startswith(("decoder.", "post_quant_conv.")):
+                assert (value.float() - after[name].float()).abs().max() <= moved, name
+    tokenizers = [tmp_path / name / "tokenizer" / "vocab.json" for name in ("mini", "second")]
+    assert tokenizers[0].read_bytes() == tokenizers[1].read_bytes()
+
+
 @pytest.mark.slow
 def test_a_killed_process_goes_on_exactly(tmp_path: Path, corpus: Path) -> None:
     """SIGINT saves and says how to go on; SIGKILL loses nothing but the step at hand."""
@@ -344,9 +372,11 @@ def test_latents_are_kept_and_belong_to_their_vae(
     from sonotrain.trainers.latents import corpus_latents
 
     vae = _vae(corpus, options, tmp_path / "vae")
-    device, clips = torch.device("cpu"), Corpus(corpus)
+    own = tmp_path / "corpus"
+    shutil.copytree(corpus, own, ignore=shutil.ignore_patterns("latents"))
+    device, clips = torch.device("cpu"), Corpus(own)
     first = corpus_latents(clips, vae, device)
-    kept = list((vae / "latents").glob("*.safetensors"))
+    kept = list((own / "latents").glob("*.safetensors"))
     assert first.shape == (72, 4, 16, 40) and first.dtype == torch.float16 and len(kept) == 1
     assert torch.equal(load_file(kept[0])["latents"], first)
     assert torch.equal(corpus_latents(clips, vae, device), first)

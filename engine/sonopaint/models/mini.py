@@ -137,6 +137,11 @@ def save_mini(
         path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
+def is_mini(folder: str | Path) -> bool:
+    """Whether save_mini wrote this folder (a run folder of the trainers has a config.json, too)."""
+    return (Path(folder) / "unet.safetensors").is_file()
+
+
 def load_mini(folder: str | Path) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
     """(unet, vae, text_encoder, tokenizer, config) from a folder that save_mini wrote; float32, CPU, eval.
 

@@ -42,6 +42,7 @@ class DiffusionOptions:
     corpus: str = option("runs/corpus", "folder of the corpus")
     vae: str = option("runs/vae", "run folder of the VAE")
     text: str = option("runs/text", "run folder of the text encoder")
+    start: str = option("", "folder of a model to train on, in place of --vae and --text")
     clips: int = option(0, "clips to use (0: all that are there)")
     batch: int = option(16, "clips a step")
     learning_rate: float = option(5e-4, "peak learning rate of the U-Net")
@@ -72,6 +73,8 @@ def train_diffusion(
         if len(corpus) <= VALIDATION_CLIPS:
             raise SonopaintError(f"{options.corpus} must hold more than {VALIDATION_CLIPS} clips.")
         options = replace(options, clips=len(corpus))
+        if options.start:
+            options = replace(options, vae=options.start, text=options.start)
         trainer = DiffusionTrainer(corpus, options, chosen)
         config = {"command": "diffusion", "options": asdict(options), "architecture": trainer.architecture}
         write_json(run.path / "config.json", config)
@@ -96,7 +99,7 @@ class DiffusionTrainer:
         from diffusers import UNet2DConditionModel
         from diffusers.models.attention_processor import AttnProcessor
 
-        from sonopaint.models.mini import mini_config
+        from sonopaint.models.mini import load_mini, mini_config
         from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 
         self.options, self.device = options, device
@@ -107,7 +110,8 @@ class DiffusionTrainer:
         self.latents = latents.to(device) if device.type == "cuda" else latents
         torch.manual_seed(options.seed)
         self.architecture = mini_config()["unet"]
-        self.unet = UNet2DConditionModel(**self.architecture).to(device).train()
+        unet = load_mini(options.start)[0] if options.start else UNet2DConditionModel(**self.architecture)
+        self.unet = unet.to(device).train()
         if device.type == "cuda":
             self.unet.to(memory_format=torch.channels_last)  # on the CPU its group norms are slow
         else:

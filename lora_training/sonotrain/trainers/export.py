@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.run_folder import read_json
@@ -25,7 +26,7 @@ def export(
     force: bool = False,
     defaults: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Writes the averaged weights of a diffusion run, and of the VAE and text runs it names, by save_mini.
+    """Writes the averaged weights of a diffusion run, and the VAE it was trained with, by save_mini.
 
     `decoder`: a VAE run (``--decoder-of``) whose decoder takes the place of the first one's.
     Returns the facts that went into headers and card. Raises SonopaintError for an unfinished run, or where
@@ -69,13 +70,17 @@ def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str
     """Data, steps, wall time, hardware and losses of a finished run, from the run folders."""
     run = Path(run)
     options = read_json(run / "config.json")["options"]
-    stages = {}
+    stages = earlier_stages(options["start"])
     folders = {"vae": options["vae"], "text": options["text"], "diffusion": run}
+    if stages:
+        folders = {"diffusion": run}
     if decoder:
         folders["decoder"] = decoder
     for name, folder in folders.items():
         result = read_json(Path(folder) / f"{'vae' if name == 'decoder' else name}.json")
         config = read_json(Path(folder) / "config.json")["options"]
+        while name in stages:
+            name += ", continued"
         stages[name] = {
             "steps": result["steps"],
             "minutes": round(result["seconds"] / 60, 1),
@@ -92,6 +97,15 @@ def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str
         "torch": machine["torch"],
         "stages": stages,
     }
+
+
+def earlier_stages(start: str) -> dict[str, Any]:
+    """What was said of the model that a run went on from, out of its header; {} where there is none."""
+    if not start:
+        return {}
+    with safe_open(Path(start) / "unet.safetensors", framework="pt") as file:
+        told = json.loads((file.metadata() or {}).get("sonopaint.training", "{}"))
+    return dict(told.get("stages", {}))
 
 
 def model_card(facts: dict[str, Any], counts: dict[str, int]) -> str:

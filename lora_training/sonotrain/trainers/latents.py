@@ -26,14 +26,14 @@ CHUNK = 500  # clips in one file
 def corpus_latents(corpus: Corpus, vae_folder: str | Path, device: torch.device, batch: int = 8) -> Tensor:
     """Scaled latents (the means) of the corpus, fp16 [N, 4, 16, 40] on the CPU.
 
-    Kept as <vae>/latents/*.safetensors in chunks, so that a broken-off encoding goes on and a second run
+    Kept as <corpus>/latents/*.safetensors in chunks, so that a broken-off encoding goes on and a second run
     reads them. The names hang on the VAE's weights and the chunk's own pictures.
     """
     vae, factor = load_vae(vae_folder, device)
     if device.type == "cuda":
         batch = 128
     weights = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in vae.parameters()))
-    folder = Path(vae_folder) / "latents"
+    folder = corpus.folder / "latents"
     folder.mkdir(exist_ok=True)
     chunks, start, encoded = [], time.monotonic(), 0
     for first in range(0, len(corpus), CHUNK):

@@ -180,11 +180,15 @@ class TextTrainer:
 
 
 def load_text(folder: str | Path) -> tuple[Any, Any]:
-    """The pre-trained text encoder of a run folder, and its tokenizer."""
+    """The pre-trained text encoder of a run folder, or an exported model's, and its tokenizer."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    from sonopaint.models.mini import is_mini, load_mini
     from sonopaint.models.tokenizer import load_tokenizer
 
+    if is_mini(folder):
+        _, _, encoder, tokenizer, _ = load_mini(folder)
+        return encoder, tokenizer
     parts, config = load_final(folder)
     encoder = CLIPTextModel(CLIPTextConfig(**config["architecture"]))
     encoder.load_state_dict(parts["text_encoder"])

@@ -44,7 +44,7 @@ class VaeOptions:
     mse_weight: float = option(0.5, "weight of the squared error beside L1")
     gradient_weight: float = option(1.0, "weight of the gradient loss")
     kl_weight: float = option(1e-6, "weight of the KL divergence")
-    decoder_of: str = option("", "run folder of a trained VAE: keep its encoder, train its decoder on")
+    decoder_of: str = option("", "run folder or model of a trained VAE: keep its encoder, train its decoder")
     adversarial_from: float = option(0.0, "share of the run after which a discriminator joins (0: never)")
     adversarial_weight: float = option(0.25, "weight of the adversarial loss, times the adaptive weight")
     seed: int = option(0, "seed of weights and data")
@@ -239,9 +239,14 @@ class _Reconstruction(torch.nn.Module):
 
 
 def load_vae(folder: str | Path, device: torch.device) -> tuple[Any, float]:
-    """The averaged VAE of a run folder and its scaling factor."""
+    """The averaged VAE of a run folder, or the one of an exported model's folder, and its scaling factor."""
     from diffusers import AutoencoderKL
 
+    from sonopaint.models.mini import is_mini, load_mini
+
+    if is_mini(folder):
+        _, vae, _, _, model = load_mini(folder)
+        return vae.to(device), model["vae"]["scaling_factor"]
     factor = float(read_json(Path(folder) / "vae.json")["scaling_factor"])
     parts, config = load_final(folder)
     vae = AutoencoderKL(**{**config["architecture"], "scaling_factor": factor})

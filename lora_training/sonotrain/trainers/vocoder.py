@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -189,7 +188,7 @@ class VocoderTrainer:
     def step(self, number: int) -> dict[str, Tensor]:
         options = self.options
         logs, spectrum = self.crops(step_generator(options.seed, number))
-        with fast_autocast(self.device):
+        with autocast(self.device):
             output = self.fast_network(logs, self.place)
         output = output[:, :, EDGE:-EDGE]
         values = cell_losses(output, spectrum, self.fmt)
@@ -285,11 +284,3 @@ def quantised(mel: Tensor, fmt: SpectrogramFormat, peak: Tensor) -> Tensor:
     # What `Picture` does: inverted pictures are floored, in grey, and read in the middle of a step.
     steps = (steps.ceil() - 0.5).clamp_min(0) if fmt.inverted else steps.round()
     return from_levels(steps / 255, fmt, peak)
-
-
-def fast_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 also on processors that multiply it by AVX-512 (convolutions twice as fast)."""
-    bf16 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    if device.type == "cpu" and bf16():
-        return torch.autocast("cpu", torch.bfloat16)
-    return autocast(device)
