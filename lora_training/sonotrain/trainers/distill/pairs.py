@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonotrain.data.cache import clock
-from sonotrain.trainers.loop import step_generator
+from sonotrain.trainers.loop import autocast, step_generator
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ def make_pairs(
             embedded = encode_prompt(model, [captions[i] for i in chosen[first : first + batch]] + [""])
             denoise = Denoiser(model, embedded[:-1], embedded[-1:], guidance_scale)
             x = noise[first : first + batch].to(model.device).float() * float(levels[0])
-            made.append(SAMPLERS[SAMPLER](denoise, x, levels).half().cpu())
+            with autocast(model.device):
+                made.append(SAMPLERS[SAMPLER](denoise, x, levels).half().cpu())
         path = _path(folder, chunk)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         metadata = {"captions": json.dumps([captions[i] for i in chosen])}
