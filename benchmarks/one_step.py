@@ -19,21 +19,14 @@ from pathlib import Path
 import torch
 from generate import peak_megabytes, run_once
 
-from sonopaint.models.info import describe, find_model
 from sonopaint.models.loading import Model, load_model
-from sonopaint.models.lora import find_lora
-from sonopaint.models.students import with_student
+from sonopaint.models.students import student_of, with_student
 from sonopaint.tasks import PaintSettings, generate
 
 
 def load_student(name: str, model: str, device: str) -> Model:
     """The student that was named (a LoRA or a model), else the one beside the model."""
-    if not name:
-        path, loras = with_student(model)
-    elif find_lora(name).is_file() and describe(find_lora(name)).kind == "lora":
-        path, loras = find_model(model), [(find_lora(name), 1.0)]
-    else:
-        path, loras = find_model(name), []
+    path, loras = student_of(model, name) if name else with_student(model)
     return load_model(path, device=device, loras=loras)
 
 

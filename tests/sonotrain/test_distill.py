@@ -77,6 +77,21 @@ def test_a_stopped_run_goes_on_exactly(
         assert torch.equal(tensor, expected[name]), name
 
 
+@pytest.mark.parametrize("student", ["model", "lora.safetensors"])
+def test_a_student_is_trained_on(corpus: Path, whole: Path, tmp_path: Path, student: str) -> None:
+    more = ["--student", str(whole / student), "--steps", "1", "--lessons", "1", "--lesson-rate", "1e-9"]
+    assert distill(corpus, tmp_path / "run", *more) == 0
+    loras = [(whole / student, 1.0)] if student.endswith("safetensors") else []
+    expected = load_model("mini" if loras else whole / student, loras=loras).unet.state_dict()
+    base = load_model("mini").unet.state_dict()
+    made = load_model(tmp_path / "run" / "model").unet.state_dict()
+    off, change = (
+        sum((tensor - others[name]).square().sum().item() for name, tensor in expected.items())
+        for others in (made, base)
+    )
+    assert off < 0.01 * change
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(corpus: Path, whole: Path, tmp_path: Path) -> None:
     run, every = tmp_path / "run", ["--checkpoint-minutes", "0"]

@@ -37,6 +37,14 @@ def student_beside(path: Path) -> Path | None:
     return next(iter(sorted(folder.glob("*.safetensors"))), None)
 
 
+def student_of(model: str | Path, student: str | Path) -> tuple[Path, list[tuple[str | Path, float]]]:
+    """(model, LoRAs) of a student that is named: a model of its own, or a LoRA on `model`."""
+    file = find_lora(student)
+    if file.is_file() and describe(file).kind == "lora":
+        return find_model(model), [(file, 1.0)]
+    return find_model(student), []
+
+
 def with_student(name_or_path: str | Path, loras: Loras = ()) -> tuple[Path, list[tuple[str | Path, float]]]:
     """(model, LoRAs) that paint in one step: those given, else with the student beside the model.
 

@@ -10,7 +10,7 @@ from sonotrain.trainers.options import option
 @dataclass(frozen=True)
 class DistillOptions:
     model: str = option("mini", "base model: a name, a .safetensors file or a folder")
-    student: str = option("", "start from this one-step model in place of the base")
+    student: str = option("", "start from this one-step model, or LoRA on the base, in place of the base")
     corpus: str = option("", "folder of the foley corpus (sonotrain base corpus): real sounds for Mini")
     dataset: str = option("", "or a dataset (sonotrain dataset): real sounds for any model")
     pairs: int = option(

@@ -131,8 +131,10 @@ class Distillation:
         student = copy.deepcopy(base)
         if self.options.student:
             from sonopaint.models.loading import load_model
+            from sonopaint.models.students import student_of
 
-            started = load_model(self.options.student, device=self.device, dtype=torch.float32)
+            path, loras = student_of(self.options.model, self.options.student)
+            started = load_model(path, device=self.device, dtype=torch.float32, loras=loras)
             student.load_state_dict(started.unet.state_dict())
         networks = FullNetworks(
             {"student": student, "fake": copy.deepcopy(base), "source": base},
