@@ -177,6 +177,8 @@ def _heard(
     folder: Path, model: Any, classifier: SoundClassifier, captions: list[str], seed: int, setting: Setting
 ) -> tuple[Tensor, Tensor]:
     """(logits, features) of one round, from the folder where another sweep has left them."""
+    from sonotrain.trainers.loop import autocast
+
     name = f"{model.hash}-{seed}-{setting.sampler}-{setting.steps}-{setting.guidance_scale:g}.safetensors"
     path = folder / HEARD / name
     asked = json.dumps(captions)
@@ -186,7 +188,8 @@ def _heard(
             return kept["logits"], kept["features"]
     except (OSError, SafetensorError):
         pass
-    painted = paint(model, captions, seed=seed, **asdict(setting))
+    with autocast(model.device):
+        painted = paint(model, captions, seed=seed, **asdict(setting))
     logits, features = classifier.judge(to_sound(painted))
     path.parent.mkdir(exist_ok=True)
     told = torch.tensor(list(asked.encode()), dtype=torch.uint8)
