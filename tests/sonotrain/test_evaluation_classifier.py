@@ -19,7 +19,7 @@ from sonotrain.evaluation.classifier import (
     save_classifier,
     shipped_classifier,
 )
-from sonotrain.evaluation.evaluate import FRAMES, as_markdown
+from sonotrain.evaluation.evaluate import FRAMES, as_markdown, order_heard
 from sonotrain.evaluation.sampling import to_sound
 from sonotrain.trainers.captions import foley_captions
 from sonotrain.trainers.export import BEGIN, END, quote_evaluation
@@ -57,12 +57,11 @@ def test_it_hears_clips_whose_phase_was_made_up(judge: SoundClassifier) -> None:
 
 def test_it_hears_which_of_two_events_comes_first(judge: SoundClassifier) -> None:
     clips = foley.batch(12, 2468, relations=[("sequence", 1.0)])
-    halves = torch.stack(judge.judge_halves(levels(clips.waveforms, FORMAT))).log_softmax(-1)
-    right = 0
-    for row, (first, second) in enumerate(clips.kinds):
-        a, b = judge.kinds.index(first), judge.kinds.index(second)
-        right += bool(halves[0, row, a] + halves[1, row, b] > halves[0, row, b] + halves[1, row, a])
-    assert right >= 10
+    sounds = levels(clips.waveforms, FORMAT)
+    heard = order_heard(judge, sounds, clips.kinds)
+    assert heard["order"] >= 10 / 12 and heard["both"] <= heard["order"]
+    swapped = order_heard(judge, sounds, [pair[::-1] for pair in clips.kinds])
+    assert swapped["order"] == pytest.approx(1 - heard["order"])
 
 
 def test_a_clip_of_any_rate_and_channels_is_read(judge: SoundClassifier) -> None:
@@ -101,9 +100,11 @@ def test_an_evaluation_is_quoted_in_the_card(tmp_path: Path) -> None:
     result = {
         "clips": 10, "kinds": 1, "sampler": "ddim", "steps": 20, "guidance_scale": 4.0, "seed": 1,
         "top1": 0.4, "real_top1": 1.0, "frechet": 3.0, "floor": 1.0, "order": 0.8, "both": 0.5,
+        "real_order": 1.0, "real_both": 0.9,
         "table": {"ocean_waves": row},
     }  # fmt: skip
     table = as_markdown(result)
+    assert "| two events: order right (chance 50 %) | **80.0%** | 100.0% |" in table
     assert (
         "| ocean waves | 40% | 100% | wind | 3.0 | 1.0 |" in table
         and "Kinds below 50 %: ocean waves" in table

@@ -166,10 +166,7 @@ def _judge_order(
     seed: int,
     settings: dict[str, Any],
 ) -> dict[str, float]:
-    """Two events in sequence: `order` is right where "A then B" fits the clip's ends better than "B then A".
-
-    `both` asks that the classifier names A in the first and B in the last 40 %, out of all kinds.
-    """
+    """Two events in sequence, painted and (as ``real_``…) out of the corpus; see order_heard."""
     from sonoconvert.format import get_format
     from sonoconvert.spectrogram import levels
     from sonotrain.data import foley
@@ -181,18 +178,33 @@ def _judge_order(
     rng = random.Random(seed)
     pairs = [rng.sample(list(kinds), 2) for _ in range(count)]
     said = [captions.pair(foley.KINDS[a], foley.KINDS[b], "sequence", rng) for a, b in pairs]
-    parts = []
+    fmt, parts = get_format(FORMAT), []
     for first in range(0, count, BATCH):
         pictures = paint(model, said[first : first + BATCH], seed=seed + first, **settings)
-        sounds = levels(to_sound(pictures), get_format(FORMAT))
-        parts.append(torch.stack(classifier.judge_halves(sounds)).log_softmax(-1))
-    heard = torch.cat(parts, dim=1)
+        parts.append(levels(to_sound(pictures), fmt))
+    real = foley.batch(count, seed, kinds, relations=[("sequence", 1.0)])
+    made, best = (
+        order_heard(classifier, sounds, wanted)
+        for sounds, wanted in ((torch.cat(parts), pairs), (levels(real.waveforms, fmt), real.kinds))
+    )
+    return {"sequences": count, **made, **{f"real_{name}": share for name, share in best.items()}}
+
+
+def order_heard(
+    classifier: SoundClassifier, sounds: Tensor, pairs: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """Shares of `sounds` (levels [N, 128, W]), which ought to be the kinds A then B of `pairs`.
+
+    `order`: "A then B" fits the clip's ends better than "B then A". `both`: the classifier names A in the
+    first and B in the last 40 %, out of all kinds.
+    """
+    first, last = (part.log_softmax(-1) for part in classifier.judge_halves(sounds))
     order = both = 0
-    for row, (a, b) in enumerate(pairs):
-        i, j = classifier.kinds.index(a), classifier.kinds.index(b)
-        order += bool(heard[0, row, i] + heard[1, row, j] > heard[0, row, j] + heard[1, row, i])
-        both += bool(heard[0, row].argmax() == i and heard[1, row].argmax() == j)
-    return {"sequences": count, "order": order / count, "both": both / count}
+    for row, pair in enumerate(pairs):
+        i, j = map(classifier.kinds.index, pair)
+        order += bool(first[row, i] + last[row, j] > first[row, j] + last[row, i])
+        both += bool(first[row].argmax() == i and last[row].argmax() == j)
+    return {"order": order / len(pairs), "both": both / len(pairs)}
 
 
 def as_markdown(result: dict[str, Any]) -> str:
@@ -209,8 +221,9 @@ def as_markdown(result: dict[str, Any]) -> str:
     ]
     if "order" in result:
         lines += [
-            f"| two events: order right (chance 50 %) | **{result['order']:.1%}** | |",
-            f"| two events: both named, in order | {result['both']:.1%} | |",
+            f"| two events: order right (chance 50 %) | **{result['order']:.1%}** | "
+            f"{result['real_order']:.1%} |",
+            f"| two events: both named, in order | {result['both']:.1%} | {result['real_both']:.1%} |",
         ]
     lines += [
         "",
