@@ -18,7 +18,7 @@ from sonotrain.data import foley
 from sonotrain.evaluation import sweep as sweeping
 from sonotrain.evaluation.frechet import Reference
 from sonotrain.evaluation.look import ATTRIBUTES, more
-from sonotrain.evaluation.sampling import grain, through_vae
+from sonotrain.evaluation.sampling import grain, paint, quiet, through_vae
 from sonotrain.evaluation.subject.contexts import Traits
 from sonotrain.evaluation.sweep import Setting, Sweep, calls, compare, settings_of
 
@@ -127,8 +127,7 @@ def test_more_needs_more_than_noise() -> None:
     ]
 
 
-def test_the_shipped_vae_keeps_tones_and_loses_the_grain_of_noise() -> None:
-    """What the card says of it: a siren survives, rain's grain becomes a smooth grey."""
+def test_the_shipped_vae_keeps_tones_and_some_of_the_grain_of_noise() -> None:
     model = load_model("mini", device="cpu", dtype=torch.float32)
     rough = {}
     for kind in ("rain", "siren"):
@@ -137,4 +136,13 @@ def test_the_shipped_vae_keeps_tones_and_loses_the_grain_of_noise() -> None:
         kept = through_vae(model, real)
         assert kept.shape == real.shape and (kept - real).abs().mean() < 0.1
         rough[kind] = grain(kept) / grain(real)
-    assert rough["rain"] < 0.8 and rough["rain"] < rough["siren"]
+    assert 0.3 < rough["rain"] < rough["siren"]  # 0.14 before a discriminator trained the decoder
+
+
+def test_the_shipped_model_is_silent_between_and_after_events() -> None:
+    model = load_model("mini", device="cpu", dtype=torch.float32)
+    painted = paint(model, ["a dog barks", "someone knocks on a door"], seed=5)
+    assert quiet(painted) < -75.0  # -65 before noise with an offset trained it
+    assert painted.amax() > 0.8
+    ramp = torch.linspace(0, 1, 320).expand(128, 320)
+    assert quiet(ramp) == pytest.approx(-80 + 80 * 0.1, abs=0.2)

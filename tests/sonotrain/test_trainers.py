@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -198,6 +199,29 @@ def test_a_decoder_is_trained_on_and_exported_beside_its_encoder(
         export(tmp_path / "run", tmp_path / "wrong", decoder=tmp_path / "stranger")
 
 
+def test_an_offset_shifts_the_noise_of_whole_channels_and_nothing_else(
+    tmp_path: Path, corpus: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {
+        "vae": str(_vae(corpus, options, tmp_path / "vae")),
+        "text": str(_text(options, tmp_path / "text")),
+    }
+    noises = []
+    for offset in (0.0, 3.0):
+        chosen = DiffusionOptions(**options, **sources, batch=8, noise_offset=offset)
+        trainer = DiffusionTrainer(Corpus(corpus), chosen, torch.device("cpu"))
+        with monkeypatch.context() as patch:
+            heard = mock.Mock(wraps=trainer.loss)
+            patch.setattr(trainer, "loss", heard)
+            trainer.step(0)
+            noises.append(heard.call_args.args[1])
+    plain, shifted = noises
+    shift = shifted - plain
+    assert torch.allclose(shift, shift.mean((2, 3), keepdim=True).expand_as(shift), atol=1e-5)
+    assert shift.mean((2, 3)).std().item() == pytest.approx(3.0, rel=0.4)
+    assert plain.mean((2, 3)).std().item() < 0.2
+
+
 def test_an_exported_model_is_trained_on(tmp_path: Path, corpus: Path, options: dict[str, Any]) -> None:
     sources = {
         "vae": str(_vae(corpus, options, tmp_path / "vae")),
@@ -213,8 +237,8 @@ def test_an_exported_model_is_trained_on(tmp_path: Path, corpus: Path, options: 
     refined = VaeOptions(corpus=str(corpus), batch=2, crop=16, decoder_of=first)
     assert train_vae(tmp_path / "decoder", refined, Budget(steps=2), device="cpu")
     facts = export(tmp_path / "further", tmp_path / "second", decoder=tmp_path / "decoder")
-    assert list(facts["stages"]) == ["vae", "text", "diffusion", "diffusion, continued", "decoder"]
-    assert "| diffusion, continued | 2 |" in (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
+    assert list(facts["stages"]) == ["vae", "text", "diffusion", "diffusion 2", "decoder"]
+    assert "| diffusion 2 | 2 |" in (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
     for part, moved in (("unet", 1e-4), ("vae", 0.0)):  # from the model's weights, not from new ones
         before = load_file(tmp_path / "mini" / f"{part}.safetensors")
         after = load_file(tmp_path / "second" / f"{part}.safetensors")

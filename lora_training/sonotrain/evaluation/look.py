@@ -24,7 +24,7 @@ from sonotrain.evaluation import metrics
 from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.evaluate import Evaluation, check_kinds, sampling
 from sonotrain.evaluation.report import evaluate_and_report
-from sonotrain.evaluation.sampling import grain, paint, through_vae, to_sound
+from sonotrain.evaluation.sampling import grain, paint, quiet, through_vae, to_sound
 from sonotrain.evaluation.subject.contexts import OCTAVES, RATIO, SHARE, Traits, listen
 from sonotrain.run_folder import write_json
 
@@ -117,7 +117,8 @@ def _kinds(
         apart = {
             f"apart_{name}": metrics.diversity(judged[name][1], measure="l2") for name in ("real", "made")
         }
-        table[kind] = found | rough | apart
+        still = {"quiet_real": quiet(real), "quiet_made": quiet(made)}
+        table[kind] = found | rough | still | apart
         titles = ("corpus", "its VAE", *("painted" for _ in made))
         rows.append((caption, list(zip(titles, [real[0], kept[0], *made], strict=True))))
         logger.info("%d of %d kinds", place + 1, len(kinds))
@@ -247,15 +248,18 @@ def as_markdown(result: dict[str, Any]) -> str:
         "",
         f"{plan['seeds']} clips of one caption. VAE: corpus clips through the VAE, all that painting could "
         "reach with it. Grain: mean step between neighbouring columns in dB, where it is loud; noise is "
-        "rough, blur is smooth. Apart: mean distance of two clips (painted: of one caption).",
+        "rough, blur is smooth. Quiet: level of the quietest fifth of the time in dB; "
+        "-80 is silence. Apart: mean distance of two clips (painted: of one caption).",
         "",
-        "| kind | top-1: real | VAE | painted | grain: real | VAE | painted | apart: real | painted |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| kind | top-1: real | VAE | painted | grain: real | VAE | painted | quiet: real | painted | "
+        "apart: real | painted |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, row in sorted(result["kinds"].items(), key=lambda item: (item[1]["made"], item[1]["vae"])):
         lines.append(
             f"| {kind.replace('_', ' ')} | {row['real']:.0%} | {row['vae']:.0%} | {row['made']:.0%} | "
             f"{row['grain_real']:.1f} | {row['grain_vae']:.1f} | {row['grain_made']:.1f} | "
+            f"{row['quiet_real']:.0f} | {row['quiet_made']:.0f} | "
             f"{row['apart_real']:.1f} | {row['apart_made']:.1f} |"
         )
     lines += ["", "![Every kind](sheet.png)"]

@@ -51,6 +51,9 @@ class DiffusionOptions:
     warmup: int = option(100, "steps of warm-up")
     ema: float = option(0.999, "decay of the moving average")
     snr_gamma: float = option(5.0, "γ of the min-SNR weights")
+    noise_offset: float = option(
+        0.1, "noise that is the same all over a channel, beside the noise of each cell: teaches silence"
+    )
     caption_dropout: float = option(0.1, "share of clips shown without a caption, for guidance")
     seed: int = option(0, "seed of weights and data")
     threads: int = option(0, "processor threads (0: torch's choice)")
@@ -167,9 +170,11 @@ class DiffusionTrainer:
         texts[torch.rand(options.batch, generator=generator) < options.caption_dropout] = 0
         timesteps = torch.randint(len(self.schedule), (options.batch,), generator=generator).to(self.device)
         latents = self.latents[clips.to(self.latents.device)].float()
-        noise = torch.randn(
-            latents.shape, generator=step_generator(options.seed + 1, number, self.device), device=self.device
-        )
+        drawn = step_generator(options.seed + 1, number, self.device)
+        noise = torch.randn(latents.shape, generator=drawn, device=self.device)
+        if options.noise_offset:
+            shift = torch.randn((*latents.shape[:2], 1, 1), generator=drawn, device=self.device)
+            noise = noise + options.noise_offset * shift
         train_text = number % options.text_every == 0
         with autocast(self.device):
             with torch.set_grad_enabled(train_text):

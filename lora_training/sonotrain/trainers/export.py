@@ -79,9 +79,8 @@ def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str
     for name, folder in folders.items():
         result = read_json(Path(folder) / f"{'vae' if name == 'decoder' else name}.json")
         config = read_json(Path(folder) / "config.json")["options"]
-        while name in stages:
-            name += ", continued"
-        stages[name] = {
+        times = sum(stage.split()[0] == name for stage in stages)
+        stages[f"{name} {times + 1}" if times else name] = {
             "steps": result["steps"],
             "minutes": round(result["seconds"] / 60, 1),
             "batch": config["batch"],

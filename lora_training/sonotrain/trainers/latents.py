@@ -27,12 +27,16 @@ def corpus_latents(corpus: Corpus, vae_folder: str | Path, device: torch.device,
     """Scaled latents (the means) of the corpus, fp16 [N, 4, 16, 40] on the CPU.
 
     Kept as <corpus>/latents/*.safetensors in chunks, so that a broken-off encoding goes on and a second run
-    reads them. The names hang on the VAE's weights and the chunk's own pictures.
+    reads them. The names hang on the encoder's weights, the scaling
+    factor and the chunk's own pictures.
     """
     vae, factor = load_vae(vae_folder, device)
     if device.type == "cuda":
         batch = 128
-    weights = hashlib.sha256(b"".join(p.detach().cpu().numpy().tobytes() for p in vae.parameters()))
+    encoder = [*vae.encoder.parameters(), *vae.quant_conv.parameters()]
+    weights = hashlib.sha256(str(factor).encode())
+    for part in encoder:
+        weights.update(part.detach().cpu().numpy().tobytes())
     folder = corpus.folder / "latents"
     folder.mkdir(exist_ok=True)
     chunks, start, encoded = [], time.monotonic(), 0
