@@ -116,7 +116,7 @@ def measure(model: Any, sound: torch.Tensor) -> dict[str, dict[str, Any]]:
             "picture": drawn,
             "convergence": convergence,
             "distance": distance,
-            "off": FMT.floor_db * float((drawn - picture).abs().mean()),
+            "off": -FMT.floor_db * float((drawn - picture).abs().mean()),
             "seconds": seconds + time.process_time() - begin,
         }
     return found
