@@ -16,10 +16,11 @@ pytestmark = pytest.mark.host
 
 PROMPT, SEED, STEPS, GUIDANCE = "a dog barking", 7, 20, 4.0
 # Both do the same arithmetic in 32 bits, in another order (their attention, and guidance on x0 instead of ε).
-# After 20 steps a few of the picture's 8-bit pixels round to the neighbouring level, and the phase search
-# starts from there: what differs lies this far below the sound. Anything that is done differently (another
-# timestep, another scale of the noise, 16-bit weights under a LoRA) is far above it.
-SAME_DB = -60.0
+# So a few of the picture's 8-bit pixels round to the neighbouring level, and the phase search, which starts
+# from there, may end elsewhere: waveforms with three such pixels were 33 dB apart. Their spectrograms hardly
+# are: 0.002 dB on average for three pixels, 0.05 dB for a hundred; a LoRA at 0.99 of its strength, or 16-bit
+# weights, 0.35 dB and more.
+SAME_DB = 0.05
 ON_STUDENT = {"sonopaint.on_student": '{"student": "mini-one-step", "timestep": 999}'}
 
 
@@ -98,6 +99,14 @@ def difference_db(a: np.ndarray, b: np.ndarray) -> float:
     return 20 * math.log10(max(float(np.linalg.norm(a - b) / np.linalg.norm(b)), 1e-12))
 
 
+def spectra_apart_db(a: np.ndarray, b: np.ndarray) -> float:
+    from sonoconvert.format import get_format
+    from sonoconvert.spectrogram import levels
+
+    one, two = (levels(torch.from_numpy(sound)[None], get_format("sonopaint-mini")) for sound in (a, b))
+    return 80.0 * float((one - two).abs().mean())
+
+
 @pytest.fixture(scope="module")
 def lora(comfyui: Any) -> Path:
     """A random LoRA in kohya's format on attention of the U-Net and on the text encoder."""
@@ -129,13 +138,13 @@ def lora(comfyui: Any) -> Path:
 def test_the_same_words_and_seed_give_studios_sound(comfyui: Any) -> None:
     here, there = heard(comfyui, generating()), studio([])
     assert here.shape == there.shape
-    assert (apart := difference_db(here, there)) < SAME_DB, apart
+    assert (apart := spectra_apart_db(here, there)) < SAME_DB, apart
     assert difference_db(heard(comfyui, generating(seed=SEED + 1)), there) > -10
 
 
 def test_a_lora_changes_both_alike(comfyui: Any, lora: Path) -> None:
     here, there = heard(comfyui, generating(lora=lora.name)), studio([(str(lora), 0.8)])
-    assert (apart := difference_db(here, there)) < SAME_DB, apart
+    assert (apart := spectra_apart_db(here, there)) < SAME_DB, apart
     assert difference_db(here, heard(comfyui, generating())) > -10
 
 
@@ -178,7 +187,7 @@ def test_one_step_gives_studios_sound(comfyui: Any) -> None:
     name, loras = with_student("mini")
     settings = PaintSettings(prompt=PROMPT, seed=SEED, iterations=32)
     there = generate(load_model(name, loras=loras), settings)[0].clip.waveform[0].numpy()
-    assert (apart := difference_db(alone, there)) < SAME_DB, apart
+    assert (apart := spectra_apart_db(alone, there)) < SAME_DB, apart
 
     prompt["one"] = {
         "class_type": "SonopaintOneStepSampler",
