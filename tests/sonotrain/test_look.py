@@ -136,7 +136,9 @@ def test_the_shipped_vae_keeps_tones_and_some_of_the_grain_of_noise() -> None:
         kept = through_vae(model, real)
         assert kept.shape == real.shape and (kept - real).abs().mean() < 0.1
         rough[kind] = grain(kept) / grain(real)
-    assert 0.3 < rough["rain"] < rough["siren"]  # 0.14 before a discriminator trained the decoder
+    assert (
+        0.3 < rough["rain"] < 0.8 and rough["rain"] < rough["siren"]
+    )  # 0.14 before a discriminator trained the decoder
 
 
 def test_the_shipped_model_is_silent_between_and_after_events() -> None:

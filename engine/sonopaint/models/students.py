@@ -38,7 +38,10 @@ def student_beside(path: Path) -> Path | None:
 
 
 def student_of(model: str | Path, student: str | Path) -> tuple[Path, list[tuple[str | Path, float]]]:
-    """(model, LoRAs) of a student that is named: a model of its own, or a LoRA on `model`."""
+    """(model, LoRAs) of a student that is named: a model of its own, or a LoRA on `model`.
+
+    Raises SonopaintError for a name that neither is found for.
+    """
     file = find_lora(student)
     if file.is_file() and describe(file).kind == "lora":
         return find_model(model), [(file, 1.0)]

@@ -27,8 +27,7 @@ def corpus_latents(corpus: Corpus, vae_folder: str | Path, device: torch.device,
     """Scaled latents (the means) of the corpus, fp16 [N, 4, 16, 40] on the CPU.
 
     Kept as <corpus>/latents/*.safetensors in chunks, so that a broken-off encoding goes on and a second run
-    reads them. The names hang on the encoder's weights, the scaling
-    factor and the chunk's own pictures.
+    reads them. The names hang on the encoder's weights, the scaling factor and the chunk's own pictures.
     """
     vae, factor = load_vae(vae_folder, device)
     if device.type == "cuda":
