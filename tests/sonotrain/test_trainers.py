@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,7 +34,10 @@ from sonotrain.data.cache import (
     to_pixels,
     write_shard,
 )
+from sonotrain.data.words import SOUNDS
+from sonotrain.evaluation.evaluate import FRAMES
 from sonotrain.run_folder import RunFolder, load_final
+from sonotrain.trainers.captions import Phrasings, foley_captions, learn_tokenizer
 from sonotrain.trainers.diffusion import DiffusionOptions, DiffusionTrainer, train_diffusion
 from sonotrain.trainers.export import export
 from sonotrain.trainers.loop import Budget
@@ -113,6 +120,12 @@ def _text(options: dict[str, Any], out: Path) -> Path:
     return out
 
 
+def _sources(corpus: Path, options: dict[str, Any], folder: Path) -> dict[str, str]:
+    """A VAE and a text encoder for the diffusion training."""
+    vae, text = _vae(corpus, options, folder / "vae"), _text(options, folder / "text")
+    return {"vae": str(vae), "text": str(text)}
+
+
 def _crash_at(monkeypatch: pytest.MonkeyPatch, trainer: type, crash: int) -> None:
     step = trainer.step
 
@@ -150,10 +163,7 @@ def test_a_vae_that_broke_off_goes_on_exactly(
 def test_diffusion_goes_on_exactly_and_is_exported(
     tmp_path: Path, corpus: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = {
-        "vae": str(_vae(corpus, options, tmp_path / "vae")),
-        "text": str(_text(options, tmp_path / "text")),
-    }
+    sources = _sources(corpus, options, tmp_path)
     chosen = DiffusionOptions(**options, **sources, batch=2, text_every=2, preview_steps=1)
     assert train_diffusion(tmp_path / "whole", chosen, Budget(steps=5), device="cpu")
     with monkeypatch.context() as patch:
@@ -179,11 +189,10 @@ def test_diffusion_goes_on_exactly_and_is_exported(
 def test_a_decoder_is_trained_on_and_exported_beside_its_encoder(
     tmp_path: Path, corpus: Path, options: dict[str, Any]
 ) -> None:
-    first = _vae(corpus, options, tmp_path / "vae")
-    sources = {"vae": str(first), "text": str(_text(options, tmp_path / "text"))}
+    sources = _sources(corpus, options, tmp_path)
     chosen = DiffusionOptions(**options, **sources, batch=2, preview_minutes=99)
     assert train_diffusion(tmp_path / "run", chosen, Budget(steps=1), device="cpu")
-    refined = VaeOptions(corpus=str(corpus), batch=2, crop=16, seed=5, decoder_of=str(first))
+    refined = VaeOptions(corpus=str(corpus), batch=2, crop=16, seed=5, decoder_of=sources["vae"])
     assert train_vae(tmp_path / "decoder", refined, Budget(steps=3), device="cpu")
     export(tmp_path / "run", tmp_path / "first")
     facts = export(tmp_path / "run", tmp_path / "refined", decoder=tmp_path / "decoder")
@@ -202,10 +211,7 @@ def test_a_decoder_is_trained_on_and_exported_beside_its_encoder(
 def test_an_offset_shifts_the_noise_of_whole_channels_and_nothing_else(
     tmp_path: Path, corpus: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = {
-        "vae": str(_vae(corpus, options, tmp_path / "vae")),
-        "text": str(_text(options, tmp_path / "text")),
-    }
+    sources = _sources(corpus, options, tmp_path)
     noises = []
     for offset in (0.0, 3.0):
         chosen = DiffusionOptions(**options, **sources, batch=8, noise_offset=offset)
@@ -223,10 +229,7 @@ def test_an_offset_shifts_the_noise_of_whole_channels_and_nothing_else(
 
 
 def test_an_exported_model_is_trained_on(tmp_path: Path, corpus: Path, options: dict[str, Any]) -> None:
-    sources = {
-        "vae": str(_vae(corpus, options, tmp_path / "vae")),
-        "text": str(_text(options, tmp_path / "text")),
-    }
+    sources = _sources(corpus, options, tmp_path)
     chosen = DiffusionOptions(**options, **sources, batch=2, preview_minutes=99)
     assert train_diffusion(tmp_path / "run", chosen, Budget(steps=2), device="cpu")
     export(tmp_path / "run", tmp_path / "mini")
@@ -247,6 +250,67 @@ def test_an_exported_model_is_trained_on(tmp_path: Path, corpus: Path, options: 
                 assert (value.float() - after[name].float()).abs().max() <= moved, name
     tokenizers = [tmp_path / name / "tokenizer" / "vocab.json" for name in ("mini", "second")]
     assert tokenizers[0].read_bytes() == tokenizers[1].read_bytes()
+
+
+def test_a_run_of_before_start_was_an_option_is_exported(
+    tmp_path: Path, corpus: Path, options: dict[str, Any]
+) -> None:
+    chosen = DiffusionOptions(**options, **_sources(corpus, options, tmp_path), batch=2, preview_minutes=99)
+    assert train_diffusion(tmp_path / "run", chosen, Budget(steps=1), device="cpu")
+    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    del config["options"]["start"]
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    facts = export(tmp_path / "run", tmp_path / "mini")
+    assert list(facts["stages"]) == ["vae", "text", "diffusion"]
+
+
+def test_fillers_stand_around_a_caption_and_say_nothing(
+    tmp_path: Path, corpus: Path, options: dict[str, Any]
+) -> None:
+    loaded = Corpus(corpus)
+    tokenizer = learn_tokenizer(loaded, tmp_path / "tokenizer", 2300)
+    phrasings = Phrasings(loaded, tokenizer)
+    fillers, end = phrasings.fillers(tokenizer), tokenizer.eos_token_id
+    said = set(tokenizer(" ".join(phrasings.texts + foley_captions() + SOUNDS)).input_ids)
+    marks = {*fillers.colon, *fillers.comma}
+    for words in (fillers.words, [fillers.inner], [fillers.last]):
+        assert words and not said.intersection(chain.from_iterable(words))
+    frames = {word for frame in FRAMES for word in re.findall(r"\w+", frame)}
+    everyday = {tokenizer.decode(ids) for ids in fillers.words}
+    assert len(everyday) > 100 and not frames & everyday
+
+    ids, rng = phrasings.ids[phrasings.texts.index("rain")], random.Random(3)
+    [rain] = ids[1 : int((ids == end).int().argmax())].tolist()
+    places = set()
+    for _ in range(200):
+        more = fillers.around(ids, rng)
+        assert more.shape == ids.shape and more[0] == ids[0] and more[-1] == end
+        inside = more[1:].tolist()
+        inside = inside[: inside.index(end)]
+        assert inside.count(rain) == 1 and set(more[len(inside) + 1 :].tolist()) == {end}
+        others = [token for token in inside if token != rain and token not in marks]
+        assert others and not said.intersection(others)
+        places.add((inside[0] == rain, inside[-1] == rain))
+    assert places == {(True, False), (False, True), (False, False)}
+    full = torch.cat([ids[:1], torch.full((75,), rain), ids[-1:]])
+    assert fillers.around(full, rng).shape == full.shape and fillers.around(full, rng)[-1] == end
+
+
+def test_filler_words_come_into_training_in_their_share(
+    tmp_path: Path, corpus: Path, options: dict[str, Any]
+) -> None:
+    sources, loaded = _sources(corpus, options, tmp_path), Corpus(corpus)
+    clips = torch.arange(72).repeat(5)
+    changed = {}
+    for share in (0.0, 0.5):
+        chosen = DiffusionOptions(**options, **sources, batch=8, caption_dropout=0.25, filler_words=share)
+        trainer = DiffusionTrainer(loaded, chosen, torch.device("cpu"))
+        ids = trainer.captions(clips, torch.Generator().manual_seed(1))
+        known = {tuple(row) for row in trainer.phrasings.ids.tolist()}
+        changed[share] = sum(tuple(row) not in known for row in ids.tolist()) / len(clips)
+        empty = (ids == trainer.phrasings.ids[0]).all(1).float().mean().item()
+        assert empty == pytest.approx(0.25, abs=0.08)  # a caption that was left out stays empty
+    assert changed[0.0] == 0.0 and changed[0.5] == pytest.approx(0.375, abs=0.08)
 
 
 @pytest.mark.slow

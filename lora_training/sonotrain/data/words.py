@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WORDS = """
+EVERYDAY = """
 a about above across after again against air all alone along also always an and animal another any anything
 are around as at away back be beach because become before begin behind being below beneath beside between big
 bird body both bottom box boy bright bring brown building but by call can cat change city clean clear close
@@ -26,6 +26,9 @@ they thick thin thing third this those three through time tiny to today together
 traffic train tree true tunnel turn two under underwater until up upon us use vehicle very voice wall warm was
 watch water way we weather weird west wet what when where which while white who whole why wide wild will
 window winter with within without woman wood wooden word work world would yard year yellow you young your zero
+""".split()
+
+SOUNDS = """
 alarm ambience ambient amplifier approaching arrow axe baby background bang banjo bark barking bass bat battle
 beat beeping beep bell bells bird birds bite blast blender blowing boat boiling bomb boom bottle bounce bow
 brake branch break breaking breath breathing breeze brook broken brush bubble bubbles bugs bullet burning
@@ -51,3 +54,5 @@ tennis thud thunder thunderstorm tick ticking tiger tin toilet tool tractor trum
 typing ukulele vacuum van vibrating video violin volcano walk walking washing wave waves whale wheel whip
 whisper whispering whistle whistling wind windy wing wings wolf wobble woodpecker yell zap zipper
 """.split()
+
+WORDS = EVERYDAY + SOUNDS

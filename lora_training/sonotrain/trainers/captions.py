@@ -1,8 +1,9 @@
-"""Captions as tokens: the tokenizer learnt from the corpus, and every phrasing encoded once."""
+"""Captions as tokens: the tokenizer learnt from the corpus, every phrasing encoded once, filler words."""
 
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sonotrain.data.cache import Corpus
-from sonotrain.data.words import WORDS
+from sonotrain.data.words import EVERYDAY, SOUNDS, WORDS
 
 MAX_LENGTH = 77
 WORD_WEIGHT = 40  # how often each everyday word is shown, so that it becomes one token
@@ -57,11 +58,66 @@ class Phrasings:
         end = tokenizer.eos_token_id
         self.lengths = (self.ids == end).int().argmax(1) + 1
 
+    def fillers(self, tokenizer: Any) -> Fillers:
+        """Words that no caption holds and that name no sound."""
+        said = torch.cat([self.ids, encode(tokenizer, foley_captions() + SOUNDS)]).unique()
+        return Fillers(tokenizer, set(said.tolist()))
+
     def choose(self, clips: Tensor, generator: torch.Generator) -> Tensor:
         """One random phrasing for each clip, as numbers of texts."""
         draws = torch.rand(len(clips), generator=generator).tolist()
         options = [self.of_clip[clip] for clip in clips.tolist()]
         return torch.tensor([o[int(draw * len(o))] for o, draw in zip(options, draws, strict=True)])
+
+
+class Fillers:
+    """Words that say nothing about the sound, as token ids: everyday words, and words made of random pieces.
+
+    People write more than a sound's name ("my recording of …, best quality"), and a word that was never seen
+    would change the sound. The words of the evaluation's frames are left out, so that it goes on judging
+    with unseen captions.
+    """
+
+    def __init__(self, tokenizer: Any, said: set[int]) -> None:
+        from sonotrain.evaluation.evaluate import FRAMES
+
+        judged = set(re.findall(r"\w+", " ".join(FRAMES)))
+        everyday = [word for word in EVERYDAY if word not in judged]
+        tokens = tokenizer(everyday, add_special_tokens=False).input_ids
+        self.words = [ids for ids in tokens if not said.intersection(ids)]
+        self.colon, self.comma = (tokenizer(mark, add_special_tokens=False).input_ids for mark in ":,")
+        pieces = {
+            token: number
+            for token, number in sorted(tokenizer.get_vocab().items())
+            if number not in said
+            and token.isascii()
+            and token.islower()
+            and token.removesuffix("</w>").isalpha()
+        }
+        self.inner = [number for token, number in pieces.items() if not token.endswith("</w>")]
+        self.last = [number for token, number in pieces.items() if token.endswith("</w>")]
+
+    def around(self, ids: Tensor, rng: random.Random) -> Tensor:
+        """A caption's ids [77] with one to three such words before it, behind it, or on both sides."""
+        end = int(ids[-1])
+        start, *caption = ids[ids != end].tolist()
+        before = behind = []
+        sides = rng.random()
+        if sides < 0.6:
+            before = self._words(rng) + rng.choice([[], self.colon])
+        if sides > 0.4:
+            behind = rng.choice([[], self.comma]) + self._words(rng)
+        kept = [start, *before, *caption, *behind][: len(ids) - 1]
+        return torch.tensor(kept + [end] * (len(ids) - len(kept)))
+
+    def _words(self, rng: random.Random) -> list[int]:
+        found: list[int] = []
+        for _ in range(rng.randint(1, 3)):
+            if self.words and rng.random() < 0.5:
+                found += rng.choice(self.words)
+            else:
+                found += rng.choices(self.inner, k=rng.randint(1, 3)) + [rng.choice(self.last)]
+        return found
 
 
 def encode(tokenizer: Any, texts: list[str]) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,9 @@ class DiffusionOptions:
         0.1, "noise that is the same all over a channel, beside the noise of each cell: teaches silence"
     )
     caption_dropout: float = option(0.1, "share of clips shown without a caption, for guidance")
+    filler_words: float = option(
+        0.3, "share of captions shown among words that say nothing, so that such words change nothing"
+    )
     seed: int = option(0, "seed of weights and data")
     threads: int = option(0, "processor threads (0: torch's choice)")
     checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
@@ -109,6 +113,7 @@ class DiffusionTrainer:
         self.text_encoder, self.tokenizer = load_text(options.text)
         self.text_encoder = self.text_encoder.to(device).train()
         self.phrasings = Phrasings(corpus, self.tokenizer)
+        self.fillers = self.phrasings.fillers(self.tokenizer)
         latents = corpus_latents(corpus, options.vae, device)
         self.latents = latents.to(device) if device.type == "cuda" else latents
         torch.manual_seed(options.seed)
@@ -139,10 +144,23 @@ class DiffusionTrainer:
             "optimiser": self.optimiser,
         }
 
-    def embed(self, texts: Tensor) -> Tensor:
-        """Embeddings [B, 77, D] of texts by their numbers; each different text is computed once."""
-        unique, back = texts.unique(return_inverse=True)
-        hidden = self.text_encoder(self.phrasings.ids[unique].to(self.device)).last_hidden_state
+    def captions(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+        """Token ids [B, 77] of a random phrasing for each clip: some among fillers, some left out."""
+        options = self.options
+        texts = self.phrasings.choose(clips, generator)
+        texts[torch.rand(len(clips), generator=generator) < options.caption_dropout] = 0
+        ids = self.phrasings.ids[texts]
+        if options.filler_words:
+            rng = random.Random(int(torch.randint(1 << 62, (), generator=generator)))
+            for number in range(len(ids)):
+                if texts[number] and rng.random() < options.filler_words:
+                    ids[number] = self.fillers.around(ids[number], rng)
+        return ids
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embeddings [B, 77, D] of token ids [B, 77]; each different caption is computed once."""
+        unique, back = ids.unique(dim=0, return_inverse=True)
+        hidden = self.text_encoder(unique.to(self.device)).last_hidden_state
         return hidden[back.to(self.device)]
 
     def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -166,8 +184,7 @@ class DiffusionTrainer:
         generator = step_generator(options.seed, number)
         clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (options.batch,), generator=generator)
         clips = clips + VALIDATION_CLIPS
-        texts = self.phrasings.choose(clips, generator)
-        texts[torch.rand(options.batch, generator=generator) < options.caption_dropout] = 0
+        ids = self.captions(clips, generator)
         timesteps = torch.randint(len(self.schedule), (options.batch,), generator=generator).to(self.device)
         latents = self.latents[clips.to(self.latents.device)].float()
         drawn = step_generator(options.seed + 1, number, self.device)
@@ -178,7 +195,7 @@ class DiffusionTrainer:
         train_text = number % options.text_every == 0
         with autocast(self.device):
             with torch.set_grad_enabled(train_text):
-                text = self.embed(texts)
+                text = self.embed(ids)
             loss, error = self.loss(latents, noise, timesteps, text)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -201,7 +218,7 @@ class DiffusionTrainer:
         with self.ema.applied(), autocast(self.device):
             for part in torch.arange(count).split(16):
                 picked = part.to(self.device)
-                text = self.embed(texts[part])
+                text = self.embed(self.phrasings.ids[texts[part]])
                 loss, _ = self.loss(latents[picked], noise[picked], timesteps[picked], text)
                 total += loss.item() * len(part)
         return total / count

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 
+from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonotrain.run_folder import read_json
 from sonotrain.trainers.diffusion import load_diffusion
@@ -70,10 +70,11 @@ def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str
     """Data, steps, wall time, hardware and losses of a finished run, from the run folders."""
     run = Path(run)
     options = read_json(run / "config.json")["options"]
-    stages = earlier_stages(options["start"])
-    folders = {"vae": options["vae"], "text": options["text"], "diffusion": run}
-    if stages:
-        folders = {"diffusion": run}
+    start = options.get("start")  # runs of before 2026-11-21 have none
+    stages = earlier_stages(start) if start else {}
+    folders = {"diffusion": run}
+    if not start:
+        folders = {"vae": options["vae"], "text": options["text"], **folders}
     if decoder:
         folders["decoder"] = decoder
     for name, folder in folders.items():
@@ -99,12 +100,9 @@ def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str
 
 
 def earlier_stages(start: str) -> dict[str, Any]:
-    """What was said of the model that a run went on from, out of its header; {} where there is none."""
-    if not start:
-        return {}
-    with safe_open(Path(start) / "unet.safetensors", framework="pt") as file:
-        told = json.loads((file.metadata() or {}).get("sonopaint.training", "{}"))
-    return dict(told.get("stages", {}))
+    """What the header of the model that a run went on from says of its stages; {} where it says nothing."""
+    _, metadata = read_header(Path(start) / "unet.safetensors")
+    return dict(json.loads(metadata.get("sonopaint.training", "{}")).get("stages", {}))
 
 
 def model_card(facts: dict[str, Any], counts: dict[str, int]) -> str:
