@@ -72,7 +72,7 @@ def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str
     options = read_json(run / "config.json")["options"]
     start = options.get("start")  # runs of before 2026-11-21 have none
     stages = earlier_stages(start) if start else {}
-    folders = {"diffusion": run}
+    folders: dict[str, str | Path] = {"diffusion": run}
     if not start:
         folders = {"vae": options["vae"], "text": options["text"], **folders}
     if decoder:
