@@ -459,13 +459,13 @@ def test_latents_are_kept_and_belong_to_their_vae(
 ) -> None:
     from sonotrain.trainers.latents import corpus_latents
 
-    vae = _vae(corpus, options, tmp_path / "vae")
-    own = tmp_path / "corpus"
+    own, device = tmp_path / "corpus", torch.device("cpu")
+    vae = load_vae(_vae(corpus, options, tmp_path / "vae"), device)
     shutil.copytree(corpus, own, ignore=shutil.ignore_patterns("latents"))
-    device, clips = torch.device("cpu"), Corpus(own)
-    first = corpus_latents(clips, vae, device)
+    clips = Corpus(own)
+    first = corpus_latents(clips, *vae, device)
     kept = list((own / "latents").glob("*.safetensors"))
     assert first.shape == (72, 4, 16, 40) and first.dtype == torch.float16 and len(kept) == 1
     assert torch.equal(load_file(kept[0])["latents"], first)
-    assert torch.equal(corpus_latents(clips, vae, device), first)
+    assert torch.equal(corpus_latents(clips, *vae, device), first)
     assert first.float().std().item() == pytest.approx(1.0, abs=0.15)

@@ -114,7 +114,7 @@ class DiffusionTrainer:
         self.text_encoder = self.text_encoder.to(device).train()
         self.phrasings = Phrasings(corpus, self.tokenizer)
         self.fillers = self.phrasings.fillers(self.tokenizer)
-        latents = corpus_latents(corpus, options.vae, device)
+        latents = corpus_latents(corpus, *load_vae(options.vae, device), device)
         self.latents = latents.to(device) if device.type == "cuda" else latents
         torch.manual_seed(options.seed)
         self.architecture = mini_config()["unet"]

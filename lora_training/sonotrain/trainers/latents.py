@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from sonotrain.data.cache import Corpus, clock, to_pixels
 from sonotrain.trainers.loop import autocast
-from sonotrain.trainers.vae import load_vae
 
 logger = logging.getLogger(__name__)
 
@@ -23,13 +23,12 @@ CHUNK = 500  # clips in one file
 
 
 @torch.no_grad()
-def corpus_latents(corpus: Corpus, vae_folder: str | Path, device: torch.device, batch: int = 8) -> Tensor:
-    """Scaled latents (the means) of the corpus, fp16 [N, 4, 16, 40] on the CPU.
+def corpus_latents(corpus: Corpus, vae: Any, factor: float, device: torch.device, batch: int = 8) -> Tensor:
+    """Scaled latents (the means, times `factor`) of the corpus, fp16 [N, 4, 16, 40] on the CPU.
 
     Kept as <corpus>/latents/*.safetensors in chunks, so that a broken-off encoding goes on and a second run
     reads them. The names hang on the encoder's weights, the scaling factor and the chunk's own pictures.
     """
-    vae, factor = load_vae(vae_folder, device)
     if device.type == "cuda":
         batch = 128
     encoder = [*vae.encoder.parameters(), *vae.quant_conv.parameters()]

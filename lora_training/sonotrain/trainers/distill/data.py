@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,6 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.trainers.captions import encode
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,9 +36,7 @@ def open_sounds(model: Any, fingerprint: str, corpus: str, dataset: str, cache: 
             "Say what sounds to learn from: --corpus FOLDER (of sonotrain base corpus) or --dataset FOLDER "
             "(of sonotrain dataset), one of the two."
         )
-    return (
-        _corpus(model, fingerprint, corpus, cache) if corpus else _dataset(model, fingerprint, dataset, cache)
-    )
+    return _corpus(model, corpus) if corpus else _dataset(model, fingerprint, dataset, cache)
 
 
 def _numbered(latents: Tensor, captions: list[list[str]]) -> Sounds:
@@ -51,11 +45,9 @@ def _numbered(latents: Tensor, captions: list[list[str]]) -> Sounds:
     return Sounds(latents, list(numbers), of_clip)
 
 
-def _corpus(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
-    from safetensors.torch import load_file, save_file
-
-    from sonoconvert.files import atomic_path
-    from sonotrain.data.cache import FORMAT, Corpus, to_pixels
+def _corpus(model: Any, folder: str) -> Sounds:
+    from sonotrain.data.cache import FORMAT, Corpus
+    from sonotrain.trainers.latents import corpus_latents
 
     if model.format.name != FORMAT:
         raise SonopaintError(
@@ -63,20 +55,8 @@ def _corpus(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
             "give sounds in its format with --dataset."
         )
     corpus = Corpus(folder)
-    digest = hashlib.sha256(fingerprint.encode() + corpus.levels.numpy().tobytes()).hexdigest()[:20]
-    path = cache / f"latents-{digest}.safetensors"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        logger.info("encoding %d clips", len(corpus))
-        parts = []
-        with torch.no_grad():
-            for levels in corpus.levels.split(8 if model.device.type == "cpu" else 64):
-                pixels = to_pixels(levels).to(model.device, model.dtype)
-                mean = model.vae.encode(pixels).latent_dist.mode()
-                parts.append((mean.float() * model.vae_scale).half().cpu())
-        with atomic_path(path, force=True) as beside:
-            save_file({"latents": torch.cat(parts).contiguous()}, beside)
-    return _numbered(load_file(path)["latents"], [record.phrasings for record in corpus.records])
+    latents = corpus_latents(corpus, model.vae, model.vae_scale, model.device)
+    return _numbered(latents, [record.phrasings for record in corpus.records])
 
 
 def _dataset(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
