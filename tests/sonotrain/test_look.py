@@ -16,9 +16,10 @@ from sonopaint.models.loading import load_model
 from sonotrain.cli import main
 from sonotrain.data import foley
 from sonotrain.evaluation import sweep as sweeping
+from sonotrain.evaluation.classifier import load_classifier
 from sonotrain.evaluation.frechet import Reference
 from sonotrain.evaluation.look import ATTRIBUTES, more
-from sonotrain.evaluation.sampling import grain, paint, quiet, through_vae
+from sonotrain.evaluation.sampling import grain, paint, quiet, through_vae, to_sound
 from sonotrain.evaluation.subject.contexts import Traits
 from sonotrain.evaluation.sweep import Setting, Sweep, calls, compare, settings_of
 
@@ -148,3 +149,16 @@ def test_the_shipped_model_is_silent_between_and_after_events() -> None:
     assert painted.amax() > 0.8
     ramp = torch.linspace(0, 1, 320).expand(128, 320)
     assert quiet(ramp) == pytest.approx(-80 + 80 * 0.1, abs=0.2)
+
+
+def test_words_around_a_sound_do_not_change_what_the_shipped_model_paints() -> None:
+    """Before captions were trained among filler words the first was nothing, and the second a flute."""
+    model = load_model("mini", device="cpu", dtype=torch.float32)
+    said = {
+        "masterpiece, best quality, a dog barking, 8k": "dog_bark",
+        "my phone recorded a church bell ringing yesterday": "church_bell",
+        "recording: a notification chime": "notification",
+    }
+    judge, _ = load_classifier()
+    logits, _ = judge.judge(to_sound(paint(model, list(said), seed=11)))
+    assert [judge.kinds[guess] for guess in logits.argmax(1).tolist()] == list(said.values())
