@@ -49,7 +49,7 @@ def edit(page: Any, seed: int) -> None:
     page.mouse.up()
     page.uncheck("#edit-random input")
     page.fill("#edit-seed input", str(seed))
-    page.fill("#edit-prompt textarea", "a dog barking")
+    page.fill("#edit-prompt textarea", "a train horn")
     page.click("#edit-go")
     page.wait_for_selector("#after .sp-card")
     page.wait_for_timeout(1500)
