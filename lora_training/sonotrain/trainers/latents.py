@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sonoconvert.files import atomic_path
 from sonotrain.data.cache import Corpus, clock, to_pixels
 from sonotrain.trainers.loop import autocast
 
@@ -52,9 +52,8 @@ def corpus_latents(corpus: Corpus, vae: Any, factor: float, device: torch.device
                 mean = vae.encode(to_pixels(pixels.to(device))).latent_dist.mode()
             parts.append((mean.float() * factor).half().cpu().contiguous())
         chunks.append(torch.cat(parts))
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        save_file({"latents": chunks[-1]}, part)
-        part.replace(path)
+        with atomic_path(path, force=True) as beside:
+            save_file({"latents": chunks[-1]}, beside)
         encoded += len(levels)
         left = (time.monotonic() - start) / encoded * (len(corpus) - first - len(levels))
         logger.info("latents: %d of %d clips, %s left", first + len(levels), len(corpus), clock(left))
