@@ -261,10 +261,10 @@ def draw(result: dict[str, Any], path: Path) -> None:
             axis.grid(alpha=0.25)
     panels[1][0].set_xlabel(f"guidance ({own['sampler']}, {own['steps']} steps)")
     panels[1][1].set_xlabel(f"calls of the U-Net for a clip (guidance {own['guidance_scale']:g})")
-    looks = sorted({row["calls"] for row in rows})
+    ticks = sorted({row["calls"] for row in rows})
     for axis in panels[:, 1]:
         axis.set_xscale("log")
-        axis.set_xticks(looks, labels=[str(calls) for calls in looks])
+        axis.set_xticks(ticks, labels=[str(calls) for calls in ticks])
         axis.minorticks_off()
     panels[0][1].legend(frameon=False, fontsize=8)
     with atomic_path(path, force=True) as beside:
