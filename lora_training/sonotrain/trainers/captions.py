@@ -76,6 +76,8 @@ class Fillers:
     People write more than a sound's name ("my recording of …, best quality"), and a word that was never seen
     would change the sound. The words of the evaluation's frames are left out, so that it goes on judging
     with unseen captions.
+
+    `said`: the token ids that captions are made of; none of them is in a filler.
     """
 
     def __init__(self, tokenizer: Any, said: set[int]) -> None:
@@ -98,7 +100,10 @@ class Fillers:
         self.last = [number for token, number in pieces.items() if token.endswith("</w>")]
 
     def around(self, ids: Tensor, rng: random.Random) -> Tensor:
-        """A caption's ids [77] with one to three such words before it, behind it, or on both sides."""
+        """A caption's ids, int64 [77], with one to three such words before it, behind it, or on both sides.
+
+        Cut and padded as `encode` does.
+        """
         end = int(ids[-1])
         start, *caption = ids[ids != end].tolist()
         before = behind = []
