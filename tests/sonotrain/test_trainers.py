@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,10 +31,7 @@ from sonotrain.data.cache import (
     to_pixels,
     write_shard,
 )
-from sonotrain.data.words import SOUNDS
-from sonotrain.evaluation.evaluate import FRAMES
 from sonotrain.run_folder import RunFolder, load_final
-from sonotrain.trainers.captions import Phrasings, foley_captions, learn_tokenizer
 from sonotrain.trainers.diffusion import DiffusionOptions, DiffusionTrainer, train_diffusion
 from sonotrain.trainers.export import export
 from sonotrain.trainers.loop import Budget
@@ -262,38 +256,6 @@ def test_a_run_of_before_start_was_an_option_is_exported(
     (tmp_path / "run" / "config.json").write_text(json.dumps(config), encoding="utf-8")
     facts = export(tmp_path / "run", tmp_path / "mini")
     assert list(facts["stages"]) == ["vae", "text", "diffusion"]
-
-
-def test_fillers_stand_around_a_caption_and_say_nothing(
-    tmp_path: Path, corpus: Path, options: dict[str, Any]
-) -> None:
-    loaded = Corpus(corpus)
-    tokenizer = learn_tokenizer(loaded, tmp_path / "tokenizer", 2300)
-    phrasings = Phrasings(loaded, tokenizer)
-    fillers, end = phrasings.fillers(tokenizer), tokenizer.eos_token_id
-    said = set(tokenizer(" ".join(phrasings.texts + foley_captions() + SOUNDS)).input_ids)
-    marks = {*fillers.colon, *fillers.comma}
-    for words in (fillers.words, [fillers.inner], [fillers.last]):
-        assert words and not said.intersection(chain.from_iterable(words))
-    frames = {word for frame in FRAMES for word in re.findall(r"\w+", frame)}
-    everyday = {tokenizer.decode(ids) for ids in fillers.words}
-    assert len(everyday) > 100 and not frames & everyday
-
-    ids, rng = phrasings.ids[phrasings.texts.index("rain")], random.Random(3)
-    [rain] = ids[1 : int((ids == end).int().argmax())].tolist()
-    places = set()
-    for _ in range(200):
-        more = fillers.around(ids, rng)
-        assert more.shape == ids.shape and more[0] == ids[0] and more[-1] == end
-        inside = more[1:].tolist()
-        inside = inside[: inside.index(end)]
-        assert inside.count(rain) == 1 and set(more[len(inside) + 1 :].tolist()) == {end}
-        others = [token for token in inside if token != rain and token not in marks]
-        assert others and not said.intersection(others)
-        places.add((inside[0] == rain, inside[-1] == rain))
-    assert places == {(True, False), (False, True), (False, False)}
-    full = torch.cat([ids[:1], torch.full((75,), rain), ids[-1:]])
-    assert fillers.around(full, rng).shape == full.shape and fillers.around(full, rng)[-1] == end
 
 
 def test_filler_words_come_into_training_in_their_share(
