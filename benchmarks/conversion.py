@@ -31,13 +31,13 @@ import numpy as np
 import torch
 from sounds import RATE, SAMPLES, measures, recordings, synthesised
 
-from sonoconvert import vocoder
-from sonoconvert.clip import Clip
-from sonoconvert.convert import decode, encode
-from sonoconvert.format import PRESETS
-from sonoconvert.phase import BEST
-from sonoconvert.picture import Picture
-from sonoconvert.spectrogram import from_levels, mel_basis
+from sonoconvert.conversion.convert import decode, encode
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase import vocoder
+from sonoconvert.phase.search import BEST
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import from_levels, mel_basis
 
 FORMAT = PRESETS["riffusion-v1"]
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -22,12 +22,12 @@ import torch
 from scipy.signal import butter, sosfiltfilt
 from sounds import RATE, SAMPLES, measures, recordings, synthesised
 
-from sonoconvert.canvas import Canvas, inpaint_canvas
-from sonoconvert.clip import Clip
-from sonoconvert.edit import put_back
-from sonoconvert.picture import Picture
-from sonoconvert.region import Box, Region
-from sonoconvert.spectrogram import mel_magnitude, to_levels
+from sonoconvert.edits.canvas import Canvas, inpaint_canvas
+from sonoconvert.edits.edit import put_back
+from sonoconvert.edits.region import Box, Region
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import mel_magnitude, to_levels
 
 START_S, STOP_S = 1.5, 3.0
 

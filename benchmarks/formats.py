@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
-from sonoconvert.clip import Clip, read_clip
-from sonoconvert.convert import decode, encode, mix_to
-from sonoconvert.cqt import CqtFormat, cqt, icqt
-from sonoconvert.format import PRESETS, SpectrogramFormat, get_format
-from sonoconvert.picture import load_picture, save_picture
+from sonoconvert.conversion.convert import decode, encode, mix_to
+from sonoconvert.files.clip import Clip, read_clip
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
+from sonoconvert.pictures.picture import load_picture, save_picture
+from sonoconvert.representations.cqt import CqtFormat, cqt, icqt
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE, SECONDS = 48_000, 5.0

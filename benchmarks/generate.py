@@ -69,7 +69,7 @@ def run_once(model: Any, settings: Any, generate: Callable[..., Any], path: Path
     """Seconds by stage of one prompt → WAV."""
     import sonopaint.models.prompt
     import sonopaint.tasks.generation
-    from sonoconvert.clip import write_clip
+    from sonoconvert.files.clip import write_clip
 
     spent: dict[str, float] = defaultdict(float)
     places = [

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.clip import Clip, write_clip
+from sonoconvert.files.clip import Clip, write_clip
 from sonopaint.models.loading import load_model
 from sonotrain.data import foley
 from sonotrain.data.foley import captions as words

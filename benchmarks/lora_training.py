@@ -87,8 +87,8 @@ def make_model(folder: Path, size: str) -> None:
 
 def make_data(folder: Path, form: str, clips: int = 8) -> None:
     """Noise bursts as a dataset."""
-    from sonoconvert.clip import Clip, write_clip
-    from sonoconvert.format import get_format
+    from sonoconvert.files.clip import Clip, write_clip
+    from sonoconvert.pictures.format import get_format
     from sonotrain.data.build import build_dataset
     from sonotrain.data.options import DatasetOptions
 

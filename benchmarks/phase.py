@@ -8,8 +8,8 @@ All start from the same 8-bit riffusion-v1 pictures; the measures are those of c
 * ADMM: the same projections by ADMM (Masuyama, Yatabe & Oikawa 2019, ρ = 0.1);
 * RTISI-LA: frame by frame with look-ahead (Zhu, Beauregard & Wyse 2007): the way for streams;
 * gradient: phase-gradient integration (Průša 2017) alone, and as the start of Griffin–Lim;
-* bands: the magnitudes within a mel band free (`sonoconvert.inversion.MelBands`), from random phases;
-* sonoconvert: `sonoconvert.phase.reconstruct`: gradient start, bands, coarse frames before fine ones.
+* bands: the magnitudes within a mel band free (`sonoconvert.phase.inversion.MelBands`), from random phases;
+* sonoconvert: `sonoconvert.phase.search.reconstruct`: gradient start, bands, coarse frames before fine ones.
 
 The first three and plain starts are here for comparison only. All but the last work on every second frame.
 """
@@ -27,13 +27,21 @@ import torch
 from sounds import RATE, measures, recordings, synthesised
 from torch import Tensor
 
-from sonoconvert.clip import Clip
-from sonoconvert.convert import encode
-from sonoconvert.format import PRESETS
-from sonoconvert.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase import reconstruct
-from sonoconvert.phase_gradient import phase_gradient
-from sonoconvert.spectrogram import absolute, analyse, frame, from_levels, overlap_add, pad_ends, synthesise
+from sonoconvert.conversion.convert import encode
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase.gradient import phase_gradient
+from sonoconvert.phase.inversion import mel_bands, mel_to_linear
+from sonoconvert.phase.search import reconstruct
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.spectrogram import (
+    absolute,
+    analyse,
+    frame,
+    from_levels,
+    overlap_add,
+    pad_ends,
+    synthesise,
+)
 
 FORMAT = PRESETS["riffusion-v1"]
 SIZE, HOP = 2000, 400  # the work at 20 kHz, every second frame

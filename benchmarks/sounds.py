@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sonoconvert.clip import read_clip
-from sonoconvert.convert import mix_to
+from sonoconvert.conversion.convert import mix_to
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import read_clip
 
 RATE = 44_100
 SAMPLES = 512 * 441  # 5.12 s, a riffusion-v1 picture

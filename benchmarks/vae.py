@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from sounds import RATE, measures, recordings
 
-from sonoconvert.clip import Clip
-from sonoconvert.format import get_format
-from sonoconvert.phase import FAST, reconstruct
-from sonoconvert.spectrogram import from_levels, mel_magnitude, to_levels
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase.search import FAST, reconstruct
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
 from sonopaint.models.loading import load_model
 from sonotrain.data import foley
 from sonotrain.data.cache import FORMAT, quantise

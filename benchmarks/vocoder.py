@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from sounds import RATE, measures, recordings, synthesised
 
-from sonoconvert import vocoder
-from sonoconvert.clip import Clip
-from sonoconvert.convert import encode
-from sonoconvert.format import get_format
-from sonoconvert.phase import BEST, FAST, reconstruct
-from sonoconvert.spectrogram import from_levels
+from sonoconvert.conversion.convert import encode
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase import vocoder
+from sonoconvert.phase.search import BEST, FAST, reconstruct
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import from_levels
 
 
 def main() -> None:

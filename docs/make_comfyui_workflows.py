@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.format import PRESETS
+from sonoconvert.pictures.format import PRESETS
 
 FOLDER = Path(__file__).resolve().parent.parent / "example_workflows"
 GAP, WIDTH = 50, 320

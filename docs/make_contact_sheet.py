@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
-from sonoconvert.format import get_format
-from sonoconvert.spectrogram import levels
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.foley import BASE_KINDS, HELD_OUT, KINDS, batch, synthesise
 
 COLUMNS, CELL, TITLE = 8, (200, 80), 14

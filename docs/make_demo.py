@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from sonoconvert.clip import Clip, read_clip, write_clip
-from sonoconvert.plot import plot_spectrogram
-from sonoconvert.region import Box, Region
+from sonoconvert.edits.region import Box, Region
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.pictures.plot import plot_spectrogram
 
 DEMO = Path(__file__).resolve().parent / "demo"
 FOREST = ("a calm forest", 4)  # prompt and seed: of eight seeds, the one that is most a forest to the judge

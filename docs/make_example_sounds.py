@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sonoconvert.clip import Clip, write_clip
+from sonoconvert.files.clip import Clip, write_clip
 from sonotrain.data.foley.corpus import SAMPLE_RATE, synthesise
 
 FOLDER = Path(__file__).resolve().parent.parent / "extensions/comfyui/sonopaint_comfyui/examples"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from sonoconvert.clip import Clip, read_clip
-from sonoconvert.files import atomic_path
-from sonoconvert.plot import plot_spectrogram
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.clip import Clip, read_clip
+from sonoconvert.pictures.plot import plot_spectrogram
 from sonopaint.models.loading import load_model
 from sonopaint.tasks import generate
 from sonopaint.tasks.settings import PaintSettings

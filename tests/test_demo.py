@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from sonoconvert.format import get_format
+from sonoconvert.pictures.format import get_format
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "docs/demo"

@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sonoconvert.clip import Clip, read_clip, write_clip
-    from sonoconvert.convert import decode, encode
+    from sonoconvert.conversion.convert import decode, encode
     from sonoconvert.errors import Cancelled, SonopaintError
-    from sonoconvert.format import PRESETS, SpectrogramFormat, get_format
-    from sonoconvert.picture import Picture, load_picture, save_picture
+    from sonoconvert.files.clip import Clip, read_clip, write_clip
+    from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
+    from sonoconvert.pictures.picture import Picture, load_picture, save_picture
 
 __all__ = [
     "PRESETS",
@@ -34,17 +34,17 @@ __all__ = [
 _HOMES = {
     "Cancelled": "errors",
     "SonopaintError": "errors",
-    "PRESETS": "format",
-    "SpectrogramFormat": "format",
-    "get_format": "format",
-    "Clip": "clip",
-    "read_clip": "clip",
-    "write_clip": "clip",
-    "Picture": "picture",
-    "load_picture": "picture",
-    "save_picture": "picture",
-    "encode": "convert",
-    "decode": "convert",
+    "PRESETS": "pictures.format",
+    "SpectrogramFormat": "pictures.format",
+    "get_format": "pictures.format",
+    "Clip": "files.clip",
+    "read_clip": "files.clip",
+    "write_clip": "files.clip",
+    "Picture": "pictures.picture",
+    "load_picture": "pictures.picture",
+    "save_picture": "pictures.picture",
+    "encode": "conversion.convert",
+    "decode": "conversion.convert",
 }
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonoconvert.checkpoints import cli as weights
+from sonoconvert.conversion.jobs import INDEX_SUFFIX, Job
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import CHANNELS, PRESETS
-from sonoconvert.jobs import INDEX_SUFFIX, Job
+from sonoconvert.pictures.format import CHANNELS, PRESETS
 
 if TYPE_CHECKING:
-    from sonoconvert.manifest import Manifest
+    from sonoconvert.conversion.manifest import Manifest
 
 _SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"}
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
@@ -166,7 +166,7 @@ def _fits(path: Path, suffixes: set[str]) -> bool:
 
 def _without_parts(pairs: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     """Parts whose index was found too are converted with it, not once more each for itself."""
-    from sonoconvert.parts import read_index
+    from sonoconvert.conversion.parts import read_index
 
     taken: set[Path] = set()
     kept = []
@@ -215,8 +215,8 @@ def _jobs(options: argparse.Namespace) -> Iterator[Job]:
 
 def _batch(options: argparse.Namespace) -> int:
     """Convert everything that was named, but for what was done before; the sentences go to stderr."""
-    from sonoconvert import batch
-    from sonoconvert.manifest import Manifest
+    from sonoconvert.conversion import batch
+    from sonoconvert.conversion.manifest import Manifest
 
     jobs = list(_jobs(options))
     named = len(jobs)
@@ -271,7 +271,7 @@ def _summary(jobs: int, failed: int, skipped: int, options: argparse.Namespace) 
 
 
 def _manifest_path(options: argparse.Namespace) -> Path:
-    from sonoconvert.manifest import NAME
+    from sonoconvert.conversion.manifest import NAME
 
     if options.manifest is not None:
         return Path(options.manifest)
@@ -302,7 +302,7 @@ def _again(job: Job, manifest: Manifest) -> Job:
 def _info(options: argparse.Namespace) -> int:
     from sonoconvert.checkpoints.explain import is_model_folder
     from sonoconvert.checkpoints.files import PICKLES
-    from sonoconvert.info import describe, facts
+    from sonoconvert.files.info import describe, facts
 
     failed = 0
     paths = []

@@ -19,7 +19,7 @@ from sonoconvert.errors import Cancelled, SonopaintError
 from sonopaint.cli_options import parser_of
 
 if TYPE_CHECKING:
-    from sonoconvert.clip import Clip
+    from sonoconvert.files.clip import Clip
     from sonopaint.models.loading import Model
     from sonopaint.tasks import PaintSettings, Result
 
@@ -110,7 +110,7 @@ def _run_inpaint(args: argparse.Namespace) -> None:
         )
     settings = _settings(args)
     paths = _paths(args, "inpaint", settings, args.batch)
-    from sonoconvert.region import Region, load_brush, parse_region
+    from sonoconvert.edits.region import Region, load_brush, parse_region
     from sonopaint.tasks import inpaint
 
     boxes = tuple(parse_region(text) for text in args.region)
@@ -211,7 +211,7 @@ def _paths(args: argparse.Namespace, task: str, settings: PaintSettings, count: 
 
 
 def _read(path: str) -> Clip:
-    from sonoconvert.clip import read_clip
+    from sonoconvert.files.clip import read_clip
 
     return read_clip(path)
 
@@ -219,7 +219,7 @@ def _read(path: str) -> Clip:
 def _read_settings(path: str) -> dict[str, Any]:
     """The settings that a sound or picture carries."""
     if Path(path).suffix.lower() == ".png":
-        from sonoconvert.picture import load_picture
+        from sonoconvert.pictures.picture import load_picture
 
         settings = load_picture(path).settings
     else:
@@ -269,8 +269,8 @@ def _paint(
     work: Callable[..., list[Result]],
 ) -> None:
     """Load the model, do the work (a task that lacks its model), write the results and name them."""
-    from sonoconvert.clip import write_clip
-    from sonoconvert.picture import save_picture
+    from sonoconvert.files.clip import write_clip
+    from sonoconvert.pictures.picture import save_picture
     from sonopaint.paths import picture_paths
 
     progress = _ProgressLine(quiet=args.quiet)

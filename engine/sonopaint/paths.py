@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import refuse_existing
+from sonoconvert.files.atomic import refuse_existing
 
 OUTPUTS_VARIABLE = "SONOPAINT_OUTPUTS"
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga")

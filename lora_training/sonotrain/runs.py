@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import safe_name
+from sonoconvert.files.atomic import safe_name
 from sonotrain import locks
 from sonotrain.run_folder import RunFolder, read_json, read_log
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.spectrogram import overlap_add, stft, synthesise
-from sonoconvert.vocoder_network import FLOOR
+from sonoconvert.phase.vocoder_network import FLOOR
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.spectrogram import overlap_add, stft, synthesise
 
 # Down to −55 dB all cells count alike, because the valleys tie one partial's phase to the next one's; from
 # there to −95 dB less and less. log10 of the reference.

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from sonoconvert.clip import Clip, read_clip, write_clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.tags import read_tags
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.files.tags import read_tags
 
 # Files --------------------------------------------------------------------------------------------------
 

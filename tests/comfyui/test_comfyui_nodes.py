@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from sonoconvert.edits.region import Box
 from sonoconvert.errors import SonopaintError
-from sonoconvert.region import Box
 
 
 def test_every_node_is_described(pack: Any) -> None:

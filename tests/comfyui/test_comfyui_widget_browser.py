@@ -36,9 +36,9 @@ def site(pack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A folder with the page, the widgets, a sound and its view, served on this machine."""
     import sonoconvert
     import sonopaint_comfyui
-    from sonoconvert.clip import Clip, write_clip
-    from sonoconvert.convert import encode
-    from sonoconvert.view import view_of
+    from sonoconvert.conversion.convert import encode
+    from sonoconvert.files.clip import Clip, write_clip
+    from sonoconvert.pictures.view import view_of
     from sonopaint_comfyui.files import save_sound
 
     folder = tmp_path_factory.mktemp("site")
@@ -107,7 +107,7 @@ def test_boxes_lie_where_the_mouse_was(opened: Any, name: str) -> None:
 
 
 def test_marks_are_read_by_the_server_and_come_back(opened: Any) -> None:
-    from sonoconvert.drawing import read_drawing
+    from sonoconvert.pictures.drawing import read_drawing
 
     page = opened()
     drag(page, (0.3, 0.2), (0.6, 0.7))

@@ -32,7 +32,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights, half a gigabyte: hosts take the text encoder's and the VAE's sizes for granted."""
     from sonoconvert.checkpoints import ldm
     from sonoconvert.checkpoints.files import write_tensors
-    from sonoconvert.format import get_format
+    from sonoconvert.pictures.format import get_format
     from sonopaint.models.mini import build_mini, mini_config, stored_state_dict
 
     config = mini_config(49408)

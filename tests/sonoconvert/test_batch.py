@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from sonoconvert import batch
 from sonoconvert.cli import main
-from sonoconvert.clip import Clip, write_clip
-from sonoconvert.jobs import Job, Outcome
+from sonoconvert.conversion import batch
+from sonoconvert.conversion.jobs import Job, Outcome
+from sonoconvert.files.clip import Clip, write_clip
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_bad_shards(sounds: Path, text: str, capsys: pytest.CaptureFixture[str])
 def test_a_bug_in_one_file_does_not_stop_the_others(
     sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sonoconvert import jobs
+    from sonoconvert.conversion import jobs
 
     honest = jobs.convert
 

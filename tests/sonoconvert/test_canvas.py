@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonoconvert.canvas import CONTEXT_S, extend_canvas, grid, inpaint_canvas, loop_canvas
-from sonoconvert.clip import Clip
-from sonoconvert.convert import encode
+from sonoconvert.conversion.convert import encode
+from sonoconvert.edits.canvas import CONTEXT_S, extend_canvas, grid, inpaint_canvas, loop_canvas
+from sonoconvert.edits.region import Box, Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
-from sonoconvert.region import Box, Region
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.format import PRESETS
 
 MINI = PRESETS["sonopaint-mini"]
 

@@ -29,12 +29,12 @@ from sonoconvert.checkpoints.files import read_stored, read_tensors
 from sonoconvert.checkpoints.layouts import open_model
 from sonoconvert.checkpoints.lora import LoraModule, read_lora, save_lora
 from sonoconvert.checkpoints.pickles import read_pickle
-from sonoconvert.clip import Clip, read_clip, write_clip
-from sonoconvert.convert import encode
+from sonoconvert.conversion.convert import encode
+from sonoconvert.conversion.manifest import Manifest
 from sonoconvert.errors import SonopaintError
-from sonoconvert.info import describe
-from sonoconvert.manifest import Manifest
-from sonoconvert.picture import load_picture, save_picture
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.files.info import describe
+from sonoconvert.pictures.picture import load_picture, save_picture
 
 SECONDS = 20.0  # for one file of some kilobytes, on a busy machine; most take milliseconds
 KINDS = ("wav", "flac", "ogg", "png", "safetensors", "lora", "peft", "zip pickle", "old pickle", "jsonl")

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sonoconvert import clip as clip_module
-from sonoconvert.clip import Clip, iter_clips, read_clip, sound_header, write_clip
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files import clip as clip_module
+from sonoconvert.files.clip import Clip, iter_clips, read_clip, sound_header, write_clip
 
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 

@@ -11,16 +11,16 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sonoconvert import phase
-from sonoconvert import picture as picture_module
-from sonoconvert.clip import Clip
-from sonoconvert.convert import decode, encode, mix_to
+from sonoconvert.conversion.convert import decode, encode, mix_to
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
-from sonoconvert.inversion import mel_to_linear
-from sonoconvert.phase import griffin_lim
-from sonoconvert.picture import Picture, load_picture, save_picture
-from sonoconvert.spectrogram import (
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase import search as phase
+from sonoconvert.phase.inversion import mel_to_linear
+from sonoconvert.phase.search import griffin_lim
+from sonoconvert.pictures import picture as picture_module
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.picture import Picture, load_picture, save_picture
+from sonoconvert.pictures.spectrogram import (
     from_levels,
     istft,
     levels,
@@ -84,7 +84,7 @@ def test_short_clips_have_frames(samples: int) -> None:
 def test_mel_magnitude_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     wave = torch.randn(1, 40_000, generator=torch.Generator().manual_seed(0))
     whole = mel_magnitude(wave, MINI)
-    monkeypatch.setattr("sonoconvert.spectrogram._BLOCK_FRAMES", 7)
+    monkeypatch.setattr("sonoconvert.pictures.spectrogram._BLOCK_FRAMES", 7)
     torch.testing.assert_close(mel_magnitude(wave, MINI), whole)
 
 
@@ -454,6 +454,6 @@ def test_pictures_are_not_overwritten(tmp_path: Path) -> None:
 
 
 def test_an_endless_clip_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sonoconvert.convert.MAX_PIXELS", 128 * 10)
+    monkeypatch.setattr("sonoconvert.conversion.convert.MAX_PIXELS", 128 * 10)
     with pytest.raises(SonopaintError, match="--split"):
         encode(tones(32_000, 1.0), MINI)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sonoconvert.clip import Clip
-from sonoconvert.convert import decode, encode
+from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
-from sonoconvert.info import describe
-from sonoconvert.picture import Picture, load_picture, picture_from_image, save_picture
-from sonoconvert.spectrogram import mel_magnitude
+from sonoconvert.files.clip import Clip
+from sonoconvert.files.info import describe
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.picture import Picture, load_picture, picture_from_image, save_picture
+from sonoconvert.pictures.spectrogram import mel_magnitude
 
 MINI = PRESETS["sonopaint-mini"]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonoconvert.drawing import DATA_URL, read_drawing
+from sonoconvert.edits.region import Box
 from sonoconvert.errors import SonopaintError
-from sonoconvert.region import Box
+from sonoconvert.pictures.drawing import DATA_URL, read_drawing
 
 
 def brush(alpha: np.ndarray) -> str:

@@ -13,16 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonoconvert import edit
-from sonoconvert.canvas import Canvas, extend_canvas, inpaint_canvas, loop_canvas
-from sonoconvert.clip import Clip, read_clip, write_clip
-from sonoconvert.convert import encode
-from sonoconvert.edit import put_back
+from sonoconvert.conversion.convert import encode
+from sonoconvert.edits import edit
+from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas, loop_canvas
+from sonoconvert.edits.edit import put_back
+from sonoconvert.edits.region import Box, Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
-from sonoconvert.picture import Picture
-from sonoconvert.region import Box, Region
-from sonoconvert.spectrogram import from_levels, mel_magnitude, to_levels
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
 
 MINI = PRESETS["sonopaint-mini"]
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy.signal import butter, sosfiltfilt
 
-from sonoconvert.canvas import Canvas, extend_canvas, loop_canvas
-from sonoconvert.clip import Clip, read_clip
-from sonoconvert.edit import put_back
-from sonoconvert.picture import Picture
-from sonoconvert.seam import continued, weights
-from sonoconvert.spectrogram import mel_magnitude, to_levels
+from sonoconvert.edits.canvas import Canvas, extend_canvas, loop_canvas
+from sonoconvert.edits.edit import put_back
+from sonoconvert.edits.seam import continued, weights
+from sonoconvert.files.clip import Clip, read_clip
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import mel_magnitude, to_levels
 
 RATE = 44_100
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from sonoconvert.envelope import rms_envelope
+from sonoconvert.edits.envelope import rms_envelope
 from sonoconvert.errors import SonopaintError
 
 

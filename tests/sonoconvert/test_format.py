@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, SpectrogramFormat, get_format
-from sonoconvert.spectrogram import mel_basis
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
+from sonoconvert.pictures.spectrogram import mel_basis
 
 RIFFUSION = PRESETS["riffusion-v1"]
 

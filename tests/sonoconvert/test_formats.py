@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from sonoconvert import png16
-from sonoconvert.clip import Clip
-from sonoconvert.convert import decode, encode
+from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import CHANNELS, PRESETS, SpectrogramFormat, get_format
-from sonoconvert.picture import Picture, load_picture, save_picture
-from sonoconvert.spectrogram import mel_magnitude
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures import png16
+from sonoconvert.pictures.format import CHANNELS, PRESETS, SpectrogramFormat, get_format
+from sonoconvert.pictures.picture import Picture, load_picture, save_picture
+from sonoconvert.pictures.spectrogram import mel_magnitude
 
 MINI = PRESETS["sonopaint-mini"]
 RIFFUSION = PRESETS["riffusion-v1"]

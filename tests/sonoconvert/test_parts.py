@@ -12,15 +12,15 @@ import pytest
 import soundfile
 import torch
 
-from sonoconvert import parts
 from sonoconvert.cli import main
-from sonoconvert.clip import Clip, read_clip, write_clip
-from sonoconvert.convert import decode, encode
+from sonoconvert.conversion import parts
+from sonoconvert.conversion.convert import decode, encode
+from sonoconvert.conversion.parts import decode_parts, encode_parts, read_index
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.parts import decode_parts, encode_parts, read_index
-from sonoconvert.picture import load_picture
-from sonoconvert.spectrogram import from_levels, mel_magnitude
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.picture import load_picture
+from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude
 
 
 def melody(rate: int, seconds: float, channels: int = 1) -> torch.Tensor:

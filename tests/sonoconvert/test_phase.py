@@ -8,13 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonoconvert import spectrogram
-from sonoconvert.banded import Banded
-from sonoconvert.format import PRESETS
-from sonoconvert.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase import BEST, FAST, griffin_lim, reconstruct
-from sonoconvert.phase_gradient import phase_gradient
-from sonoconvert.spectrogram import istft, mel_magnitude, stft
+from sonoconvert.phase.gradient import phase_gradient
+from sonoconvert.phase.inversion import mel_bands, mel_to_linear
+from sonoconvert.phase.search import BEST, FAST, griffin_lim, reconstruct
+from sonoconvert.pictures import spectrogram
+from sonoconvert.pictures.banded import Banded
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.spectrogram import istft, mel_magnitude, stft
 
 RATE = 16_000
 WIN, HOP = 512, 64

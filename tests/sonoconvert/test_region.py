@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from sonoconvert.edits.region import Box, Region, load_brush, merge_spans, parse_region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
-from sonoconvert.region import Box, Region, load_brush, merge_spans, parse_region
+from sonoconvert.pictures.format import PRESETS
 
 MINI = PRESETS["sonopaint-mini"]
 

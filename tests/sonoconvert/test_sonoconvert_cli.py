@@ -15,11 +15,11 @@ import soundfile
 import torch
 
 from sonoconvert.cli import main
-from sonoconvert.clip import Clip, read_clip, write_clip
-from sonoconvert.info import describe
-from sonoconvert.picture import load_picture
-from sonoconvert.plot import plot_spectrogram
-from sonoconvert.region import Box, Region
+from sonoconvert.edits.region import Box, Region
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.files.info import describe
+from sonoconvert.pictures.picture import load_picture
+from sonoconvert.pictures.plot import plot_spectrogram
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sonoconvert.clip import Clip, read_clip, write_clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.tags import add_tags, read_tags
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.files.tags import add_tags, read_tags
 
 
 @pytest.fixture(scope="module")

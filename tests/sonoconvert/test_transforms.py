@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from sonoconvert.cqt import CqtFormat, cqt, from_channels, icqt, to_channels
 from sonoconvert.errors import SonopaintError
-from sonoconvert.mel_pyramid import log_mel, mel_pyramid, multi_scale_mels
+from sonoconvert.representations.cqt import CqtFormat, cqt, from_channels, icqt, to_channels
+from sonoconvert.representations.mel_pyramid import log_mel, mel_pyramid, multi_scale_mels
 
 CQT = CqtFormat()
 

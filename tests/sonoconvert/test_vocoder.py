@@ -10,16 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sonoconvert import vocoder
 from sonoconvert.checkpoints.files import read_header
-from sonoconvert.clip import Clip
-from sonoconvert.convert import decode, encode
+from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, SpectrogramFormat
-from sonoconvert.phase_integration import integrate
-from sonoconvert.spectrogram import istft, mel_magnitude, stft
-from sonoconvert.vocoder import Vocoder
-from sonoconvert.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase import vocoder
+from sonoconvert.phase.integration import integrate
+from sonoconvert.phase.vocoder import Vocoder
+from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
+from sonoconvert.pictures.spectrogram import istft, mel_magnitude, stft
 
 SMALL = SpectrogramFormat("small", 8000, 512, 256, 32, 40, 0.0, 4000.0)
 ALL = [fmt for fmt in PRESETS.values() if fmt.channels == "mono"]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sonoconvert.clip import Clip
+from sonoconvert.files.clip import Clip
 
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 CAPTIONS = ["a dog barking in the rain", "a train horn", "footsteps on gravel", "a distant siren"]

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from sonoconvert.checkpoints.layouts import open_model, save_model
 from sonoconvert.checkpoints.lora import LoraModule, save_lora
 from sonoconvert.cli import main
-from sonoconvert.info import describe, facts
+from sonoconvert.files.info import describe, facts
 
 K = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
 TEXT = "text_encoder.text_model.encoder.layers.0.mlp.fc1"

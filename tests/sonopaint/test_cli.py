@@ -16,8 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sonoconvert.clip import Clip, read_clip, write_clip
-from sonoconvert.picture import load_picture
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.pictures.picture import load_picture
 from sonopaint.cli import _ProgressLine, main
 from sonopaint.cli_options import parser_of
 from sonopaint.paths import default_name, output_paths

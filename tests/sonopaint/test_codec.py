@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import Clip
 from sonopaint.models.codec import Codec, Encoded, load_codec, load_encoded, save_encoded
 
 RATIOS = [8, 5, 4, 2]

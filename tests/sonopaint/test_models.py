@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
+from sonoconvert.pictures.format import get_format
 from sonopaint.models.info import describe, find_model, list_models
 from sonopaint.models.loading import load_model
 from sonopaint.models.mini import build_mini, load_mini, mini_config, save_mini

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sonoconvert.checkpoints.lora import LoraModule, save_lora
-from sonoconvert.clip import Clip, read_clip, write_clip
+from sonoconvert.edits.region import Box, Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.region import Box, Region
+from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonopaint.cli import main
 from sonopaint.models.loading import load_model
 from sonopaint.models.lora import apply_loras, remove_loras

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from sonoconvert.canvas import inpaint_canvas
-from sonoconvert.clip import Clip, read_clip, write_clip
+from sonoconvert.edits.canvas import inpaint_canvas
+from sonoconvert.edits.region import Box, Region, parse_region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.region import Box, Region, parse_region
+from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonopaint.painters.diffusers_painter import DiffusersPainter
 from sonopaint.painters.latents import decode_latents, encode_image
 from sonopaint.tasks import PaintSettings, extend, inpaint, loop, vary

@@ -172,7 +172,7 @@ def test_a_loop_longer_than_the_model_wraps_its_windows(tiny: Any) -> None:
 
 
 def test_loops_are_stretched_and_resampled_round() -> None:
-    from sonoconvert.clip import Clip
+    from sonoconvert.files.clip import Clip
 
     wave = np.sin(2 * np.pi * 3 * np.arange(3200) / 3200).astype(np.float32)
     out = _resampled_round(Clip(torch.from_numpy(wave)[None], RATE), 3100).waveform[0].numpy()

@@ -36,10 +36,10 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """`make_dataset(train, validation, columns)`: decaying tones in a dataset's layout."""
-    from sonoconvert.clip import Clip, write_clip
-    from sonoconvert.convert import encode
-    from sonoconvert.format import get_format
-    from sonoconvert.picture import Picture, save_picture
+    from sonoconvert.conversion.convert import encode
+    from sonoconvert.files.clip import Clip, write_clip
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.picture import Picture, save_picture
 
     fmt = get_format("sonopaint-mini")
 

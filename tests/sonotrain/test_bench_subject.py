@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonoconvert.clip import Clip, write_clip
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import Clip, write_clip
 from sonotrain.cli import main
 from sonotrain.data.foley import SAMPLE_RATE
 from sonotrain.data.foley.corpus import _put_in_place, synthesise
@@ -89,8 +89,8 @@ def test_diversity_is_nothing_for_equal_clips_and_knows_seeds_from_prompts() -> 
 
 
 def pictures_of(waveforms: torch.Tensor) -> torch.Tensor:
-    from sonoconvert.format import get_format
-    from sonoconvert.spectrogram import levels
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.spectrogram import levels
 
     return levels(waveforms, get_format("sonopaint-mini"))
 

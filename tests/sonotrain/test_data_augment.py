@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.spectrogram import levels
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.augment import GENTLE, Augmentation, augment, mask_levels, sounding_columns
 
 FMT = get_format("sonopaint-mini")

@@ -16,11 +16,11 @@ import pytest
 import soundfile
 import torch
 
-from sonoconvert.clip import read_clip
-from sonoconvert.convert import encode
+from sonoconvert.conversion.convert import encode
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonoconvert.format import PRESETS, get_format
-from sonoconvert.picture import load_picture
+from sonoconvert.files.clip import read_clip
+from sonoconvert.pictures.format import PRESETS, get_format
+from sonoconvert.pictures.picture import load_picture
 from sonotrain.cli import main
 from sonotrain.data.build import build_dataset
 from sonotrain.data.clips import window_starts

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.spectrogram import levels
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data import foley
 from sonotrain.data.captions import count_tokens, load_counter, make_captions, plain_label, words_of_name
 from sonotrain.data.checks import content_hash, find_duplicates, fingerprint, measure

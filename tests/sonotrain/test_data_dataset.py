@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from sonoconvert.clip import Clip, write_clip
-from sonoconvert.convert import encode
+from sonoconvert.conversion.convert import encode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.picture import save_picture
+from sonoconvert.files.clip import Clip, write_clip
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.picture import save_picture
 from sonotrain.data.dataset import is_dataset, load_dataset, set_captions, write_lines
 
 FMT = get_format("sonopaint-mini")

@@ -183,7 +183,7 @@ def test_audiocaps_with_whatever_clips_there_are(tmp_path: Path) -> None:
     }
     assert [s.source for s in found.skipped] == ["FFFFFFFFFFF"]
     # A file of ten seconds is the clip itself, a longer one the video that it was cut from.
-    from sonoconvert.format import get_format
+    from sonoconvert.pictures.format import get_format
 
     fmt = get_format("perkins-10s")
     starts = {}

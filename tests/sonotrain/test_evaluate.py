@@ -16,8 +16,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonoconvert.clip import Clip, write_clip
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import Clip, write_clip
 from sonotrain import cli
 from sonotrain.data import foley
 from sonotrain.evaluation import generation, hearing, run
@@ -416,7 +416,7 @@ def test_a_model_paints_one_clip_per_caption(tmp_path: Path, monkeypatch: pytest
 
 
 def read(path: Path) -> torch.Tensor:
-    from sonoconvert.clip import read_clip
+    from sonoconvert.files.clip import read_clip
 
     return read_clip(path).waveform
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.spectrogram import levels
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data import foley
 from sonotrain.evaluation.classifier import (
     SoundClassifier,

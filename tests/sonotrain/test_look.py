@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.spectrogram import levels
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import levels
 from sonopaint.models.loading import load_model
 from sonotrain.cli import main
 from sonotrain.data import foley

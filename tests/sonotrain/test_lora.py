@@ -125,7 +125,7 @@ def test_a_run_leaves_a_lora_that_does_in_the_engine_what_it_did_in_training(
     }
     assert (last / "0-with.png").read_bytes() != (last / "0-without.png").read_bytes()
     first = run / "previews" / "step-00000004"
-    from sonoconvert.picture import load_picture
+    from sonoconvert.pictures.picture import load_picture
 
     same = [load_picture(folder / "0-without.png").pixels for folder in (first, last)]
     assert (same[0] == same[1]).all()

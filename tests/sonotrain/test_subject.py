@@ -19,8 +19,8 @@ import torch
 from safetensors import safe_open
 
 from sonoconvert.checkpoints.files import read_header
-from sonoconvert.clip import Clip, write_clip
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import Clip, write_clip
 from sonotrain import run_view, runs
 from sonotrain.cli import main
 from sonotrain.run_folder import load_final, read_json

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sonoconvert.clip import read_clip
+from sonoconvert.files.clip import read_clip
 from sonotrain.cli import main
 from sonotrain.data.foley import BASE_KINDS, synthesise
 from sonotrain.data.foley.draw import Draw

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sonoconvert import vocoder
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.picture import Picture
-from sonoconvert.spectrogram import mel_magnitude, stft, to_levels
+from sonoconvert.phase import vocoder
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import mel_magnitude, stft, to_levels
 from sonotrain.cli import main
 from sonotrain.data.waveforms import SECONDS, waveforms
 from sonotrain.muon import orthogonal

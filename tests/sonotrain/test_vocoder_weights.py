@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sonoconvert import vocoder
-from sonoconvert.clip import read_clip
-from sonoconvert.convert import decode, encode, mix_to
-from sonoconvert.folders import shipped_folder
-from sonoconvert.format import get_format
+from sonoconvert.conversion.convert import decode, encode, mix_to
+from sonoconvert.files.clip import read_clip
+from sonoconvert.files.folders import shipped_folder
+from sonoconvert.phase import vocoder
+from sonoconvert.pictures.format import get_format
 from sonotrain.vocoder_losses import distances
 
 WEIGHTS = sorted((shipped_folder() / "vocoder").glob("*.safetensors"))

@@ -188,7 +188,7 @@ def test_a_brush_is_read_from_the_canvas() -> None:
 
     from PIL import Image
 
-    from sonoconvert.drawing import DATA_URL
+    from sonoconvert.pictures.drawing import DATA_URL
     from sonopaint_studio.edit_tab import read_region
 
     pixels = np.zeros((128, 100, 4), np.uint8)
@@ -373,9 +373,9 @@ def test_view_is_never_wider_than_browsers_draw(tmp_path: Path) -> None:
     import torch
     from PIL import Image
 
-    from sonoconvert.clip import Clip
-    from sonoconvert.format import get_format
-    from sonoconvert.picture import Picture
+    from sonoconvert.files.clip import Clip
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.picture import Picture
     from sonopaint_studio.sounds import WIDEST_VIEW, keep
 
     levels = torch.zeros(1, 128, 20_000)
@@ -395,7 +395,7 @@ def test_before_and_after_are_equally_bright(tmp_path: Path) -> None:
     import torch
     from PIL import Image
 
-    from sonoconvert.clip import Clip
+    from sonoconvert.files.clip import Clip
     from sonopaint_studio.sounds import keep
 
     noise = 0.1 * torch.randn(1, 64_000, generator=torch.Generator().manual_seed(0))

@@ -25,7 +25,7 @@ def lora(tmp_path: Path) -> Path:
 
 @given(st.text(max_size=300))
 def test_names_are_always_one_harmless_component(name: str) -> None:
-    from sonoconvert.files import safe_name
+    from sonoconvert.files.atomic import safe_name
 
     safe = safe_name(name)
     assert safe and len(safe) <= 101 and Path(safe).name == safe
@@ -47,7 +47,7 @@ def test_names_are_always_one_harmless_component(name: str) -> None:
     ],
 )
 def test_hostile_names(name: str, expected: str) -> None:
-    from sonoconvert.files import safe_name
+    from sonoconvert.files.atomic import safe_name
 
     assert safe_name(name) == expected
 

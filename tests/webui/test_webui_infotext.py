@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonoconvert.format import PRESETS
+from sonoconvert.pictures.format import PRESETS
 from sonopaint_webui import infotext
 from sonopaint_webui.arguments import FILLS, PAINTS, Arguments, names_of
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from sonoconvert.checkpoints.files import write_tensors
-from sonoconvert.clip import Clip
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonoconvert.format import get_format
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.format import get_format
 
 RATE = 32_000
 MINI = "sonopaint-mini"  # 128 rows: small pictures
@@ -66,8 +66,8 @@ def test_inpainting_keeps_every_other_sample(host: Any) -> None:
 
 
 def test_the_host_gets_whole_cells_and_changes_only_the_mask(host: Any) -> None:
-    from sonoconvert.canvas import inpaint_canvas
-    from sonoconvert.region import Box, Region
+    from sonoconvert.edits.canvas import inpaint_canvas
+    from sonoconvert.edits.region import Box, Region
     from sonopaint.tasks.settings import PaintSettings
     from sonopaint_webui.host_painter import HostPainter
 
@@ -96,7 +96,7 @@ def test_masked_content(host: Any, fill: str, number: int) -> None:
     source = clip()
     run("inpaint", source, region=BOX, fill=fill)
     assert host.requests[0].inpainting_fill == number
-    from sonoconvert.convert import encode
+    from sonoconvert.conversion.convert import encode
 
     drawn = encode(source.mono(), SPECTRUM).pixels
     start = np.asarray(host.requests[0].init_images[0])[: drawn.shape[0], : drawn.shape[1]]

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonoconvert.clip import read_clip, write_clip
-from sonoconvert.convert import decode
-from sonoconvert.format import get_format
-from sonoconvert.picture import Picture, picture_text, save_picture
+from sonoconvert.conversion.convert import decode
+from sonoconvert.files.clip import read_clip, write_clip
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.picture import Picture, picture_text, save_picture
 
 MINI = get_format("sonopaint-mini")
 

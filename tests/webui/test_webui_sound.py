@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from sonoconvert.clip import read_clip
-from sonoconvert.format import get_format
-from sonoconvert.picture import Picture, load_picture, picture_text
+from sonoconvert.files.clip import read_clip
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.picture import Picture, load_picture, picture_text
 
 MINI = get_format("sonopaint-mini")
 HERE = Path(__file__).resolve().parent

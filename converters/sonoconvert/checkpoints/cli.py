@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import refuse_existing
+from sonoconvert.files.atomic import refuse_existing
 
 if TYPE_CHECKING:
     from sonoconvert.checkpoints.lora import LoraModule

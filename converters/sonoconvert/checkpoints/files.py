@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
 MAX_HEADER = 100_000_000  # bytes; safetensors' own limit

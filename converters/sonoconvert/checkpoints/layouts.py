@@ -26,7 +26,7 @@ from sonoconvert.checkpoints.files import PICKLES, Stored, read_stored, write_te
 from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.checkpoints.webui import for_webui
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path, refuse_existing
+from sonoconvert.files.atomic import atomic_path, refuse_existing
 
 logger = logging.getLogger(__name__)
 Layout = Literal["single", "diffusers", "mini"]

@@ -17,7 +17,7 @@ import torch
 from sonoconvert.checkpoints.files import read_stored, read_tensors, write_tensors
 from sonoconvert.checkpoints.lora_names import TEXT, UNET
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path, refuse_existing
+from sonoconvert.files.atomic import atomic_path, refuse_existing
 
 if TYPE_CHECKING:
     from sonoconvert.checkpoints.lora import LoraModule

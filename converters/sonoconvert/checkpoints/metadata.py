@@ -46,7 +46,7 @@ def parse_entries(entries: Iterable[str]) -> dict[str, str]:
 
     ``sonopaint.format`` takes a format's name. Raises SonopaintError for anything else.
     """
-    from sonoconvert.format import get_format
+    from sonoconvert.pictures.format import get_format
 
     result = {}
     for entry in entries:

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from sonoconvert.clip import Clip
-from sonoconvert.convert import mix_to
+from sonoconvert.conversion.convert import mix_to
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.clip import Clip
 
 logger = logging.getLogger(__name__)
 _METADATA = "sonopaint.codec"

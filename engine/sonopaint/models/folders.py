@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sonoconvert.folders import MODELS_VARIABLE, shipped_folder, user_folder
+from sonoconvert.files.folders import MODELS_VARIABLE, shipped_folder, user_folder
 
 __all__ = ["MODELS_VARIABLE", "shipped_folder", "user_folder"]

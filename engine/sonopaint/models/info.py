@@ -11,7 +11,7 @@ from typing import Literal
 from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.files import PICKLES, read_header
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.folders import shipped_folder, user_folder
 
 logger = logging.getLogger(__name__)

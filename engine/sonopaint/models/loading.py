@@ -16,7 +16,7 @@ from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.files import read_header, read_tensors
 from sonoconvert.checkpoints.layouts import CONFIG_KEY, TOKENIZER_KEY
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat
+from sonoconvert.pictures.format import SpectrogramFormat
 from sonopaint.models.info import (
     ModelInfo,
     check_stable_diffusion_1,

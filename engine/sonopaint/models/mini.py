@@ -108,7 +108,7 @@ def save_mini(
     from safetensors.torch import save
 
     from sonoconvert.errors import SonopaintError
-    from sonoconvert.files import atomic_path
+    from sonoconvert.files.atomic import atomic_path
     from sonopaint.models.tokenizer import save_tokenizer
 
     folder = Path(folder)
@@ -213,7 +213,7 @@ def _names_are_stored_names(module: Any) -> bool:
 
 
 def _header(name: str, config: dict[str, Any], serialised: bytes, metadata: dict[str, str]) -> dict[str, str]:
-    from sonoconvert.format import get_format
+    from sonoconvert.pictures.format import get_format
 
     start = 8 + int.from_bytes(serialised[:8], "little")  # past the safetensors header: the tensors alone
     return {

@@ -102,7 +102,7 @@ def _merges(tokenizer: Any) -> list[tuple[str, str]]:
 
 
 def _write(folder: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
-    from sonoconvert.files import atomic_path
+    from sonoconvert.files.atomic import atomic_path
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = {

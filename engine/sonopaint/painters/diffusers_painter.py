@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.picture import Picture
+from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.latents import (
     Noise,
     decode_latents,
@@ -28,8 +28,8 @@ from sonopaint.tasks.progress import Progress, silent
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 
 if TYPE_CHECKING:
-    from sonoconvert.canvas import Canvas
-    from sonoconvert.format import SpectrogramFormat
+    from sonoconvert.edits.canvas import Canvas
+    from sonoconvert.pictures.format import SpectrogramFormat
     from sonopaint.models.loading import Model
 
 logger = logging.getLogger(__name__)

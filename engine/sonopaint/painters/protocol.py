@@ -8,9 +8,9 @@ from sonopaint.tasks.progress import Progress
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
-    from sonoconvert.canvas import Canvas
-    from sonoconvert.format import SpectrogramFormat
-    from sonoconvert.picture import Picture
+    from sonoconvert.edits.canvas import Canvas
+    from sonoconvert.pictures.format import SpectrogramFormat
+    from sonoconvert.pictures.picture import Picture
 
 
 @runtime_checkable

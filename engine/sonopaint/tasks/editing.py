@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonoconvert.canvas import Canvas, extend_canvas, inpaint_canvas
-from sonoconvert.clip import Clip
-from sonoconvert.edit import put_back
-from sonoconvert.region import Region
+from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas
+from sonoconvert.edits.edit import put_back
+from sonoconvert.edits.region import Region
+from sonoconvert.files.clip import Clip
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, agreeing, as_painter, items, record

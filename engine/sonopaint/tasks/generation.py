@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sonoconvert.canvas import Canvas
-from sonoconvert.clip import Clip
-from sonoconvert.convert import decode
+from sonoconvert.conversion.convert import decode
+from sonoconvert.edits.canvas import Canvas
+from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.picture import Picture
-from sonoconvert.region import Region
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, agreeing, as_painter, items, normalised, record

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.picture import Picture
+from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of, sound_of
 from sonopaint.tasks.progress import Part, Progress

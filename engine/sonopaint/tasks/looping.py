@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from sonoconvert.canvas import loop_canvas
-from sonoconvert.clip import Clip
-from sonoconvert.convert import decode
+from sonoconvert.conversion.convert import decode
+from sonoconvert.edits.canvas import loop_canvas
 from sonoconvert.errors import SonopaintError
-from sonoconvert.picture import Picture
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.painters.spans import MULTIPLE
 from sonopaint.tasks.editing import edited

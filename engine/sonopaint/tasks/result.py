@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.picture import Picture
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.settings import FEW_STEPS, ONE_STEP, PaintSettings
 

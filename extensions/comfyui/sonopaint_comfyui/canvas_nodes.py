@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from sonoconvert.canvas import Canvas, extend_canvas, inpaint_canvas, loop_canvas
-from sonoconvert.clip import Clip
-from sonoconvert.edit import put_back
-from sonoconvert.region import Region
+from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas, loop_canvas
+from sonoconvert.edits.edit import put_back
+from sonoconvert.edits.region import Region
+from sonoconvert.files.clip import Clip
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.canvases import for_sampler, from_sampler
 from sonopaint_comfyui.convert_nodes import QUALITIES, phase_inputs

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from sonoconvert.canvas import Canvas
+from sonoconvert.edits.canvas import Canvas
 from sonoconvert.errors import SonopaintError
-from sonoconvert.picture import Picture
+from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.spans import fill_masked, padded, paint_spans
 from sonopaint_comfyui.kinds import EditContext
 from sonopaint_comfyui.sounds import pixels_of

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from sonoconvert.clip import Clip
-from sonoconvert.convert import decode, encode
-from sonoconvert.phase import BEST, FAST
-from sonoconvert.picture import Picture
+from sonoconvert.conversion.convert import decode, encode
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase.search import BEST, FAST
+from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.spans import padded
 from sonopaint.tasks.looping import fitted_loop
 from sonopaint_comfyui.host import told

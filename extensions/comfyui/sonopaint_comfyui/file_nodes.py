@@ -9,9 +9,9 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
-from sonoconvert.clip import read_clip
-from sonoconvert.convert import mix_to
+from sonoconvert.conversion.convert import mix_to
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import read_clip
 from sonopaint_comfyui.files import KINDS, save_sound
 from sonopaint_comfyui.kinds import schema
 from sonopaint_comfyui.sounds import audio_of, clips_of

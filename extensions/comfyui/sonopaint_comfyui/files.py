@@ -11,8 +11,8 @@ from typing import Any
 
 import folder_paths
 
-from sonoconvert.clip import Clip, write_clip
-from sonoconvert.tags import add_tags
+from sonoconvert.files.clip import Clip, write_clip
+from sonoconvert.files.tags import add_tags
 
 # What the person chooses: (suffix, soundfile's subtype).
 KINDS = {

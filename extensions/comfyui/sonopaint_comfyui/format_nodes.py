@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import CHANNELS, PRESETS, SpectrogramFormat, get_format
+from sonoconvert.pictures.format import CHANNELS, PRESETS, SpectrogramFormat, get_format
 from sonopaint.painters.spans import MULTIPLE, padded
 from sonopaint.tasks.generation import samples_of
 from sonopaint_comfyui.kinds import Format, PictureInfo, advanced, schema

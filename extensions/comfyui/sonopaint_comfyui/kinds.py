@@ -8,8 +8,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from sonoconvert.canvas import Canvas
-from sonoconvert.format import SpectrogramFormat
+from sonoconvert.edits.canvas import Canvas
+from sonoconvert.pictures.format import SpectrogramFormat
 
 CATEGORY = "audio/sonopaint"
 METADATA = "sonopaint_metadata"  # attachment of a MODEL: the safetensors header of its U-Net

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from comfy_api.latest import io
 
-from sonoconvert.convert import encode
-from sonoconvert.envelope import rms_envelope
+from sonoconvert.conversion.convert import encode
+from sonoconvert.edits.envelope import rms_envelope
+from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
-from sonoconvert.picture import Picture
-from sonoconvert.plot import plot_spectrogram
-from sonoconvert.region import Region
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.plot import plot_spectrogram
 from sonopaint.painters.spans import padded
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.kinds import PictureInfo, schema

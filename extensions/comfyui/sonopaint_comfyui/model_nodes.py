@@ -10,7 +10,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, get_format
+from sonoconvert.pictures.format import PRESETS, get_format
 from sonopaint.models.info import describe, list_models
 from sonopaint_comfyui.kinds import METADATA, Format, PictureInfo, schema
 

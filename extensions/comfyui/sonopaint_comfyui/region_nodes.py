@@ -9,11 +9,11 @@ import torch
 from comfy_api.latest import io
 from PIL import Image
 
-from sonoconvert.convert import encode
-from sonoconvert.drawing import read_drawing
+from sonoconvert.conversion.convert import encode
+from sonoconvert.edits.region import Box, Region, parse_region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
-from sonoconvert.region import Box, Region, parse_region
+from sonoconvert.pictures.drawing import read_drawing
+from sonoconvert.pictures.format import PRESETS
 from sonopaint.painters.spans import padded
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.kinds import PictureInfo, schema

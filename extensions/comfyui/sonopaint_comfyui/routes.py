@@ -11,11 +11,11 @@ from aiohttp import web
 from server import PromptServer
 
 import sonoconvert
-from sonoconvert.clip import read_clip
-from sonoconvert.convert import encode
+from sonoconvert.conversion.convert import encode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
-from sonoconvert.view import view_of
+from sonoconvert.files.clip import read_clip
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.view import view_of
 from sonopaint_comfyui.file_nodes import EXAMPLES, example_names
 
 SHARED = Path(sonoconvert.__file__).parent / "web"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.picture import Picture
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.picture import Picture
 from sonopaint_comfyui.kinds import PictureInfo
 
 

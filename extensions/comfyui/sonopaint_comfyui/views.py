@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sonoconvert.clip import Clip
-from sonoconvert.picture import Picture
-from sonoconvert.view import view_of
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.view import view_of
 
 
 def shown(picture: Picture, clip: Clip) -> dict[str, Any]:

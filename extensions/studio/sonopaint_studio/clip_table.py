@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.format import SpectrogramFormat
+from sonoconvert.pictures.format import SpectrogramFormat
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import row_edges, save_view
 from sonotrain.data.dataset import SPLITS, Example, SoundDataset
@@ -62,7 +62,7 @@ def page_value(session: Session, dataset: SoundDataset, found: Found, page: int)
 def _view(
     folder: Path, split: str, example: Example, fmt: SpectrogramFormat, edges: list[float]
 ) -> dict[str, Any]:
-    from sonoconvert.picture import load_picture
+    from sonoconvert.pictures.picture import load_picture
 
     stem = example.picture.stem
     picture = load_picture(example.picture)

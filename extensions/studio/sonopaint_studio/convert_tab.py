@@ -13,8 +13,8 @@ from urllib.parse import quote
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
-from sonoconvert.format import PRESETS, get_format
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.pictures.format import PRESETS, get_format
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
@@ -40,9 +40,9 @@ def convert_file(
 
     Pictures that say their format (Riffusion's too) are read by it, others as the preset `bare`.
     """
-    from sonoconvert.clip import write_clip
-    from sonoconvert.convert import encode
-    from sonoconvert.picture import save_picture
+    from sonoconvert.conversion.convert import encode
+    from sonoconvert.files.clip import write_clip
+    from sonoconvert.pictures.picture import save_picture
 
     stem = file_stem(Path(name).stem)
     if is_png(path):

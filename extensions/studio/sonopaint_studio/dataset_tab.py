@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import safe_name
+from sonoconvert.files.atomic import safe_name
 from sonopaint_studio import widgets
 from sonopaint_studio.clip_table import empty_value, page_value, search
 from sonopaint_studio.context import Context, ModelBar

@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from sonoconvert.clip import Clip
-from sonoconvert.drawing import read_drawing
+from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, SpectrogramFormat
-from sonoconvert.region import Region
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.drawing import read_drawing
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 from sonopaint_studio import widgets
@@ -347,7 +347,7 @@ def _check_extend(left: float | None, right: float | None) -> None:
 
 def _without_format(path: Path) -> bool:
     """Whether this is a healthy PNG that only lacks its format."""
-    from sonoconvert.picture import load_picture
+    from sonoconvert.pictures.picture import load_picture
     from sonopaint_studio.sounds import is_png
 
     if not is_png(path):

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import safe_name
+from sonoconvert.files.atomic import safe_name
 
 if TYPE_CHECKING:
     from sonopaint.models.info import ModelInfo

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
-from sonoconvert.format import SpectrogramFormat, get_format
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
 
 if TYPE_CHECKING:
-    from sonoconvert.clip import Clip
-    from sonoconvert.picture import Picture
+    from sonoconvert.files.clip import Clip
+    from sonoconvert.pictures.picture import Picture
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Sound:
 
     def clip(self) -> Clip:
         """The clip as it was, sample for sample."""
-        from sonoconvert.clip import read_clip
+        from sonoconvert.files.clip import read_clip
 
         return read_clip(self.clip_path)
 
@@ -85,9 +85,9 @@ def keep(
     Where `picture` is not given it is made with the format `form` (default: the shipped model's). It is
     shown as bright as `like` is where they are equally loud, so that before and after can be compared.
     """
-    from sonoconvert.clip import write_clip
-    from sonoconvert.convert import encode
-    from sonoconvert.picture import save_picture
+    from sonoconvert.conversion.convert import encode
+    from sonoconvert.files.clip import write_clip
+    from sonoconvert.pictures.picture import save_picture
 
     if picture is None:
         picture = encode(clip, form or get_format("sonopaint-mini"))
@@ -125,9 +125,9 @@ def keep(
 
 def open_file(path: Path, *, picture_format: str | None = None) -> tuple[Clip, Picture | None]:
     """Read a sound, or a picture and its sound. SonopaintError says what is wrong with the file."""
-    from sonoconvert.clip import read_clip
-    from sonoconvert.convert import decode
-    from sonoconvert.picture import load_picture
+    from sonoconvert.conversion.convert import decode
+    from sonoconvert.files.clip import read_clip
+    from sonoconvert.pictures.picture import load_picture
 
     if is_png(path):
         picture = load_picture(path, format=get_format(picture_format) if picture_format else None)
@@ -145,11 +145,11 @@ def open_file(path: Path, *, picture_format: str | None = None) -> tuple[Clip, P
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings that ride along in a sound or picture; SonopaintError when there are none."""
     if is_png(path):
-        from sonoconvert.picture import load_picture
+        from sonoconvert.pictures.picture import load_picture
 
         settings = load_picture(path).settings
     else:
-        from sonoconvert.clip import read_clip
+        from sonoconvert.files.clip import read_clip
 
         settings = read_clip(path, duration_s=0.1).settings
     if not settings:

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import safe_name
+from sonoconvert.files.atomic import safe_name
 from sonopaint.models.folders import user_folder
 from sonopaint_studio import widgets
 from sonopaint_studio.context import ModelBar, lora_choices

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import safe_name
+from sonoconvert.files.atomic import safe_name
 from sonopaint_studio import widgets
 from sonopaint_studio.context import ModelBar
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html

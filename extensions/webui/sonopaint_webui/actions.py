@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.clip import Clip
+from sonoconvert.edits.region import Region, load_brush
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonoconvert.region import Region, load_brush
+from sonoconvert.files.clip import Clip
 from sonopaint.samplers.one_step import on_student
 from sonopaint.tasks import extend, generate, inpaint, interpolate, loop, vary
 from sonopaint.tasks.progress import Progress

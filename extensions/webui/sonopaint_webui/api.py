@@ -24,11 +24,11 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from starlette.concurrency import run_in_threadpool
 
 import sonoconvert
-from sonoconvert.clip import Clip, write_clip
-from sonoconvert.convert import decode, encode
+from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonoconvert.format import PRESETS, get_format
-from sonoconvert.picture import load_picture, save_picture
+from sonoconvert.files.clip import Clip, write_clip
+from sonoconvert.pictures.format import PRESETS, get_format
+from sonoconvert.pictures.picture import load_picture, save_picture
 from sonopaint_webui import actions, host, results
 from sonopaint_webui.arguments import PAINTS, Arguments, schema
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from sonoconvert.edits.region import Box
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.region import Box
+from sonoconvert.pictures.format import get_format
 from sonopaint.tasks.settings import MAX_PROMPT, MAX_STEPS, PaintSettings
 
 MAX_SEED = 2**32 - 1  # what the host takes; item i of a batch is painted with seed + i

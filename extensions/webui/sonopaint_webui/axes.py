@@ -8,7 +8,7 @@ from typing import Any
 from modules import scripts
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS
+from sonoconvert.pictures.format import PRESETS
 from sonopaint_webui import host, settings
 from sonopaint_webui.sound_run import OWN_FORMAT, SoundOptions
 

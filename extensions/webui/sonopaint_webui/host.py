@@ -13,7 +13,7 @@ from typing import Any
 
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.info import model_format
 from sonopaint.samplers.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
 

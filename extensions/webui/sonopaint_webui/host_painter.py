@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonoconvert.picture import Picture
+from sonoconvert.pictures.picture import Picture
 from sonopaint.models.circular import circular_time
 from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
 from sonopaint.tasks.progress import Progress, silent
@@ -20,8 +20,8 @@ from sonopaint.tasks.settings import PaintSettings
 from sonopaint_webui import host, infotext
 
 if TYPE_CHECKING:
-    from sonoconvert.canvas import Canvas
-    from sonoconvert.format import SpectrogramFormat
+    from sonoconvert.edits.canvas import Canvas
+    from sonoconvert.pictures.format import SpectrogramFormat
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.clip import Clip, read_clip, sound_header, write_clip
-from sonoconvert.convert import decode, encode
+from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.picture import Picture, load_picture, save_picture
-from sonoconvert.view import view_of
+from sonoconvert.files.clip import Clip, read_clip, sound_header, write_clip
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.picture import Picture, load_picture, save_picture
+from sonoconvert.pictures.view import view_of
 
 if TYPE_CHECKING:
     from sonopaint.tasks.result import Result

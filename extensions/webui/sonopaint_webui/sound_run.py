@@ -19,11 +19,11 @@ import numpy as np
 from modules import shared
 from PIL import Image
 
-from sonoconvert.clip import write_clip
-from sonoconvert.convert import decode
+from sonoconvert.conversion.convert import decode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, SpectrogramFormat
-from sonoconvert.picture import Picture, picture_from_image, picture_text
+from sonoconvert.files.clip import write_clip
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
+from sonoconvert.pictures.picture import Picture, picture_from_image, picture_text
 from sonopaint_webui import host, results, settings
 
 logger = logging.getLogger(__name__)

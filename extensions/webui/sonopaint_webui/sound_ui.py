@@ -10,8 +10,8 @@ import gradio as gr
 from modules.ui_components import InputAccordion
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, SpectrogramFormat, get_format
-from sonoconvert.view import view_of
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
+from sonoconvert.pictures.view import view_of
 from sonopaint_webui import host, results, settings
 from sonopaint_webui.compat import message
 from sonopaint_webui.sound_run import INFOTEXT, OWN_FORMAT, Made, shown

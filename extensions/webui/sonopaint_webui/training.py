@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path, safe_name
-from sonoconvert.folders import user_folder
+from sonoconvert.files.atomic import atomic_path, safe_name
+from sonoconvert.files.folders import user_folder
 from sonopaint_webui import host, results, trainers
 from sonotrain import runs
 

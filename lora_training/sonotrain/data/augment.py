@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat
+from sonoconvert.pictures.format import SpectrogramFormat
 
 # A mixed-in clip is a background: this many dB below the clip itself.
 _BACKGROUND_DB = (10.0, 24.0)

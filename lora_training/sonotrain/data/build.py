@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonotrain.data.clips import Job, TooShort, make_clips, plan, skipped_of, start_worker
 from sonotrain.data.dataset import ABOUT, SPLITS, SoundDataset, is_dataset, load_dataset
 from sonotrain.data.ledger import Ledger

@@ -111,8 +111,8 @@ def synthesise(
 
     `content` "base": what the base model learns; "singles": single events of all kinds, held-out ones too.
     """
-    from sonoconvert.format import get_format
-    from sonoconvert.spectrogram import levels
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.spectrogram import levels
     from sonotrain.data import foley
 
     fmt = get_format(FORMAT)

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from sonoconvert.clip import Clip, read_clip, sound_header, write_clip
-from sonoconvert.convert import encode, mix_to
+from sonoconvert.conversion.convert import encode, mix_to
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat, get_format
-from sonoconvert.picture import save_picture
+from sonoconvert.files.clip import Clip, read_clip, sound_header, write_clip
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.picture import save_picture
 from sonotrain.data.checks import Levels, content_hash, decibels, fingerprint, measure
 from sonotrain.data.options import DatasetOptions
 from sonotrain.data.sources import Recording, Skipped
@@ -249,7 +249,7 @@ def _warnings() -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             notes.append(record.getMessage())
 
-    collector, logger = Collector(logging.WARNING), logging.getLogger("sonoconvert.clip")
+    collector, logger = Collector(logging.WARNING), logging.getLogger("sonoconvert.files.clip")
     logger.addHandler(collector)
     propagate, logger.propagate = logger.propagate, False
     try:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
-from sonoconvert.format import SpectrogramFormat, get_format
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
 
 VERSION = 1
 SPLITS = ("train", "validation", "test")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
-from sonoconvert.format import SpectrogramFormat
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.pictures.format import SpectrogramFormat
 from sonotrain.data.captions import MAX_TOKENS, count_tokens, load_counter, make_captions
 from sonotrain.data.checks import PRINT_SIZE, find_duplicates
 from sonotrain.data.dataset import ABOUT, SPLITS, VERSION, read_lines, write_lines

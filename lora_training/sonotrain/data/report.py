@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sonoconvert.files import atomic_path
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.picture import load_picture
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.picture import load_picture
 from sonotrain.data.charts import bars, histogram, page, table
 from sonotrain.data.dataset import SPLITS
 from sonotrain.data.options import DatasetOptions

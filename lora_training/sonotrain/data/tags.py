@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from sonoconvert.clip import read_clip
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import read_clip
 from sonotrain.data.texts import read_sidecar
 
 logger = logging.getLogger(__name__)

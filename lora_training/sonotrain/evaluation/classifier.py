@@ -18,7 +18,7 @@ from sonoconvert.errors import SonopaintError
 from sonotrain.data.cache import FORMAT
 
 if TYPE_CHECKING:
-    from sonoconvert.clip import Clip
+    from sonoconvert.files.clip import Clip
 
 CHANNELS = (16, 32, 64, 128, 192, 256)
 NAME = "classifier.safetensors"
@@ -58,8 +58,8 @@ class SoundClassifier(nn.Module):
     @torch.no_grad()
     def judge(self, waveforms: Tensor, batch: int = 32) -> tuple[Tensor, Tensor]:
         """(logits [N, kinds], features [N, 512]) of waveforms [N, samples] at 32 kHz."""
-        from sonoconvert.format import get_format
-        from sonoconvert.spectrogram import levels
+        from sonoconvert.pictures.format import get_format
+        from sonoconvert.pictures.spectrogram import levels
 
         fmt = get_format(FORMAT)
         parts = [self.features(levels(part, fmt)) for part in waveforms.split(batch)]

@@ -167,8 +167,8 @@ def _judge_order(
     settings: dict[str, Any],
 ) -> dict[str, float]:
     """Two events in sequence, painted and (as ``real_``…) out of the corpus; see order_heard."""
-    from sonoconvert.format import get_format
-    from sonoconvert.spectrogram import levels
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.spectrogram import levels
     from sonotrain.data import foley
     from sonotrain.data.cache import FORMAT
     from sonotrain.data.foley import captions

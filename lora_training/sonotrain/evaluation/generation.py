@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.clip import write_clip
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import write_clip
 from sonotrain.data.cache import clock
 from sonotrain.data.dataset import METADATA
 from sonotrain.evaluation.embeddings.weights import sha256_of

@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoconvert.clip import Clip, read_clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.clip import Clip, read_clip
 from sonotrain.data.cache import clock
 from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.embeddings.weights import sha256_of

@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
-from sonoconvert.format import get_format
-from sonoconvert.picture import Picture
-from sonoconvert.plot import plot_spectrogram
-from sonoconvert.spectrogram import levels
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.plot import plot_spectrogram
+from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.cache import FORMAT
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.classifier import SoundClassifier, load_classifier

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 
 
 def save_confusion(confusion: Mapping[str, Mapping[str, int]], path: Path, title: str) -> None:

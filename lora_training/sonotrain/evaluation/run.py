@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from sonoconvert.clip import sound_header
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import sound_header
 from sonotrain.evaluation.compare import Measures, clap_score, compare, describe
 from sonotrain.evaluation.embeddings import Clap, Embedding, load_clap, load_embedding
 from sonotrain.evaluation.generation import Plan, generate_all

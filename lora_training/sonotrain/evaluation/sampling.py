@@ -52,10 +52,10 @@ def paint(
 
 
 def to_sound(levels: Tensor, *, iterations: int | None = None, seed: int = 0) -> Tensor:
-    """Levels [N, 128, 320] → waveforms [N, 163840] at 32 kHz, peak 0.97, as `sonoconvert.convert.decode`."""
-    from sonoconvert.format import get_format
-    from sonoconvert.phase import FAST, reconstruct
-    from sonoconvert.spectrogram import from_levels
+    """Levels [N, 128, 320] → waveforms [N, 163840] at 32 kHz, peak 0.97, as `convert.decode` gives them."""
+    from sonoconvert.phase.search import FAST, reconstruct
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.spectrogram import from_levels
 
     fmt = get_format(FORMAT)
     sounds = []

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.evaluate import check_kinds, real_clips

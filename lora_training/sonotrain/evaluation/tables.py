@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 
 SHARES = {"close", "top-1"}
 

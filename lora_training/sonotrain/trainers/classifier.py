@@ -139,8 +139,8 @@ class ClassifierTrainer:
 
 def round_trip(levels: Tensor) -> Tensor:
     """uint8 levels → sound by Griffin–Lim → uint8 levels: how a model's pictures sound and look again."""
-    from sonoconvert.format import get_format
-    from sonoconvert.spectrogram import levels as levels_of
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.spectrogram import levels as levels_of
     from sonotrain.data.cache import FORMAT
     from sonotrain.evaluation.sampling import to_sound
 

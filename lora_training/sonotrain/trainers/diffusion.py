@@ -225,7 +225,7 @@ class DiffusionTrainer:
 
     def preview(self, folder: Path, step: int) -> dict[str, float]:
         """Fixed prompts with fixed seeds as a sheet of pictures and as sounds; the validation loss."""
-        from sonoconvert.clip import Clip, write_clip
+        from sonoconvert.files.clip import Clip, write_clip
         from sonotrain.evaluation.sampling import paint, to_sound
 
         vae, factor = load_vae(self.options.vae, self.device)
@@ -247,7 +247,7 @@ def as_model(
     unet: Any, vae: Any, factor: float, text_encoder: Any, tokenizer: Any, device: torch.device
 ) -> Any:
     """Modules in training as the engine's Model."""
-    from sonoconvert.format import get_format
+    from sonoconvert.pictures.format import get_format
     from sonopaint.models.loading import Model
     from sonopaint.models.mini import mini_config
     from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod

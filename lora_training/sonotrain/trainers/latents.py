@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.cache import Corpus, clock, to_pixels
 from sonotrain.trainers.loop import autocast
 

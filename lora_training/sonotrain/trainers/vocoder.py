@@ -1,4 +1,4 @@
-"""Trains the learned decoder (`sonoconvert.vocoder`) of a format on synthesised sounds."""
+"""Trains the learned decoder (`sonoconvert.phase.vocoder`) of a format on synthesised sounds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat, get_format
-from sonoconvert.spectrogram import analyse, frame, from_levels, mel_basis, mel_magnitude, pad_ends, to_levels
-from sonoconvert.vocoder import Vocoder, write
-from sonoconvert.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.phase.vocoder import Vocoder, write
+from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.spectrogram import (
+    analyse,
+    frame,
+    from_levels,
+    mel_basis,
+    mel_magnitude,
+    pad_ends,
+    to_levels,
+)
 from sonotrain.data.waveforms import waveforms
 from sonotrain.ema import Ema
 from sonotrain.losses import hinge_discriminator_loss

@@ -155,7 +155,7 @@ def prepare(base: Path) -> Path:
 def write_student(path: Path) -> None:
     """A LoRA on one layer that says it was distilled to one step."""
     from sonoconvert.checkpoints.files import write_tensors
-    from sonoconvert.format import get_format
+    from sonoconvert.pictures.format import get_format
 
     generator = torch.Generator().manual_seed(1)
     name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sonoconvert.clip import read_clip
+from sonoconvert.files.clip import read_clip
 
 pytestmark = pytest.mark.host
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from sonoconvert.clip import write_clip
-from sonoconvert.convert import decode, encode
+from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, get_format
-from sonoconvert.picture import load_picture, save_picture
+from sonoconvert.files.clip import write_clip
+from sonoconvert.pictures.format import PRESETS, get_format
+from sonoconvert.pictures.picture import load_picture, save_picture
 from sonopaint_webui import compat, host, results
 from sonopaint_webui.tab.fields import hidden
 from sonopaint_webui.tab.panel import QUIET

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from sonoconvert.format import PRESETS
+from sonoconvert.pictures.format import PRESETS
 from sonopaint_webui import compat, host
 from sonopaint_webui.arguments import Arguments
 

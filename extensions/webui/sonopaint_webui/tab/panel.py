@@ -13,8 +13,8 @@ from typing import Any
 
 import gradio as gr
 
-from sonoconvert.clip import Clip
 from sonoconvert.errors import Cancelled, SonopaintError
+from sonoconvert.files.clip import Clip
 from sonopaint_webui import actions, compat, host, infotext, results
 from sonopaint_webui.arguments import ON_A_CLIP, Arguments, names_of
 from sonopaint_webui.tab.fields import (

@@ -13,10 +13,10 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from sonoconvert.clip import write_clip
-from sonoconvert.convert import decode
+from sonoconvert.conversion.convert import decode
 from sonoconvert.errors import SonopaintError
-from sonoconvert.picture import load_picture
+from sonoconvert.files.clip import write_clip
+from sonoconvert.pictures.picture import load_picture
 from sonopaint_webui import compat, infotext, results, sound_run
 from sonopaint_webui.tab.panel import QUIET, Panel
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sonoconvert.format import get_format
-from sonoconvert.spectrogram import levels
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.cache import FORMAT
 from sonotrain.evaluation.classifier import NAME, SoundClassifier, load_classifier, shipped_classifier
 from sonotrain.evaluation.embeddings.base import Embedded

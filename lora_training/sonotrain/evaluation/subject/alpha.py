@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 from sonotrain.evaluation.subject.run import Request, run
 
 logger = logging.getLogger(__name__)

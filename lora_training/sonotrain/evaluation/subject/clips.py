@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sonoconvert.clip import Clip, write_clip
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import Clip, write_clip
 from sonotrain.data.foley import SAMPLE_RATE
 from sonotrain.data.foley.subjects import SUBJECTS, subject_clips
 from sonotrain.evaluation.tables import write_json

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw
 
-from sonoconvert.clip import read_clip
-from sonoconvert.files import atomic_path
-from sonoconvert.format import get_format
-from sonoconvert.spectrogram import levels
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.clip import read_clip
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.cache import FORMAT
 
 logger = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from sonoconvert.clip import write_clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.clip import write_clip
 from sonotrain.data.cache import clock
 from sonotrain.evaluation.hearing import Progress
 from sonotrain.evaluation.subject.folders import Subject

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonoconvert.clip import read_clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import get_format
-from sonoconvert.spectrogram import levels
+from sonoconvert.files.clip import read_clip
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.cache import FORMAT
 from sonotrain.evaluation.classifier import load_classifier
 from sonotrain.evaluation.embeddings import load_clap, load_embedding

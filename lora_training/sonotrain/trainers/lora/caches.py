@@ -16,13 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.augment import Augmentation, augment, mask_levels
 from sonotrain.data.cache import clock
 from sonotrain.trainers.captions import encode
 
 if TYPE_CHECKING:
-    from sonoconvert.format import SpectrogramFormat
+    from sonoconvert.pictures.format import SpectrogramFormat
     from sonotrain.data.dataset import Example
 
 logger = logging.getLogger(__name__)
@@ -134,9 +134,9 @@ def _variants(
     examples: Sequence[Example], index: int, fmt: SpectrogramFormat, variants: Variants
 ) -> tuple[Tensor, Tensor]:
     """(pixels [V, 3, H, W] in −1 … 1, masks uint8 [V, h, w]) of one clip."""
-    from sonoconvert.clip import read_clip
-    from sonoconvert.convert import encode as draw
-    from sonoconvert.picture import Picture, load_picture
+    from sonoconvert.conversion.convert import encode as draw
+    from sonoconvert.files.clip import read_clip
+    from sonoconvert.pictures.picture import Picture, load_picture
 
     example = examples[index]
     pictures = [load_picture(example.picture)]
@@ -151,7 +151,7 @@ def _variants(
             other = int(torch.randint(len(examples), (1,), generator=generator))
             others = [read_clip(examples[other].audio).waveform[0]]
         changed = augment(waveform, fmt, variants.options, generator, others)
-        from sonoconvert.clip import Clip
+        from sonoconvert.files.clip import Clip
 
         picture = draw(Clip(changed[None], fmt.sample_rate), fmt)
         levels, mask = mask_levels(picture.levels()[..., : fmt.width], fmt, variants.options, generator)

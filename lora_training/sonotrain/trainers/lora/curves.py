@@ -58,7 +58,7 @@ def draw_curves(run: Path, path: Path) -> Path | None:
     except ImportError:
         logger.info("matplotlib is not installed: no %s (the numbers are in log.jsonl)", path.name)
         return None
-    from sonoconvert.files import atomic_path
+    from sonoconvert.files.atomic import atomic_path
 
     found = {name: series(lines, name) for name in PANELS}
     found = {name: values for name, values in found.items() if len(values[0]) > 1}  # a point is no curve

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.cache import clock
 from sonotrain.run_folder import read_json, read_log
 from sonotrain.trainers.lora.adapter import lora_modules

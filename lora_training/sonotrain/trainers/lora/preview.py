@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonoconvert.clip import read_clip, write_clip
-from sonoconvert.convert import decode
-from sonoconvert.picture import Picture, load_picture, save_picture
+from sonoconvert.conversion.convert import decode
+from sonoconvert.files.clip import read_clip, write_clip
+from sonoconvert.pictures.picture import Picture, load_picture, save_picture
 from sonotrain.trainers.loop import step_generator
 from sonotrain.trainers.lora.adapter import without_lora
 from sonotrain.trainers.lora.trainer import LoraTrainer
@@ -143,7 +143,7 @@ def save_pairs(before: Sequence[Picture], after: Sequence[Picture], path: Path) 
     """Two rows of pictures as one PNG: without the LoRA above, with it below."""
     from PIL import Image
 
-    from sonoconvert.files import atomic_path
+    from sonoconvert.files.atomic import atomic_path
 
     rows = []
     for pictures in (before, after):

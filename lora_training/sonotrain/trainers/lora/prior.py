@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.cache import clock
 from sonotrain.trainers.lora.caches import Captions, file_key
 

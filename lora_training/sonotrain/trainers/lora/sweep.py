@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.cache import clock
 from sonotrain.run_folder import read_json, read_log, write_json
 from sonotrain.trainers.lora.curves import series
@@ -196,7 +196,7 @@ def _dataset(recipe: Recipe, variation: Variation, given: Mapping[str, Any], out
 
 def _synthesise(folder: Path, kinds: tuple[str, ...], clips: int) -> None:
     """Folders of foley clips, one for each kind."""
-    from sonoconvert.clip import Clip, write_clip
+    from sonoconvert.files.clip import Clip, write_clip
     from sonotrain.data import foley
 
     for kind in kinds:

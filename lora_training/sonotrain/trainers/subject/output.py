@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sonoconvert.files import atomic_path
+from sonoconvert.files.atomic import atomic_path
 from sonopaint.samplers.one_step import ON_STUDENT_KEY
 from sonotrain.data.cache import clock
 from sonotrain.run_folder import read_json

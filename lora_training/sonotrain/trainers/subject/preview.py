@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonoconvert.picture import Picture
+from sonoconvert.pictures.picture import Picture
 from sonotrain import distribution_matching as matching
 from sonotrain.trainers.lora.preview import save, save_pairs, to_pictures
 from sonotrain.trainers.one_step.networks import Role

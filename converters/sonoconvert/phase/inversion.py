@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from sonoconvert.banded import Banded
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.spectrogram import mel_basis
+from sonoconvert.pictures.banded import Banded
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.spectrogram import mel_basis
 
 
 def mel_to_linear(mel: torch.Tensor, fmt: SpectrogramFormat) -> torch.Tensor:

@@ -13,9 +13,9 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from sonoconvert.banded import Banded
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat, hz_to_mel, mel_to_hz
+from sonoconvert.pictures.banded import Banded
+from sonoconvert.pictures.format import SpectrogramFormat, hz_to_mel, mel_to_hz
 
 # Frames that are transformed at once: bounds memory at about 300 MB for the largest preset.
 _BLOCK_FRAMES = 2048

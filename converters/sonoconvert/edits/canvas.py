@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from sonoconvert.clip import Clip
-from sonoconvert.convert import encode
+from sonoconvert.conversion.convert import encode
+from sonoconvert.edits.region import Box, Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat, get_format
-from sonoconvert.picture import Picture
-from sonoconvert.region import Box, Region
-from sonoconvert.spectrogram import mel_magnitude
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import mel_magnitude
 
 CONTEXT_S = 30.0  # a long clip's picture reaches this far on either side of what is painted
 SILENT_REFERENCE = 0.25  # where the source is silent, white is a sine of this amplitude

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import torch
 
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.inversion import mel_bands, mel_to_linear
-from sonoconvert.spectrogram import absolute, istft, stft
+from sonoconvert.phase.inversion import mel_bands, mel_to_linear
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.spectrogram import absolute, istft, stft
 
 # Of |L|² + |R|²: what 8-bit cells that should fulfil the law miss it by. Less side than this is none.
 _ROUNDING = 0.05

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, SpectrogramFormat
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 
 if TYPE_CHECKING:
-    from sonoconvert.picture import Picture
+    from sonoconvert.pictures.picture import Picture
 
 # riffusion/spectrogram_params.py. Its samples are 16-bit integers, ours are in [−1, 1]: MAX_VALUE =
 # peak · 32768.

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sonoconvert.conversion.jobs import Job, Outcome
 from sonoconvert.errors import SonopaintError
-from sonoconvert.jobs import Job, Outcome
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ import numpy as np
 import soundfile
 import torch
 
-from sonoconvert import riff
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
+from sonoconvert.files import riff
+from sonoconvert.files.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from sonoconvert import png16, riffusion_exif
-from sonoconvert.damage import colour_notes, fit, read_pixels
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
-from sonoconvert.format import PRESETS, SpectrogramFormat, get_format
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.damage import colour_notes, fit, read_pixels
+from sonoconvert.pictures import png16, riffusion_exif
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
 
 logger = logging.getLogger(__name__)
 

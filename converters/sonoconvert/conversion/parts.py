@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from sonoconvert import mid_side
-from sonoconvert.clip import iter_clips, sound_header, sound_writer
-from sonoconvert.convert import mix_to
+from sonoconvert.conversion.convert import mix_to
+from sonoconvert.conversion.jobs import INDEX_SUFFIX
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path, refuse_existing
-from sonoconvert.format import SpectrogramFormat, get_format
-from sonoconvert.jobs import INDEX_SUFFIX
-from sonoconvert.phase import FAST, reconstruct_blocks
-from sonoconvert.picture import MAX_PIXELS, Picture, load_picture, save_picture
-from sonoconvert.spectrogram import from_levels, mel_magnitude, to_levels
+from sonoconvert.files.atomic import atomic_path, refuse_existing
+from sonoconvert.files.clip import iter_clips, sound_header, sound_writer
+from sonoconvert.phase.search import FAST, reconstruct_blocks
+from sonoconvert.pictures import mid_side
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.picture import MAX_PIXELS, Picture, load_picture, save_picture
+from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
 
 _READ_S = 10.0  # read and resampled at once
 _BLOCK_COLUMNS = 1024  # decoded at once

@@ -38,7 +38,7 @@ class SpectrogramFormat:
     * "mono": the same three times (read back as their mean);
     * "stereo": nothing, left, right (as Riffusion's);
     * "mid-side": (left + right) / 2, left, right. Red alone is the mono picture, and a grey picture, such
-      as a mono checkpoint paints, is sound in the middle (`sonoconvert.mid_side`);
+      as a mono checkpoint paints, is sound in the middle (`sonoconvert.pictures.mid_side`);
     * "rgb": mono with `n_mels` bands in a third as many rows: each pixel holds three neighbouring bands,
       the lowest in red (Riffusion's pull request 50, "triple resolution").
     """

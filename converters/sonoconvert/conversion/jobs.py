@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import refuse_existing
-from sonoconvert.format import PRESETS, SpectrogramFormat
+from sonoconvert.files.atomic import refuse_existing
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ def format_of(options: argparse.Namespace) -> SpectrogramFormat | None:
 
 
 def _to_picture(job: Job, share: Share | None) -> list[Path]:
-    from sonoconvert.clip import iter_clips, read_clip, sound_header
-    from sonoconvert.convert import encode, refuse_too_wide
-    from sonoconvert.picture import save_picture
+    from sonoconvert.conversion.convert import encode, refuse_too_wide
+    from sonoconvert.files.clip import iter_clips, read_clip, sound_header
+    from sonoconvert.pictures.picture import save_picture
 
     options, fmt = job.options, format_of(job.options)
     assert fmt is not None
@@ -93,7 +93,7 @@ def _to_picture(job: Job, share: Share | None) -> list[Path]:
         if value is not None and value <= 0 and name in ("split", "parts"):
             raise SonopaintError(f"--{name} {value:g} is not a length; give more than 0 seconds.")
     if options.parts is not None:
-        from sonoconvert.parts import encode_parts
+        from sonoconvert.conversion.parts import encode_parts
 
         return encode_parts(
             job.source,
@@ -127,14 +127,14 @@ def _to_picture(job: Job, share: Share | None) -> list[Path]:
 
 
 def _to_sound(job: Job, share: Share | None) -> list[Path]:
-    from sonoconvert.clip import write_clip
-    from sonoconvert.convert import decode
-    from sonoconvert.picture import load_picture
+    from sonoconvert.conversion.convert import decode
+    from sonoconvert.files.clip import write_clip
+    from sonoconvert.pictures.picture import load_picture
 
     options = job.options
     refuse_existing(job.target, force=options.force)
     if job.source.name.endswith(INDEX_SUFFIX):
-        from sonoconvert.parts import decode_parts
+        from sonoconvert.conversion.parts import decode_parts
 
         decode_parts(
             job.source,

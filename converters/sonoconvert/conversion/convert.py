@@ -6,13 +6,14 @@ import logging
 
 import torch
 
-from sonoconvert import mid_side, vocoder
-from sonoconvert.clip import Clip
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat, get_format
-from sonoconvert.phase import FAST, reconstruct
-from sonoconvert.picture import MAX_PIXELS, Picture
-from sonoconvert.spectrogram import from_levels, mel_magnitude, to_levels
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase import vocoder
+from sonoconvert.phase.search import FAST, reconstruct
+from sonoconvert.pictures import mid_side
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.picture import MAX_PIXELS, Picture
+from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
 
 logger = logging.getLogger(__name__)
 

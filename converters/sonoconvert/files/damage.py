@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import PRESETS, SpectrogramFormat
-from sonoconvert.png16 import is_rgb16, read_rgb16
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
+from sonoconvert.pictures.png16 import is_rgb16, read_rgb16
 
 _ORIENTATION = 274  # EXIF
 # How often `np.rot90` turns, and whether it is mirrored first: EXIF orientations 2 to 8.

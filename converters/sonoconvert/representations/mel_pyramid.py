@@ -14,8 +14,8 @@ from functools import lru_cache
 import torch
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.spectrogram import mel_basis, stft
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.spectrogram import mel_basis, stft
 
 SAMPLE_RATE = 44_100
 FINE = (128, 256)  # bands, hop; window and FFT are four hops

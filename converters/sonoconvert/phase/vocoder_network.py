@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.spectrogram import mel_basis
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.spectrogram import mel_basis
 
 # Magnitudes below this, relative to the loudest, are alike to the network (−100 dB).
 FLOOR = 1e-5

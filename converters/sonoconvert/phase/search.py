@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase_gradient import phase_gradient
-from sonoconvert.spectrogram import (
+from sonoconvert.phase.gradient import phase_gradient
+from sonoconvert.phase.inversion import mel_bands, mel_to_linear
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.spectrogram import (
     absolute,
     analyse,
     frame,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sonoconvert.picture import Picture
+from sonoconvert.pictures.picture import Picture
 
 WIDEST = 8192  # columns; browsers refuse much wider pictures
 

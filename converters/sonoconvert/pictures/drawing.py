@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from sonoconvert.edits.region import MAX_BRUSH_PIXELS, Box, Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.region import MAX_BRUSH_PIXELS, Box, Region
 
 DATA_URL = "data:image/png;base64,"
 

@@ -15,8 +15,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
+from sonoconvert.conversion.jobs import Job, Outcome, attempt
 from sonoconvert.errors import SonopaintError
-from sonoconvert.jobs import Job, Outcome, attempt
 
 T = TypeVar("T")
 _AHEAD = 2  # jobs handed out for each worker

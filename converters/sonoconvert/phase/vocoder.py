@@ -19,12 +19,12 @@ from torch import Tensor
 
 from sonoconvert.checkpoints.files import read_header, read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError
-from sonoconvert.folders import shipped_folder, user_folder
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.inversion import mel_bands
-from sonoconvert.phase_integration import integrate
-from sonoconvert.spectrogram import absolute, analyse, frame, overlap_add, pad_ends, synthesise
-from sonoconvert.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.files.folders import shipped_folder, user_folder
+from sonoconvert.phase.integration import integrate
+from sonoconvert.phase.inversion import mel_bands
+from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.spectrogram import absolute, analyse, frame, overlap_add, pad_ends, synthesise
 
 logger = logging.getLogger(__name__)
 
@@ -303,7 +303,7 @@ def write(
     header = {
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": "sonopaint-vocoder",
-        "modelspec.implementation": "sonoconvert.vocoder",
+        "modelspec.implementation": "sonoconvert.phase.vocoder",
         "modelspec.title": f"Sonopaint decoder for {fmt.name}",
         "sonopaint.format": json.dumps(fmt.to_dict()),
         "sonopaint.vocoder": json.dumps(network.config),

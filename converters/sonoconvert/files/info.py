@@ -64,7 +64,7 @@ def _is_weights(path: Path) -> bool:
 
 
 def _describe_sound(path: Path) -> str:
-    from sonoconvert.clip import sound_header
+    from sonoconvert.files.clip import sound_header
 
     header = sound_header(path)
     channels = {1: "mono", 2: "stereo"}.get(header.channels, f"{header.channels} channels")
@@ -78,7 +78,7 @@ def _describe_sound(path: Path) -> str:
 
 
 def _describe_picture(path: Path, format: str | None) -> str:
-    from sonoconvert.picture import load_picture
+    from sonoconvert.pictures.picture import load_picture
 
     picture = load_picture(path, format=format)
     fmt = picture.format

@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from sonoconvert.canvas import Canvas, grid
-from sonoconvert.clip import Clip
+from sonoconvert.edits.canvas import Canvas, grid
+from sonoconvert.edits.region import merge_spans
+from sonoconvert.edits.seam import MAX_PAST, continued, ramp, weights
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat
-from sonoconvert.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase import MOMENTUM
-from sonoconvert.phase_gradient import phase_gradient
-from sonoconvert.picture import Picture
-from sonoconvert.region import merge_spans
-from sonoconvert.seam import MAX_PAST, continued, ramp, weights
-from sonoconvert.spectrogram import (
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase.gradient import phase_gradient
+from sonoconvert.phase.inversion import mel_bands, mel_to_linear
+from sonoconvert.phase.search import MOMENTUM
+from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import (
     absolute,
     analyse,
     frame,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.format import SpectrogramFormat
+from sonoconvert.pictures.format import SpectrogramFormat
 
 MAX_BRUSH_PIXELS = 32_000_000  # larger mask images are refused before they are decoded
 MAX_OVERSHOOT_S = 0.05  # an end this little past the clip's end is rounding, not a mistake

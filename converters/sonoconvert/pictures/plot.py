@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
-from sonoconvert.clip import Clip
-from sonoconvert.convert import encode
+from sonoconvert.conversion.convert import encode
+from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files import atomic_path
-from sonoconvert.format import PRESETS
-from sonoconvert.picture import Picture
-from sonoconvert.region import Region
-from sonoconvert.spectrogram import from_levels
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.clip import Clip
+from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import from_levels
 
 # Dark violet over magenta and orange to pale yellow, in equal steps of level (a magma-like ramp).
 _COLOURS = (

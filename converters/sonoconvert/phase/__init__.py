@@ -1,0 +1,1 @@
+"""From a picture back to a waveform: mel inversion, phase search, the learned decoder."""

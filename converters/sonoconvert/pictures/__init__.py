@@ -1,0 +1,1 @@
+"""Spectrogram formats and pictures: sound as levels, levels as PNG, plots."""

@@ -1,0 +1,1 @@
+"""Other representations of a sound than the mel picture."""
