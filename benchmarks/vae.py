@@ -29,7 +29,7 @@ from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
 from sonopaint.models.loading import load_model
 from sonotrain.data import foley
-from sonotrain.data.cache import FORMAT, quantise
+from sonotrain.data.corpus import FORMAT, quantise
 from sonotrain.evaluation.classifier import load_classifier
 from sonotrain.evaluation.sampling import grain, through_vae
 

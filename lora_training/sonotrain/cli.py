@@ -90,7 +90,7 @@ def _training(parser: argparse.ArgumentParser, kind: type, out: str, train: Call
 
 def _corpus(parser: argparse.ArgumentParser) -> None:
     def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.data.cache import build_corpus
+        from sonotrain.data.corpus import build_corpus
 
         if arguments.clips < 1 or arguments.workers < 1:
             raise SonopaintError("--clips and --workers must be at least 1.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from sonotrain.data.cache import Corpus, Record, write_shard
+from sonotrain.data.corpus import Corpus, Record, write_shard
 from sonotrain.data.words import SOUNDS
 from sonotrain.evaluation.evaluate import FRAMES
 from sonotrain.trainers.captions import Phrasings, foley_captions, learn_tokenizer

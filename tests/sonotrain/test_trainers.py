@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from sonoconvert.errors import SonopaintError
 from sonopaint.models import mini
 from sonotrain.cli import main
-from sonotrain.data.cache import (
+from sonotrain.data.corpus import (
     Corpus,
     Record,
     build_corpus,

@@ -65,7 +65,7 @@ class Told:
         self.first: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        from sonotrain.data.cache import clock
+        from sonotrain.data.corpus import clock
 
         now = time.monotonic()
         if self.first is None and total:

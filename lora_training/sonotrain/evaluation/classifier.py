@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.data.cache import FORMAT
+from sonotrain.data.corpus import FORMAT
 
 if TYPE_CHECKING:
     from sonoconvert.files.clip import Clip

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.frechet import distance_of
@@ -170,7 +170,7 @@ def _judge_order(
     from sonoconvert.pictures.format import get_format
     from sonoconvert.pictures.spectrogram import levels
     from sonotrain.data import foley
-    from sonotrain.data.cache import FORMAT
+    from sonotrain.data.corpus import FORMAT
     from sonotrain.data.foley import captions
 
     if count < 1 or len(kinds) < 2:

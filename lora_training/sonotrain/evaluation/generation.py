@@ -13,7 +13,7 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import write_clip
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.data.dataset import METADATA
 from sonotrain.evaluation.embeddings.weights import sha256_of
 from sonotrain.evaluation.hearing import Progress

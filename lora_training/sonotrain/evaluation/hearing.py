@@ -20,7 +20,7 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import Clip, read_clip
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.embeddings.weights import sha256_of
 from sonotrain.evaluation.sets import Sound

@@ -19,7 +19,7 @@ from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.plot import plot_spectrogram
 from sonoconvert.pictures.spectrogram import levels
-from sonotrain.data.cache import FORMAT
+from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.evaluate import Evaluation, check_kinds, sampling

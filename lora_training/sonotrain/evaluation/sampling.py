@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonotrain.data.cache import FORMAT, quantise, to_levels, to_pixels
+from sonotrain.data.corpus import FORMAT, quantise, to_levels, to_pixels
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonotrain.data.cache import Corpus
+from sonotrain.data.corpus import Corpus
 from sonotrain.data.words import EVERYDAY, SOUNDS, WORDS
 
 MAX_LENGTH = 77

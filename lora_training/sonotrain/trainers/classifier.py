@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.data.cache import Corpus, quantise
+from sonotrain.data.corpus import Corpus, quantise
 from sonotrain.ema import Ema
 from sonotrain.evaluation.classifier import NAME, SoundClassifier, augment, save_classifier
 from sonotrain.run_folder import RunFolder, write_json
@@ -141,7 +141,7 @@ def round_trip(levels: Tensor) -> Tensor:
     """uint8 levels → sound by Griffin–Lim → uint8 levels: how a model's pictures sound and look again."""
     from sonoconvert.pictures.format import get_format
     from sonoconvert.pictures.spectrogram import levels as levels_of
-    from sonotrain.data.cache import FORMAT
+    from sonotrain.data.corpus import FORMAT
     from sonotrain.evaluation.sampling import to_sound
 
     fmt = get_format(FORMAT)

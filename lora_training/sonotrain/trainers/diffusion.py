@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.data.cache import FORMAT, Corpus
+from sonotrain.data.corpus import FORMAT, Corpus
 from sonotrain.ema import Ema
 from sonotrain.losses import min_snr_weights
 from sonotrain.run_folder import RunFolder, load_final, write_json

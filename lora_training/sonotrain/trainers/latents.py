@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.files.atomic import atomic_path
-from sonotrain.data.cache import Corpus, clock, to_pixels
+from sonotrain.data.corpus import Corpus, clock, to_pixels
 from sonotrain.trainers.loop import autocast
 
 logger = logging.getLogger(__name__)

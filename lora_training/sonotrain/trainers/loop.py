@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.run_folder import RunFolder, tell_full_disk
 
 logger = logging.getLogger(__name__)

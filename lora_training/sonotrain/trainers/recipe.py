@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.data.cache import build_corpus
+from sonotrain.data.corpus import build_corpus
 from sonotrain.evaluation.classifier import shipped_classifier
 from sonotrain.evaluation.evaluate import Evaluation
 from sonotrain.evaluation.report import evaluate_and_report

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.data.cache import Corpus
+from sonotrain.data.corpus import Corpus
 from sonotrain.run_folder import RunFolder, load_final, write_json
 from sonotrain.trainers.captions import Phrasings, learn_tokenizer
 from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, step_generator

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.data.cache import Corpus, to_levels, to_pixels
+from sonotrain.data.corpus import Corpus, to_levels, to_pixels
 from sonotrain.ema import Ema
 from sonotrain.losses import (
     PatchDiscriminator,

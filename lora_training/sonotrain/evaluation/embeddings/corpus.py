@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
-from sonotrain.data.cache import FORMAT
+from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation.classifier import NAME, SoundClassifier, load_classifier, shipped_classifier
 from sonotrain.evaluation.embeddings.base import Embedded
 from sonotrain.evaluation.embeddings.weights import sha256_of

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
-from sonotrain.data.cache import FORMAT
+from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation.classifier import SoundClassifier
 from sonotrain.evaluation.subject.prompts import Template
 

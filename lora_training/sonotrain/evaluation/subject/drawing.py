@@ -15,7 +15,7 @@ from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import read_clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
-from sonotrain.data.cache import FORMAT
+from sonotrain.data.corpus import FORMAT
 
 logger = logging.getLogger(__name__)
 

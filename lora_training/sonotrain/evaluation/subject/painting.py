@@ -16,7 +16,7 @@ import torch
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import write_clip
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.evaluation.hearing import Progress
 from sonotrain.evaluation.subject.folders import Subject
 from sonotrain.evaluation.subject.methods import Weights

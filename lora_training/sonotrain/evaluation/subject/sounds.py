@@ -14,7 +14,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import read_clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
-from sonotrain.data.cache import FORMAT
+from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation.classifier import load_classifier
 from sonotrain.evaluation.embeddings import load_clap, load_embedding
 from sonotrain.evaluation.embeddings.base import Embedding

@@ -46,7 +46,7 @@ def _numbered(latents: Tensor, captions: list[list[str]]) -> Sounds:
 
 
 def _corpus(model: Any, folder: str) -> Sounds:
-    from sonotrain.data.cache import FORMAT, Corpus
+    from sonotrain.data.corpus import FORMAT, Corpus
     from sonotrain.trainers.latents import corpus_latents
 
     if model.format.name != FORMAT:

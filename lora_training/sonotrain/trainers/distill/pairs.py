@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.trainers.loop import autocast, step_generator
 
 logger = logging.getLogger(__name__)

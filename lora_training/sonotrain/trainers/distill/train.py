@@ -210,7 +210,7 @@ class Distillation:
     @torch.no_grad()
     def preview(self, folder: Path, step: int) -> dict[str, float]:
         """Pictures of some captions from fixed noise, and how far two seeds of one caption are apart."""
-        from sonotrain.data.cache import to_levels
+        from sonotrain.data.corpus import to_levels
 
         generator = torch.Generator().manual_seed(PREVIEW_SEED)
         _, texts = self.sounds.draw(generator, PREVIEWS)

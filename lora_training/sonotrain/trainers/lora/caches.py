@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.augment import Augmentation, augment, mask_levels
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.trainers.captions import encode
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.run_folder import RunFolder
 from sonotrain.trainers.loop import choose_device
 from sonotrain.trainers.lora.options import LoraOptions

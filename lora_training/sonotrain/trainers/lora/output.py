@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from sonoconvert.files.atomic import atomic_path
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.run_folder import read_json, read_log
 from sonotrain.trainers.lora.adapter import lora_modules
 from sonotrain.trainers.lora.curves import series

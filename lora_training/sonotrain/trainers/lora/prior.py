@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.files.atomic import atomic_path
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.trainers.lora.caches import Captions, file_key
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.run_folder import read_json, read_log, write_json
 from sonotrain.trainers.lora.curves import series
 from sonotrain.trainers.lora.train import train_lora

@@ -12,7 +12,7 @@ import torch
 
 from sonoconvert.files.atomic import atomic_path
 from sonopaint.samplers.one_step import ON_STUDENT_KEY
-from sonotrain.data.cache import clock
+from sonotrain.data.corpus import clock
 from sonotrain.run_folder import read_json
 from sonotrain.trainers.lora.options import to_publish
 from sonotrain.trainers.one_step import output as one_step
