@@ -201,6 +201,13 @@ def test_help_is_quick(package: str) -> None:
     assert not modules_after(f"import {package}.cli") & HEAVY
 
 
+def test_shipped_weights_are_found() -> None:
+    """The file that says where they lie may move; they stay where they are."""
+    code = "from sonoconvert.files.folders import shipped_folder; print(shipped_folder())"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert Path(answer.stdout.strip()) == ROOT / "weights"
+
+
 @pytest.mark.parametrize("package", ["sonopaint_comfyui", "sonopaint_webui"])
 def test_hosts_reach_only_pure_parts(package: str) -> None:
     """What they import of the engine brings no model library into the host's process."""
