@@ -27,7 +27,7 @@ import torch
 from sonoconvert.files.clip import Clip, write_clip
 from sonopaint.models.loading import load_model
 from sonotrain.data import foley
-from sonotrain.data.foley import captions as words
+from sonotrain.data.foley import phrases as words
 from sonotrain.evaluation.classifier import load_classifier
 from sonotrain.evaluation.sampling import paint, to_sound
 

@@ -16,7 +16,8 @@ from sonoconvert.errors import SonopaintError
 from sonotrain.data.build import build_dataset
 from sonotrain.data.clips import plan
 from sonotrain.data.options import DatasetOptions
-from sonotrain.data.sources import Found, find_recordings
+from sonotrain.data.recordings import Found
+from sonotrain.data.sources import find_recordings
 from sonotrain.data.tables import stays_inside
 from sonotrain.data.texts import read_table
 

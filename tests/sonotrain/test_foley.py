@@ -17,8 +17,8 @@ from sonotrain.data.foley import (
     corpus,
     synthesise,
 )
-from sonotrain.data.foley.captions import pair, single
 from sonotrain.data.foley.draw import Draw
+from sonotrain.data.foley.phrases import pair, single
 
 NAMED_BY_THE_SPEC = (
     "bird_song dog_bark cheering acoustic_guitar snare_drum train_horn keyboard_typing forest_ambience "

@@ -20,7 +20,8 @@ from sonotrain.data.clips import Job, TooShort, make_clips, plan, skipped_of, st
 from sonotrain.data.dataset import ABOUT, SPLITS, SoundDataset, is_dataset, load_dataset
 from sonotrain.data.ledger import Ledger
 from sonotrain.data.options import DatasetOptions
-from sonotrain.data.sources import Found, Recording, Skipped, find_recordings
+from sonotrain.data.recordings import Found, Recording, Skipped
+from sonotrain.data.sources import find_recordings
 from sonotrain.data.split import assign
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonoconvert.pictures.picture import save_picture
 from sonotrain.data.checks import Levels, content_hash, decibels, fingerprint, measure
 from sonotrain.data.options import DatasetOptions
-from sonotrain.data.sources import Recording, Skipped
+from sonotrain.data.recordings import Recording, Skipped
 
 # A rest of a recording that is shorter than this part of a clip gets no clip of its own.
 _LEAST_REST = 0.25

@@ -23,8 +23,8 @@ from sonotrain.data.checks import PRINT_SIZE, find_duplicates
 from sonotrain.data.dataset import ABOUT, SPLITS, VERSION, read_lines, write_lines
 from sonotrain.data.ledger import Ledger
 from sonotrain.data.options import DatasetOptions
+from sonotrain.data.recordings import Found, Recording, Skipped
 from sonotrain.data.report import Summary, write_report
-from sonotrain.data.sources import Found, Recording, Skipped
 from sonotrain.data.split import share
 from sonotrain.run_folder import write_json
 

@@ -21,7 +21,7 @@ from sonoconvert.pictures.picture import load_picture
 from sonotrain.data.charts import bars, histogram, page, table
 from sonotrain.data.dataset import SPLITS
 from sonotrain.data.options import DatasetOptions
-from sonotrain.data.sources import Skipped
+from sonotrain.data.recordings import Skipped
 
 SHOWN_CLIPS = 48
 SHOWN_SKIPPED = 500

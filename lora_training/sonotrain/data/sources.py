@@ -1,88 +1,18 @@
-"""Which recordings there are: folders, tables, and the layouts of public datasets."""
+"""Which recordings a source holds: a folder, a table, or the layout of a public dataset."""
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.dataset import is_dataset
 from sonotrain.data.options import DatasetOptions
-from sonotrain.data.texts import read_sidecar
-
-logger = logging.getLogger(__name__)
-
-SOUNDS = {
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
-    ".rf64", ".voc",
-}  # fmt: skip
-# Sounds to people, but not to libsndfile.
-UNREADABLE_SOUNDS = {".m4a", ".aac", ".mp4", ".webm", ".wma", ".mka", ".amr", ".ape", ".m4b", ".mkv", ".mov"}
-TABLES = (".csv", ".tsv", ".jsonl", ".json", ".ndjson")
-SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "test": "test", "testing": "test", "eval": "test",
-}  # fmt: skip
-_NO_LABELS = {
-    "audio", "audios", "wav", "wavs", "flac", "mp3", "clips", "sounds", "samples", "data", "files", "mono",
-    "stereo",
-}  # fmt: skip
-_SIDECARS = (".txt", ".caption")
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One sound file, or a part of one, and what is said of it.
-
-    Attributes:
-        source: its path relative to the folder that was given, with "/".
-        texts: captions by people; the first one counts most.
-        start_s, duration_s: the part of the file; None: to its end.
-        may_be_cut: the file may already hold nothing but that part (clips of AudioSet usually do).
-        group: recordings of one group never come into different splits.
-        split: where the source says it itself.
-    """
-
-    path: Path
-    source: str
-    texts: tuple[str, ...] = ()
-    label: str | None = None
-    start_s: float = 0.0
-    duration_s: float | None = None
-    may_be_cut: bool = False
-    group: str = ""
-    split: str | None = None
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """What was left out and why. `kind`: unreadable, refused, missing, short, silent, clipped, duplicate."""
-
-    source: str
-    kind: str
-    reason: str
-    start_s: float | None = None
-
-
-@dataclass
-class Found:
-    """What a source holds: recordings in a fixed order, what can't be used, and what people should know."""
-
-    layout: str
-    recordings: list[Recording] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    encodings: dict[str, list[str]] = field(default_factory=dict)  # name → files that were not UTF-8
-
-    def saw_encoding(self, encoding: str, name: str) -> None:
-        if encoding != "UTF-8":
-            self.encodings.setdefault(encoding, []).append(name)
+from sonotrain.data.recordings import TABLES, Found, Recording, scan_folder
+from sonotrain.data.tables import guess_layout, read_layout
 
 
 def find_recordings(
@@ -93,8 +23,6 @@ def find_recordings(
     Raises:
         SonopaintError: there is nothing at `source`, or nothing in it that could be used.
     """
-    from sonotrain.data import tables
-
     root = Path(source).expanduser()
     if not root.exists():
         raise SonopaintError(f"There is no folder or file {root}; give the folder that your sounds are in.")
@@ -106,12 +34,8 @@ def find_recordings(
         raise SonopaintError(
             f"{root} is a single file; give the folder that it is in, or a table ({', '.join(TABLES)})."
         )
-    layout = options.layout if options.layout != "auto" else tables.guess_layout(root)
-    found = (
-        scan_folder(root, exclude)
-        if layout == "folder"
-        else tables.read_layout(layout, root, options, exclude)
-    )
+    layout = options.layout if options.layout != "auto" else guess_layout(root)
+    found = scan_folder(root, exclude) if layout == "folder" else read_layout(layout, root, options, exclude)
     for encoding, names in sorted(found.encodings.items()):
         found.notes.append(
             f"{len(names)} caption file{'s were' if len(names) > 1 else ' was'} in {encoding}, not UTF-8 "
@@ -131,86 +55,6 @@ def find_recordings(
         raise SonopaintError(_nothing(root, found))
     found.recordings = [_grouped(recording, options.group) for recording in found.recordings]
     return found
-
-
-def scan_folder(root: Path, exclude: Path | None = None) -> Found:
-    """Every sound under a folder, with the captions beside it; the folder that it lies in is its label.
-
-    Folders called train, validation (val, dev) and test at the top are splits where there are no others.
-    """
-    found = Found("folder")
-    if not root.is_dir():
-        raise SonopaintError(f"{root} is not a folder; give the folder that your sounds are in.")
-    files = list(iter_sounds(root, exclude, found))
-    tops = {
-        path.relative_to(root).parts[0].lower() for path in files if len(path.relative_to(root).parts) > 1
-    }
-    loose = any(len(path.relative_to(root).parts) == 1 for path in files)
-    has_splits = "train" in tops and tops <= set(SPLIT_NAMES) and not loose
-    for path in files:
-        folders = list(path.relative_to(root).parts[:-1])
-        split = SPLIT_NAMES[folders.pop(0).lower()] if has_splits else None
-        named = [name for name in folders if name.lower() not in _NO_LABELS]
-        found.recordings.append(
-            Recording(
-                path,
-                path.relative_to(root).as_posix(),
-                texts=sidecar_texts(path, found),
-                label=named[-1] if named else None,
-                split=split,
-            )
-        )
-    return found
-
-
-def iter_sounds(root: Path, exclude: Path | None, found: Found) -> Iterator[Path]:
-    """Sound files under `root`, sorted. Links are followed, each folder is entered once (so loops end)."""
-    entered: set[tuple[int, int]] = set()
-    avoid = exclude.resolve() if exclude else None
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = folder.stat()
-            if (status.st_dev, status.st_ino) in entered or folder.resolve() == avoid:
-                continue
-            if folder != root and is_dataset(folder):
-                found.notes.append(f"{folder.relative_to(root)} is a finished dataset and was left out.")
-                continue
-            entered.add((status.st_dev, status.st_ino))
-            entries = sorted(folder.iterdir(), key=lambda path: path.name)
-        except OSError as error:
-            found.notes.append(f"The folder {folder} can't be read ({error.strerror}).")
-            continue
-        folders = []
-        for path in entries:
-            if path.name.startswith("."):  # hidden, or the resource forks that macOS leaves
-                continue
-            if path.is_dir():
-                folders.append(path)
-            elif path.suffix.lower() in SOUNDS:
-                yield path
-            elif path.suffix.lower() in UNREADABLE_SOUNDS:
-                name = path.relative_to(root).as_posix()
-                reason = f"{path.suffix.lower()} can't be read; convert it to WAV, FLAC, OGG or MP3"
-                found.skipped.append(Skipped(name, "unreadable", reason))
-        waiting.extend(reversed(folders))
-
-
-def sidecar_texts(path: Path, found: Found) -> tuple[str, ...]:
-    """The captions beside a sound: bark.txt, bark.caption or bark.wav.txt."""
-    for suffix in _SIDECARS:
-        for beside in (path.with_suffix(suffix), path.with_name(path.name + suffix)):
-            if not beside.is_file():
-                continue
-            try:
-                texts, encoding = read_sidecar(beside)
-            except SonopaintError as error:
-                found.notes.append(str(error))
-                continue
-            found.saw_encoding(encoding, beside.name)
-            return texts
-    return ()
 
 
 def _grouped(recording: Recording, pattern: str) -> Recording:

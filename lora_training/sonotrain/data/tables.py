@@ -18,7 +18,7 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.options import DatasetOptions
-from sonotrain.data.sources import (
+from sonotrain.data.recordings import (
     SOUNDS,
     SPLIT_NAMES,
     TABLES,

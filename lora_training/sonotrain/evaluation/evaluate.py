@@ -128,7 +128,7 @@ def real_clips(
 ) -> tuple[tuple[Tensor, Tensor], list[str]]:
     """(logits, features) of corpus clips with a seed of their own, and an unseen caption for each."""
     from sonotrain.data import foley
-    from sonotrain.data.foley import captions
+    from sonotrain.data.foley import phrases
 
     rng = random.Random(seed)
     judged, said = [], []
@@ -136,7 +136,7 @@ def real_clips(
         clips = foley.batch(count, rng.randrange(1 << 31), [kind], relations=[("single", 1.0)])
         judged.append(classifier.judge(clips.waveforms))
         for attributes in clips.attributes:
-            text = captions.single(foley.KINDS[kind], attributes, rng)
+            text = phrases.single(foley.KINDS[kind], attributes, rng)
             said.append(rng.choice(FRAMES).format(text))
     logits, features = zip(*judged, strict=True)
     return (torch.cat(logits), torch.cat(features)), said
@@ -171,13 +171,13 @@ def _judge_order(
     from sonoconvert.pictures.spectrogram import levels
     from sonotrain.data import foley
     from sonotrain.data.corpus import FORMAT
-    from sonotrain.data.foley import captions
+    from sonotrain.data.foley import phrases
 
     if count < 1 or len(kinds) < 2:
         return {}
     rng = random.Random(seed)
     pairs = [rng.sample(list(kinds), 2) for _ in range(count)]
-    said = [captions.pair(foley.KINDS[a], foley.KINDS[b], "sequence", rng) for a, b in pairs]
+    said = [phrases.pair(foley.KINDS[a], foley.KINDS[b], "sequence", rng) for a, b in pairs]
     fmt, parts = get_format(FORMAT), []
     for first in range(0, count, BATCH):
         pictures = paint(model, said[first : first + BATCH], seed=seed + first, **settings)

@@ -149,14 +149,14 @@ def _attributes(
 ) -> dict[str, dict[str, Any]]:
     """How often a clip obeys its attribute, against the opposite caption from the same noise."""
     from sonotrain.data import foley
-    from sonotrain.data.foley import captions
+    from sonotrain.data.foley import phrases
 
     found: dict[str, dict[str, Any]] = {}
     for name, ((low, high), measure, shown_by) in ATTRIBUTES.items():
         obeyed, real = [], []
         for kind in (kind for kind in shown_by if kind in kinds):
             said = [
-                captions.single(foley.KINDS[kind], (end,) if end else (), random.Random(index))
+                phrases.single(foley.KINDS[kind], (end,) if end else (), random.Random(index))
                 for end in (low, high)
                 for index in range(plan.pairs)
             ]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .captions import phrasings
 from .draw import NUM_SAMPLES, SAMPLE_RATE, Draw, bins, unit
 from .kinds import BASE_KINDS, KINDS
+from .phrases import phrasings
 
 # how often: single events, two at once, two in sequence
 RELATIONS = (("single", 0.72), ("parallel", 0.12), ("sequence", 0.16))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.augment import Augmentation
-from sonotrain.data.sources import SOUNDS
+from sonotrain.data.recordings import SOUNDS
 from sonotrain.trainers.lora.caches import Captions, Variants, cache_latents, encode_pixels
 from sonotrain.trainers.lora.prior import cache_prior
 from sonotrain.trainers.subject.options import SubjectOptions
