@@ -107,9 +107,11 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
         "--content",
-        choices=("base", "singles"),
+        choices=("base", "mixed", "singles", "scenes"),
         default="base",
-        help="base: what Mini learns; singles: single events of all kinds, for the classifier",
+        help="base: what Mini learns; mixed: more captions of two sounds, far sounds quieter; "
+        "singles: single events of all kinds, for the classifier; "
+        "scenes: clips before and after a box was painted",
     )
     _finish(parser, run)
 

@@ -17,7 +17,7 @@ from sonotrain.trainers.captions import Phrasings, foley_captions, learn_tokeniz
 
 def test_fillers_stand_around_a_caption_and_say_nothing(tmp_path: Path) -> None:
     records = [Record(["rain", "a siren, then rain"], ["rain"], "single", [])]
-    write_shard(tmp_path, 0, torch.zeros(1, 128, 320, dtype=torch.uint8), records)
+    write_shard(tmp_path, 0, {"levels": torch.zeros(1, 128, 320, dtype=torch.uint8)}, records)
     corpus = Corpus(tmp_path)
     tokenizer = learn_tokenizer(corpus, tmp_path / "tokenizer", 2300)
     phrasings = Phrasings(corpus, tokenizer)

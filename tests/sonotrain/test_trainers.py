@@ -60,8 +60,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         said += [f"{text} {word}" for text in said for word in ("nearby", "outside", f"number {clip}")]
         records.append(Record(said, names, "sequence" if pair else "single", ["distant"] if clip % 2 else []))
-    write_shard(folder, 0, quantise(levels[:40]), records[:40])
-    write_shard(folder, 1, quantise(levels[40:]), records[40:])
+    write_shard(folder, 0, {"levels": quantise(levels[:40])}, records[:40])
+    write_shard(folder, 1, {"levels": quantise(levels[40:])}, records[40:])
     return folder
 
 

@@ -100,6 +100,7 @@ def save_mini(
 ) -> None:
     """Write {unet,vae,text_encoder}.safetensors (fp16), config.json and tokenizer/ into `folder`.
 
+    A U-Net that sees what is kept leaves its extra channels in a file of their own (models/inpaint.py).
     `metadata` (strings: data, steps, metrics, licence …) joins each header beside ``sonopaint.format`` and
     the ModelSpec keys; `defaults` replaces entries of the sampling defaults. Raises SonopaintError where a
     model exists and `force` is not set.
@@ -109,6 +110,7 @@ def save_mini(
 
     from sonoconvert.errors import SonopaintError
     from sonoconvert.files.atomic import atomic_path
+    from sonopaint.models.inpaint import INPAINT_FILE
     from sonopaint.models.tokenizer import save_tokenizer
 
     folder = Path(folder)
@@ -129,6 +131,10 @@ def save_mini(
             .contiguous()
             for key, value in stored_state_dict(part).items()
         }
+        kept = tensors.pop("conv_in.kept", None)
+        if kept is not None:
+            with atomic_path(folder / INPAINT_FILE, force=force) as path:
+                path.write_bytes(save({"kept": kept}, metadata={"format": "pt", **(metadata or {})}))
         header = _header(name, config, save(tensors), metadata or {})
         with atomic_path(folder / f"{name}.safetensors", force=force) as path:
             path.write_bytes(save(tensors, metadata=header))
@@ -151,6 +157,7 @@ def load_mini(folder: str | Path) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
 
     from sonoconvert.checkpoints.files import read_tensors
     from sonoconvert.errors import SonopaintError
+    from sonopaint.models.inpaint import INPAINT_FILE, widen
     from sonopaint.models.tokenizer import load_tokenizer
 
     folder = Path(folder)
@@ -163,6 +170,8 @@ def load_mini(folder: str | Path) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
     for name, part in parts.items():
         path = folder / f"{name}.safetensors"
         fill(part, read_tensors(path), path)
+    if (folder / INPAINT_FILE).is_file():
+        widen(parts["unet"], read_tensors(folder / INPAINT_FILE)["kept"])
     return parts["unet"], parts["vae"], parts["text_encoder"], load_tokenizer(folder / "tokenizer"), config
 
 

@@ -184,6 +184,7 @@ class DiffusersPainter:
         report: Progress,
     ) -> np.ndarray:
         """Paint pixels [H, W, 3] where mask [H, W] says so; float32 [H, W, 3] in 0 … 255, unmasked too."""
+        from sonopaint.models.inpaint import kept_channels, sees_kept
         from sonopaint.samplers import SAMPLERS
         from sonopaint.samplers.one_step import pure_noise
         from sonopaint.samplers.schedule import sigmas as schedule
@@ -207,12 +208,16 @@ class DiffusersPainter:
         steps = len(sigmas) - 1
         report(0, steps, "Painting")
         paint_here = latent_mask(torch.from_numpy(free), factor).to(model.device)
-        shape = (1, int(model.unet.config.in_channels), height // factor, wide // factor)
+        channels = int(model.unet.config.in_channels)
+        shape = (1, channels, height // factor, wide // factor)
         if from_original or not bool(paint_here.all()):
             image = torch.from_numpy(start_pixels).permute(2, 0, 1)[None] / 127.5 - 1
             source = encode_image(model, image, circular=circular).to(model.device)
         else:
             source = torch.zeros(shape, device=model.device)
+        kept = None
+        if sees_kept(model.unet) and not bool(paint_here.all()):
+            kept = kept_channels(source, paint_here)
         own_noise = noise(shape).to(model.device)
         first = float(sigmas[0])
         if settings.sampler == ONE_STEP and not from_original:
@@ -230,9 +235,10 @@ class DiffusersPainter:
 
             def one_window(part: Tensor) -> Tensor:
                 report(done, steps, "Painting")  # so that a long step can be stopped, too
-                return denoiser(part, sigma)
+                return denoiser(part[:, :channels], sigma, part[:, channels:] if kept is not None else None)
 
-            x0 = over_windows(one_window, x, window, circular=circular)
+            seen = x if kept is None else torch.cat([x, kept], 1)
+            x0 = over_windows(one_window, seen, window, circular=circular)
             return x0 * paint_here + source * (1 - paint_here)
 
         def after_step(step: int, total: int, x0: Tensor) -> None:

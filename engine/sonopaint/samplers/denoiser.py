@@ -43,13 +43,18 @@ class Denoiser:
     def __post_init__(self) -> None:
         self._levels = training_sigmas(self.model.alphas_cumprod)
 
-    def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Predict x0 from x = x0 + sigma · noise; x is [B, C, H, W], the answer has its type and device."""
+    def __call__(self, x: torch.Tensor, sigma: float, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """Predict x0 from x = x0 + sigma · noise; x is [B, C, H, W], the answer has its type and device.
+
+        `kept`: extra channels [B, 1 + C, H, W] for a U-Net that sees what is kept (models/inpaint.py).
+        """
         sigma = float(sigma)
         guided = self.uncond is not None and self.guidance_scale != 1
         texts = [self.text, self.uncond] if self.uncond is not None and guided else [self.text]
         text = torch.cat([t.expand(len(x), -1, -1) for t in texts]).to(self.model.device, self.model.dtype)
         scaled = x * (sigma**2 + 1) ** -0.5  # to the variance-preserving scaling that the U-Net learnt
+        if kept is not None:
+            scaled = torch.cat([scaled, kept], 1)
         prediction = self._unet(torch.cat([scaled] * len(texts)), sigma, text).to(x)
         if guided:
             positive, negative = prediction.chunk(2)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "sonopaint-mini"
 SHARD_CLIPS = 500
+MIXED = (("single", 0.5), ("parallel", 0.3), ("sequence", 0.2))
 BATCH_CLIPS = 50  # clips synthesised at once: bounds the memory to about 200 MB a worker
 
 
@@ -41,13 +42,15 @@ class Record:
 class Corpus:
     """All finished shards of a corpus folder in memory.
 
-    `levels`: uint8 [N, 128, 320], row 0 = lowest frequency, 255 = 0 dB; `records`: N Records.
+    `levels`: uint8 [N, 128, 320], row 0 = lowest frequency, 255 = 0 dB; `records`: N Records. A corpus of
+    scenes has beside them `before`, the pictures before the box was painted, and `boxes`, int64 [N, 4]: first
+    and last (exclusive) row, lowest first, and column of the box in cells of latents, 8 × 8 pixels.
     `limit` takes the first clips only; raises SonopaintError where there are none or fewer than `limit`.
     """
 
     def __init__(self, folder: str | Path, limit: int | None = None) -> None:
         self.folder = Path(folder)
-        shards: list[Tensor] = []
+        shards: list[dict[str, Tensor]] = []
         records: list[Record] = []
         for path in sorted(self.folder.glob("shard-*.safetensors")):
             if limit is not None and len(records) >= limit:
@@ -58,7 +61,11 @@ class Corpus:
             raise SonopaintError(f'{self.folder} holds no corpus; make one with "sonotrain base corpus".')
         if limit is not None and len(records) < limit:
             raise SonopaintError(f"{self.folder} holds {len(records)} clips where {limit} are needed.")
-        self.levels = torch.cat(shards)[:limit]
+        self.levels = torch.cat([shard["levels"] for shard in shards])[:limit]
+        self.before = self.boxes = None
+        if all("boxes" in shard for shard in shards):
+            self.before = torch.cat([shard["before"] for shard in shards])[:limit]
+            self.boxes = torch.cat([shard["boxes"] for shard in shards])[:limit].long()
         self.records = records[:limit]
         if len(self.levels) != len(self.records):
             raise SonopaintError(f"{self.folder} is damaged: captions and pictures differ in number.")
@@ -91,13 +98,13 @@ def quantise(levels: Tensor) -> Tensor:
     return (levels * 255.0).round().clamp(0, 255).to(torch.uint8)
 
 
-def write_shard(folder: Path, index: int, levels: Tensor, records: Sequence[Record]) -> None:
+def write_shard(folder: Path, index: int, tensors: dict[str, Tensor], records: Sequence[Record]) -> None:
     """Writes one shard; the picture file comes last and by rename, so a shard that exists is whole."""
     path = folder / f"shard-{index:05d}.safetensors"
     lines = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
     for target, write in (
         (path.with_suffix(".jsonl"), lambda part: part.write_text(lines, encoding="utf-8")),
-        (path, lambda part: save_file({"levels": levels}, part, metadata={"format": FORMAT})),
+        (path, lambda part: save_file(tensors, part, metadata={"format": FORMAT})),
     ):
         part = target.with_name(f"{target.name}.{os.getpid()}.part")
         write(part)
@@ -106,11 +113,15 @@ def write_shard(folder: Path, index: int, levels: Tensor, records: Sequence[Reco
 
 def synthesise(
     count: int, seed: int, content: str = "base", device: str = "cpu"
-) -> tuple[Tensor, list[Record]]:
-    """`count` clips of the foley corpus as levels uint8 [count, 128, 320] and Records.
+) -> tuple[dict[str, Tensor], list[Record]]:
+    """`count` clips of the foley corpus: "levels" uint8 [count, 128, 320], and Records.
 
-    `content` "base": what the base model learns; "singles": single events of all kinds, held-out ones too.
+    `content` "base": what the base model learns; "mixed": the same with more captions of two sounds, and
+    what is far away is quieter; "singles": single events of all kinds, held-out ones too; "scenes": clips
+    before and after a box was painted (see Corpus).
     """
+    if content == "scenes":
+        return _synthesise_scenes(count, seed)
     from sonoconvert.pictures.format import get_format
     from sonoconvert.pictures.spectrogram import levels
     from sonotrain.data import foley
@@ -121,11 +132,41 @@ def synthesise(
     random.Random(seed).shuffle(kinds)
     if content == "singles":
         clips = foley.batch(count, seed, kinds, relations=[("single", 1.0)], device=device)
+    elif content == "mixed":
+        clips = foley.batch(count, seed, kinds, relations=MIXED, device=device)
+        far = torch.tensor([-12.0 if "distant" in names else 0.0 for names in clips.attributes])
+        clips.waveforms.mul_((10 ** (far / 20))[:, None].to(clips.waveforms.device))
     else:
         clips = foley.batch(count, seed, kinds, device=device)
     pictures = quantise(levels(clips.waveforms, fmt)).cpu()
+    return {"levels": pictures}, _records(clips)
+
+
+def _records(clips: Any) -> list[Record]:
     columns = zip(clips.phrasings, clips.kinds, clips.relation, clips.attributes, strict=True)
-    return pictures, [Record(list(p), list(k), r, list(a)) for p, k, r, a in columns]
+    return [Record(list(p), list(k), r, list(a)) for p, k, r, a in columns]
+
+
+def _synthesise_scenes(count: int, seed: int) -> tuple[dict[str, Tensor], list[Record]]:
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.spectrogram import levels
+    from sonotrain.data.foley.scenes import ROWS, band_of, scenes
+
+    fmt = get_format(FORMAT)
+    made = scenes(count, seed)
+    before, after = levels(made.before, fmt), levels(made.after, fmt)
+    alone = levels(made.events.waveforms, fmt)
+    rng = random.Random(seed)
+    boxes = []
+    for i, (first, last) in enumerate(made.spans):
+        whole = after[i, :, 8 * first : 8 * last] if made.own[i] else alone[i]
+        low, high = band_of(whole, rng) if rng.random() < 0.3 else (0, ROWS)
+        kept = torch.ones_like(before[i], dtype=torch.bool)
+        kept[8 * low : 8 * high, 8 * first : 8 * last] = False
+        after[i] = torch.where(kept, before[i], after[i])
+        boxes.append([low, high, first, last])
+    tensors = {"levels": quantise(after), "before": quantise(before), "boxes": torch.tensor(boxes).short()}
+    return tensors, _records(made.events)
 
 
 def shard_seed(seed: int, shard: int, part: int) -> int:
@@ -204,14 +245,16 @@ def _start_worker() -> None:
 
 def _make_shard(job: tuple[str, int, int, int, str, str]) -> int:
     folder, index, count, seed, content, device = job
-    pictures, records = [], []
+    parts: list[dict[str, Tensor]] = []
+    records: list[Record] = []
     for part, first in enumerate(range(0, count, BATCH_CLIPS)):
-        levels, batch = synthesise(
+        tensors, batch = synthesise(
             min(BATCH_CLIPS, count - first), shard_seed(seed, index, part), content, device
         )
-        pictures.append(levels)
+        parts.append(tensors)
         records += batch
-    write_shard(Path(folder), index, torch.cat(pictures), records)
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    write_shard(Path(folder), index, joined, records)
     return count
 
 
@@ -237,10 +280,9 @@ def _is_whole(folder: Path, index: int, count: int) -> bool:
         return False
 
 
-def _read_shard(path: Path) -> Tensor:
+def _read_shard(path: Path) -> dict[str, Tensor]:
     try:
-        with safe_open(str(path), framework="pt") as file:
-            return file.get_tensor("levels")
+        return load_file(path)
     except (OSError, SafetensorError) as error:
         raise SonopaintError(
             f'{path} is damaged; delete it and run "sonotrain base corpus" again.'

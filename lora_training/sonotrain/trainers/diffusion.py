@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
+from sonopaint.models.inpaint import kept_channels, sees_kept, widen
 from sonotrain.data.corpus import FORMAT, Corpus
 from sonotrain.ema import Ema
 from sonotrain.losses import min_snr_weights
 from sonotrain.run_folder import RunFolder, load_final, write_json
 from sonotrain.trainers.captions import Phrasings
-from sonotrain.trainers.latents import corpus_latents
+from sonotrain.trainers.latents import corpus_latents, picture_latents
 from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, compiled, step_generator
 from sonotrain.trainers.options import option
 from sonotrain.trainers.pictures import save_sheet
@@ -44,6 +45,8 @@ class DiffusionOptions:
     vae: str = option("runs/vae", "run folder of the VAE")
     text: str = option("runs/text", "run folder of the text encoder")
     start: str = option("", "folder of a model to train on, in place of --vae and --text")
+    scenes: str = option("", "folder of a corpus of scenes: the U-Net learns to inpaint with them, too")
+    scene_share: float = option(0.5, "share of scenes in a batch")
     clips: int = option(0, "clips to use (0: all that are there)")
     batch: int = option(16, "clips a step")
     learning_rate: float = option(5e-4, "peak learning rate of the U-Net")
@@ -83,7 +86,12 @@ def train_diffusion(
         if options.start:
             options = replace(options, vae=options.start, text=options.start)
         trainer = DiffusionTrainer(corpus, options, chosen)
-        config = {"command": "diffusion", "options": asdict(options), "architecture": trainer.architecture}
+        config = {
+            "command": "diffusion",
+            "options": asdict(options),
+            "architecture": trainer.architecture,
+            "inpaint": sees_kept(trainer.unet),
+        }
         write_json(run.path / "config.json", config)
         loop = Loop(
             run, budget, trainer.parts(), [trainer.optimiser], trainer.step, warmup=options.warmup,
@@ -116,9 +124,12 @@ class DiffusionTrainer:
         self.fillers = self.phrasings.fillers(self.tokenizer)
         latents = corpus_latents(corpus, *load_vae(options.vae, device), device)
         self.latents = latents.to(device) if device.type == "cuda" else latents
+        self.scenes = Scenes(options.scenes, self.tokenizer, options.vae, device) if options.scenes else None
         torch.manual_seed(options.seed)
         self.architecture = mini_config()["unet"]
         unet = load_mini(options.start)[0] if options.start else UNet2DConditionModel(**self.architecture)
+        if self.scenes and not sees_kept(unet):
+            widen(unet)
         self.unet = unet.to(device).train()
         if device.type == "cuda":
             self.unet.to(memory_format=torch.channels_last)  # on the CPU its group norms are slow
@@ -144,12 +155,12 @@ class DiffusionTrainer:
             "optimiser": self.optimiser,
         }
 
-    def captions(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+    def captions(self, phrasings: Phrasings, clips: Tensor, generator: torch.Generator) -> Tensor:
         """Token ids [B, 77] of a random phrasing for each clip: some among fillers, some left out."""
         options = self.options
-        texts = self.phrasings.choose(clips, generator)
+        texts = phrasings.choose(clips, generator)
         texts[torch.rand(len(clips), generator=generator) < options.caption_dropout] = 0
-        ids = self.phrasings.ids[texts]
+        ids = phrasings.ids[texts]
         if options.filler_words:
             rng = random.Random(int(torch.randint(1 << 62, (), generator=generator)))
             for number in range(len(ids)):
@@ -168,25 +179,47 @@ class DiffusionTrainer:
         alpha = self.schedule[timesteps][:, None, None, None]
         return alpha.sqrt() * latents + (1.0 - alpha).sqrt() * noise
 
-    def loss(self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """(min-SNR weighted loss, plain mean squared error) of predicting the noise."""
+    def loss(
+        self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor, kept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(min-SNR weighted loss, plain mean squared error) of predicting the noise.
+
+        `kept` [B, 5, H, W]: extra channels (models/inpaint.py), all 0 where a whole clip is painted. Where
+        they say "kept" the painter puts the source's own latents, so errors there count a tenth only.
+        """
         noisy = self.noisy(latents, noise, timesteps)
+        if kept is not None:
+            noisy = torch.cat([noisy, kept], 1)
         if self.device.type == "cuda":
             noisy = noisy.contiguous(memory_format=torch.channels_last)
         unet = self.fast_unet if torch.is_grad_enabled() else self.unet  # don't compile it for validation
         predicted = unet(noisy, timesteps, text, return_dict=False)[0]
-        errors = (predicted.float() - noise).square().mean((1, 2, 3))
+        errors = (predicted.float() - noise).square()
+        if kept is None:
+            errors = errors.mean((1, 2, 3))
+        else:
+            weight = 1.0 - 0.9 * kept[:, :1]
+            errors = (errors * weight).mean((1, 2, 3)) / weight.mean((1, 2, 3))
         weights = min_snr_weights(self.schedule, timesteps, self.options.snr_gamma)
         return (weights * errors).mean(), errors.mean()
 
     def step(self, number: int) -> dict[str, Tensor]:
         options = self.options
         generator = step_generator(options.seed, number)
-        clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (options.batch,), generator=generator)
+        count = options.batch
+        ids, latents, kept = [], [], None
+        if self.scenes:
+            scenes = round(options.scene_share * options.batch)
+            count -= scenes
+            picked, latents, kept = self.scenes.draw(scenes, generator)
+            kept = torch.cat([kept, kept.new_zeros(count, *kept.shape[1:])]).to(self.device)
+            ids = [self.captions(self.scenes.phrasings, picked, generator)]
+            latents = [latents.to(self.device)]
+        clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (count,), generator=generator)
         clips = clips + VALIDATION_CLIPS
-        ids = self.captions(clips, generator)
+        ids = torch.cat([*ids, self.captions(self.phrasings, clips, generator)])
         timesteps = torch.randint(len(self.schedule), (options.batch,), generator=generator).to(self.device)
-        latents = self.latents[clips.to(self.latents.device)].float()
+        latents = torch.cat([*latents, self.latents[clips.to(self.latents.device)].float()])
         drawn = step_generator(options.seed + 1, number, self.device)
         noise = torch.randn(latents.shape, generator=drawn, device=self.device)
         if options.noise_offset:
@@ -196,7 +229,7 @@ class DiffusionTrainer:
         with autocast(self.device):
             with torch.set_grad_enabled(train_text):
                 text = self.embed(ids)
-            loss, error = self.loss(latents, noise, timesteps, text)
+            loss, error = self.loss(latents, noise, timesteps, text, kept)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
@@ -243,6 +276,44 @@ class DiffusionTrainer:
         return {"validation_loss": self.validate()}
 
 
+class Scenes:
+    """A corpus of scenes as latents: what the box holds after it was painted, and the clip before.
+
+    `after`, `before`: float16 [N, 4, 16, 40]; `boxes`: int64 [N, 4], rows (lowest first) and columns.
+    """
+
+    def __init__(self, folder: str, tokenizer: Any, vae: str, device: torch.device) -> None:
+        corpus = Corpus(folder)
+        if corpus.before is None or corpus.boxes is None:
+            raise SonopaintError(
+                f'{folder} holds no scenes; make some with "sonotrain base corpus --content scenes".'
+            )
+        self.phrasings, self.boxes = Phrasings(corpus, tokenizer), corpus.boxes
+        coder = load_vae(vae, device)
+        self.after = corpus_latents(corpus, *coder, device)
+        self.before = picture_latents(corpus.before, corpus.folder, *coder, device)
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """`count` scenes: their numbers, the latents to paint [B, 4, 16, 40], and the extra channels.
+
+        What is painted is the box, grown at random: by up to two cells, or with a ragged edge as of a brush.
+        """
+        picked = torch.randint(len(self.after), (count,), generator=generator)
+        painted = torch.zeros(count, 1, *self.after.shape[-2:])
+        height = painted.shape[-2]
+        grown = torch.randint(3, (count, 4), generator=generator)
+        for mask, (low, high, first, last), grow in zip(
+            painted, self.boxes[picked].tolist(), grown.tolist(), strict=True
+        ):
+            top, bottom = max(0, height - high - grow[0]), height - low + grow[1]
+            mask[:, top:bottom, max(0, first - grow[2]) : last + grow[3]] = 1.0
+        ragged = torch.rand(painted.shape, generator=generator) < 0.3
+        near = nn.functional.max_pool2d(painted, 3, stride=1, padding=1)
+        brush = torch.rand(count, 1, 1, 1, generator=generator) < 0.3
+        painted = torch.where(brush & ragged, near, painted)
+        return picked, self.after[picked].float(), kept_channels(self.before[picked].float(), painted)
+
+
 def as_model(
     unet: Any, vae: Any, factor: float, text_encoder: Any, tokenizer: Any, device: torch.device
 ) -> Any:
@@ -266,6 +337,8 @@ def load_diffusion(folder: str | Path) -> tuple[Any, Any, Any]:
 
     parts, config = load_final(folder)
     unet = UNet2DConditionModel(**config["architecture"])
+    if config.get("inpaint"):
+        widen(unet)
     encoder, tokenizer = load_text(config["options"]["text"])
     ema = Ema([unet, encoder])
     ema.load_state_dict(parts["ema"])

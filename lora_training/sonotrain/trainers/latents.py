@@ -22,11 +22,18 @@ logger = logging.getLogger(__name__)
 CHUNK = 500  # clips in one file
 
 
-@torch.no_grad()
 def corpus_latents(corpus: Corpus, vae: Any, factor: float, device: torch.device, batch: int = 8) -> Tensor:
-    """Scaled latents (the means, times `factor`) of the corpus, fp16 [N, 4, 16, 40] on the CPU.
+    """Scaled latents (the means, times `factor`) of the corpus, fp16 [N, 4, 16, 40] on the CPU."""
+    return picture_latents(corpus.levels, corpus.folder, vae, factor, device, batch)
 
-    Kept as <corpus>/latents/*.safetensors in chunks, so that a broken-off encoding goes on and a second run
+
+@torch.no_grad()
+def picture_latents(
+    pictures: Tensor, beside: Path, vae: Any, factor: float, device: torch.device, batch: int = 8
+) -> Tensor:
+    """Scaled latents of pictures, levels uint8 [N, 128, 320], fp16 [N, 4, 16, 40] on the CPU.
+
+    Kept as <beside>/latents/*.safetensors in chunks, so that a broken-off encoding goes on and a second run
     reads them. The names hang on the encoder's weights, the scaling factor and the chunk's own pictures.
     """
     if device.type == "cuda":
@@ -35,11 +42,11 @@ def corpus_latents(corpus: Corpus, vae: Any, factor: float, device: torch.device
     weights = hashlib.sha256(str(factor).encode())
     for part in encoder:
         weights.update(part.detach().cpu().numpy().tobytes())
-    folder = corpus.folder / "latents"
+    folder = beside / "latents"
     folder.mkdir(exist_ok=True)
     chunks, start, encoded = [], time.monotonic(), 0
-    for first in range(0, len(corpus), CHUNK):
-        levels = corpus.levels[first : first + CHUNK]
+    for first in range(0, len(pictures), CHUNK):
+        levels = pictures[first : first + CHUNK]
         digest = weights.copy()
         digest.update(levels.numpy().tobytes())
         path = folder / f"{digest.hexdigest()[:24]}.safetensors"
@@ -55,8 +62,8 @@ def corpus_latents(corpus: Corpus, vae: Any, factor: float, device: torch.device
         with atomic_path(path, force=True) as beside:
             save_file({"latents": chunks[-1]}, beside)
         encoded += len(levels)
-        left = (time.monotonic() - start) / encoded * (len(corpus) - first - len(levels))
-        logger.info("latents: %d of %d clips, %s left", first + len(levels), len(corpus), clock(left))
+        left = (time.monotonic() - start) / encoded * (len(pictures) - first - len(levels))
+        logger.info("latents: %d of %d clips, %s left", first + len(levels), len(pictures), clock(left))
     return torch.cat(chunks)
 
 
