@@ -28,8 +28,8 @@ from sonoconvert.files.clip import Clip, write_clip
 from sonopaint.models.loading import load_model
 from sonotrain.data import foley
 from sonotrain.data.foley import phrases as words
-from sonotrain.evaluation.classifier import load_classifier
-from sonotrain.evaluation.sampling import paint, to_sound
+from sonotrain.trainers.mini.sound_classifier import load_classifier
+from sonotrain.training.painting import paint, to_sound
 
 
 def write_sounds(folder: Path, kind: str, clips: int, seed: int) -> None:

@@ -111,7 +111,7 @@ def example_loop(model_path: str, data: Path, given: argparse.Namespace) -> dict
 
     from sonopaint.models.loading import load_model
     from sonotrain.data.dataset import load_dataset
-    from sonotrain.losses import min_snr_weights
+    from sonotrain.training.losses import min_snr_weights
 
     accelerator = Accelerator(cpu=given.device == "cpu", gradient_accumulation_steps=1)
     model = load_model(model_path, device=accelerator.device, dtype=given.dtype, format=given.format)
@@ -173,10 +173,11 @@ def example_loop(model_path: str, data: Path, given: argparse.Namespace) -> dict
 
 def our_loop(model_path: str, data: Path, given: argparse.Namespace) -> dict[str, float]:
     """The steps of `sonotrain lora`, after its caches were made in the same process."""
-    from sonotrain.run_folder import RunFolder
-    from sonotrain.trainers.lora.preview import keep_decoder
-    from sonotrain.trainers.lora.train import Run, give_back_memory, make_accelerator
+    from sonotrain.trainers.lora.train import Run, make_accelerator
     from sonotrain.trainers.lora.trainer import LoraTrainer
+    from sonotrain.training.compute import give_back_memory
+    from sonotrain.training.previews import keep_decoder
+    from sonotrain.training.run_folder import RunFolder
 
     options = {
         "model": model_path, "dataset": str(data), "format": given.format, "steps": given.steps,

@@ -49,7 +49,7 @@ def make_student(model: Path, out: Path) -> None:
 
 def run_mode(mode: str, options: dict[str, Any], out: Path, given: argparse.Namespace) -> dict[str, float]:
     """One run in this process: mean seconds a step after the first round, peak MB, MB of the file."""
-    from sonotrain.run_folder import read_json
+    from sonotrain.files.json_files import read_json
     from sonotrain.trainers.subject.methods import UniDad
     from sonotrain.trainers.subject.train import train_subject
 

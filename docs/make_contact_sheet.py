@@ -50,7 +50,7 @@ def foley() -> None:
 def mini() -> None:
     """One caption of every kind that Mini knows, from a seed that its training did not see."""
     from sonopaint.models.loading import load_model
-    from sonotrain.evaluation.sampling import paint
+    from sonotrain.training.painting import paint
 
     model, fmt = load_model("mini"), get_format("sonopaint-mini")
     cells = []

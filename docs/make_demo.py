@@ -103,7 +103,7 @@ class Judge:
     """The shipped classifier on a part of a clip."""
 
     def __init__(self) -> None:
-        from sonotrain.evaluation.classifier import load_classifier
+        from sonotrain.trainers.mini.sound_classifier import load_classifier
 
         self.model, _ = load_classifier()
 

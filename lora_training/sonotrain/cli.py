@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.trainers.options import add_options, given
+from sonotrain.files.options import add_options, given
 
 STOPPED = 130  # as a shell reports an interrupted command
 
@@ -70,8 +70,8 @@ def _training(parser: argparse.ArgumentParser, kind: type, out: str, train: Call
     """The arguments that all trainers share."""
 
     def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.run_folder import read_json
-        from sonotrain.trainers.loop import Budget
+        from sonotrain.files.json_files import read_json
+        from sonotrain.training.loop import Budget
 
         saved = {}
         if arguments.resume and (Path(arguments.out) / "config.json").is_file():
@@ -117,32 +117,32 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
 
 
 def _vae(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.vae import VaeOptions, train_vae
+    from sonotrain.trainers.mini.vae import VaeOptions, train_vae
 
     _training(parser, VaeOptions, "runs/vae", train_vae)
 
 
 def _text(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.text import TextOptions, train_text
+    from sonotrain.trainers.mini.text import TextOptions, train_text
 
     _training(parser, TextOptions, "runs/text", train_text)
 
 
 def _diffusion(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.diffusion import DiffusionOptions, train_diffusion
+    from sonotrain.trainers.mini.diffusion import DiffusionOptions, train_diffusion
 
     _training(parser, DiffusionOptions, "runs/diffusion", train_diffusion)
 
 
 def _classifier(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.classifier import ClassifierOptions, train_classifier
+    from sonotrain.trainers.mini.classifier import ClassifierOptions, train_classifier
 
     _training(parser, ClassifierOptions, "runs/classifier", train_classifier)
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
     def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.trainers.export import export
+        from sonotrain.trainers.mini.export import export
 
         export(arguments.run_folder, arguments.out, decoder=arguments.decoder, force=arguments.force)
         print(
@@ -176,7 +176,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
 
 
 def _all(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.recipe import PRESETS, run_all
+    from sonotrain.recipes.mini import PRESETS, run_all
 
     def run(arguments: argparse.Namespace) -> bool:
         return run_all(
@@ -197,14 +197,14 @@ def _all(parser: argparse.ArgumentParser) -> None:
 
 
 def _vocoder_train(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.vocoder import VocoderOptions, train_vocoder
+    from sonotrain.trainers.vocoder.train import VocoderOptions, train_vocoder
 
     _training(parser, VocoderOptions, "runs/vocoder", train_vocoder)
 
 
 def _vocoder_export(parser: argparse.ArgumentParser) -> None:
     def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.trainers.vocoder import export_vocoder
+        from sonotrain.trainers.vocoder.train import export_vocoder
 
         path = export_vocoder(arguments.run_folder, arguments.out, force=arguments.force)
         print(f"{path} is written; compare it with: python benchmarks/vocoder.py --weights {path}")
@@ -217,7 +217,7 @@ def _vocoder_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _vocoder_all(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.vocoder_recipe import PRESETS, run_vocoders
+    from sonotrain.recipes.vocoders import PRESETS, run_vocoders
 
     def run(arguments: argparse.Namespace) -> bool:
         return run_vocoders(
@@ -268,7 +268,7 @@ TOP_COMMANDS = {
     "sweep": (
         "LoRAs with one option varied, and a table",
         "Trains one LoRA for each value of an option, and writes a table and a plot.",
-        "sonotrain.trainers.lora.cli:fill_sweep",
+        "sonotrain.recipes.cli:fill_sweep",
     ),
     "distill": (
         "a model that paints in one step",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from sonotrain.run_folder import RunFolder, read_json, write_json
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.training.run_folder import RunFolder
 
 STEPS, PREVIEW = 40, 5
 

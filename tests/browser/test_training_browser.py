@@ -26,7 +26,7 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, studio: str) -> Pat
     from sonopaint.models.folders import user_folder
     from sonopaint.models.loading import load_model
     from sonopaint.samplers.one_step import ONE_STEP_KEY
-    from sonotrain import runs
+    from sonotrain.training import runs
 
     name = "mid_block.attentions.0.proj_in"
     weight = load_model(user_folder() / "tiny", device="cpu").unet.get_submodule(name).weight

@@ -19,7 +19,6 @@ from sonotrain.cli import main
 from sonotrain.data.foley import SAMPLE_RATE
 from sonotrain.data.foley.corpus import _put_in_place, synthesise
 from sonotrain.data.foley.subjects import SUBJECTS, subject_clips
-from sonotrain.evaluation.classifier import load_classifier
 from sonotrain.evaluation.subject import measures, painting
 from sonotrain.evaluation.subject.contexts import agrees, listen
 from sonotrain.evaluation.subject.folders import find_subjects
@@ -29,6 +28,7 @@ from sonotrain.evaluation.subject.prompts import DREAMBOOTH, LIVE, OBJECTS, SOUN
 from sonotrain.evaluation.subject.report import faults
 from sonotrain.evaluation.subject.run import Request, run
 from sonotrain.evaluation.subject.sounds import SoundJudge
+from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 # -- prompts
 

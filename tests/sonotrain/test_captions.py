@@ -10,9 +10,8 @@ from pathlib import Path
 import torch
 
 from sonotrain.data.corpus import Corpus, Record, write_shard
-from sonotrain.data.words import SOUNDS
-from sonotrain.evaluation.evaluate import FRAMES
-from sonotrain.trainers.captions import Phrasings, foley_captions, learn_tokenizer
+from sonotrain.data.words import FRAMES, SOUNDS
+from sonotrain.trainers.mini.phrasings import Phrasings, foley_captions, learn_tokenizer
 
 
 def test_fillers_stand_around_a_caption_and_say_nothing(tmp_path: Path) -> None:

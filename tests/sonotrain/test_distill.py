@@ -19,9 +19,9 @@ from sonoconvert.checkpoints.files import read_header
 from sonopaint.models.loading import load_model
 from sonopaint.samplers.one_step import student_timestep
 from sonotrain.cli import main
-from sonotrain.evaluation.sampling import paint
 from sonotrain.trainers.distill.pairs import load_pairs
 from sonotrain.trainers.distill.train import Distillation
+from sonotrain.training.painting import paint
 
 FEW = ["--batch", "1", "--ratio", "2", "--pairs", "2", "--pair-steps", "2", "--rank", "4", "--threads", "1"]
 

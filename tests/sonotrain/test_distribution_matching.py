@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sonotrain import distribution_matching as matching
-from sonotrain.discriminator import Heads, tapped
+from sonotrain.trainers.one_step import matching
+from sonotrain.trainers.one_step.discriminator import Heads, tapped
 from sonotrain.trainers.one_step.networks import as_noise
 
 ALPHA_BAR = torch.linspace(0.9999, 0.005, 1000)

@@ -12,17 +12,18 @@ from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data import foley
-from sonotrain.evaluation.classifier import (
+from sonotrain.data.words import FRAMES
+from sonotrain.evaluation.evaluate import as_markdown, order_heard
+from sonotrain.trainers.mini.export import BEGIN, END, quote_evaluation
+from sonotrain.trainers.mini.phrasings import foley_captions
+from sonotrain.trainers.mini.sound_classifier import (
     SoundClassifier,
     augment,
     load_classifier,
     save_classifier,
     shipped_classifier,
 )
-from sonotrain.evaluation.evaluate import FRAMES, as_markdown, order_heard
-from sonotrain.evaluation.sampling import to_sound
-from sonotrain.trainers.captions import foley_captions
-from sonotrain.trainers.export import BEGIN, END, quote_evaluation
+from sonotrain.training.painting import to_sound
 
 FORMAT = get_format("sonopaint-mini")
 

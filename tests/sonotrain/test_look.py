@@ -16,12 +16,13 @@ from sonopaint.models.loading import load_model
 from sonotrain.cli import main
 from sonotrain.data import foley
 from sonotrain.evaluation import sweep as sweeping
-from sonotrain.evaluation.classifier import load_classifier
 from sonotrain.evaluation.frechet import Reference
 from sonotrain.evaluation.look import ATTRIBUTES, more
-from sonotrain.evaluation.sampling import grain, paint, quiet, through_vae, to_sound
+from sonotrain.evaluation.sampling import grain, quiet, through_vae
 from sonotrain.evaluation.subject.contexts import Traits
 from sonotrain.evaluation.sweep import Setting, Sweep, calls, compare, settings_of
+from sonotrain.trainers.mini.sound_classifier import load_classifier
+from sonotrain.training.painting import paint, to_sound
 
 FORMAT = get_format("sonopaint-mini")
 

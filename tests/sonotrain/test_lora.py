@@ -14,10 +14,11 @@ from safetensors import safe_open
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.cli import main
-from sonotrain.run_folder import load_final, read_json, read_log
+from sonotrain.files.json_files import read_json
 from sonotrain.trainers.lora.options import read_config, resolve
 from sonotrain.trainers.lora.train import train_lora
 from sonotrain.trainers.lora.trainer import LoraTrainer
+from sonotrain.training.run_folder import load_final, read_log
 
 CPU = torch.device("cpu")
 
@@ -180,7 +181,7 @@ def test_accumulated_batches_do_what_one_large_batch_does(tmp_path: Path, given:
 def test_a_second_run_finds_the_caches_of_the_first(
     tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sonotrain.trainers.lora import caches
+    from sonotrain.training.inputs import latents as caches
 
     given = given | {"cache": ""}
     assert train_lora(tmp_path / "run", given | {"steps": 1}, device="cpu")

@@ -12,11 +12,11 @@ from PIL import Image
 
 from sonoconvert.errors import SonopaintError
 from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
-from sonotrain.run_folder import RunFolder, read_log
 from sonotrain.trainers.lora import objective
-from sonotrain.trainers.lora.curves import PANELS, draw_curves, smoothed
 from sonotrain.trainers.lora.optimisers import make_schedule
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.training.curves import PANELS, draw_curves, smoothed
+from sonotrain.training.run_folder import RunFolder, read_log
 
 ALPHAS = scaled_linear_alphas_cumprod().float()
 

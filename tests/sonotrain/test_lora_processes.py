@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sonotrain import runs
-from sonotrain.run_folder import load_final, read_log
+from sonotrain.training import runs
+from sonotrain.training.run_folder import load_final, read_log
 
 STEPS = 60
 

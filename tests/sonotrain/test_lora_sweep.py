@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.run_folder import RunFolder, read_json, write_json
-from sonotrain.trainers.lora import sweep
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.recipes import sweep
+from sonotrain.training.run_folder import RunFolder
 
 
 def test_a_sweep_goes_on_where_it_stopped_and_ends_with_a_table(

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.run_folder import RunFolder, read_json, write_json
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.training.run_folder import RunFolder
 
 
 def test_the_newest_whole_checkpoint_is_used(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from sonoconvert.errors import SonopaintError
-from sonotrain import runs
-from sonotrain.run_folder import write_json
+from sonotrain.files.json_files import write_json
+from sonotrain.files.options import from_form
 from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.trainers.options import from_form
+from sonotrain.training import runs
 
 # Stands in for the trainer: says what it sees.
 TRAINER = """

@@ -21,14 +21,15 @@ from safetensors import safe_open
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, write_clip
-from sonotrain import run_view, runs
 from sonotrain.cli import main
-from sonotrain.run_folder import load_final, read_json
+from sonotrain.files.json_files import read_json
 from sonotrain.trainers.subject import train
 from sonotrain.trainers.subject.data import check_clips, prompts_of
 from sonotrain.trainers.subject.methods import UniDad
 from sonotrain.trainers.subject.options import METHODS, ONE_STEP, SubjectOptions, resolve
 from sonotrain.trainers.subject.train import train_subject
+from sonotrain.training import run_view, runs
+from sonotrain.training.run_folder import load_final
 
 
 @pytest.fixture(scope="module")

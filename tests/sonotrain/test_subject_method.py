@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sonoconvert.checkpoints.lora import LoraModule
 from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
-from sonotrain.discriminator import Heads
+from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.step import Batch, Losses, Recipe
 from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData

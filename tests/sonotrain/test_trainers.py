@@ -31,12 +31,12 @@ from sonotrain.data.corpus import (
     to_pixels,
     write_shard,
 )
-from sonotrain.run_folder import RunFolder, load_final
-from sonotrain.trainers.diffusion import DiffusionOptions, DiffusionTrainer, train_diffusion
-from sonotrain.trainers.export import export
-from sonotrain.trainers.loop import Budget
-from sonotrain.trainers.text import TextOptions, train_text
-from sonotrain.trainers.vae import VaeOptions, VaeTrainer, load_vae, train_vae
+from sonotrain.trainers.mini.diffusion import DiffusionOptions, DiffusionTrainer, train_diffusion
+from sonotrain.trainers.mini.export import export
+from sonotrain.trainers.mini.text import TextOptions, train_text
+from sonotrain.trainers.mini.vae import VaeOptions, VaeTrainer, load_vae, train_vae
+from sonotrain.training.loop import Budget
+from sonotrain.training.run_folder import RunFolder, load_final
 
 KINDS = ("rain", "siren", "dog_bark")
 OFTEN = 1e-6  # minutes between checkpoints: after every step
@@ -323,8 +323,8 @@ def test_a_killed_process_goes_on_exactly(tmp_path: Path, corpus: Path) -> None:
 
 
 def test_text_encoder_learns_the_order_of_two_events(tmp_path: Path, options: dict[str, Any]) -> None:
-    from sonotrain.run_folder import read_json
-    from sonotrain.trainers.text import load_text
+    from sonotrain.files.json_files import read_json
+    from sonotrain.trainers.mini.text import load_text
 
     chosen = TextOptions(
         **{**options, "checkpoint_minutes": 5.0}, vocab_size=700, batch=32, learning_rate=3e-3
@@ -419,7 +419,7 @@ def test_options_of_a_run_are_kept_on_resuming(tmp_path: Path, corpus: Path, opt
 def test_latents_are_kept_and_belong_to_their_vae(
     tmp_path: Path, corpus: Path, options: dict[str, Any]
 ) -> None:
-    from sonotrain.trainers.latents import corpus_latents
+    from sonotrain.training.inputs.corpus_latents import corpus_latents
 
     own, device = tmp_path / "corpus", torch.device("cpu")
     vae = load_vae(_vae(corpus, options, tmp_path / "vae"), device)

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonotrain.ema import Ema
-from sonotrain.losses import (
+from sonotrain.training.ema import Ema
+from sonotrain.training.loop import Budget, learning_rate_scale
+from sonotrain.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
     gradient_loss,
@@ -18,7 +19,6 @@ from sonotrain.losses import (
     kl_loss,
     min_snr_weights,
 )
-from sonotrain.trainers.loop import Budget, learning_rate_scale
 
 
 @given(st.integers(0, 999), st.floats(0.5, 20.0))

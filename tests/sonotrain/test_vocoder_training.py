@@ -16,17 +16,7 @@ from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import mel_magnitude, stft, to_levels
 from sonotrain.cli import main
 from sonotrain.data.waveforms import SECONDS, waveforms
-from sonotrain.muon import orthogonal
-from sonotrain.trainers.loop import Budget
-from sonotrain.trainers.vocoder import (
-    VocoderOptions,
-    VocoderTrainer,
-    at_working_rate,
-    load_network,
-    quantised,
-    train_vocoder,
-)
-from sonotrain.vocoder_losses import (
+from sonotrain.trainers.vocoder.losses import (
     cell_losses,
     distances,
     steps,
@@ -34,6 +24,16 @@ from sonotrain.vocoder_losses import (
     waveform_of,
     waveform_of_steps,
 )
+from sonotrain.trainers.vocoder.train import (
+    VocoderOptions,
+    VocoderTrainer,
+    at_working_rate,
+    load_network,
+    quantised,
+    train_vocoder,
+)
+from sonotrain.training.loop import Budget
+from sonotrain.training.muon import orthogonal
 
 SMOKE = VocoderOptions(
     format="sonopaint-mini", clips=4, batch=1, crop=16, width=8, deep=8, blocks=1, warmup=2,
@@ -51,8 +51,8 @@ def few_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
         sound = torch.sin(2 * torch.pi * pitch * torch.arange(rate) / rate)
         return (9000 * (sound + 0.1 * torch.randn(clips, rate, generator=generator))).to(torch.int16)
 
-    monkeypatch.setattr("sonotrain.trainers.vocoder.waveforms", made)
-    monkeypatch.setattr("sonotrain.trainers.vocoder.HELD_OUT", 2)
+    monkeypatch.setattr("sonotrain.trainers.vocoder.train.waveforms", made)
+    monkeypatch.setattr("sonotrain.trainers.vocoder.train.HELD_OUT", 2)
 
 
 def true_output(spectrum: torch.Tensor, fmt) -> torch.Tensor:  # type: ignore[no-untyped-def]

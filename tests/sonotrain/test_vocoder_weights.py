@@ -11,7 +11,7 @@ from sonoconvert.files.clip import read_clip
 from sonoconvert.files.folders import shipped_folder
 from sonoconvert.phase import vocoder
 from sonoconvert.pictures.format import get_format
-from sonotrain.vocoder_losses import distances
+from sonotrain.trainers.vocoder.losses import distances
 
 WEIGHTS = sorted((shipped_folder() / "vocoder").glob("*.safetensors"))
 

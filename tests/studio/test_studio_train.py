@@ -13,9 +13,10 @@ from sonoconvert.errors import SonopaintError
 from sonopaint_studio.context import Context
 from sonopaint_studio.subject_tab import SubjectTab
 from sonopaint_studio.train_tab import TrainTab, more_options
-from sonotrain import run_view, runs
-from sonotrain.run_folder import RunFolder, write_json
+from sonotrain.files.json_files import write_json
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.training import run_view, runs
+from sonotrain.training.run_folder import RunFolder
 
 
 def request(host: str = "127.0.0.1") -> Any:
@@ -127,7 +128,7 @@ def test_options_become_words_of_the_command_line() -> None:
     words = runs.flags({"rank": 4, "dora": True, "tensorboard": False, "preview_prompts": ("a b", "c")})
     assert words == ["--rank=4", "--dora", "--no-tensorboard", "--preview-prompts", "a b", "c"]
     from sonotrain.cli import build_parser
-    from sonotrain.trainers.options import given
+    from sonotrain.files.options import given
 
     parsed = build_parser(["lora"]).parse_args(["lora", *words])
     assert given(parsed, LoraOptions) == {

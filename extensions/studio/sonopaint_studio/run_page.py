@@ -18,7 +18,7 @@ from sonopaint_studio import widgets
 from sonopaint_studio.context import Context, ModelBar, refreshed
 from sonopaint_studio.jobs import Running, error_html, note_html, status_html
 from sonopaint_studio.model_files import add_files
-from sonotrain import run_view, runs
+from sonotrain.training import run_view, runs
 
 POLL_S = 2.0
 RUNS_VARIABLE = "SONOPAINT_RUNS"

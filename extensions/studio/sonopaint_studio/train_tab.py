@@ -15,10 +15,10 @@ from sonopaint_studio import widgets
 from sonopaint_studio.context import ModelBar
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
 from sonopaint_studio.run_page import RunPage, run_names
-from sonotrain import runs
 from sonotrain.data.folders import list_datasets
+from sonotrain.files.options import from_form
 from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.trainers.options import from_form
+from sonotrain.training import runs
 
 # Options with a place of their own on the page; the others are folded away.
 MAIN = {"dataset": "", "trigger": "", "steps": 0}

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
-from sonotrain import runs
+from sonotrain.training import runs
 
 ROOT = Path(__file__).resolve().parents[3]
 LOG_LINES = 12  # that the page shows

@@ -14,7 +14,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path, safe_name
 from sonoconvert.files.folders import user_folder
 from sonopaint_webui import host, results, trainers
-from sonotrain import runs
+from sonotrain.training import runs
 
 RUNS_VARIABLE = "SONOPAINT_RUNS"
 MINI = "Sonopaint Mini"

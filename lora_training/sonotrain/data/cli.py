@@ -15,7 +15,7 @@ TOLD_EVERY_S = 3.0
 def fill(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     from sonotrain.data.options import DatasetOptions
-    from sonotrain.trainers.options import add_options, given
+    from sonotrain.files.options import add_options, given
 
     def run(arguments: argparse.Namespace) -> bool:
         from sonotrain.data.build import build_dataset

@@ -221,7 +221,7 @@ def _workers(count: int) -> Iterator[Callable[..., Iterable[int]]]:
 
 def _check_settings(folder: Path, seed: int, content: str) -> None:
     """One folder, one seed, one content: a corpus is never mixed from two."""
-    from sonotrain.run_folder import read_json, write_json
+    from sonotrain.files.json_files import read_json, write_json
 
     path = folder / "corpus.json"
     if not path.exists():

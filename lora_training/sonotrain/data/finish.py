@@ -26,7 +26,7 @@ from sonotrain.data.options import DatasetOptions
 from sonotrain.data.recordings import Found, Recording, Skipped
 from sonotrain.data.report import Summary, write_report
 from sonotrain.data.split import share
-from sonotrain.run_folder import write_json
+from sonotrain.files.json_files import write_json
 
 if TYPE_CHECKING:
     from sonotrain.data.build import Planned

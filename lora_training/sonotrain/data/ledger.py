@@ -9,8 +9,8 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.clips import Job
-from sonotrain.locks import hold
-from sonotrain.run_folder import read_json, write_json
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.locks import hold
 
 logger = logging.getLogger(__name__)
 

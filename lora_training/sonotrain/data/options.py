@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.trainers.options import option
+from sonotrain.files.options import option
 
 LAYOUTS = ("auto", "folder", "table", "esc50", "audiocaps", "audioset")
 PLACEHOLDERS = ("text", "label", "name", "trigger", "tags")

@@ -56,3 +56,6 @@ whisper whispering whistle whistling wind windy wing wings wolf wobble woodpecke
 """.split()
 
 WORDS = EVERYDAY + SOUNDS
+
+# None of these is in the corpus, so every caption of the evaluation is unseen.
+FRAMES = ("recording: {}", "{} sound effect", "{}, high quality", "listen: {}")

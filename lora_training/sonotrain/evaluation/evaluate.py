@@ -14,15 +14,14 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import clock
+from sonotrain.data.words import FRAMES
 from sonotrain.evaluation import metrics
-from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.frechet import distance_of
-from sonotrain.evaluation.sampling import paint, to_sound
+from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
+from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
 
-# None of these is in the corpus, so every caption of the evaluation is unseen.
-FRAMES = ("recording: {}", "{} sound effect", "{}, high quality", "listen: {}")
 BATCH = 24  # clips painted between two lines of progress
 
 
@@ -47,7 +46,7 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
     """All measurements as a JSON-able dict; the same on every run with the same plan and device."""
     from sonopaint.models.loading import load_model
     from sonotrain.data import foley
-    from sonotrain.trainers.loop import choose_device
+    from sonotrain.training.compute import choose_device
 
     kinds = list(plan.kinds or foley.BASE_KINDS)
     check_kinds(kinds)

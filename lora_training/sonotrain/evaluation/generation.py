@@ -19,7 +19,7 @@ from sonotrain.evaluation.embeddings.weights import sha256_of
 from sonotrain.evaluation.hearing import Progress
 from sonotrain.evaluation.sets import Caption
 from sonotrain.evaluation.tables import write_json, write_text
-from sonotrain.run_folder import read_json
+from sonotrain.files.json_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def _paint(
     from sonopaint.models.loading import load_model
     from sonopaint.tasks import PaintSettings
     from sonopaint.tasks.generation import generate
-    from sonotrain.trainers.loop import choose_device
+    from sonotrain.training.compute import choose_device
 
     logger.info("%d of %d clips are there", len(names) - len(missing), len(names))
     model = load_model(plan.model, device=choose_device(device), loras=[_lora(text) for text in plan.loras])

@@ -21,12 +21,13 @@ from sonoconvert.pictures.plot import plot_spectrogram
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation import metrics
-from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.evaluate import Evaluation, check_kinds, sampling
 from sonotrain.evaluation.report import evaluate_and_report
-from sonotrain.evaluation.sampling import grain, paint, quiet, through_vae, to_sound
+from sonotrain.evaluation.sampling import grain, quiet, through_vae
 from sonotrain.evaluation.subject.contexts import OCTAVES, RATIO, SHARE, Traits, listen
-from sonotrain.run_folder import write_json
+from sonotrain.files.json_files import write_json
+from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
+from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def look(plan: Look, out: str | Path, device: str = "auto") -> str:
     """Writes look.md, look.json, sheet.png, evaluation.* and confusion.png; returns the Markdown."""
     from sonopaint.models.loading import load_model
     from sonotrain.data import foley
-    from sonotrain.trainers.loop import choose_device
+    from sonotrain.training.compute import choose_device
 
     asked = plan.evaluation
     kinds = list(asked.kinds or foley.BASE_KINDS)

@@ -8,7 +8,7 @@ from sonoconvert.errors import SonopaintError
 from sonotrain.evaluation.evaluate import Evaluation, as_markdown, evaluate
 from sonotrain.evaluation.metrics import confusion
 from sonotrain.evaluation.plots import save_confusion
-from sonotrain.run_folder import write_json
+from sonotrain.files.json_files import write_json
 
 
 def evaluate_and_report(
@@ -18,7 +18,7 @@ def evaluate_and_report(
 
     `card` also puts the table into the model folder's README.md.
     """
-    from sonotrain.trainers.export import quote_evaluation
+    from sonotrain.trainers.mini.export import quote_evaluation
 
     readme = Path(plan.model) / "README.md"
     if card and not readme.is_file():

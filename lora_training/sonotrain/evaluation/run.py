@@ -56,7 +56,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
 
     Raises SonopaintError with one sentence for whatever is missing or does not fit.
     """
-    from sonotrain.trainers.loop import choose_device
+    from sonotrain.training.compute import choose_device
 
     _check(request)
     device = choose_device(request.device)

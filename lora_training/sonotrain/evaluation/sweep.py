@@ -24,11 +24,11 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.evaluation import metrics
-from sonotrain.evaluation.classifier import SoundClassifier, load_classifier
 from sonotrain.evaluation.evaluate import check_kinds, real_clips
 from sonotrain.evaluation.frechet import Reference
-from sonotrain.evaluation.sampling import paint, to_sound
-from sonotrain.run_folder import write_json
+from sonotrain.files.json_files import write_json
+from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
+from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def sweep(plan: Sweep, out: str | Path, device: str = "auto") -> dict[str, Any]:
     from sonopaint.models.loading import load_model
     from sonopaint.samplers import SAMPLERS
     from sonotrain.data import foley
-    from sonotrain.trainers.loop import choose_device
+    from sonotrain.training.compute import choose_device
 
     kinds = list(plan.kinds or foley.BASE_KINDS)
     if plan.per_kind * len(kinds) < 2 or plan.reference * len(kinds) < 2:
@@ -177,7 +177,7 @@ def _heard(
     folder: Path, model: Any, classifier: SoundClassifier, captions: list[str], seed: int, setting: Setting
 ) -> tuple[Tensor, Tensor]:
     """(logits, features) of one round, from the folder where another sweep has left them."""
-    from sonotrain.trainers.loop import autocast
+    from sonotrain.training.compute import autocast
 
     name = f"{model.hash}-{seed}-{setting.sampler}-{setting.steps}-{setting.guidance_scale:g}.safetensors"
     path = folder / HEARD / name

@@ -19,11 +19,11 @@ import gradio as gr
 from sonoconvert.errors import SonopaintError
 from sonopaint_webui import compat, results, trainers, training
 from sonopaint_webui.tab.panel import QUIET
-from sonotrain import run_view
-from sonotrain.runs import RunState
+from sonotrain.files.options import from_form
 from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.trainers.options import from_form
 from sonotrain.trainers.subject.options import SubjectOptions
+from sonotrain.training import run_view
+from sonotrain.training.runs import RunState
 
 TITLES = {"lora": "Train LoRA", "subject": "Train subject"}
 OPTIONS: dict[str, type] = {"lora": LoraOptions, "subject": SubjectOptions}

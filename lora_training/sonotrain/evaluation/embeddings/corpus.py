@@ -11,9 +11,14 @@ from torch import Tensor
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
-from sonotrain.evaluation.classifier import NAME, SoundClassifier, load_classifier, shipped_classifier
 from sonotrain.evaluation.embeddings.base import Embedded
 from sonotrain.evaluation.embeddings.weights import sha256_of
+from sonotrain.trainers.mini.sound_classifier import (
+    NAME,
+    SoundClassifier,
+    load_classifier,
+    shipped_classifier,
+)
 
 WINDOW_COLUMNS = 160  # 2.56 s: half a clip, as short as its training has shown it
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
-from sonotrain.evaluation.classifier import SoundClassifier
 from sonotrain.evaluation.subject.prompts import Template
+from sonotrain.trainers.mini.sound_classifier import SoundClassifier
 
 STEP_S = 0.01  # of envelopes
 HEARD_DB = 40.0  # what lies further below the clip's peak is silence

@@ -9,7 +9,7 @@ from sonoconvert.errors import SonopaintError
 from sonotrain.evaluation.sets import SUFFIXES
 from sonotrain.evaluation.subject.clips import ABOUT, HELD_OUT, REFERENCES
 from sonotrain.evaluation.subject.prompts import DREAMBOOTH, LIVE, LIVING, OBJECTS, SOUND, Template
-from sonotrain.run_folder import read_json
+from sonotrain.files.json_files import read_json
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 

@@ -22,7 +22,7 @@ from sonotrain.evaluation.subject.folders import Subject
 from sonotrain.evaluation.subject.methods import Weights
 from sonotrain.evaluation.subject.prompts import PLAIN, Template
 from sonotrain.evaluation.tables import write_json
-from sonotrain.run_folder import read_json
+from sonotrain.files.json_files import read_json
 
 logger = logging.getLogger(__name__)
 

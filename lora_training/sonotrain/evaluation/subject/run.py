@@ -75,7 +75,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     Called again it goes on where it was stopped. Raises SonopaintError with one sentence for whatever is
     missing or does not fit, before anything is painted.
     """
-    from sonotrain.trainers.loop import choose_device
+    from sonotrain.training.compute import choose_device
 
     subjects = find_subjects(request.subjects, request.noun, request.only)
     methods = read_methods(request.methods) + (

@@ -15,7 +15,6 @@ from sonoconvert.files.clip import read_clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
-from sonotrain.evaluation.classifier import load_classifier
 from sonotrain.evaluation.embeddings import load_clap, load_embedding
 from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.hearing import hear
@@ -25,6 +24,7 @@ from sonotrain.evaluation.subject import measures
 from sonotrain.evaluation.subject.contexts import agrees, listen
 from sonotrain.evaluation.subject.folders import Subject
 from sonotrain.evaluation.subject.painting import Shot
+from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 DECIBELS = 80.0  # what lies between the levels 0 and 1
 

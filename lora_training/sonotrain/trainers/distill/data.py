@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.trainers.captions import encode
+from sonotrain.training.inputs.captions import encode
 
 
 @dataclass
@@ -47,7 +47,7 @@ def _numbered(latents: Tensor, captions: list[list[str]]) -> Sounds:
 
 def _corpus(model: Any, folder: str) -> Sounds:
     from sonotrain.data.corpus import FORMAT, Corpus
-    from sonotrain.trainers.latents import corpus_latents
+    from sonotrain.training.inputs.corpus_latents import corpus_latents
 
     if model.format.name != FORMAT:
         raise SonopaintError(
@@ -62,8 +62,8 @@ def _corpus(model: Any, folder: str) -> Sounds:
 def _dataset(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
     from sonotrain.data.augment import Augmentation
     from sonotrain.data.dataset import load_dataset
-    from sonotrain.trainers.lora.caches import Variants, cache_latents
     from sonotrain.trainers.lora.data import captions_of
+    from sonotrain.training.inputs.latents import Variants, cache_latents
 
     dataset = load_dataset(folder)
     if dataset.format != model.format:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sonotrain.trainers.options import option
+from sonotrain.files.options import option
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonotrain.data.corpus import clock
-from sonotrain.trainers.loop import autocast, step_generator
+from sonotrain.training.compute import autocast, step_generator
 
 logger = logging.getLogger(__name__)
 

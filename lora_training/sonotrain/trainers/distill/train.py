@@ -19,18 +19,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.discriminator import Heads
-from sonotrain.ema import Ema
-from sonotrain.run_folder import RunFolder, write_json
+from sonotrain.files.json_files import write_json
+from sonotrain.files.options import to_publish
 from sonotrain.trainers.distill.data import Texts, open_sounds
 from sonotrain.trainers.distill.options import DistillOptions
 from sonotrain.trainers.distill.pairs import load_pairs, make_pairs
-from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, learning_rate_scale, step_generator
-from sonotrain.trainers.lora.options import to_publish
 from sonotrain.trainers.one_step import output
+from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.networks import FullNetworks
 from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Recipe
-from sonotrain.trainers.pictures import save_sheet
+from sonotrain.training.compute import autocast, choose_device, step_generator
+from sonotrain.training.ema import Ema
+from sonotrain.training.loop import Budget, Loop, learning_rate_scale
+from sonotrain.training.previews import save_sheet
+from sonotrain.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ class Distillation:
 
     def __init__(self, options: DistillOptions, device: torch.device, run: Path) -> None:
         from sonopaint.models.loading import load_model
-        from sonotrain.trainers.lora.train import file_hash
+        from sonotrain.files.hashes import file_hash
 
         self.options, self.device = options, device
         model = load_model(options.model, device=device, dtype=torch.float32)

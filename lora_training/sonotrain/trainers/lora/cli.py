@@ -7,8 +7,8 @@ import argparse
 
 def fill(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
+    from sonotrain.files.options import add_options, given
     from sonotrain.trainers.lora.options import LoraOptions, read_config
-    from sonotrain.trainers.options import add_options, given
 
     def run(arguments: argparse.Namespace) -> bool:
         options = read_config(arguments.config) if arguments.config else {}
@@ -29,28 +29,3 @@ def fill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
     add_options(parser, LoraOptions)
     parser.set_defaults(run=run, resumable=True)
-
-
-def fill_sweep(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `sonotrain sweep`."""
-    from sonotrain.trainers.lora.options import LoraOptions
-    from sonotrain.trainers.lora.sweep import RECIPES
-    from sonotrain.trainers.options import add_options, given
-
-    def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.trainers.lora.sweep import run_sweep
-
-        options = given(arguments, LoraOptions)
-        out = arguments.out or f"runs/sweep-{arguments.recipe}"
-        done = run_sweep(arguments.recipe, out, options, clips=arguments.clips, device=arguments.device)
-        if done:
-            print(f"{out}/sweep.md holds the table.")
-        return done
-
-    told = "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items())
-    parser.add_argument("recipe", choices=tuple(RECIPES), help=told)
-    parser.add_argument("--out", default="", help="folder of all runs (default: runs/sweep-RECIPE)")
-    parser.add_argument("--clips", type=int, default=20, help="clips of each kind, without --dataset")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
-    add_options(parser, LoraOptions)
-    parser.set_defaults(run=run, resumable=False)

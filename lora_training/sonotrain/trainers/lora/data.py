@@ -15,9 +15,10 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.augment import Augmentation
 from sonotrain.data.dataset import Example, SoundDataset, is_dataset, load_dataset
-from sonotrain.trainers.lora.caches import Captions, LatentCache, Variants, cache_latents
 from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.trainers.lora.prior import cache_prior
+from sonotrain.training.inputs.captions import Captions
+from sonotrain.training.inputs.latents import LatentCache, Variants, cache_latents
+from sonotrain.training.inputs.prior import cache_prior
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sonotrain.data.corpus import clock
-from sonotrain.run_folder import RunFolder
-from sonotrain.trainers.loop import choose_device
 from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.trainers.lora.preview import keep_decoder
-from sonotrain.trainers.lora.train import Run, make_accelerator, memory_mb, total_steps
+from sonotrain.trainers.lora.train import Run, make_accelerator, total_steps
 from sonotrain.trainers.lora.trainer import LoraTrainer
+from sonotrain.training.compute import choose_device, memory_mb
+from sonotrain.training.previews import keep_decoder
+from sonotrain.training.run_folder import RunFolder
 
 STEPS = 3  # measured, after one that warms up
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sonotrain.losses import min_snr_weights, snr
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.training.losses import min_snr_weights, snr
 
 
 def diffuse(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:

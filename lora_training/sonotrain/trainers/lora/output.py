@@ -14,13 +14,15 @@ import torch
 
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import clock
-from sonotrain.run_folder import read_json, read_log
-from sonotrain.trainers.lora.adapter import lora_modules
-from sonotrain.trainers.lora.curves import series
+from sonotrain.files.json_files import read_json
+from sonotrain.files.options import to_publish
 from sonotrain.trainers.lora.data import TrainingData, captions_of
 from sonotrain.trainers.lora.optimisers import warmup_steps
-from sonotrain.trainers.lora.options import LoraOptions, to_publish
+from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.trainers.lora.trainer import LoraTrainer
+from sonotrain.training.adapter import lora_modules
+from sonotrain.training.curves import series
+from sonotrain.training.run_folder import read_log
 
 logger = logging.getLogger(__name__)
 

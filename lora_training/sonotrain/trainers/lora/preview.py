@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sonoconvert.conversion.convert import decode
 from sonoconvert.files.clip import read_clip, write_clip
 from sonoconvert.pictures.picture import Picture, load_picture, save_picture
-from sonotrain.trainers.loop import step_generator
-from sonotrain.trainers.lora.adapter import without_lora
 from sonotrain.trainers.lora.trainer import LoraTrainer
+from sonotrain.training.adapter import without_lora
+from sonotrain.training.compute import step_generator
+from sonotrain.training.previews import save, save_pairs, to_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -104,53 +103,6 @@ class Previews:
     def pictures(self, latents: Tensor) -> list[Picture]:
         """Scaled latents [N, 4, h, w] → pictures."""
         return to_pictures(self.trainer.model, self.decoder, latents)
-
-
-@torch.no_grad()
-def to_pictures(model: Any, decoder: Any, latents: Tensor) -> list[Picture]:
-    """Scaled latents [N, 4, h, w] → pictures. The decoder lives on the CPU and moves for this."""
-    decoder.to(model.device)
-    made = []
-    for part in latents.split(BATCH):
-        scaled = (part.to(model.device) / model.vae_scale).to(decoder.dtype)
-        for image in decoder.decode(scaled).sample.float().cpu()[..., : model.format.width]:
-            grey = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-            if model.format.channels == "mono":
-                grey = np.repeat(grey.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
-            made.append(Picture(np.ascontiguousarray(grey), model.format))
-    if model.device.type != "cpu":
-        decoder.to("cpu")
-    return made
-
-
-def keep_decoder(model: Any, wanted: bool) -> Any:
-    """Frees the VAE's encoder, and its decoder unless wanted, from the model; the decoder or None."""
-    vae, model.vae = model.vae, None
-    if not wanted:
-        return None
-    vae.encoder = vae.quant_conv = None
-    return vae.to("cpu")
-
-
-def save(picture: Picture, stem: Path, settings: dict[str, Any]) -> None:
-    """stem.png and stem.wav."""
-    save_picture(picture, stem.with_suffix(".png"), force=True)
-    clip = decode(picture)
-    write_clip(type(clip)(clip.waveform, clip.sample_rate, settings), stem.with_suffix(".wav"), force=True)
-
-
-def save_pairs(before: Sequence[Picture], after: Sequence[Picture], path: Path) -> None:
-    """Two rows of pictures as one PNG: without the LoRA above, with it below."""
-    from PIL import Image
-
-    from sonoconvert.files.atomic import atomic_path
-
-    rows = []
-    for pictures in (before, after):
-        framed = [np.pad(p.pixels, ((0, GAP), (0, GAP), (0, 0)), constant_values=128) for p in pictures]
-        rows.append(np.concatenate(framed, axis=1))
-    with atomic_path(path, force=True) as beside:
-        Image.fromarray(np.concatenate(rows, axis=0)).save(beside)
 
 
 def slug(text: str, longest: int = 40) -> str:

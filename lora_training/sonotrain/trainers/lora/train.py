@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
-import hashlib
-import importlib.util
 import logging
 import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,15 +12,20 @@ from typing import Any
 import torch
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.run_folder import RunFolder, read_json, tell_full_disk, write_json
-from sonotrain.trainers.loop import Budget, Hook, Loop, choose_device
+from sonotrain.files.hashes import file_hash
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.options import as_dict, refuse_changes, typed
 from sonotrain.trainers.lora import output
-from sonotrain.trainers.lora.curves import Trackers, draw_curves
 from sonotrain.trainers.lora.data import TrainingData, open_dataset, prepare
 from sonotrain.trainers.lora.optimisers import make_schedule, optimiser_class
-from sonotrain.trainers.lora.options import LoraOptions, as_dict, refuse_changes, resolve, typed
-from sonotrain.trainers.lora.preview import Previews, keep_decoder
+from sonotrain.trainers.lora.options import FREE_ON_RESUME, LoraOptions, resolve
+from sonotrain.trainers.lora.preview import Previews
 from sonotrain.trainers.lora.trainer import LoraTrainer, precision_of
+from sonotrain.training.compute import choose_device, give_back_memory, memory_mb
+from sonotrain.training.curves import Trackers, draw_curves
+from sonotrain.training.loop import Budget, Hook, Loop
+from sonotrain.training.previews import keep_decoder
+from sonotrain.training.run_folder import RunFolder, tell_full_disk
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ def train_lora(
     accelerator = make_accelerator(chosen)
     saved = read_json(out / "config.json") if resume and (out / "config.json").is_file() else None
     if saved:
-        refuse_changes(out, saved["options"], given)
-        given = {**typed(saved["options"], "config.json"), **given}
+        refuse_changes(out, saved["options"], given, FREE_ON_RESUME)
+        given = {**typed(saved["options"], "config.json", LoraOptions), **given}
     first = accelerator.is_main_process
     if not first:  # the first process checks, locks, builds and caches; the others read
         accelerator.wait_for_everyone()
@@ -258,35 +258,3 @@ def kept_prompts() -> list[str]:
     from sonotrain.data.foley import BASE_KINDS, KINDS
 
     return [KINDS[name].doing[0] for name in BASE_KINDS]
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a model's (U-Net's) file."""
-    from sonopaint.models.info import unet_file
-
-    digest = hashlib.sha256()
-    with (unet_file(path) if path.is_dir() else path).open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def give_back_memory() -> None:
-    """Returns what was freed to the system: glibc keeps it otherwise, beside what training then needs."""
-    gc.collect()
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
-        if trim is not None:
-            trim(0)
-
-
-def memory_mb() -> float:
-    """Peak memory in MB: of the graphics card where there is one, else of this process (0: unknown)."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    if importlib.util.find_spec("resource") is None:  # Windows
-        return 0.0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1024 if sys.platform != "darwin" else peak / 2**20

@@ -12,9 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.ema import Ema
-from sonotrain.trainers.loop import step_generator
-from sonotrain.trainers.lora.adapter import add_lora, trained, without_lora
 from sonotrain.trainers.lora.data import TrainingData
 from sonotrain.trainers.lora.objective import (
     cell_weights,
@@ -28,6 +25,9 @@ from sonotrain.trainers.lora.objective import (
 )
 from sonotrain.trainers.lora.optimisers import make_optimiser
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.training.adapter import add_lora, trained, without_lora
+from sonotrain.training.compute import step_generator
+from sonotrain.training.ema import Ema
 
 logger = logging.getLogger(__name__)
 

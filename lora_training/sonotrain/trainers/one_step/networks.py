@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from sonotrain.discriminator import encoder_blocks, encoder_channels
+from sonotrain.trainers.one_step.discriminator import encoder_blocks, encoder_channels
 
 # "reference" is the student as it was at the start, where a method compares with it.
 Role = Literal["student", "fake", "source", "target", "reference"]

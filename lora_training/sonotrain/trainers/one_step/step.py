@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonotrain import distribution_matching as matching
-from sonotrain.discriminator import Heads, tapped
+from sonotrain.trainers.one_step import matching
+from sonotrain.trainers.one_step.discriminator import Heads, tapped
 from sonotrain.trainers.one_step.networks import Networks, Role
 
 

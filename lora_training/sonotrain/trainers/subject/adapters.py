@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.discriminator import encoder_blocks, encoder_channels
-from sonotrain.trainers.lora.adapter import adapter_module, inject, lora_layers, target_modules
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.trainers.one_step.discriminator import encoder_blocks, encoder_channels
 from sonotrain.trainers.one_step.networks import as_noise
+from sonotrain.training.adapter import adapter_module, inject, lora_layers, target_modules
 
 if TYPE_CHECKING:
     from sonoconvert.checkpoints.lora import LoraModule

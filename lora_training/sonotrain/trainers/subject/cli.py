@@ -7,7 +7,7 @@ import argparse
 
 def fill(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    from sonotrain.trainers.options import add_options, given
+    from sonotrain.files.options import add_options, given
     from sonotrain.trainers.subject.options import SubjectOptions
 
     def run(arguments: argparse.Namespace) -> bool:

@@ -14,9 +14,10 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.augment import Augmentation
 from sonotrain.data.recordings import SOUNDS
-from sonotrain.trainers.lora.caches import Captions, Variants, cache_latents, encode_pixels
-from sonotrain.trainers.lora.prior import cache_prior
 from sonotrain.trainers.subject.options import SubjectOptions
+from sonotrain.training.inputs.captions import Captions
+from sonotrain.training.inputs.latents import Variants, cache_latents, encode_pixels
+from sonotrain.training.inputs.prior import cache_prior
 
 logger = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonotrain import distribution_matching as matching
-from sonotrain.discriminator import Heads
-from sonotrain.trainers.loop import autocast, step_generator
+from sonotrain.trainers.one_step import matching
+from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.networks import Role
 from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Recipe
 from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData
 from sonotrain.trainers.subject.networks import Networks
 from sonotrain.trainers.subject.options import SubjectOptions
+from sonotrain.training.compute import autocast, step_generator
 
 EXTREME = 0.02  # share of the schedule at either end that distribution matching leaves out
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.trainers.options import option
+from sonotrain.files.options import option
 
 METHODS = ("uni-dad", "dreambooth", "dmd2-db", "db-dmd2", "pso", "lora")
 ONE_STEP = ("uni-dad", "dmd2-db", "db-dmd2", "pso")  # methods whose result paints in one step

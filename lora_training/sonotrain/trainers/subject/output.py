@@ -13,8 +13,8 @@ import torch
 from sonoconvert.files.atomic import atomic_path
 from sonopaint.samplers.one_step import ON_STUDENT_KEY
 from sonotrain.data.corpus import clock
-from sonotrain.run_folder import read_json
-from sonotrain.trainers.lora.options import to_publish
+from sonotrain.files.json_files import read_json
+from sonotrain.files.options import to_publish
 from sonotrain.trainers.one_step import output as one_step
 from sonotrain.trainers.subject.adapters import ROLES, AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData, prompts_of

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from sonoconvert.pictures.picture import Picture
-from sonotrain import distribution_matching as matching
-from sonotrain.trainers.lora.preview import save, save_pairs, to_pictures
+from sonotrain.trainers.one_step import matching
 from sonotrain.trainers.one_step.networks import Role
 from sonotrain.trainers.subject.methods import Setting
 from sonotrain.trainers.subject.options import ONE_STEP
+from sonotrain.training.previews import save, save_pairs, to_pictures
 
 SEED = 1
 

@@ -14,14 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.ema import Ema
-from sonotrain.run_folder import RunFolder, read_json, tell_full_disk, write_json
-from sonotrain.trainers.loop import Budget, Hook, Loop, choose_device
-from sonotrain.trainers.lora.curves import draw_curves
-from sonotrain.trainers.lora.options import as_dict, refuse_changes, typed
+from sonotrain.files.hashes import file_hash
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.options import as_dict, refuse_changes, typed
 from sonotrain.trainers.lora.output import write_preview
-from sonotrain.trainers.lora.preview import keep_decoder
-from sonotrain.trainers.lora.train import file_hash, give_back_memory, memory_mb
 from sonotrain.trainers.subject import output
 from sonotrain.trainers.subject.data import SubjectData, check_words, prepare
 from sonotrain.trainers.subject.methods import Setting, make_method
@@ -29,6 +25,12 @@ from sonotrain.trainers.subject.networks import Weights, make_networks, read_stu
 from sonotrain.trainers.subject.options import FREE_ON_RESUME, ONE_STEP, SubjectOptions, resolve
 from sonotrain.trainers.subject.preview import Painter, Previews
 from sonotrain.trainers.subject.watch import SEEDS, Collapsed, Watch
+from sonotrain.training.compute import choose_device, give_back_memory, memory_mb
+from sonotrain.training.curves import draw_curves
+from sonotrain.training.ema import Ema
+from sonotrain.training.loop import Budget, Hook, Loop
+from sonotrain.training.previews import keep_decoder
+from sonotrain.training.run_folder import RunFolder, tell_full_disk
 
 logger = logging.getLogger(__name__)
 

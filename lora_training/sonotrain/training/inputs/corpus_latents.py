@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import Corpus, clock, to_pixels
-from sonotrain.trainers.loop import autocast
+from sonotrain.training.compute import autocast
 
 logger = logging.getLogger(__name__)
 

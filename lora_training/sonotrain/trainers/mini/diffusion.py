@@ -14,16 +14,18 @@ from torch import Tensor, nn
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.inpaint import kept_channels, sees_kept, widen
 from sonotrain.data.corpus import FORMAT, Corpus
-from sonotrain.ema import Ema
-from sonotrain.losses import min_snr_weights
-from sonotrain.run_folder import RunFolder, load_final, write_json
-from sonotrain.trainers.captions import Phrasings
-from sonotrain.trainers.latents import corpus_latents, picture_latents
-from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, compiled, step_generator
-from sonotrain.trainers.options import option
-from sonotrain.trainers.pictures import save_sheet
-from sonotrain.trainers.text import load_text
-from sonotrain.trainers.vae import VALIDATION_CLIPS, load_vae
+from sonotrain.files.json_files import write_json
+from sonotrain.files.options import option
+from sonotrain.trainers.mini.phrasings import Phrasings
+from sonotrain.trainers.mini.text import load_text
+from sonotrain.trainers.mini.vae import VALIDATION_CLIPS, load_vae
+from sonotrain.training.compute import autocast, choose_device, compiled, step_generator
+from sonotrain.training.ema import Ema
+from sonotrain.training.inputs.corpus_latents import corpus_latents, picture_latents
+from sonotrain.training.loop import Budget, Loop
+from sonotrain.training.losses import min_snr_weights
+from sonotrain.training.previews import save_sheet
+from sonotrain.training.run_folder import RunFolder, load_final
 
 logger = logging.getLogger(__name__)
 
@@ -259,7 +261,7 @@ class DiffusionTrainer:
     def preview(self, folder: Path, step: int) -> dict[str, float]:
         """Fixed prompts with fixed seeds as a sheet of pictures and as sounds; the validation loss."""
         from sonoconvert.files.clip import Clip, write_clip
-        from sonotrain.evaluation.sampling import paint, to_sound
+        from sonotrain.training.painting import paint, to_sound
 
         vae, factor = load_vae(self.options.vae, self.device)
         model = as_model(self.unet, vae, factor, self.text_encoder, self.tokenizer, self.device)

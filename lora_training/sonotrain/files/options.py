@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import Field, field, fields
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import Field, asdict, field, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sonoconvert.errors import SonopaintError
@@ -67,3 +69,66 @@ def from_form(items: Sequence[Field[Any]], values: Sequence[Any]) -> dict[str, A
         if value != item.default:
             found[item.name] = value
     return found
+
+
+def typed(values: Mapping[str, Any], where: str, kind: type) -> dict[str, Any]:
+    """`values` as `kind`'s fields with their types. SonopaintError names the first that doesn't fit."""
+    known = {item.name: item for item in fields(kind)}
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            raise SonopaintError(f"{where} has {key!r}, which is no option; see --help.")
+        default = known[name].default
+        if isinstance(default, tuple) and isinstance(value, list | tuple):
+            result[name] = tuple(str(text) for text in value)
+        elif isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
+            result[name] = float(value)
+        elif type(value) is type(default):
+            result[name] = value
+        else:
+            words = {bool: "true or false", int: "a whole number", float: "a number", str: "text in quotes"}
+            wanted = words.get(type(default), "a list of texts")
+            raise SonopaintError(f"{where} has {key} = {value!r}; it must be {wanted}.")
+    return result
+
+
+def changed(
+    saved: Mapping[str, Any], given: Mapping[str, Any], free: Collection[str]
+) -> dict[str, tuple[Any, Any]]:
+    """{option: (as the run was started, as it is now)} for those that change what is trained."""
+    now = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    return {
+        name: (saved[name], value)
+        for name, value in now.items()
+        if name in saved and name not in free and saved[name] != value
+    }
+
+
+def refuse_changes(
+    folder: Path,
+    saved: Mapping[str, Any],
+    given: Mapping[str, Any],
+    free: Collection[str],
+) -> None:
+    """SonopaintError that names the options which a resumed run would change."""
+    different = changed(saved, given, free)
+    if different:
+        told = ", ".join(f"{name} ({old!r} → {new!r})" for name, (old, new) in different.items())
+        raise SonopaintError(
+            f"The run in {folder} was started with other options: {told}; leave these away to go on with it, "
+            "or choose another --out to start anew."
+        )
+
+
+def as_dict(options: Any) -> dict[str, Any]:
+    """JSON-able options."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items()}
+
+
+def to_publish(options: Any) -> dict[str, Any]:
+    """The options for a file that people pass on: of files and folders only the names, not where they lie."""
+    return {
+        k: Path(v).resolve().name if isinstance(v, str) and v and os.path.exists(v) else v
+        for k, v in as_dict(options).items()
+    }

@@ -11,16 +11,17 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import build_corpus
-from sonotrain.evaluation.classifier import shipped_classifier
 from sonotrain.evaluation.evaluate import Evaluation
 from sonotrain.evaluation.report import evaluate_and_report
-from sonotrain.run_folder import write_json
-from sonotrain.trainers.classifier import ClassifierOptions, train_classifier
-from sonotrain.trainers.diffusion import DiffusionOptions, train_diffusion
-from sonotrain.trainers.export import export
-from sonotrain.trainers.loop import Budget, choose_device
-from sonotrain.trainers.text import TextOptions, train_text
-from sonotrain.trainers.vae import VaeOptions, train_vae
+from sonotrain.files.json_files import write_json
+from sonotrain.trainers.mini.classifier import ClassifierOptions, train_classifier
+from sonotrain.trainers.mini.diffusion import DiffusionOptions, train_diffusion
+from sonotrain.trainers.mini.export import export
+from sonotrain.trainers.mini.sound_classifier import shipped_classifier
+from sonotrain.trainers.mini.text import TextOptions, train_text
+from sonotrain.trainers.mini.vae import VaeOptions, train_vae
+from sonotrain.training.compute import choose_device
+from sonotrain.training.loop import Budget
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.trainers.loop import Budget
-from sonotrain.trainers.vocoder import VocoderOptions, export_vocoder, train_vocoder
+from sonotrain.trainers.vocoder.train import VocoderOptions, export_vocoder, train_vocoder
+from sonotrain.training.loop import Budget
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -18,7 +17,9 @@ from typing import Any
 import torch
 
 from sonoconvert.errors import SonopaintError
-from sonotrain import locks
+from sonotrain.files import locks
+from sonotrain.files.hashes import sha256_of
+from sonotrain.files.json_files import read_json, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +123,11 @@ class RunFolder:
         part = path.with_suffix(".part")
         try:
             torch.save(state, part)
-            digest = _sha256(part)
+            digest = sha256_of(part)
             with open(part, "rb") as handle:
                 os.fsync(handle.fileno())
             os.replace(part, path)
-            _write_text(path.with_suffix(".sha256"), digest)
+            write_text(path.with_suffix(".sha256"), digest)
         except (OSError, RuntimeError) as error:  # PyTorch's writer says RuntimeError when the disk is full
             part.unlink(missing_ok=True)
             kept = self.whole_checkpoints()
@@ -146,7 +147,7 @@ class RunFolder:
         """The newest whole checkpoint, or None. Damaged ones are passed over with a warning."""
         for path in sorted(self.checkpoints.glob("step-*.pt"), reverse=True):
             digest = path.with_suffix(".sha256")
-            if digest.is_file() and digest.read_text(encoding="utf-8").strip() == _sha256(path):
+            if digest.is_file() and digest.read_text(encoding="utf-8").strip() == sha256_of(path):
                 return torch.load(path, map_location=device, weights_only=True)
             logger.warning("%s is damaged; the checkpoint before it is used.", path)
         return None
@@ -198,39 +199,7 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     return lines
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
-    """Reads a JSON object; SonopaintError names the file when it is missing or broken."""
-    try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise SonopaintError(f"{path} is missing; run the step that makes it first.") from error
-    except (OSError, ValueError) as error:
-        raise SonopaintError(f"{path} cannot be read ({error}); make it anew.") from error
-    if not isinstance(value, dict):
-        raise SonopaintError(f"{path} holds no JSON object; make it anew.")
-    return value
-
-
-def write_json(path: str | Path, value: dict[str, Any]) -> None:
-    """Writes a JSON object by rename, so that a reader never sees half of it."""
-    _write_text(Path(path), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         value = value.item()
     return round(value, 6) if isinstance(value, float) else value
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

@@ -27,13 +27,9 @@ from sonoconvert.pictures.spectrogram import (
     to_levels,
 )
 from sonotrain.data.waveforms import waveforms
-from sonotrain.ema import Ema
-from sonotrain.losses import hinge_discriminator_loss
-from sonotrain.muon import Muon
-from sonotrain.run_folder import RunFolder, load_final, read_json, write_json
-from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, compiled, step_generator
-from sonotrain.trainers.options import option
-from sonotrain.vocoder_losses import (
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.options import option
+from sonotrain.trainers.vocoder.losses import (
     SpectrogramDiscriminator,
     cell_losses,
     distances,
@@ -41,6 +37,12 @@ from sonotrain.vocoder_losses import (
     waveform_of,
     waveform_of_steps,
 )
+from sonotrain.training.compute import autocast, choose_device, compiled, step_generator
+from sonotrain.training.ema import Ema
+from sonotrain.training.loop import Budget, Loop
+from sonotrain.training.losses import hinge_discriminator_loss
+from sonotrain.training.muon import Muon
+from sonotrain.training.run_folder import RunFolder, load_final
 
 logger = logging.getLogger(__name__)
 

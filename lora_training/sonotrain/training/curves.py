@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sonotrain.run_folder import read_log
+from sonotrain.training.run_folder import read_log
 
 logger = logging.getLogger(__name__)
 

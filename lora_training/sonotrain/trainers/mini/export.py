@@ -10,10 +10,10 @@ import torch
 
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
-from sonotrain.run_folder import read_json
-from sonotrain.trainers.diffusion import load_diffusion
-from sonotrain.trainers.loop import choose_device
-from sonotrain.trainers.vae import load_vae
+from sonotrain.files.json_files import read_json
+from sonotrain.trainers.mini.diffusion import load_diffusion
+from sonotrain.trainers.mini.vae import load_vae
+from sonotrain.training.compute import choose_device
 
 BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 

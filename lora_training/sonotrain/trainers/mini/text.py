@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import Corpus
-from sonotrain.run_folder import RunFolder, load_final, write_json
-from sonotrain.trainers.captions import Phrasings, learn_tokenizer
-from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, step_generator
-from sonotrain.trainers.options import option
+from sonotrain.files.json_files import write_json
+from sonotrain.files.options import option
+from sonotrain.trainers.mini.phrasings import Phrasings, learn_tokenizer
+from sonotrain.training.compute import autocast, choose_device, step_generator
+from sonotrain.training.loop import Budget, Loop
+from sonotrain.training.run_folder import RunFolder, load_final
 
 logger = logging.getLogger(__name__)
 

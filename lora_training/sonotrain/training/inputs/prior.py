@@ -19,7 +19,8 @@ from torch import Tensor
 
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import clock
-from sonotrain.trainers.lora.caches import Captions, file_key
+from sonotrain.files.hashes import file_key
+from sonotrain.training.inputs.captions import Captions
 
 logger = logging.getLogger(__name__)
 

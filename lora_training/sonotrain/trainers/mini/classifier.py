@@ -14,11 +14,13 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import Corpus, quantise
-from sonotrain.ema import Ema
-from sonotrain.evaluation.classifier import NAME, SoundClassifier, augment, save_classifier
-from sonotrain.run_folder import RunFolder, write_json
-from sonotrain.trainers.loop import Budget, Loop, choose_device, step_generator
-from sonotrain.trainers.options import option
+from sonotrain.files.json_files import write_json
+from sonotrain.files.options import option
+from sonotrain.trainers.mini.sound_classifier import NAME, SoundClassifier, augment, save_classifier
+from sonotrain.training.compute import choose_device, step_generator
+from sonotrain.training.ema import Ema
+from sonotrain.training.loop import Budget, Loop
+from sonotrain.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +144,7 @@ def round_trip(levels: Tensor) -> Tensor:
     from sonoconvert.pictures.format import get_format
     from sonoconvert.pictures.spectrogram import levels as levels_of
     from sonotrain.data.corpus import FORMAT
-    from sonotrain.evaluation.sampling import to_sound
+    from sonotrain.training.painting import to_sound
 
     fmt = get_format(FORMAT)
     parts = [

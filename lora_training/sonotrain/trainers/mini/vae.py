@@ -14,18 +14,20 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import Corpus, to_levels, to_pixels
-from sonotrain.ema import Ema
-from sonotrain.losses import (
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.options import option
+from sonotrain.training.compute import autocast, choose_device, compiled, step_generator
+from sonotrain.training.ema import Ema
+from sonotrain.training.loop import Budget, Loop
+from sonotrain.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
     gradient_loss,
     hinge_discriminator_loss,
     kl_loss,
 )
-from sonotrain.run_folder import RunFolder, load_final, read_json, write_json
-from sonotrain.trainers.loop import Budget, Loop, autocast, choose_device, compiled, step_generator
-from sonotrain.trainers.options import option
-from sonotrain.trainers.pictures import save_sheet
+from sonotrain.training.previews import save_sheet
+from sonotrain.training.run_folder import RunFolder, load_final
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,10 @@ from typing import Any
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import clock
-from sonotrain.run_folder import read_json, read_log, write_json
-from sonotrain.trainers.lora.curves import series
+from sonotrain.files.json_files import read_json, write_json
 from sonotrain.trainers.lora.train import train_lora
+from sonotrain.training.curves import series
+from sonotrain.training.run_folder import read_log
 
 logger = logging.getLogger(__name__)
 

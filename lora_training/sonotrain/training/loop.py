@@ -7,17 +7,17 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import clock
-from sonotrain.run_folder import RunFolder, tell_full_disk
+from sonotrain.training.run_folder import RunFolder, tell_full_disk
 
 logger = logging.getLogger(__name__)
 
@@ -53,42 +53,6 @@ def learning_rate_scale(fraction: float, step: int, warmup: int, floor: float = 
     """Linear warm-up over `warmup` steps, then a cosine over the budget down to `floor`."""
     cosine = floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * fraction))
     return min(1.0, (step + 1) / max(warmup, 1)) * cosine
-
-
-def choose_device(name: str) -> torch.device:
-    """ "auto" is CUDA where there is one; SonopaintError for a device that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SonopaintError(
-            f"The device {name!r} is not available here; use --device auto or cpu."
-        ) from error
-    if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.benchmark = True
-    return device
-
-
-def autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 where it is fast: on CUDA, and on processors that multiply it (AMX, AVX-512); fp32 elsewhere."""
-    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    fast = any(getattr(torch.cpu, name, lambda: False)() for name in names)
-    if device.type == "cuda" or (device.type == "cpu" and fast):
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
-def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """All randomness of one step. It hangs on the step alone, so a resumed run goes on exactly."""
-    return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % (1 << 62))
-
-
-def compiled(module: nn.Module, device: torch.device) -> Any:
-    """torch.compile on CUDA; the module itself elsewhere. It shares the module's parameters."""
-    return torch.compile(module) if device.type == "cuda" else module
 
 
 @contextmanager

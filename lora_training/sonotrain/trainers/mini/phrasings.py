@@ -1,4 +1,4 @@
-"""Captions as tokens: the tokenizer learnt from the corpus, every phrasing encoded once, filler words."""
+"""The corpus's captions: the tokenizer learnt from them, every phrasing encoded once, filler words."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from sonotrain.data.corpus import Corpus
-from sonotrain.data.words import EVERYDAY, SOUNDS, WORDS
+from sonotrain.data.words import EVERYDAY, FRAMES, SOUNDS, WORDS
+from sonotrain.training.inputs.captions import encode
 
-MAX_LENGTH = 77
 WORD_WEIGHT = 40  # how often each everyday word is shown, so that it becomes one token
 
 
@@ -81,7 +81,6 @@ class Fillers:
     """
 
     def __init__(self, tokenizer: Any, said: set[int]) -> None:
-        from sonotrain.evaluation.evaluate import FRAMES
 
         judged = set(re.findall(r"\w+", " ".join(FRAMES)))
         everyday = [word for word in EVERYDAY if word not in judged]
@@ -123,9 +122,3 @@ class Fillers:
             else:
                 found += rng.choices(self.inner, k=rng.randint(1, 3)) + [rng.choice(self.last)]
         return found
-
-
-def encode(tokenizer: Any, texts: list[str]) -> Tensor:
-    """Token ids int64 [texts, 77], cut and padded as CLIP does."""
-    batch = tokenizer(texts, padding="max_length", truncation=True, max_length=MAX_LENGTH)
-    return torch.tensor(batch.input_ids)

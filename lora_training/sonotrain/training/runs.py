@@ -16,8 +16,9 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import safe_name
-from sonotrain import locks
-from sonotrain.run_folder import RunFolder, read_json, read_log
+from sonotrain.files import locks
+from sonotrain.files.json_files import read_json
+from sonotrain.training.run_folder import RunFolder, read_log
 
 OUTPUT = "output.txt"  # what the process says
 RUNNING = ("preparing", "training", "finishing")

@@ -6,8 +6,8 @@ import html
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sonotrain.runs import Preview, RunState
-from sonotrain.trainers.lora.curves import PANELS, STEADY, series, smoothed
+from sonotrain.training.curves import PANELS, STEADY, series, smoothed
+from sonotrain.training.runs import Preview, RunState
 
 WIDTH, HEIGHT, MARGIN = 520, 150, 46
 PHASES = {

@@ -1,0 +1,1 @@
+"""The lowest floor: JSON, checksums, locks, and options as dataclasses."""

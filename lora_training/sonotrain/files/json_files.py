@@ -1,0 +1,34 @@
+"""JSON objects in files, read with sentences for people and written by rename."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.errors import SonopaintError
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Reads a JSON object; SonopaintError names the file when it is missing or broken."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SonopaintError(f"{path} is missing; run the step that makes it first.") from error
+    except (OSError, ValueError) as error:
+        raise SonopaintError(f"{path} cannot be read ({error}); make it anew.") from error
+    if not isinstance(value, dict):
+        raise SonopaintError(f"{path} holds no JSON object; make it anew.")
+    return value
+
+
+def write_json(path: str | Path, value: dict[str, Any]) -> None:
+    """Writes a JSON object by rename, so that a reader never sees half of it."""
+    write_text(Path(path), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)

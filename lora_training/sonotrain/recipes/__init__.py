@@ -1,0 +1,1 @@
+"""Whole workflows out of several trainings: Mini, the decoders, sweeps of options."""

@@ -1,0 +1,1 @@
+"""The learned decoder: pictures to sound."""

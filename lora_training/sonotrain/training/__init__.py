@@ -1,0 +1,1 @@
+"""One run for every trainer: folder, loop, options of computing, previews, curves, watching."""
