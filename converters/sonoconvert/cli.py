@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sonoconvert.checkpoints import cli as weights
 from sonoconvert.conversion.jobs import INDEX_SUFFIX, Job
+from sonoconvert.defaults import FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import CHANNELS, PRESETS
 
@@ -75,9 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "to-picture", parents=[inputs, output], help="draw sounds as spectrogram PNGs"
     )
-    command.add_argument(
-        "--format", default="sonopaint-mini", choices=PRESETS, help="default: sonopaint-mini"
-    )
+    command.add_argument("--format", default=FORMAT, choices=PRESETS, help=f"default: {FORMAT}")
     command.add_argument(
         "--channels", choices=CHANNELS, help="what red, green and blue hold (default: the format's own)"
     )

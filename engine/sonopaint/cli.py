@@ -92,9 +92,6 @@ def _run_generate(args: argparse.Namespace) -> None:
 
 
 def _run_vary(args: argparse.Namespace) -> None:
-    from sonopaint.tasks.settings import VARY_STRENGTH
-
-    args.strength = VARY_STRENGTH if args.strength is None else args.strength
     settings = _settings(args)
     paths = _paths(args, "vary", settings, args.batch)
     from sonopaint.tasks import vary
@@ -124,11 +121,20 @@ def _run_extend(args: argparse.Namespace) -> None:
     settings = _settings(args)
     paths = _paths(args, "extend", settings, args.batch)
     from sonopaint.tasks import extend
+    from sonopaint.tasks.settings import EXTEND_S
 
+    if args.left is None and args.right is None:
+        args.right = EXTEND_S
     sides = {"left_prompt": args.left_prompt, "right_prompt": args.right_prompt}
     clip = _read(args.input)
     work = partial(
-        extend, clip=clip, left_s=args.left, right_s=args.right, settings=settings, batch=args.batch, **sides
+        extend,
+        clip=clip,
+        left_s=args.left or 0.0,
+        right_s=args.right or 0.0,
+        settings=settings,
+        batch=args.batch,
+        **sides,
     )
     _paint(args, paths, work)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
+from sonoconvert.defaults import FEATHER_S, SEAM_S
 from sonoconvert.errors import SonopaintError
+from sonopaint.tasks.settings import CLIPS, EXTEND_S, VARY_STRENGTH
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -74,7 +76,9 @@ def vary(parser: argparse.ArgumentParser) -> None:
     parser.description = "Make another version of a sound."
     parser.add_argument("input", help="a sound file")
     parser.add_argument("prompt", nargs="?", default="", help="what the new version is to be")
-    parser.add_argument("--strength", type=float, metavar="X", help="0 … 1, how far from the original (0.5)")
+    parser.add_argument("--strength", type=float, default=VARY_STRENGTH, metavar="X",
+        help=f"0 … 1, how far from the original ({VARY_STRENGTH:g})",
+    )  # fmt: skip
     _painting(parser)
 
 
@@ -91,7 +95,9 @@ def inpaint(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mask", metavar="PNG", help="white is repainted; stretched over the whole sound")
     parser.add_argument("--invert", action="store_true", help="repaint everything but the regions")
-    parser.add_argument("--feather", type=float, default=0.05, metavar="S", help="cross-fade (0.05)")
+    parser.add_argument(
+        "--feather", type=float, default=FEATHER_S, metavar="S", help=f"cross-fade ({FEATHER_S:g})"
+    )
     parser.add_argument("--strength", type=float, metavar="X", help="below 1: start from what is there (1)")
     _painting(parser)
 
@@ -100,8 +106,10 @@ def extend(parser: argparse.ArgumentParser) -> None:
     parser.description = "Lengthen a sound; its own samples stay as they are."
     parser.add_argument("input", help="a sound file")
     parser.add_argument("prompt", nargs="?", default="", help="what to hear in the new time")
-    parser.add_argument("--left", type=float, default=0.0, metavar="S", help="seconds to add before")
-    parser.add_argument("--right", type=float, default=0.0, metavar="S", help="seconds to add after")
+    parser.add_argument("--left", type=float, metavar="S", help="seconds to add before")
+    parser.add_argument(
+        "--right", type=float, metavar="S", help=f"seconds to add after ({EXTEND_S:g} where neither is given)"
+    )
     parser.add_argument("--left-prompt", metavar="TEXT", help="other words for the left side")
     parser.add_argument("--right-prompt", metavar="TEXT", help="other words for the right side")
     _painting(parser)
@@ -112,7 +120,9 @@ def loop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", default="", help="what to hear")
     parser.add_argument("--seconds", type=float, metavar="S", help="length of a new loop")
     parser.add_argument("--clip", metavar="FILE", help="close this sound into a loop")
-    parser.add_argument("--seam", type=float, metavar="S", help="seconds to repaint around its ends (1)")
+    parser.add_argument(
+        "--seam", type=float, metavar="S", help=f"seconds to repaint around its ends ({SEAM_S:g})"
+    )
     _painting(parser)
 
 
@@ -120,7 +130,9 @@ def interpolate(parser: argparse.ArgumentParser) -> None:
     parser.description = "Go from one prompt to another: out-1.wav …, and all joined in out.wav."
     parser.add_argument("prompt", help="the first sound")
     parser.add_argument("to", help="the last sound")
-    parser.add_argument("--clips", type=int, default=5, metavar="N", help="how many, both ends included (5)")
+    parser.add_argument(
+        "--clips", type=int, default=CLIPS, metavar="N", help=f"how many, both ends included ({CLIPS})"
+    )
     parser.add_argument("--to-seed", type=int, metavar="N", help="seed of the last sound (seed + 1)")
     parser.add_argument("--seconds", type=float, metavar="S", help="length of each clip")
     _painting(parser, batch=False)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from sonoconvert.defaults import FEATHER_S, FORMAT, JOIN_S, OVERLAP_S, SEAM_S
 from sonoconvert.edits.region import Box
 from sonoconvert.errors import SonopaintError
+from sonopaint.tasks.settings import CLIPS, EXTEND_S
 
 
 def test_every_node_is_described(pack: Any) -> None:
@@ -30,6 +32,19 @@ def test_every_node_is_described(pack: Any) -> None:
                 assert one.options["min"] <= one.default <= one.options["max"], f"{name}.{one.id}"
             if one.io_type == "COMBO" and "default" in one.options:
                 assert one.default in one.options["options"], f"{name}.{one.id}"
+
+
+def test_defaults_are_those_of_every_door(pack: Any) -> None:
+    def default(node: str, name: str) -> Any:
+        return next(one.default for one in pack.nodes[node].define_schema().inputs if one.id == name)
+
+    assert default("SonopaintRegion", "feather") == FEATHER_S
+    assert default("SonopaintLoopCanvas", "seam") == SEAM_S
+    assert default("SonopaintFormat", "preset") == FORMAT
+    assert default("SonopaintJoin", "overlap") == JOIN_S
+    assert default("SonopaintInterpolation", "steps") == CLIPS
+    extend = [default("SonopaintExtendCanvas", name) for name in ("left", "right", "overlap")]
+    assert extend == [0, EXTEND_S, OVERLAP_S]
 
 
 # Ids, inputs and outputs are stored in people's workflows: they are added to, never renamed or reordered.

@@ -16,11 +16,13 @@ import pytest
 import torch
 from PIL import Image
 
+from sonoconvert.defaults import FEATHER_S
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonoconvert.pictures.picture import load_picture
 from sonopaint.cli import _ProgressLine, main
 from sonopaint.cli_options import parser_of
 from sonopaint.paths import default_name, output_paths
+from sonopaint.tasks.settings import CLIPS, EXTEND_S, SD_DEFAULTS, VARY_STRENGTH, PaintSettings
 
 QUICK = ["--steps", "1", "--iterations", "1", "--quiet"]
 
@@ -47,6 +49,30 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> None:
     assert not out and len(err.strip().splitlines()) == 1 and err.startswith("sonopaint: ")
     for word in words:
         assert word in err
+
+
+def test_defaults_are_those_of_every_door() -> None:
+    def default(command: str, name: str, *words: str) -> Any:
+        return getattr(parser_of(command).parse_intermixed_args(["in.wav", *words]), name)
+
+    assert default("vary", "strength") == VARY_STRENGTH and default("inpaint", "strength") is None
+    assert default("inpaint", "feather") == FEATHER_S
+    assert default("interpolate", "clips", "rain") == CLIPS
+    assert PaintSettings().strength == 1
+    assert PaintSettings().resolved({}).to_dict() == PaintSettings(**SD_DEFAULTS).to_dict()
+    assert PaintSettings().resolved({"steps": 4}).guidance_scale == SD_DEFAULTS["guidance_scale"]
+
+
+def test_extend_adds_after_the_sound_where_nobody_says(
+    sonopaint: Callable[..., int], recording: Path, tmp_path: Path
+) -> None:
+    assert sonopaint("extend", recording, "rain", "-o", "after.wav", *QUICK) == 0
+    assert sonopaint("extend", recording, "rain", "--left", 0.5, "-o", "before.wav", *QUICK) == 0
+    source = read_clip(recording)
+    after, before = read_clip(tmp_path / "after.wav"), read_clip(tmp_path / "before.wav")
+    assert after.duration_s == pytest.approx(1.5 + EXTEND_S, abs=1e-4)
+    assert torch.equal(after.waveform[:, : source.num_samples], source.waveform)
+    assert before.duration_s == pytest.approx(2.0, abs=1e-4)
 
 
 def test_generate_writes_a_sound_and_its_picture(
@@ -128,7 +154,7 @@ def test_interpolate_writes_the_clips_and_the_whole(sonopaint: Callable[..., int
         (["inpaint", "in.wav", "x", "--region", "9:10"], ["9:10", "1.5"]),
         (["inpaint", "in.wav", "x", "--mask", "missing.png"], ["missing.png"]),
         (["inpaint", "in.wav", "x", "--region", "0:1", "--feather", "-1"], ["feather"]),
-        (["extend", "in.wav", "x"], ["0"]),
+        (["extend", "in.wav", "x", "--left", "0"], ["0"]),
         (["loop", "x", "--clip", "in.wav", "--seconds", "2"], ["seconds"]),
         (["interpolate", "a", "b", "--clips", "1"], ["1"]),
         (["interpolate", "a"], ["to"]),

@@ -69,3 +69,20 @@ def test_app_builds_and_is_private(context: Any) -> None:
         for fn in app.fns.values()
         if fn.targets and fn.targets[0][1] != "unload"
     )
+
+
+def test_defaults_are_those_of_every_door(context: Any) -> None:
+    """The pages start where the command line, the API and the nodes do, and with the model's own length."""
+    from sonoconvert.defaults import FEATHER_S, FORMAT, UNSAID_FORMAT
+    from sonopaint.tasks.settings import EXTEND_S, SD_DEFAULTS, VARY_STRENGTH
+    from sonopaint_studio.app import build_app
+
+    app = build_app(context)
+    fields = [block for block in app.blocks.values() if hasattr(block, "value")]
+    by_id, by_label = ({getattr(one, name): one.value for one in fields} for name in ("elem_id", "label"))
+    assert by_id["strength"] == VARY_STRENGTH
+    assert (by_id["extend-left"], by_id["extend-right"]) == (0, EXTEND_S)
+    assert by_label["Soft edge (ms)"] == 1000 * FEATHER_S
+    assert by_id["picture-format"] == FORMAT and by_label["Kind of picture"] == UNSAID_FORMAT
+    assert by_id["seconds"] == 5.12
+    assert context.store.defaults("/nothing/there") == SD_DEFAULTS

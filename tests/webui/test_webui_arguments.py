@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonoconvert.defaults import FEATHER_S, SEAM_S
 from sonoconvert.errors import SonopaintError
+from sonopaint.tasks.settings import CLIPS, EXTEND_S, SD_DEFAULTS, VARY_STRENGTH
 from sonopaint_webui.arguments import PAINTS, Arguments, names_of, schema
 
 # What each action needs to be possible at all.
@@ -40,7 +42,7 @@ def test_the_schema_has_what_the_action_knows(action: str) -> None:
         ("inpaint", {}, "Nothing is marked"),
         ("inpaint", {"region": {"boxes": []}}, "Nothing is marked"),
         ("inpaint", {"region": "1:2"}, "region must be an object"),
-        ("outpaint", {}, "give seconds"),
+        ("outpaint", {"left": 0.0}, "give seconds"),
         ("outpaint", {"left": -1.0}, "left must be from 0 to 300"),
         ("outpaint", {"left": math.nan, "right": 1.0}, "left must be a number"),
         ("vary", {"strength": 0}, "strength must be from 0.01 to 1"),
@@ -80,6 +82,19 @@ def test_any_json_is_taken_or_refused(action: str, data: st.DataObject) -> None:
         assert 10 < len(str(error)) < 400
         return
     arguments.settings(3)
+
+
+def test_defaults_are_those_of_every_door() -> None:
+    """The tab's fields and the API's schema start where the command line and Studio do."""
+    vary, outpaint = Arguments.of("vary", {}), Arguments.of("outpaint", {})
+    assert vary.strength == schema("vary")["properties"]["strength"]["default"] == VARY_STRENGTH
+    assert (outpaint.left, outpaint.right) == (0, EXTEND_S)
+    assert schema("outpaint")["properties"]["right"]["default"] == EXTEND_S
+    assert Arguments.of("outpaint", {"left": 2.0}).right == 0, "who names one side means that one"
+    assert Arguments.of("loop", {}).seam == SEAM_S and Arguments.of("interpolate", {}).clips == CLIPS
+    inpaint = Arguments.of("inpaint", LEAST["inpaint"])
+    assert (inpaint.feather, inpaint.strength) == (FEATHER_S, 1)
+    assert (inpaint.steps, inpaint.cfg_scale) == (SD_DEFAULTS["steps"], SD_DEFAULTS["guidance_scale"])
 
 
 def test_random_seeds_are_kept() -> None:

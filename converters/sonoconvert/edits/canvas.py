@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from sonoconvert.conversion.convert import encode
+from sonoconvert.defaults import FEATHER_S, OVERLAP_S, SEAM_S
 from sonoconvert.edits.region import Box, Region
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
@@ -62,7 +63,7 @@ def inpaint_canvas(clip: Clip, region: Region, format: AnyFormat, *, kind: str =
 
 
 def extend_canvas(
-    clip: Clip, left_s: float, right_s: float, format: AnyFormat, overlap_s: float = 0.25
+    clip: Clip, left_s: float, right_s: float, format: AnyFormat, overlap_s: float = OVERLAP_S
 ) -> Canvas:
     """A canvas with new time before and after `clip`: round(seconds · sample rate) samples on each side.
 
@@ -90,7 +91,9 @@ def extend_canvas(
     return _canvas(source, Region(added, feather_s=0.0), Region(painted, feather_s=0.0), fmt, "extend")
 
 
-def loop_canvas(clip: Clip, format: AnyFormat, seam_s: float = 1.0, feather_s: float = 0.05) -> Canvas:
+def loop_canvas(
+    clip: Clip, format: AnyFormat, seam_s: float = SEAM_S, feather_s: float = FEATHER_S
+) -> Canvas:
     """A canvas that repaints `seam_s` seconds round the place where the clip's end meets its start.
 
     The clip is rolled by half its length, so that the seam lies in the middle of the picture, whose time

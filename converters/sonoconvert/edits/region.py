@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sonoconvert.defaults import FEATHER_S
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat
 
@@ -54,7 +55,7 @@ class Region:
 
     boxes: tuple[Box, ...] = ()
     brush: np.ndarray | None = None
-    feather_s: float = 0.05
+    feather_s: float = FEATHER_S
     inverted: bool = False
 
     def __post_init__(self) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from sonoconvert.defaults import FEATHER_S
 from sonoconvert.edits.region import MAX_BRUSH_PIXELS, Box, Region
 from sonoconvert.errors import SonopaintError
 
 DATA_URL = "data:image/png;base64,"
 
 
-def read_drawing(text: str, *, feather_s: float = 0.05, inverted: bool = False) -> Region:
+def read_drawing(text: str, *, feather_s: float = FEATHER_S, inverted: bool = False) -> Region:
     """The region in the JSON that region_editor.js gives.
 
     ``{"boxes": [{start, end, low, high}], "brush": url}``: seconds and hertz, null means "to the edge";

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from sonoconvert.conversion.convert import encode
+from sonoconvert.defaults import FORMAT
 from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
@@ -64,7 +65,7 @@ def plot_spectrogram(
     Returns:
         An RGB image.
     """
-    picture = encode(sound, PRESETS["sonopaint-mini"]) if isinstance(sound, Clip) else sound
+    picture = encode(sound, PRESETS[FORMAT]) if isinstance(sound, Clip) else sound
     fmt, duration = picture.format, picture.duration_s
     theme = _DARK if dark else _LIGHT
     with_scale = size[0] >= _SCALE_FROM

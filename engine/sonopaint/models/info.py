@@ -10,6 +10,7 @@ from typing import Literal
 
 from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.files import PICKLES, read_header
+from sonoconvert.defaults import UNSAID_FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.folders import shipped_folder, user_folder
@@ -23,7 +24,6 @@ _HINTS = {
     "sonopaint-mini": "sonopaint-mini",
     "riffusion": "riffusion-v1",
 }
-DEFAULT_FORMAT = "riffusion-v1"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def model_format(path: Path, metadata: dict[str, str], given: str | None = None)
                 f"{path.name} has an unreadable sonopaint.format in its header ({error}); name the format."
             ) from error
     name = path.name.lower().replace("_", "-")
-    return get_format(next((form for hint, form in _HINTS.items() if hint in name), DEFAULT_FORMAT))
+    return get_format(next((form for hint, form in _HINTS.items() if hint in name), UNSAID_FORMAT))
 
 
 def check_stable_diffusion_1(name: str, shapes: ldm.Shapes) -> None:

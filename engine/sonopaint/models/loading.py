@@ -29,12 +29,12 @@ from sonopaint.models.info import (
 from sonopaint.models.mini import fill, load_mini
 from sonopaint.models.tokenizer import find_clip_tokenizer, load_tokenizer, tokenizer_of_header
 from sonopaint.samplers.one_step import header_timestep, one_step_sigma
+from sonopaint.tasks.settings import SD_DEFAULTS
 
 __all__ = ["Model", "ModelInfo", "describe", "list_models", "load_model"]
 
 PREDICTIONS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
 PREDICTIONS["sample"] = "sample"
-SD_DEFAULTS = {"steps": 30, "guidance_scale": 7.0, "sampler": "dpmpp_2m"}
 SD_SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
 
 

@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sonoconvert.defaults import JOIN_S
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of, sound_of
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import MAX_BATCH, Result, agreeing, as_painter, record
-from sonopaint.tasks.settings import PaintSettings
+from sonopaint.tasks.settings import CLIPS, PaintSettings
 
 if TYPE_CHECKING:
     from sonopaint.models.loading import Model
-
-JOIN_S = 0.25  # neighbouring pictures cross-fade over this much time in the joined clip
 
 
 def interpolate(
     model: Model | Painter,
     settings_a: PaintSettings,
     settings_b: PaintSettings,
-    n: int = 5,
+    n: int = CLIPS,
     *,
     seconds: float | None = None,
     progress: Progress | None = None,

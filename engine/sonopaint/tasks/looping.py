@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sonoconvert.conversion.convert import decode
+from sonoconvert.defaults import SEAM_S
 from sonoconvert.edits.canvas import loop_canvas
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
@@ -24,8 +25,6 @@ from sonopaint.tasks.settings import PaintSettings
 if TYPE_CHECKING:
     from sonopaint.models.loading import Model
 
-SEAM_S = 1.0
-
 
 def loop(
     model: Model | Painter,
@@ -40,8 +39,8 @@ def loop(
     """Make a loop.
 
     clip None: a new one of ``seconds``, to the sample; time wraps in the model and in the transforms.
-    Otherwise: close the clip by repainting ``seam_s`` (default 1 s) around the place where its end meets its
-    start; its length and all other samples stay as they are, and ``seconds`` is not used.
+    Otherwise: close the clip by repainting ``seam_s`` (default SEAM_S) around the place where its end meets
+    its start; its length and all other samples stay as they are, and ``seconds`` is not used.
     """
     painter = as_painter(model)
     if clip is None:

@@ -13,7 +13,12 @@ MAX_PROMPT = 10_000  # characters; longer ones are a pasted file, not a prompt
 MAX_STEPS = 1000  # the timesteps that Stable Diffusion was trained on
 MAX_SEED = 2**53 - 1  # exact in JSON and in a browser's numbers
 FILLS = ("noise", "original")
-VARY_STRENGTH = 0.5  # how far `vary` goes from its source when nobody says
+# What nobody said, the same behind every door (see also sonoconvert.defaults).
+VARY_STRENGTH = 0.5  # how far `vary` goes from its source
+EXTEND_S = 2.5  # seconds that are added after a sound where neither side is named
+CLIPS = 5  # of an interpolation, both ends included
+# Of Stable Diffusion 1.5 checkpoints, which have no card that says better.
+SD_DEFAULTS: dict[str, Any] = {"steps": 20, "guidance_scale": 7.0, "sampler": "dpmpp_2m"}
 ONE_STEP = "one_step"  # the sampler of distilled models
 FEW_STEPS = 4  # what a distilled model edits in: what it paints must agree with what is kept
 MOST_STUDENT_STEPS = 8  # more only blur what a distilled model paints
@@ -65,8 +70,7 @@ class PaintSettings:
 
     def resolved(self, defaults: Mapping[str, Any]) -> PaintSettings:
         """The same settings with every ``None`` replaced by the model's ``defaults``."""
-        general = {"steps": 25, "guidance_scale": 5.0, "sampler": "dpmpp_2m"}
-        wanted = {name: defaults.get(name, value) for name, value in general.items()}
+        wanted = {**SD_DEFAULTS, **{name: defaults[name] for name in SD_DEFAULTS if name in defaults}}
         return replace(self, **{name: value for name, value in wanted.items() if getattr(self, name) is None})
 
     def for_student(self) -> PaintSettings:

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from sonoconvert.defaults import OVERLAP_S, SEAM_S
 from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas, loop_canvas
 from sonoconvert.edits.edit import put_back
 from sonoconvert.edits.region import Region
 from sonoconvert.files.clip import Clip
+from sonopaint.tasks.settings import EXTEND_S
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.canvases import for_sampler, from_sampler
 from sonopaint_comfyui.convert_nodes import QUALITIES, phase_inputs
@@ -80,9 +82,9 @@ class ExtendCanvas(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        def side(name: str, where: str) -> io.Float.Input:
+        def side(name: str, default: float, where: str) -> io.Float.Input:
             return io.Float.Input(
-                name, default=2.0, min=0.0, max=600.0, step=0.01, tooltip=f"Seconds of new sound {where}."
+                name, default=default, min=0.0, max=600.0, step=0.01, tooltip=f"Seconds of new sound {where}."
             )
 
         return schema(
@@ -95,11 +97,11 @@ class ExtendCanvas(io.ComfyNode):
             inputs=[
                 io.Audio.Input("audio", tooltip=_AUDIO),
                 kinds.Format.Input("format", tooltip=_FORMAT),
-                side("left", "before it"),
-                side("right", "after it"),
+                side("left", 0.0, "before it"),
+                side("right", EXTEND_S, "after it"),
                 io.Float.Input(
                     "overlap",
-                    default=0.25,
+                    default=OVERLAP_S,
                     min=0.0,
                     max=5.0,
                     step=0.01,
@@ -113,7 +115,7 @@ class ExtendCanvas(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, audio: Any, format: PictureInfo, left: float, right: float, overlap: float = 0.25
+        cls, audio: Any, format: PictureInfo, left: float, right: float, overlap: float = OVERLAP_S
     ) -> io.NodeOutput:
         def make(clip: Clip) -> Canvas:
             return extend_canvas(clip, left, right, format.format, overlap)
@@ -138,7 +140,7 @@ class LoopCanvas(io.ComfyNode):
                 kinds.Format.Input("format", tooltip=_FORMAT),
                 io.Float.Input(
                     "seam",
-                    default=1.0,
+                    default=SEAM_S,
                     min=0.05,
                     max=60.0,
                     step=0.05,

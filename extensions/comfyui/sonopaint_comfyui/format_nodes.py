@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from sonoconvert.defaults import FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import CHANNELS, PRESETS, SpectrogramFormat, get_format
 from sonopaint.painters.spans import MULTIPLE, padded
@@ -50,7 +51,7 @@ class SpectrogramFormatNode(io.ComfyNode):
             io.Combo.Input(
                 "preset",
                 options=list(PRESETS),
-                default="sonopaint-mini",
+                default=FORMAT,
                 tooltip="What the model was trained on: sonopaint-mini for Sonopaint Mini, riffusion-v1 for "
                 "Riffusion v1 checkpoints, perkins-10s for ten-second LoRAs over the full band.",
             )

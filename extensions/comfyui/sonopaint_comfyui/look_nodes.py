@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from sonoconvert.conversion.convert import encode
+from sonoconvert.defaults import FORMAT
 from sonoconvert.edits.envelope import rms_envelope
 from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError
@@ -72,7 +73,7 @@ def drawn(audio: Any, image: torch.Tensor | None, info: PictureInfo | None) -> l
         return pictures_of(image, info)
     if audio is None:
         raise SonopaintError("There is nothing to plot: connect audio, or an image with its format.")
-    fmt = info.format if info else PRESETS["sonopaint-mini"]
+    fmt = info.format if info else PRESETS[FORMAT]
     return [encode(clip, fmt) for clip in clips_of(audio)]
 
 

@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from PIL import Image
 
 from sonoconvert.conversion.convert import encode
+from sonoconvert.defaults import FEATHER_S, FORMAT
 from sonoconvert.edits.region import Box, Region, parse_region
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.drawing import read_drawing
@@ -44,7 +45,7 @@ class TimeFrequencyRegion(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "feather",
-                    default=0.05,
+                    default=FEATHER_S,
                     min=0.0,
                     max=10.0,
                     step=0.01,
@@ -93,7 +94,7 @@ class TimeFrequencyRegion(io.ComfyNode):
         if audio is None:
             return io.NodeOutput(region)
         clip = clips_of(audio)[0]
-        fmt = format.format if format else PRESETS["sonopaint-mini"]
+        fmt = format.format if format else PRESETS[FORMAT]
         picture = encode(clip.mono(), fmt.with_channels("mono"))
         return io.NodeOutput(region, ui=shown(picture, clip))
 

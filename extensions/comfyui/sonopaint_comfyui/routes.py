@@ -12,6 +12,7 @@ from server import PromptServer
 
 import sonoconvert
 from sonoconvert.conversion.convert import encode
+from sonoconvert.defaults import FORMAT, LONGEST_S
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import read_clip
 from sonoconvert.pictures.format import PRESETS
@@ -20,7 +21,6 @@ from sonopaint_comfyui.file_nodes import EXAMPLES, example_names
 
 SHARED = Path(sonoconvert.__file__).parent / "web"
 SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js", "region_widget.js")
-LONGEST_S = 600.0  # a longer sound does not fit on one picture that a person could paint on
 
 
 def add_routes() -> None:
@@ -75,4 +75,4 @@ def sound_path(query: Any) -> Path:
 
 def view_of_file(path: Path) -> dict[str, Any]:
     clip = read_clip(path, duration_s=LONGEST_S)
-    return view_of(encode(clip.mono(), PRESETS["sonopaint-mini"]))
+    return view_of(encode(clip.mono(), PRESETS[FORMAT]))

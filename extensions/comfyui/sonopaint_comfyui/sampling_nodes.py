@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from sonoconvert.defaults import JOIN_S
 from sonoconvert.errors import SonopaintError
 from sonopaint.painters.latents import seeded_noise, slerp
-from sonopaint.tasks.interpolation import JOIN_S, joined
+from sonopaint.tasks.interpolation import joined
+from sonopaint.tasks.settings import CLIPS
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.kinds import PictureInfo, schema
 from sonopaint_comfyui.sounds import image_of, pictures_of
@@ -114,7 +116,7 @@ class Interpolation(io.ComfyNode):
                 io.Int.Input("seed_a", tooltip="Seed of the first sound.", **_SEED),
                 io.Int.Input("seed_b", tooltip="Of the last; equal ones move the prompt only.", **_SEED),
                 io.Int.Input(
-                    "steps", default=5, min=2, max=100, tooltip="How many sounds, A and B included."
+                    "steps", default=CLIPS, min=2, max=100, tooltip="How many sounds, A and B included."
                 ),
             ],
             outputs=[io.Conditioning.Output(), io.Noise.Output(), io.Latent.Output()],

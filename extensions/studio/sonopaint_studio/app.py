@@ -71,7 +71,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
         edit.wire(tabs, generate.results)
-        follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, app)
+        follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds, app)
         app.unload(context.sessions.leave_tab)
     app.queue(default_concurrency_limit=None)
     app.studio_context = context

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
+from sonoconvert.defaults import FORMAT, UNSAID_FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import PRESETS, get_format
@@ -134,7 +135,7 @@ class ConvertTab:
         with gr.Row(elem_classes="sp-page"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
                 picture_format = gr.Dropdown(
-                    list(PRESETS), value="sonopaint-mini", label="Sounds become pictures in the format",
+                    list(PRESETS), value=FORMAT, label="Sounds become pictures in the format",
                     elem_id="picture-format",
                 )  # fmt: skip
                 sound_format = gr.Radio(
@@ -143,7 +144,7 @@ class ConvertTab:
                 )  # fmt: skip
                 bare = gr.Dropdown(
                     [("skip them and say so", ""), *((name, name) for name in PRESETS)],
-                    value="riffusion-v1",
+                    value=UNSAID_FORMAT,
                     label="Pictures that don't say their format",
                     info="Sonopaint's and Riffusion's own pictures say it themselves.",
                 )

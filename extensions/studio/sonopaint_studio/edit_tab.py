@@ -8,13 +8,14 @@ from typing import Any
 
 import gradio as gr
 
+from sonoconvert.defaults import FEATHER_S, UNSAID_FORMAT
 from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.drawing import read_drawing
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 from sonopaint.samplers import SAMPLERS
-from sonopaint.tasks.settings import ONE_STEP, PaintSettings
+from sonopaint.tasks.settings import EXTEND_S, ONE_STEP, VARY_STRENGTH, PaintSettings
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.generate_tab import paint_settings
@@ -37,7 +38,7 @@ EMPTY = "The result appears here, to compare with the sound above."
 MAX_EXTEND_S = 60.0
 
 
-def read_region(text: str, *, feather_s: float = 0.05, inverted: bool = False) -> Region:
+def read_region(text: str, *, feather_s: float = FEATHER_S, inverted: bool = False) -> Region:
     """What the canvas marked (see read_drawing). SonopaintError when that is nothing, or damaged."""
     region = read_drawing(text, feather_s=feather_s, inverted=inverted)
     if not region.boxes and region.brush is None:
@@ -244,14 +245,22 @@ class EditTab:
                         label="Paint",
                         min_width=120,
                     )
-                    feather = gr.Number(50, label="Soft edge (ms)", precision=0, min_width=90)
+                    feather = gr.Number(
+                        round(1000 * FEATHER_S), label="Soft edge (ms)", precision=0, min_width=90
+                    )
                 with gr.Row(elem_classes="sp-pair", visible=False) as extend_box:
                     left = gr.Number(0, label="Seconds before", step=0.5, min_width=90, elem_id="extend-left")
                     right = gr.Number(
-                        2.5, label="Seconds after", step=0.5, min_width=90, elem_id="extend-right"
+                        EXTEND_S, label="Seconds after", step=0.5, min_width=90, elem_id="extend-right"
                     )
                 strength = gr.Slider(
-                    0.05, 1, 0.5, step=0.05, label="How different", visible=False, elem_id="strength"
+                    0.05,
+                    1,
+                    VARY_STRENGTH,
+                    step=0.05,
+                    label="How different",
+                    visible=False,
+                    elem_id="strength",
                 )
                 knobs = widgets.knobs(self.context.store.defaults(bar.model.value), list(SAMPLERS), "edit")
                 self.knobs = knobs
@@ -262,7 +271,7 @@ class EditTab:
                 self.status = widgets.status("edit-status")
                 with gr.Row(visible=False, elem_classes="sp-pair") as picture_row:
                     preset = gr.Dropdown(
-                        list(PRESETS), value="riffusion-v1", label="Kind of picture", min_width=150
+                        list(PRESETS), value=UNSAID_FORMAT, label="Kind of picture", min_width=150
                     )
                     open_as = gr.Button("Open as this", size="sm", min_width=90, elem_id="open-as")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):

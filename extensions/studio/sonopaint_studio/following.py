@@ -59,16 +59,18 @@ def follow_model(
     generate: widgets.Knobs,
     edit: widgets.Knobs,
     prompt: gr.Textbox,
+    seconds: gr.Number,
     app: gr.Blocks,
 ) -> None:
-    """Wire steps, guidance, sampler and the One step box of both pages to the model bar."""
+    """Wire steps, guidance, sampler and the One step box of both pages, and the length, to the model bar."""
     store = context.store
     pages = ((generate, 1), (edit, FEW_STEPS))
     outputs = [part for page, _ in pages for part in (page.steps, page.guidance, page.sampler, page.one_step)]
 
     def model_changed(*values: Any) -> list[Any]:
         chosen, _ = Chosen.read(values)
-        return [value for _, steps in pages for value in fitting(store, chosen, None, steps)]
+        found = [value for _, steps in pages for value in fitting(store, chosen, None, steps)]
+        return [*found, store.seconds(chosen.model)]
 
     def loras_changed(*values: Any) -> list[Any]:
         chosen, (said, *samplers) = Chosen.read(values)
@@ -80,8 +82,8 @@ def follow_model(
         ]
         return [*found, told or gr.skip()]
 
-    bar.model.input(model_changed, bar.inputs(), outputs, **widgets.QUICK)
-    app.load(model_changed, bar.inputs(), outputs, **widgets.QUICK)
+    bar.model.input(model_changed, bar.inputs(), [*outputs, seconds], **widgets.QUICK)
+    app.load(model_changed, bar.inputs(), [*outputs, seconds], **widgets.QUICK)
     for part in (*bar.loras, *bar.weights):
         part.input(
             loras_changed,

@@ -74,6 +74,7 @@ class GenerateTab:
         self.knobs: widgets.Knobs
         self.results: gr.HTML
         self.prompt: gr.Textbox
+        self.seconds: gr.Number
         self.batch: gr.Slider
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -171,8 +172,9 @@ class GenerateTab:
                     label="What should not be in it?", placeholder="voices, wind", lines=1, elem_id="negative"
                 )
                 with gr.Row(elem_classes="sp-pair"):
-                    seconds = gr.Number(
-                        5.12, label="Seconds", step=0.1, min_width=80, elem_id="seconds", scale=1
+                    own = self.context.store.seconds(bar.model.value)
+                    self.seconds = seconds = gr.Number(
+                        own, label="Seconds", step=0.1, min_width=80, elem_id="seconds", scale=1
                     )
                     self.batch = batch = gr.Slider(
                         1, MAX_BATCH, 1, step=1, label="How many", min_width=140, elem_id="batch", scale=2

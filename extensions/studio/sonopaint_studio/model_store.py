@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sonoconvert.defaults import FORMAT
 from sonoconvert.errors import SonopaintError
-from sonopaint.tasks.settings import ONE_STEP
+from sonoconvert.pictures.format import get_format
+from sonopaint.tasks.settings import ONE_STEP, SD_DEFAULTS
 from sonopaint_studio.jobs import Report
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Lora = tuple[str, float]  # path, weight
 STUDENT_DEFAULTS: dict[str, Any] = {"steps": 1, "guidance_scale": 1.0, "sampler": ONE_STEP}
-FALLBACK_DEFAULTS: dict[str, Any] = {"steps": 30, "guidance_scale": 7.0, "sampler": "dpmpp_2m"}
 ASKED_EVERY_S = 0.2
 
 
@@ -60,9 +61,18 @@ class ModelStore:
             return dict(STUDENT_DEFAULTS)
         try:
             config = json.loads((self.find(path).path / "config.json").read_text(encoding="utf-8"))
-            return {**FALLBACK_DEFAULTS, **config["defaults"]}
+            return {**SD_DEFAULTS, **config["defaults"]}
         except (SonopaintError, OSError, ValueError, KeyError, TypeError):
-            return dict(FALLBACK_DEFAULTS)
+            return dict(SD_DEFAULTS)
+
+    def seconds(self, path: str | None) -> float:
+        """How long the model's own pictures are."""
+        try:
+            fmt = self.find(path).format
+        except SonopaintError:
+            fmt = None
+        fmt = fmt or get_format(FORMAT)
+        return round(fmt.seconds(fmt.width), 2)
 
     def is_student(self, path: str | None, loras: Sequence[Lora] = ()) -> bool:
         """Whether the model, or a LoRA on it, was distilled to one step."""

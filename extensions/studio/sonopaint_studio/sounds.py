@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sonoconvert.defaults import FORMAT, LONGEST_S
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LONGEST_S = 600.0  # a longer sound does not fit on one picture that a person could paint on
 WIDEST_VIEW = 8192  # columns of the picture on the page; browsers refuse much wider ones
 WAV_SUBTYPES = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 
@@ -90,7 +90,7 @@ def keep(
     from sonoconvert.pictures.picture import save_picture
 
     if picture is None:
-        picture = encode(clip, form or get_format("sonopaint-mini"))
+        picture = encode(clip, form or get_format(FORMAT))
     stem = file_stem(stem or title)
     wav = folder / f"{stem}.wav"
     write_clip(clip, wav, subtype=clip.subtype if clip.subtype in WAV_SUBTYPES else _lossless(clip))

@@ -20,6 +20,7 @@ from sonopaint_studio.jobs import error_html, note_html
 from sonopaint_studio.model_files import add_files
 from sonopaint_studio.model_store import STUDENT_DEFAULTS
 from sonopaint_studio.run_page import RunPage, run_names
+from sonotrain.trainers.subject.options import SubjectOptions
 
 MOST_CLIPS = 50
 VARIATIONS = 4  # what "Make variations" asks for at once
@@ -154,7 +155,7 @@ class SubjectTab(RunPage):
                         0, precision=0, label="Steps", info="0: what suits the model", elem_id="subject-steps"
                     )
                     alpha = gr.Slider(
-                        0, 1, 0.75, step=0.05, label="Faithful to the clips",
+                        0, 1, SubjectOptions.alpha, step=0.05, label="Faithful to the clips",
                         info="less: more variety, as the base model knows it", elem_id="subject-alpha",
                     )  # fmt: skip
                 with gr.Row(elem_classes="sp-go"):

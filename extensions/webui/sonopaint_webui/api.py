@@ -25,6 +25,7 @@ from starlette.concurrency import run_in_threadpool
 
 import sonoconvert
 from sonoconvert.conversion.convert import decode, encode
+from sonoconvert.defaults import LONGEST_S, UNSAID_FORMAT
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip, write_clip
 from sonoconvert.pictures.format import PRESETS, get_format
@@ -204,7 +205,7 @@ def _refuse_constant(word: str) -> None:
 def audio_to_image(values: dict[str, Any]) -> dict[str, Any]:
     """A sound as its spectrogram."""
     clip = _clip(values)
-    picture = encode(clip, get_format(_text(values, "format") or "riffusion-v1"))
+    picture = encode(clip, get_format(_text(values, "format") or UNSAID_FORMAT))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if values.get("output") != "file" else _new_folder()
         path = folder / "spectrogram.png"
@@ -222,7 +223,7 @@ def image_to_audio(values: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         path = _source(values, "image", Path(temporary))
         picture = load_picture(path, format=get_format(fmt) if fmt else None)
-        if picture.duration_s > results.LONGEST_S:
+        if picture.duration_s > LONGEST_S:
             raise SonopaintError(f"The picture lasts {picture.duration_s:.0f} s; cut it into shorter ones.")
         clip = decode(picture, iterations=iterations)
         folder = Path(temporary) if values.get("output") != "file" else _new_folder()

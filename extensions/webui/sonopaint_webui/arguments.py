@@ -13,10 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from sonoconvert.defaults import FEATHER_S, SEAM_S
 from sonoconvert.edits.region import Box
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import get_format
-from sonopaint.tasks.settings import MAX_PROMPT, MAX_STEPS, PaintSettings
+from sonopaint.tasks.settings import (
+    CLIPS,
+    EXTEND_S,
+    MAX_PROMPT,
+    MAX_STEPS,
+    SD_DEFAULTS,
+    VARY_STRENGTH,
+    PaintSettings,
+)
 
 MAX_SEED = 2**32 - 1  # what the host takes; item i of a batch is painted with seed + i
 MAX_COUNT = 32
@@ -27,6 +36,11 @@ FILLS = ("fill", "original", "latent noise", "latent nothing")
 PAINTS = ("inpaint", "outpaint", "loop", "vary", "interpolate", "one-step")
 ON_A_CLIP = ("inpaint", "outpaint", "loop", "vary")
 MANY_STEPS = tuple(action for action in PAINTS if action != "one-step")
+# Where an action's default differs from the field's own, which infotexts leave out.
+OWN_DEFAULTS: dict[str, dict[str, Any]] = {
+    "vary": {"strength": VARY_STRENGTH},
+    "outpaint": {"right": EXTEND_S},
+}
 
 
 def _option(
@@ -53,8 +67,10 @@ class Arguments:
     prompt: str = _option("", "what should be heard; LoRAs and weights as in the prompt of txt2img")
     negative_prompt: str = _option("", "what should not be heard", MANY_STEPS)
     styles: tuple[str, ...] = _option((), "names of the WebUI's styles")
-    steps: int = _option(20, "sampler steps", MANY_STEPS, low=1, high=MAX_STEPS)
-    cfg_scale: float = _option(7.0, "how strictly the prompt is followed", MANY_STEPS, low=1, high=30)
+    steps: int = _option(SD_DEFAULTS["steps"], "sampler steps", MANY_STEPS, low=1, high=MAX_STEPS)
+    cfg_scale: float = _option(
+        SD_DEFAULTS["guidance_scale"], "how strictly the prompt is followed", MANY_STEPS, low=1, high=30
+    )
     sampler: str = _option("", "a sampler's name; empty: the WebUI's first", MANY_STEPS)
     scheduler: str = _option("", "a schedule's name; empty: automatic", MANY_STEPS)
     seed: int = _option(-1, "-1: a random one", low=-1, high=MAX_SEED)
@@ -75,13 +91,15 @@ class Arguments:
         ("inpaint",),
     )
     invert: bool = _option(False, "paint everything but the region", ("inpaint",))
-    feather: float = _option(0.05, "seconds over which the edges fade", ("inpaint",), low=0, high=10)
+    feather: float = _option(FEATHER_S, "seconds over which the edges fade", ("inpaint",), low=0, high=10)
     left: float = _option(0.0, "seconds to add before", ("outpaint",), low=0, high=MAX_SIDE_S)
-    right: float = _option(0.0, "seconds to add after", ("outpaint",), low=0, high=MAX_SIDE_S)
+    right: float = _option(
+        0.0, "seconds to add after; 0 where only left is given", ("outpaint",), low=0, high=MAX_SIDE_S
+    )
     left_prompt: str = _option("", "words for the left side; empty: the prompt", ("outpaint",))
     right_prompt: str = _option("", "words for the right side; empty: the prompt", ("outpaint",))
     seam: float = _option(
-        1.0, "seconds repainted where a clip's end meets its start", ("loop",), low=0.05, high=60
+        SEAM_S, "seconds repainted where a clip's end meets its start", ("loop",), low=0.05, high=60
     )
     seconds: float = _option(
         0.0, "length of new sounds; 0: the model's own", ("loop", "interpolate", "one-step"), low=0, high=600
@@ -90,7 +108,7 @@ class Arguments:
     to_seed: int = _option(
         -1, "the seed where it ends; -1: a random one", ("interpolate",), low=-1, high=MAX_SEED
     )
-    clips: int = _option(5, "sounds from one end to the other", ("interpolate",), low=2, high=MAX_COUNT)
+    clips: int = _option(CLIPS, "sounds from one end to the other", ("interpolate",), low=2, high=MAX_COUNT)
     student: str = _option(
         "", "a one-step LoRA or checkpoint by name; empty: what the prompt names or is loaded", ("one-step",)
     )
@@ -113,7 +131,10 @@ class Arguments:
             raise SonopaintError(
                 f"{action} does not know {', '.join(unknown)[:200]}; it takes {', '.join(known)}."
             )
-        return cls(**{**values, "action": action})
+        own = OWN_DEFAULTS.get(action, {})
+        if action == "outpaint" and "left" in values:  # who names one side means that one
+            own = {}
+        return cls(**{**own, **values, "action": action})
 
     def seeded(self) -> Arguments:
         """The same with seeds instead of −1, so that what was made can be made again."""
@@ -151,6 +172,11 @@ def names_of(action: str) -> list[str]:
     return [f.name for f in fields(Arguments) if f.name != "action" and action in f.metadata["actions"]]
 
 
+def default_of(action: str, item: dataclasses.Field[Any]) -> Any:
+    """What a field of an action is where nobody says."""
+    return OWN_DEFAULTS.get(action, {}).get(item.name, item.default)
+
+
 def schema(action: str) -> dict[str, Any]:
     """The JSON schema of an action's arguments."""
     properties: dict[str, Any] = {}
@@ -161,8 +187,9 @@ def schema(action: str) -> dict[str, Any]:
         entry: dict[str, Any] = {"type": _JSON_TYPES[_kind(item)], "description": about["help"]}
         if item.name == "styles":
             entry["items"] = {"type": "string"}
-        if item.default is not None:
-            entry["default"] = list(item.default) if isinstance(item.default, tuple) else item.default
+        default = default_of(action, item)
+        if default is not None:
+            entry["default"] = list(default) if isinstance(default, tuple) else default
         limits = {"minimum": about["low"], "maximum": about["high"], "enum": list(about["choices"]) or None}
         properties[item.name] = entry | {name: limit for name, limit in limits.items() if limit is not None}
     return {"type": "object", "additionalProperties": False, "properties": properties}

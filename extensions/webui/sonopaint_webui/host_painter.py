@@ -16,7 +16,7 @@ from sonoconvert.pictures.picture import Picture
 from sonopaint.models.circular import circular_time
 from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
 from sonopaint.tasks.progress import Progress, silent
-from sonopaint.tasks.settings import PaintSettings
+from sonopaint.tasks.settings import SD_DEFAULTS, PaintSettings
 from sonopaint_webui import host, infotext
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class HostPainter:
         """The settings with the WebUI's usual values where they say None; unknown names are refused."""
         sampler = settings.sampler or host.sampler_names()[0]
         host.check_names(sampler, self.scheduler)
-        return settings.resolved({"steps": 20, "guidance_scale": 7.0, "sampler": sampler})
+        return settings.resolved({**SD_DEFAULTS, "sampler": sampler})
 
     def describe(self) -> dict[str, Any]:
         from modules import shared

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonoconvert.conversion.convert import decode, encode
+from sonoconvert.defaults import LONGEST_S
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, sound_header, write_clip
 from sonoconvert.pictures.format import SpectrogramFormat
@@ -24,7 +25,6 @@ from sonoconvert.pictures.view import view_of
 if TYPE_CHECKING:
     from sonopaint.tasks.result import Result
 
-LONGEST_S = 600.0  # a longer sound does not fit on one picture that a person could paint on
 MAX_KEYS = 2000  # files that the page may still ask for
 AUDIO_FORMATS = ("wav", "flac", "ogg")
 

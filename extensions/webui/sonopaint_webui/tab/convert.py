@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.conversion.convert import decode, encode
+from sonoconvert.defaults import UNSAID_FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import write_clip
 from sonoconvert.pictures.format import PRESETS, get_format
@@ -33,7 +34,7 @@ def build_audio_to_image() -> None:
             folder = _folder(name, "or a folder of sounds")
             preset = gr.Dropdown(
                 choices=list(PRESETS),
-                value="riffusion-v1",
+                value=UNSAID_FORMAT,
                 label="Spectrogram format",
                 elem_id=f"{name}_format",
             )

@@ -9,7 +9,7 @@ import gradio as gr
 
 from sonoconvert.pictures.format import PRESETS
 from sonopaint_webui import compat, host
-from sonopaint_webui.arguments import Arguments
+from sonopaint_webui.arguments import Arguments, default_of
 
 AUTOMATIC = "Automatic"
 OWN_FORMAT = "as the model says"
@@ -49,14 +49,13 @@ USUAL = {
     "feather": 1.0,
 }
 STEPS = {"strength": 0.01, "feather": 0.01, "cfg_scale": 0.5}
-DEFAULTS: dict[str, dict[str, Any]] = {"vary": {"strength": 0.5}, "outpaint": {"right": 2.5}}
 
 
 def field(action: str, name: str) -> Any:
     """The component of one of an action's arguments."""
     item = next(one for one in dataclasses.fields(Arguments) if one.name == name)
     about = item.metadata
-    value = DEFAULTS.get(action, {}).get(name, item.default)
+    value = default_of(action, item)
     common = {
         "label": LABELS.get(name, name.replace("_", " ").capitalize()),
         "elem_id": f"sonopaint_{action.replace('-', '_')}_{name}",
