@@ -363,3 +363,15 @@ def test_accepted_headers_agree_with_the_safetensors_library(tmp_path: Path) -> 
             assert ours is None or any(t.numel() == 0 for t in ours.values()), data[:200]
         agreed[ours is None] += 1
     assert agreed[True] > 50 and agreed[False] > 5
+
+
+def test_headers_that_no_weights_need_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    entry = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
+    for header, words in (
+        (json.dumps({"a": entry | {"x": [{}] * 2_700_000}}), "header of .* bytes, which no weights need"),
+        (json.dumps({str(n): entry for n in range(60_000)}), "60000 tensors; 50000 is the limit"),
+    ):
+        path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+        with pytest.raises(SonopaintError, match=words):
+            read_stored(path)

@@ -6,6 +6,8 @@ import collections
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -193,3 +195,70 @@ def test_lengths_that_lie_take_no_memory(tmp_path: Path) -> None:
         (tmp_path / "x.pt").write_bytes(program)
         with pytest.raises(SonopaintError):
             read_pickle(tmp_path / "x.pt")
+
+
+def deflated(path: Path, program: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", program)
+    return path
+
+
+NUMBERS = b"]q\x00(" + b"K\x01" * 400_000 + b"e0"  # a list of 400,000 as memo 0
+PAIRS = b"]q\x00(" + b"K\x01N\x86" * 100_000 + b"e0"
+LAUGHS = b"(K\x01K\x01tq\x00" + b"(h\x00h\x00tq\x00" * 60  # 2^60 numbers, were they written out
+
+
+GREEDY = {
+    "sizes": NUMBERS + b"(" + b"ctorch\nSize\nh\x00\x85R" * 3000 + b"t.",
+    "flat": NUMBERS + b"(" + b"ccollections\nOrderedDict\nh\x00\x85\x85R" * 3000 + b"t.",
+    "pairs": PAIRS + b"(" + b"ccollections\nOrderedDict\nh\x00\x85R" * 3000 + b"t.",
+    "shapes": NUMBERS
+    + b"("
+    + b"ctorch._utils\n_rebuild_tensor\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+    b"X\x01\x00\x00\x000NK\x01tQK\x00h\x00h\x00tR" * 300 + b"t.",
+    "key": LAUGHS + b"0(X\x07\x00\x00\x00storagectorch\nFloatStorage\nh\x00NK\x01tQ.",
+    "global": LAUGHS + b"h\x00\x93.",
+    "inflated": b"(" + b"N" * 20_000_001 + b"t.",
+    "numbers": b"(" + b"K\x01" * 2_000_000 + b"t.",
+    "text": b"X" + struct.pack("<I", 25_000_000) + b"a" * 25_000_000 + b".",
+    "marks": b"(" * 3_000_000,
+}
+
+
+def test_small_files_can_not_take_much_memory_or_time(tmp_path: Path) -> None:
+    paths = [deflated(tmp_path / f"{name}.ckpt", b"\x80\x02" + GREEDY[name]) for name in GREEDY]
+    assert all(path.stat().st_size < 300_000 for path in paths)
+    code = (
+        "import resource, sys, time; from sonoconvert.checkpoints.pickles import read_pickle\n"
+        "from sonoconvert.errors import SonopaintError\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = peak()\n"
+        "for path in sys.argv[1:]:\n"
+        "    start = time.process_time()\n"
+        "    try: read_pickle(path)\n"
+        "    except SonopaintError as e: print(e, peak() - before, time.process_time() - start, sep='|')"
+    )
+    run = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
+    lines = [line.split("|") for line in run.stdout.splitlines()]
+    assert len(lines) == len(paths)
+    for path, (message, kilobytes, seconds) in zip(paths, lines, strict=True):
+        assert message.startswith(path.name) and int(kilobytes) < 100_000 and float(seconds) < 5, message
+
+
+def test_archives_with_endless_lists_of_entries_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.ckpt", {"a": torch.ones(2)}, True)
+    with zipfile.ZipFile(path, "a") as archive:
+        for number in range(200):
+            archive.writestr(f"{number}-" + "x" * 60_000, b"")
+    with pytest.raises(SonopaintError, match="list of entries is too long"):
+        read_pickle(path)
+
+
+@BOTH
+def test_a_training_state_with_its_optimiser_stays_within_the_limits(tmp_path: Path, new: bool) -> None:
+    one = torch.zeros(1)
+    state = {f"model.diffusion_model.blocks.{n}.weight": one for n in range(2000)}
+    moments = {n: {"step": 5, "exp_avg": one, "exp_avg_sq": one} for n in range(2000)}
+    optimiser = {"state": moments, "param_groups": [{"params": list(range(2000))}]}
+    value = {"state_dict": state, "optimizer_states": [optimiser]}
+    assert len(read_pickle(save(tmp_path / "x.ckpt", value, new)).tensors) == 2000

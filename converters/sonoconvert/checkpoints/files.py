@@ -20,7 +20,10 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
-MAX_HEADER = 100_000_000  # bytes; safetensors' own limit
+# Stable Diffusion's files have headers of some hundred thousand bytes and two thousand tensors, LoRAs with all
+# their tags and a picture a million.
+MAX_HEADER = 8_000_000  # bytes
+MAX_TENSORS = 50_000
 MAX_DIMENSIONS = 32
 _NAMES = {
     "F64": "float64",
@@ -102,8 +105,13 @@ def read_stored(path: str | Path) -> tuple[dict[str, Stored], dict[str, str]]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MAX_HEADER):
+        if size < 8 or length > size - 8:
             raise SonopaintError(f"{path.name} is truncated or no safetensors file; download it again.")
+        if length > MAX_HEADER:
+            raise SonopaintError(
+                f"{path.name} has a header of {length} bytes, which no weights need ({MAX_HEADER} is the "
+                "limit); it is not opened."
+            )
         raw = file.read(length)
     try:
         header = json.loads(raw, object_pairs_hook=_without_doubles)
@@ -115,6 +123,8 @@ def read_stored(path: str | Path) -> tuple[dict[str, Stored], dict[str, str]]:
         raise SonopaintError(f"{path.name} has a damaged header; download it again.")
     if not header:
         raise SonopaintError(f"{path.name} holds no tensors.")
+    if len(header) > MAX_TENSORS:
+        raise SonopaintError(f"{path.name} names {len(header)} tensors; {MAX_TENSORS} is the limit.")
     entries = {name: _entry(path, name, entry) for name, entry in header.items()}
     end = 0
     for name, (_, _, first, last) in sorted(entries.items(), key=lambda item: item[1][2:]):

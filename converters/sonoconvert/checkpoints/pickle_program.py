@@ -8,13 +8,16 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import torch
 
+from sonoconvert.checkpoints.files import MAX_DIMENSIONS
 from sonoconvert.errors import SonopaintError
 
+MAX_WORK = 500_000  # instructions and copied items; Stable Diffusion's checkpoints need a fifth
 _DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -58,6 +61,8 @@ _HARMLESS = {
     "torch.nn.parameter.Parameter",
 }
 
+_KNOWN = _REBUILD | _HARMLESS
+
 
 @dataclass(frozen=True)
 class _Global:
@@ -84,12 +89,12 @@ class _Nothing:
     """Stands for a thing that is neither tensor nor container."""
 
 
-def run(path: Path, file: IO[bytes], limit: int, storages: dict[str, Storage] | None = None) -> Any:
-    """What the pickle at the file's position describes: numbers, texts, containers, Tensor.
+def run(path: Path, program: BytesIO, storages: dict[str, Storage] | None = None) -> Any:
+    """What the pickle at the program's position describes: numbers, texts, containers, Tensor.
 
-    `limit` is the most bytes that are read; `storages` gets what the tensors lie in, by their keys. Raises
+    `storages` gets what the tensors lie in, by their keys; `path` is for messages. Raises
     SonopaintError for references to anything but tensors, and ValueError, LookupError, TypeError or the like
-    for damage.
+    for damage and for more than MAX_WORK.
     """
     stack: list[Any] = []
     marks: list[int] = []
@@ -101,10 +106,13 @@ def run(path: Path, file: IO[bytes], limit: int, storages: dict[str, Storage] | 
         del stack[start:]
         return items
 
-    bounded = cast(IO[bytes], _Bounded(file, limit))
+    work = 0
     argument: Any
-    for opcode, argument, _ in pickletools.genops(bounded):
+    for opcode, argument, _ in pickletools.genops(program):
         name = opcode.name
+        work += 1
+        if work > MAX_WORK:
+            raise ValueError("it describes more than any weights need")
         if name in _PUSHED:
             stack.append(_PUSHED[name](argument))
         elif name in ("PROTO", "FRAME"):
@@ -139,11 +147,14 @@ def run(path: Path, file: IO[bytes], limit: int, storages: dict[str, Storage] | 
             stack.append(_global(path, argument.replace(" ", ".", 1)))
         elif name == "STACK_GLOBAL":
             last, module = stack.pop(), stack.pop()
+            if not isinstance(last, str) or not isinstance(module, str):
+                raise ValueError("a reference without a name")
             stack.append(_global(path, f"{module}.{last}"))
         elif name == "BINPERSID":
             stack.append(_storage(stack.pop(), storages))
         elif name in ("REDUCE", "NEWOBJ"):
             arguments, function = stack.pop(), stack.pop()
+            work += _items(arguments)
             stack.append(_call(function, arguments))
         elif name == "BUILD":
             stack.pop()  # attributes of what lies below: of no use for tensors
@@ -156,27 +167,6 @@ def run(path: Path, file: IO[bytes], limit: int, storages: dict[str, Storage] | 
                 f"{path.name} has the instruction {name}, which no weights need; nothing in it was run."
             )
     raise ValueError("it ends in the middle")
-
-
-class _Bounded:
-    """A file that can't be asked for more than is there (pickletools trusts the lengths in a pickle)."""
-
-    def __init__(self, file: IO[bytes], limit: int) -> None:
-        self.file, self.left = file, limit
-
-    def read(self, count: int = -1) -> bytes:
-        if not 0 <= count <= self.left:
-            raise ValueError("it is cut off")
-        self.left -= count
-        return self.file.read(count)
-
-    def readline(self) -> bytes:
-        line = self.file.readline(min(self.left, 10_000))
-        self.left -= len(line)
-        return line
-
-    def tell(self) -> int:
-        return 0  # only for messages of pickletools'
 
 
 _Push = Callable[[Any], Any]
@@ -217,7 +207,7 @@ def _global(path: Path, name: str) -> _Global:
     module, _, last = name.rpartition(".")
     storage = module in ("torch", "torch.storage") and (last in _DTYPES or name in _UNTYPED)
     dtype = module == "torch" and isinstance(getattr(torch, last, None), torch.dtype)
-    if storage or dtype or name == "collections.OrderedDict" or name in _REBUILD | _HARMLESS:
+    if storage or dtype or name == "collections.OrderedDict" or name in _KNOWN:
         return _Global(name)
     raise SonopaintError(
         f"{path.name} refers to {name[:100]}, which no weights need; it is not opened, and nothing in it was "
@@ -228,7 +218,8 @@ def _global(path: Path, name: str) -> _Global:
 def _storage(identifier: Any, storages: dict[str, Storage] | None) -> Storage:
     kind, storage_type, key, _, count, *view = identifier
     name = storage_type.name.rpartition(".")[2]
-    if kind != "storage" or any(part is not None for part in view) or type(count) is not int or count < 0:
+    known = kind == "storage" and isinstance(key, (str, int)) and type(count) is int and count >= 0
+    if not known or any(part is not None for part in view):
         raise ValueError("an unknown kind of storage")
     dtype = None if storage_type.name in _UNTYPED else _DTYPES[name]
     storage = Storage(dtype, str(key), count)
@@ -237,15 +228,21 @@ def _storage(identifier: Any, storages: dict[str, Storage] | None) -> Storage:
     return storage
 
 
+def _items(arguments: Any) -> int:
+    """How much a call copies: a few bytes can ask again and again for the copy of a long list."""
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else None
+    return len(first) if isinstance(first, (tuple, list, dict)) else 0
+
+
 def _call(function: Any, arguments: Any) -> Any:
     """What torch's function would have built, as a description; nothing of anything else."""
     name = function.name if isinstance(function, _Global) else ""
     if name == "collections.OrderedDict":
-        return _pairs([value for pair in (arguments[0] if arguments else ()) for value in pair])
+        return _pairs([one for key, value in (arguments[0] if arguments else ()) for one in (key, value)])
     if name not in _REBUILD:
         return _Nothing()
     if name == "torch.Size":
-        return tuple(arguments[0])
+        return _sizes(arguments[0])
     if name.startswith("torch._utils._rebuild_parameter"):
         return arguments[0]
     if name == "torch._tensor._rebuild_from_type_v2":
@@ -256,4 +253,10 @@ def _call(function: Any, arguments: Any) -> Any:
         dtype = getattr(torch, arguments[6].name.removeprefix("torch."), None)
     if not isinstance(dtype, torch.dtype):
         raise ValueError("a tensor without a type")
-    return Tensor(storage, dtype, offset, tuple(shape), tuple(stride))
+    return Tensor(storage, dtype, offset, _sizes(shape), _sizes(stride))
+
+
+def _sizes(items: Any) -> tuple[int, ...]:
+    if len(items) > MAX_DIMENSIONS:
+        raise ValueError("a tensor of an impossible size")
+    return tuple(items)

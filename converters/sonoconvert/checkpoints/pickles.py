@@ -11,19 +11,22 @@ torch/serialization.py. Tensors are read from the file one by one, when they are
 
 from __future__ import annotations
 
+import io
+import itertools
 import math
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
-from sonoconvert.checkpoints.files import MAX_DIMENSIONS, Stored, reader
+from sonoconvert.checkpoints.files import MAX_DIMENSIONS, MAX_TENSORS, Stored, reader
 from sonoconvert.checkpoints.pickle_program import Storage, Tensor, run
 from sonoconvert.errors import SonopaintError
 
-MAX_PROGRAM = 200_000_000  # bytes of instructions; Stable Diffusion's checkpoints have less than one million
+MAX_PROGRAM = 20_000_000  # bytes of instructions; Stable Diffusion's checkpoints have less than a million
+MAX_DIRECTORY = 10_000_000  # bytes of a zip archive's list of entries
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DAMAGE = (
     ArithmeticError,
@@ -77,7 +80,7 @@ Places = Mapping[str, tuple[int, int]]  # storage's key → (first byte in the f
 
 
 def _read_zip(path: Path, file: IO[bytes]) -> tuple[Any, Places]:
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast(IO[bytes], _InPieces(file))) as archive:
         entries = {info.filename: info for info in archive.infolist()}
         programs = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
         if len(programs) != 1:
@@ -86,6 +89,8 @@ def _read_zip(path: Path, file: IO[bytes]) -> tuple[Any, Places]:
         info = entries[programs[0]]
         if info.file_size > MAX_PROGRAM:
             raise ValueError("its list of tensors is too long")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("its list of tensors is compressed in an unknown way")
         order = entries.get(f"{folder}byteorder")
         if order is not None and order.file_size < 100 and archive.read(order).strip() == b"big":
             raise SonopaintError(f"{path.name} was written on a big-endian machine, which can't be read.")
@@ -102,24 +107,39 @@ def _read_zip(path: Path, file: IO[bytes]) -> tuple[Any, Places]:
             if head[0] != b"PK\x03\x04" or first + entry.file_size > size:
                 raise ValueError("an entry lies outside of the file")
             places[name.removeprefix(f"{folder}data/")] = (first, entry.file_size)
-        with archive.open(info) as program:
-            root = run(path, program, info.file_size)
+        root = run(path, io.BytesIO(archive.read(info)))
     return root, places
+
+
+class _InPieces:
+    """A file that can't be asked for much at once (zipfile reads a list of entries of any length)."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self.file = file
+
+    def read(self, count: int = -1) -> bytes:
+        data = self.file.read(min(count, MAX_DIRECTORY) if count >= 0 else MAX_DIRECTORY)
+        if count > len(data) == MAX_DIRECTORY:
+            raise ValueError("its list of entries is too long")
+        return data
 
 
 def _read_stream(path: Path, file: IO[bytes]) -> tuple[Any, Places]:
     size = path.stat().st_size
-    limit = min(size, MAX_PROGRAM)
-    if run(path, file, limit) != _LEGACY_MAGIC:
+    program = io.BytesIO(file.read(MAX_PROGRAM))
+    if run(path, program) != _LEGACY_MAGIC:
         raise SonopaintError(
             f"{path.name} is a pickle, but not one of torch.save's; no weights can be read from it."
         )
-    run(path, file, limit)  # the protocol's version
-    run(path, file, limit)  # sizes of integers on the machine that wrote it
+    run(path, program)  # the protocol's version
+    run(path, program)  # sizes of integers on the machine that wrote it
     storages: dict[str, Storage] = {}
-    root = run(path, file, limit, storages)
+    root = run(path, program, storages)
+    keys = run(path, program)
+    file.seek(program.tell())
     places = {}
-    for key in run(path, file, limit):
+    for key in keys:
         storage = storages[key]
         (count,) = struct.unpack("<q", file.read(8))
         length = count * (storage.dtype.itemsize if storage.dtype else 1)
@@ -131,10 +151,10 @@ def _read_stream(path: Path, file: IO[bytes]) -> tuple[Any, Places]:
 
 
 def _weights(path: Path, root: Any, places: Places) -> PickledWeights:
-    found = dict(_named(root, set()))
+    found = _tensors(root)
     inner = root.get("state_dict") if isinstance(root, dict) else None
     left_out: list[str] = []
-    if isinstance(inner, dict) and (own := dict(_named(inner, set()))):
+    if isinstance(inner, dict) and (own := _tensors(inner)):
         left_out = [str(key) for key in root if key != "state_dict"]
         found = own
     elif isinstance(root, dict):
@@ -146,6 +166,13 @@ def _weights(path: Path, root: Any, places: Places) -> PickledWeights:
     if sum(tensor.bytes for tensor in tensors.values()) > 2 * path.stat().st_size + 1_000_000:
         raise SonopaintError(f"{path.name} describes far more weights than it holds; it is not opened.")
     return PickledWeights(tensors, left_out)
+
+
+def _tensors(value: Any) -> dict[str, Tensor]:
+    found = dict(itertools.islice(_named(value, set()), MAX_TENSORS + 1))
+    if len(found) > MAX_TENSORS:
+        raise ValueError(f"it has more than {MAX_TENSORS} tensors")
+    return found
 
 
 def _named(value: Any, above: set[int], prefix: str = "") -> Iterator[tuple[str, Tensor]]:
