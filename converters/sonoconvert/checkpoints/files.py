@@ -20,8 +20,8 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
-# Stable Diffusion's files have headers of some hundred thousand bytes and two thousand tensors, LoRAs with all
-# their tags and a picture a million.
+# Stable Diffusion's files have two thousand tensors; LoRAs with all their tags and a picture have headers of a
+# million bytes.
 MAX_HEADER = 8_000_000  # bytes
 MAX_TENSORS = 50_000
 MAX_DIMENSIONS = 32
