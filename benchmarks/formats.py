@@ -83,7 +83,7 @@ def cqt_decibels(clip: Clip) -> float:
 def draw(clip: Clip, path: Path) -> None:
     """One picture of each layout, side by side."""
     names = ("riffusion-v1", "riffusion-v1-stereo", "riffusion-v1-mid-side", "riffusion-v1-rgb")
-    names += ("perkins-10s", "full-48k-mid-side", "sonopaint-mini")
+    names += ("perkins-10s", "perkins-10s-db", "full-48k-mid-side", "sonopaint-mini")
     cell, title = (180, 180), 14
     sheet = Image.new("RGB", (4 * (cell[0] + 4), 2 * (cell[1] + title + 4)), (40, 40, 40))
     pen = ImageDraw.Draw(sheet)

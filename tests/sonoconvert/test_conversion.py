@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sonoconvert.conversion.convert import decode, encode, mix_to
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.clip import Clip
+from sonoconvert.files.clip import Clip, read_clip
 from sonoconvert.phase import search as phase
 from sonoconvert.phase.inversion import mel_to_linear
 from sonoconvert.phase.search import griffin_lim
@@ -24,7 +25,6 @@ from sonoconvert.pictures.spectrogram import (
     from_levels,
     istft,
     levels,
-    mel_basis,
     mel_magnitude,
     stft,
     to_levels,
@@ -32,6 +32,7 @@ from sonoconvert.pictures.spectrogram import (
 
 MINI = PRESETS["sonopaint-mini"]
 RIFFUSION = PRESETS["riffusion-v1"]
+FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 
 def tones(rate: int, seconds: float = 1.0, channels: int = 1) -> Clip:
@@ -129,22 +130,62 @@ def test_mel_inversion_explains_the_mel_picture(name: str) -> None:
     assert float(error) < (0.1 if fmt.n_mels == 512 else 0.45)
 
 
-# --- riffusion-v1, against an independent formula ----------------------------------------------------------
+# --- Riffusion's pictures, against an independent formula --------------------------------------------------
 
 
-def test_riffusion_pixels_follow_its_formula() -> None:
+# Hop in samples, lowest and highest frequency. Perkins (2023) takes Riffusion's code and changes these.
+CHANGED = {"riffusion-v1": (441, 0, 10_000), "perkins-10s": (861, 20, 20_000)}
+
+
+def riffusion_grey(wave: torch.Tensor, hop: int, low: float, high: float) -> np.ndarray:
+    """riffusion/spectrogram_converter.py and image_util.py: float [512, frames], lowest row first."""
+    import librosa
+
+    window = torch.hann_window(4410)  # 100 ms in an FFT of 400 ms
+    spectrum = torch.stft(wave, 17_640, hop, 4410, window, return_complex=True)
+    basis = librosa.filters.mel(
+        sr=44_100, n_fft=17_640, n_mels=512, fmin=low, fmax=high, htk=True, norm=None, dtype=np.float64
+    )
+    mel = basis @ spectrum[0].abs().double().numpy()
+    return 255 - 255 * (mel / mel.max()) ** 0.25
+
+
+@pytest.mark.parametrize("name", sorted(CHANGED))
+def test_pixels_follow_riffusions_formula(name: str) -> None:
     clip = tones(44_100, 0.6)
-    fmt, wave = RIFFUSION, clip.waveform
-    window = torch.hann_window(fmt.win_length)
-    spectrum = torch.stft(wave, fmt.n_fft, fmt.hop_length, fmt.win_length, window, return_complex=True)
-    mel = mel_basis(fmt) @ spectrum[0].abs().double().numpy()
-    exact = 255 - 255 * (mel[:, :60] / mel[:, :60].max()) ** 0.25
-    ours = encode(clip, fmt).pixels
-    assert ours.shape == (512, 60, 3)
+    ours = encode(clip, name).pixels
+    exact = riffusion_grey(clip.waveform, *CHANGED[name])[:, : ours.shape[1]]
+    assert ours.shape == (512, {"riffusion-v1": 60, "perkins-10s": 31}[name], 3)
     assert (ours[:, :, :1] == ours).all()
     difference = ours[::-1, :, 0].astype(int) - exact.astype(np.uint8)
     # Equal but where float32 rounding lands on the other side of a step.
     assert np.abs(difference).max() <= 1 and (difference != 0).mean() < 1e-3
+
+
+def test_ten_seconds_of_a_recording_are_the_thesis_picture() -> None:
+    speech = read_clip(FIXTURES / "speech.flac").mono().resampled(44_100).waveform
+    wave = speech.repeat(1, 6)[:, : 10 * 44_100]
+    wave = wave / wave.abs().max()
+    exact = riffusion_grey(wave, *CHANGED["perkins-10s"])
+    ours = encode(Clip(wave, 44_100), "perkins-10s").pixels[::-1, :, 0]
+    assert exact.shape == ours.shape == (512, 513)  # the surplus column is cropped: 512 × 512
+    assert np.abs(ours.astype(int) - exact.astype(np.uint8)).max() <= 1
+
+
+def test_a_tone_painted_by_riffusions_formula_comes_back(tmp_path: Path) -> None:
+    """At its pitch and level, from a bare PNG that is explained by format and peak: 1234 Hz at −12 dBFS."""
+    wave = 0.25 * torch.sin(2 * np.pi * 1234 * torch.arange(88_200) / 44_100)[None]
+    grey = riffusion_grey(wave, *CHANGED["perkins-10s"])[::-1].astype(np.uint8)
+    assert grey.shape == (512, 103) and grey[:, 50].argmin() == round(
+        511 - PRESETS["perkins-10s"].mel_row(1234)
+    )
+    Image.fromarray(grey).convert("RGB").save(tmp_path / "tone.png")
+    drawn = load_picture(tmp_path / "tone.png", format="perkins-10s")
+    peak = float(mel_magnitude(wave, drawn.format).max())
+    made = decode(dataclasses.replace(drawn, peak=peak)).waveform[0, 22_050:66_150]
+    spectrum = torch.fft.rfft(made * torch.hann_window(len(made))).abs()
+    assert int(spectrum.argmax()) == pytest.approx(1234, abs=1)  # bins of 1 Hz
+    assert 20 * np.log10(float(made.square().mean().sqrt()) / (0.25 / 2**0.5)) == pytest.approx(0, abs=0.5)
 
 
 @pytest.mark.parametrize(("level", "grey"), [(0.0, 255), (1.0, 0), (0.5, 127), (0.001, 254), (0.25, 191)])
@@ -154,7 +195,7 @@ def test_riffusion_grey_values(level: float, grey: int) -> None:
 
 
 def test_every_grey_value_survives_decoding_and_drawing() -> None:
-    for fmt in (RIFFUSION, PRESETS["perkins-10s"]):
+    for fmt in (RIFFUSION, PRESETS["perkins-10s-db"]):
         column = np.arange(512).astype(np.uint8)[:, None, None].repeat(3, axis=2)
         drawn = Picture(column, fmt)
         again = Picture.from_levels(drawn.levels(), fmt)

@@ -144,7 +144,7 @@ def test_a_band_leaves_the_other_frequencies() -> None:
     assert float(near.square().sum().sqrt()) == pytest.approx(0.2 * np.sqrt(1.5), rel=0.3)
 
 
-@pytest.mark.parametrize("name", ["sonopaint-mini", "riffusion-v1", "perkins-10s"])
+@pytest.mark.parametrize("name", ["sonopaint-mini", "riffusion-v1", "perkins-10s", "perkins-10s-db"])
 @pytest.mark.parametrize("rate", [22_050, 48_000])
 def test_an_unchanged_picture_gives_the_source(name: str, rate: int) -> None:
     clip = noise(1.5, rate, 2)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
+from sonoconvert.pictures.format import CHANNELS, PRESETS, SpectrogramFormat, get_format
 from sonoconvert.pictures.spectrogram import mel_basis
 
 RIFFUSION = PRESETS["riffusion-v1"]
@@ -36,8 +36,21 @@ def test_mini_is_320_columns_of_16_ms() -> None:
     assert fmt.columns(5.12) == 320
 
 
-def test_perkins_is_ten_seconds_in_512_columns() -> None:
-    assert PRESETS["perkins-10s"].seconds(512) == pytest.approx(10, abs=0.02)
+def test_perkins_is_riffusions_picture_with_another_hop_and_band() -> None:
+    fmt = PRESETS["perkins-10s"]
+    assert dataclasses.replace(fmt, name="riffusion-v1", hop_length=441, f_min=0, f_max=10_000) == RIFFUSION
+    assert (fmt.hop_length, fmt.f_min, fmt.f_max, fmt.width) == (861, 20, 20_000, 512)
+    assert fmt.seconds(512) == pytest.approx(10, abs=0.005)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_what_was_called_perkins_10s_is_read_as_it_was_made(channels: str) -> None:
+    """Files from before it had a name of its own hold all values: 80 dB, loud in white."""
+    now = PRESETS["perkins-10s-db"].with_channels(channels)
+    assert (now.curve, now.floor_db, now.inverted) == ("db", -80, False)
+    before = now.to_dict() | {"name": now.name.replace("-db", "")}
+    assert get_format(before) == now == get_format(now.name)
+    assert get_format(get_format("perkins-10s").with_channels(channels).to_dict()).inverted
 
 
 @pytest.mark.parametrize("name", ["riffusion-v1", "perkins-10s", "sonopaint-mini"])

@@ -219,6 +219,7 @@ def test_missing_models_are_named(tmp_path, monkeypatch):
     [
         ("anything", None, None, "riffusion-v1"),
         ("my_perkins_v2", None, None, "perkins-10s"),
+        ("horns_perkins-10s-db", None, None, "perkins-10s-db"),
         ("riffusion-v1-stereo", None, None, "riffusion-v1-stereo"),
         ("Riffusion", {"sonopaint.format": '"perkins-10s"'}, None, "perkins-10s"),
         ("Riffusion", {"sonopaint.format": '"perkins-10s"'}, "sonopaint-mini", "sonopaint-mini"),
@@ -233,6 +234,17 @@ def test_the_format_is_told_then_read_then_guessed(checkpoint, name, metadata, g
             assert describe(file).format == get_format(expected)
     finally:
         file.unlink()
+
+
+def test_a_file_that_only_names_perkins_10s_gets_a_note(checkpoint, tmp_path, caplog):
+    """The name once meant decibels, loud in white; a header with all values is read as what it says."""
+    before = get_format("perkins-10s-db").to_dict() | {"name": "perkins-10s"}
+    for value, expected in (("perkins-10s", "perkins-10s"), (before, "perkins-10s-db")):
+        caplog.clear()
+        file = tmp_path / f"{expected}.safetensors"
+        save_file(load_file(str(checkpoint)), str(file), {"sonopaint.format": json.dumps(value)})
+        assert describe(file).format == get_format(expected)
+        assert ("--format perkins-10s-db" in caplog.text) == (value == "perkins-10s")
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ class SpectrogramFormat:
                 raise SonopaintError(
                     f"The spectrogram format lacks {field.name!r}; use one of {_preset_names()}."
                 )
-        return cls(**known)
+        return _renamed(cls(**known))
 
     def frames(self, num_samples: int) -> int:
         """Columns of a clip of `num_samples` at `sample_rate` (at least 1).
@@ -180,6 +180,14 @@ def get_format(value: str | Mapping[str, Any] | SpectrogramFormat) -> Spectrogra
             f"or one of the mono ones with -{', -'.join(CHANNELS[1:])} after its name."
         )
     return SpectrogramFormat.from_dict(value)
+
+
+def _renamed(fmt: SpectrogramFormat) -> SpectrogramFormat:
+    """A format of an older file under today's name: "perkins-10s" in decibels is "perkins-10s-db"."""
+    old, new = _PERKINS_10S.name, _PERKINS_10S_DB.name
+    if fmt.curve == "db" and fmt.name.removesuffix(f"-{fmt.channels}") == old:
+        return dataclasses.replace(fmt, name=new + fmt.name.removeprefix(old))
+    return fmt
 
 
 def _preset_names() -> str:
@@ -249,20 +257,18 @@ _RIFFUSION_V1 = SpectrogramFormat(
     width=512,
 )
 
-_PERKINS_10S = SpectrogramFormat(
-    # Perkins (2023), eq. 3.1: the step is chosen so that 10 s are 512 columns. The report does not state
-    # a window: 100 ms overlap five-fold at this hop, and the 17640 grid keeps the lowest bands (4.6 Hz
-    # apart) more than one FFT bin wide, so that the mel basis has full rank.
+_PERKINS_10S = dataclasses.replace(
+    # Perkins (2023) takes Riffusion's conversion as it is and changes the hop, so that 10 s are 512 columns
+    # (eq. 3.1; 861 samples, the surplus column is cropped), and the band.
+    _RIFFUSION_V1,
     name="perkins-10s",
-    sample_rate=44_100,
-    n_fft=17_640,
-    win_length=4_410,
     hop_length=861,
-    n_mels=512,
     f_min=20.0,
     f_max=20_000.0,
-    width=512,
 )
+
+# The same grid in decibels, loud in white. Files from before it had this name call it "perkins-10s".
+_PERKINS_10S_DB = dataclasses.replace(_PERKINS_10S, name="perkins-10s-db", curve="db", inverted=False)
 
 _SONOPAINT_MINI = SpectrogramFormat(
     # The shipped model's: 320 columns of 16 ms are 5.12 s.
@@ -300,6 +306,7 @@ PRESETS: dict[str, SpectrogramFormat] = {
         _RIFFUSION_V1.with_channels("mid-side"),
         _RIFFUSION_V1.with_channels("rgb"),
         _PERKINS_10S,
+        _PERKINS_10S_DB,
         _FULL_48K,
         _FULL_48K.with_channels("mid-side"),
         _SONOPAINT_MINI,

@@ -20,6 +20,7 @@ Kind = Literal["mini", "checkpoint", "diffusers", "lora"]
 # A word in a file's name → its format; the first that fits.
 _HINTS = {
     "riffusion-v1-stereo": "riffusion-v1-stereo",
+    "perkins-10s-db": "perkins-10s-db",
     "perkins": "perkins-10s",
     "sonopaint-mini": "sonopaint-mini",
     "riffusion": "riffusion-v1",
@@ -97,7 +98,14 @@ def model_format(path: Path, metadata: dict[str, str], given: str | None = None)
         return get_format(given)
     if "sonopaint.format" in metadata:
         try:
-            return get_format(json.loads(metadata["sonopaint.format"]))
+            value = json.loads(metadata["sonopaint.format"])
+            if value == "perkins-10s":
+                logger.warning(
+                    "%s says only the name of its format, perkins-10s, and is read as that of Perkins' "
+                    "LoRAs (loud is dark). If it paints loud in white, say --format perkins-10s-db.",
+                    path.name,
+                )
+            return get_format(value)
         except (ValueError, TypeError) as error:
             raise SonopaintError(
                 f"{path.name} has an unreadable sonopaint.format in its header ({error}); name the format."
