@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.cli import main
+from sonotrain.evaluation.bench.nouns import Shot
 from sonotrain.evaluation.subject import painting
 from sonotrain.evaluation.subject.folders import find_subjects
-from sonotrain.evaluation.subject.painting import Shot
 from sonotrain.evaluation.subject.vision import Lpips, load_clip, load_dino, load_lpips, read_pictures
 
 
@@ -125,7 +125,7 @@ def test_dreambooths_layout_from_folders_to_a_table(
         found: Any, sampling: Any, *, sounds: bool, device: Any
     ) -> tuple[Callable[[Shot, Path], None], int]:
         tints = {"dog6": 0.9, "teapot": 0.1}
-        return lambda shot, file: picture(file, 50 * shot.template + shot.seed, tints[file.parts[-2]]), 100
+        return lambda shot, file: picture(file, 50 * shot.number + shot.seed, tints[file.parts[-2]]), 100
 
     monkeypatch.setattr(painting, "painter", painter)
     command = ["bench", "subject", str(tmp_path / "dataset"), "--methods", "db=mini", "--prompts", "3", "21"]

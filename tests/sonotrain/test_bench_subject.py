@@ -19,13 +19,14 @@ from sonotrain.cli import main
 from sonotrain.data.foley import SAMPLE_RATE
 from sonotrain.data.foley.corpus import _put_in_place, synthesise
 from sonotrain.data.foley.subjects import SUBJECTS, subject_clips
-from sonotrain.evaluation.subject import measures, painting
+from sonotrain.evaluation.bench import measures
+from sonotrain.evaluation.bench.nouns import Shot
+from sonotrain.evaluation.bench.report import Cells, faults, write_reports
+from sonotrain.evaluation.subject import painting
 from sonotrain.evaluation.subject.contexts import agrees, listen
 from sonotrain.evaluation.subject.folders import find_subjects
 from sonotrain.evaluation.subject.methods import find_weights, read_methods, training_cost
-from sonotrain.evaluation.subject.painting import Shot
 from sonotrain.evaluation.subject.prompts import DREAMBOOTH, LIVE, OBJECTS, SOUND, Template
-from sonotrain.evaluation.subject.report import faults
 from sonotrain.evaluation.subject.run import Request, run
 from sonotrain.evaluation.subject.sounds import SoundJudge
 from sonotrain.trainers.mini.sound_classifier import load_classifier
@@ -179,7 +180,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             method, subject = file.parts[-3], file.parts[-2]
             seed = 0 if method == "reciter" else 100
             clips = subject_clips(subject, 8, seed)
-            waveform = clips[shot.seed if method == "reciter" else (shot.template + shot.seed) % 8]
+            waveform = clips[shot.seed if method == "reciter" else (shot.number + shot.seed) % 8]
             write_clip(Clip(waveform[None], SAMPLE_RATE), file)
             made.append(f"{method}/{subject}/{shot.stem}")
 
@@ -232,6 +233,29 @@ def test_a_stopped_bench_goes_on_and_never_mixes_two_models(
     assert first == run(request(subjects, tmp_path, methods=("fresh=mini",))) and len(stub) == 6
     with pytest.raises(SonopaintError, match="painted with other plain; choose another --out"):
         run(request(subjects, tmp_path, methods=("fresh=mini",), token="zorb"))
+
+
+def test_living_things_and_objects_are_averaged_apart_too(subjects: Path, tmp_path: Path) -> None:
+    dog, drum, owl = find_subjects(subjects)
+    assert (dog.group, drum.group, owl.group) == ("living", "objects", "living")
+    cells = Cells()
+    for one, identity in ((dog, 0.9), (drum, 0.3), (owl, 0.7)):
+        cells["a", one.name] = {"identity": identity, "intra": (0.1, 0.0), "diversity": None}
+    results = write_reports(tmp_path, cells, {}, [dog, drum, owl], "Three", "Note.", {})
+    assert results["average"]["a"]["identity"] == pytest.approx(1.9 / 3)
+    apart = {group: rows["a"]["identity"] for group, rows in results["groups"].items()}
+    assert apart == pytest.approx({"living": 0.8, "objects": 0.3})
+    written = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "Averaged over living (2):" in written and "| a | 0.800 |" in written
+    assert write_reports(tmp_path, cells, {}, [dog, owl], "Two", "", {})["groups"] == {}
+
+
+def test_the_mean_of_both_diversities_needs_both() -> None:
+    one = torch.nn.functional.normalize(features(3, 6), dim=1)
+    distances = measures.embedding_distances(one, one)
+    both = measures.cell(one, one, [1, 1, 1, 2, 2, 2], distances)
+    assert both["diversity"] == pytest.approx((both["intra"][0] + both["inter"][0]) / 2)
+    assert measures.cell(one, one, [1] * 6, distances)["diversity"] is None
 
 
 def test_faults_are_named() -> None:

@@ -97,10 +97,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     write_report(report, Path(request.out))
     confusion = next((part["confusion"] for part in parts if part["confusion"]), None)
     if confusion:
-        try:
-            save_confusion(confusion, Path(request.out) / "confusion.png", "What was heard")
-        except ImportError:
-            logger.info("matplotlib is not installed, so there is no confusion.png")
+        save_confusion(confusion, Path(request.out) / "confusion.png", "What was heard")
     return report
 
 

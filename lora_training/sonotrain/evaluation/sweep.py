@@ -7,7 +7,6 @@ stopped, and more rounds cost only themselves.
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from sonoconvert.files.atomic import atomic_path
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.evaluate import check_kinds, real_clips
 from sonotrain.evaluation.frechet import Reference
+from sonotrain.evaluation.plots import plot
 from sonotrain.files.json_files import write_json
 from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
 from sonotrain.training.painting import paint, to_sound
@@ -229,43 +229,38 @@ def _share(row: dict[str, Any], real: dict[str, Any]) -> str:
     return f"{row['diversity'] / real['diversity']:.0%}" if row["diversity"] and real["diversity"] else ""
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: dict[str, Any], path: Path) -> Path | None:
     """Top-1 and Fréchet distance over guidance, and over the U-Net's calls for each sampler."""
-    try:
-        figures = importlib.import_module("matplotlib.figure")
-    except ImportError:
-        logger.info("matplotlib is not installed: no %s (the numbers are in sweep.json)", path.name)
-        return
     rows, own = result["settings"], result["settings"][0]
     guided = [r for r in rows if (r["sampler"], r["steps"]) == (own["sampler"], own["steps"])]
     lines = [(own["sampler"], sorted(guided, key=lambda row: row["guidance_scale"]), "guidance_scale")]
     for name in dict.fromkeys(row["sampler"] for row in rows):
         same = [r for r in rows if r["sampler"] == name and r["guidance_scale"] == own["guidance_scale"]]
         lines.append((name, sorted(same, key=lambda row: row["calls"]), "calls"))
-    figure = figures.Figure(figsize=(9, 6), dpi=100, layout="constrained")
-    panels = figure.subplots(2, 2, sharey="row")
-    for line, (measure, title) in enumerate((("top1", "top-1"), ("frechet", "Fréchet distance"))):
-        for label, chosen, over in lines:
-            axis = panels[line][0 if over == "guidance_scale" else 1]
-            axis.errorbar(
-                [row[over] for row in chosen],
-                [row[measure] for row in chosen],
-                [row[f"{measure}_error"] for row in chosen],
-                marker=".",
-                capsize=2,
-                linewidth=1.4,
-                label=label,
-            )
-        panels[line][0].set_ylabel(title)
-        for axis in panels[line]:
-            axis.grid(alpha=0.25)
-    panels[1][0].set_xlabel(f"guidance ({own['sampler']}, {own['steps']} steps)")
-    panels[1][1].set_xlabel(f"calls of the U-Net for a clip (guidance {own['guidance_scale']:g})")
-    ticks = sorted({row["calls"] for row in rows})
-    for axis in panels[:, 1]:
-        axis.set_xscale("log")
-        axis.set_xticks(ticks, labels=[str(calls) for calls in ticks])
-        axis.minorticks_off()
-    panels[0][1].legend(frameon=False, fontsize=8)
-    with atomic_path(path, force=True) as beside:
-        figure.savefig(beside, format="png")
+
+    def panels(figure: Any) -> None:
+        panels = figure.subplots(2, 2, sharey="row")
+        for line, (measure, title) in enumerate((("top1", "top-1"), ("frechet", "Fréchet distance"))):
+            for label, chosen, over in lines:
+                panels[line][0 if over == "guidance_scale" else 1].errorbar(
+                    [row[over] for row in chosen],
+                    [row[measure] for row in chosen],
+                    [row[f"{measure}_error"] for row in chosen],
+                    marker=".",
+                    capsize=2,
+                    linewidth=1.4,
+                    label=label,
+                )
+            panels[line][0].set_ylabel(title)
+            for axis in panels[line]:
+                axis.grid(alpha=0.25)
+        panels[1][0].set_xlabel(f"guidance ({own['sampler']}, {own['steps']} steps)")
+        panels[1][1].set_xlabel(f"calls of the U-Net for a clip (guidance {own['guidance_scale']:g})")
+        ticks = sorted({row["calls"] for row in rows})
+        for axis in panels[:, 1]:
+            axis.set_xscale("log")
+            axis.set_xticks(ticks, labels=[str(calls) for calls in ticks])
+            axis.minorticks_off()
+        panels[0][1].legend(frameon=False, fontsize=8)
+
+    return plot(path, (9, 6), panels, dpi=100)

@@ -6,7 +6,6 @@ Desbos 2026, table 2.5: α (a of eq. 2.4) in {0, 0.25, 0.5, 0.75, 1}, all else e
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import atomic_path
+from sonotrain.evaluation.plots import plot
 from sonotrain.evaluation.subject.run import Request, run
 
 logger = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any
                 continue
             logger.info("%s, %s", name, subject.name)
             options = {
-                "clips": str(subject.references[0].parent), "noun": subject.noun, "token": request.token,
+                "clips": str(subject.files[0].parent), "noun": subject.noun, "token": request.token,
                 "model": request.model, **given, "alpha": value,
             }  # fmt: skip
             resume = (folder / "config.json").is_file()
@@ -56,27 +55,22 @@ def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any
 
 def draw(average: Mapping[float, Mapping[str, Any]], path: Path) -> Path | None:
     """Identity to the right; agreement and diversity upwards. None where matplotlib is not installed."""
-    try:
-        figures = importlib.import_module("matplotlib.figure")
-    except ImportError:
-        logger.info("matplotlib is not installed: no %s (the numbers are in results.json)", path.name)
-        return None
-    figure = figures.Figure(figsize=(9, 4), dpi=110, layout="constrained")
-    for axis, (key, label) in zip(figure.subplots(1, 2), PANELS, strict=True):
-        points = []
-        for value, row in average.items():
-            found = row.get(key)
-            if found is not None:
-                points.append((row["identity"], found[0] if isinstance(found, tuple) else found, value))
-        axis.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color="#0a7d72")
-        for x, y, value in points:
-            axis.annotate(f"α {value:g}", (x, y), xytext=(6, 5), textcoords="offset points", fontsize=9)
-        axis.set(xlabel="identity to the references →", ylabel=f"{label} →")
-        axis.grid(alpha=0.25)
-        axis.margins(0.15)
-    with atomic_path(path, force=True) as beside:
-        figure.savefig(beside, format="png")
-    return path
+
+    def panels(figure: Any) -> None:
+        for axis, (key, label) in zip(figure.subplots(1, 2), PANELS, strict=True):
+            points = []
+            for value, row in average.items():
+                found = row.get(key)
+                if found is not None:
+                    points.append((row["identity"], found[0] if isinstance(found, tuple) else found, value))
+            axis.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color="#0a7d72")
+            for x, y, value in points:
+                axis.annotate(f"α {value:g}", (x, y), xytext=(6, 5), textcoords="offset points", fontsize=9)
+            axis.set(xlabel="identity to the references →", ylabel=f"{label} →")
+            axis.grid(alpha=0.25)
+            axis.margins(0.15)
+
+    return plot(path, (9, 4), panels)
 
 
 def fill(parser: argparse.ArgumentParser) -> None:

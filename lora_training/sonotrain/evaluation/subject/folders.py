@@ -6,23 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
+from sonotrain.data.foley import KINDS
+from sonotrain.evaluation.bench.nouns import PICTURES, Reference
 from sonotrain.evaluation.sets import SUFFIXES
 from sonotrain.evaluation.subject.clips import ABOUT, HELD_OUT, REFERENCES
 from sonotrain.evaluation.subject.prompts import DREAMBOOTH, LIVE, LIVING, OBJECTS, SOUND, Template
 from sonotrain.files.json_files import read_json
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+LIVING_GROUPS = {"animals", "people"}  # of the foley corpus
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One subject: what it is called, what it was learnt from, and clips of it that were kept back."""
+class Subject(Reference):
+    """One subject: its files were learnt from, the held-out ones never."""
 
-    name: str
-    noun: str
-    sounds: bool
-    references: tuple[Path, ...]
-    held_out: tuple[Path, ...] = ()
+    sounds: bool = True
 
     @property
     def templates(self) -> tuple[Template, ...]:
@@ -71,7 +69,10 @@ def _subject(folder: Path, noun: str) -> Subject:
     if not noun:
         raise SonopaintError(f'Nothing says what {name} is; give its class, such as --class "dog bark".')
     sounds = bool(suffixes & SUFFIXES)
-    return Subject(name, noun, sounds, tuple(files), tuple(_files(folder / HELD_OUT)))
+    kind = KINDS.get(str(about.get("kind", "")))
+    living = noun in LIVING if not sounds else kind is not None and kind.group in LIVING_GROUPS
+    group = "living" if living else "objects"
+    return Subject(name, noun, tuple(files), tuple(_files(folder / HELD_OUT)), group, sounds)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,13 +10,13 @@ from typing import Any
 from sonoconvert.checkpoints.explain import is_model_folder
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import describe, find_model, unet_file
+from sonotrain.evaluation.bench.nouns import BASE
 from sonotrain.evaluation.embeddings.weights import sha256_of
 from sonotrain.files.json_files import read_json
 from sonotrain.training.run_folder import read_log
 
 SUBJECT = "{subject}"  # in a method's path: the subject's name
 MEMORY = ("peak_memory_mb", "memory_mb")  # as the trainers' results and logs call it
-BASE = "base"  # the model itself, which is asked for the class, without the token
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,20 @@
-"""Clips of a method for each prompt and seed, as files: what is there already is not painted again."""
+"""Methods as back-ends: what paints a subject's prompts, in sounds or pictures."""
 
 from __future__ import annotations
 
-import json
-import logging
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import write_clip
-from sonotrain.data.corpus import clock
-from sonotrain.evaluation.hearing import Progress
+from sonotrain.evaluation.bench.nouns import Make, Reference, Shot
 from sonotrain.evaluation.subject.folders import Subject
-from sonotrain.evaluation.subject.methods import Weights
+from sonotrain.evaluation.subject.methods import Method, Weights, find_weights
 from sonotrain.evaluation.subject.prompts import PLAIN, Template
-from sonotrain.evaluation.tables import write_json
-from sonotrain.files.json_files import read_json
-
-logger = logging.getLogger(__name__)
-
-ABOUT, TIMES = "painted.json", "seconds.jsonl"
-TELL_S = 10.0  # seconds between two lines of progress
 
 
 @dataclass(frozen=True)
@@ -43,82 +30,58 @@ class Sampling:
     size: int = 512
 
 
-@dataclass(frozen=True)
-class Shot:
-    """One clip: template 0 is the plain prompt, 1 … 25 are the list's."""
+class Painting:
+    """A method as a back-end: weights for each subject, and the list's prompts in so many seeds.
 
-    template: int
-    seed: int
-    text: str
-
-    @property
-    def stem(self) -> str:
-        return f"p{self.template:02d}-s{self.seed}"
-
-
-@dataclass(frozen=True)
-class Painted:
-    """The files of the shots, in their order; evaluations of the U-Net for each; median seconds for one."""
-
-    files: list[Path]
-    nfe: int
-    seconds: float | None
-
-
-def shots(subject: Subject, templates: Sequence[int], seeds: Sequence[int], token: str) -> list[Shot]:
-    """The plain prompt and the chosen templates (from 1), each with all seeds."""
-    listed: dict[int, Template] = {0: Template(PLAIN)}
-    listed |= {number: subject.templates[number - 1] for number in templates}
-    return [
-        Shot(number, seed, template.prompt(token, subject.noun))
-        for number, template in listed.items()
-        for seed in seeds
-    ]
-
-
-def paint_all(
-    wanted: Sequence[Shot],
-    weights: Weights,
-    folder: Path,
-    sampling: Sampling,
-    *,
-    sounds: bool,
-    device: str | torch.device = "cpu",
-    progress: Progress | None = None,
-) -> Painted:
-    """Paints the missing shots into `folder`/pNN-sN.flac (.png); one after another, each timed.
-
-    Raises SonopaintError where the folder holds clips of other weights, token or sampling.
+    SonopaintError where a subject has no weights, before anything is painted.
     """
-    _check(folder, {"files": weights.hashes(), "sampling": vars(sampling), "plain": wanted[0].text})
-    suffix = ".flac" if sounds else ".png"
-    files = [folder / f"{shot.stem}{suffix}" for shot in wanted]
-    missing = [index for index, file in enumerate(files) if not file.is_file()]
-    if missing:
-        paint, nfe = painter(weights, sampling, sounds=sounds, device=device)
-        write_json(folder / ABOUT, read_json(folder / ABOUT) | {"nfe": nfe})
-        start = told = time.monotonic()
-        for done, index in enumerate(missing, 1):
-            begin = time.perf_counter()
-            paint(wanted[index], files[index])
-            _append(folder / TIMES, {"seconds": time.perf_counter() - begin, "shot": wanted[index].stem})
-            now = time.monotonic()
-            if progress:
-                progress(done, len(missing), f"painting {folder.parent.name}/{folder.name}")
-            if now - told > TELL_S or done == len(missing):
-                told = now
-                left = clock((now - start) / done * (len(missing) - done))
-                name = f"{folder.parent.name}/{folder.name}"
-                logger.info("%s: painted %d of %d, %s left", name, done, len(missing), left)
-    return Painted(files, int(read_json(folder / ABOUT)["nfe"]), _median_seconds(folder / TIMES))
 
+    def __init__(
+        self,
+        method: Method,
+        subjects: Sequence[Subject],
+        *,
+        base: str,
+        token: str,
+        prompts: Sequence[int],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.name, self.token, self.prompts = method.name, token if method.token else "", prompts
+        self.seeds, self.sampling, self.device = seeds, sampling, device
+        self.weights = {subject.name: find_weights(method, subject.name, base) for subject in subjects}
+        self.sounds = subjects[0].sounds
+        self.suffix = ".flac" if self.sounds else ".png"
 
-Paint = Callable[[Shot, Path], None]
+    def shots(self, reference: Any) -> list[Shot]:
+        """The plain prompt and the chosen templates (from 1), each with all seeds."""
+        listed = {0: Template(PLAIN)} | {n: reference.templates[n - 1] for n in self.prompts}
+        return [
+            Shot(
+                number, seed, template.prompt(self.token, reference.noun), template.prompt("", reference.noun)
+            )
+            for number, template in listed.items()
+            for seed in self.seeds
+        ]
+
+    def facts(self, reference: Reference) -> dict[str, Any]:
+        return {"files": self.weights[reference.name].hashes(), "sampling": asdict(self.sampling)}
+
+    def open(self, reference: Reference) -> tuple[Make, dict[str, Any]]:
+        paint, nfe = painter(
+            self.weights[reference.name], self.sampling, sounds=self.sounds, device=self.device
+        )
+        return paint, {"nfe": nfe}
+
+    def cost(self, reference: Reference) -> dict[str, Any]:
+        weights = self.weights[reference.name]
+        return {"minutes": weights.minutes, "memory_mb": weights.memory_mb}
 
 
 def painter(
     weights: Weights, sampling: Sampling, *, sounds: bool, device: str | torch.device = "cpu"
-) -> tuple[Paint, int]:
+) -> tuple[Make, int]:
     """(a function that paints one shot into a file, evaluations of the U-Net that it takes)."""
     from sonopaint.models.loading import load_model
 
@@ -144,7 +107,7 @@ def painter(
     return paint, nfe
 
 
-def _pictures(model: Any, sampling: Sampling, guidance: float) -> Paint:
+def _pictures(model: Any, sampling: Sampling, guidance: float) -> Make:
     """Square pictures of a model that paints no sounds."""
     from PIL import Image
 
@@ -173,36 +136,3 @@ def _pictures(model: Any, sampling: Sampling, guidance: float) -> Paint:
             Image.fromarray(bytes_).save(beside, format="PNG")
 
     return paint
-
-
-def _check(folder: Path, about: dict[str, Any]) -> None:
-    """A folder belongs to one model and one way of sampling, so that clips are never mixed from two."""
-    about = json.loads(json.dumps(about))
-    if (folder / ABOUT).is_file():
-        before = read_json(folder / ABOUT)
-        if changed := [name for name, value in about.items() if before.get(name) != value]:
-            raise SonopaintError(
-                f"{folder} holds clips that were painted with other {', '.join(changed)}; choose another "
-                "--out, or delete the folder."
-            )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / ABOUT, about)
-
-
-def _append(path: Path, line: dict[str, Any]) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def _median_seconds(path: Path) -> float | None:
-    """Of one shot, without the first, which warms up (unless it is the only one)."""
-    if not path.is_file():
-        return None
-    seconds = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            seconds.append(float(json.loads(line)["seconds"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # a line that was cut off
-    return statistics.median(seconds[1:] or seconds) if seconds else None

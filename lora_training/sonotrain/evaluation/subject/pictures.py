@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from sonotrain.evaluation.bench import measures
+from sonotrain.evaluation.bench.nouns import Shot
 from sonotrain.evaluation.metrics import cosine
-from sonotrain.evaluation.subject import measures
 from sonotrain.evaluation.subject.folders import Subject
-from sonotrain.evaluation.subject.painting import Shot
 from sonotrain.evaluation.subject.vision import load_clip, load_dino, load_lpips, read_pictures
 
 
@@ -34,23 +34,21 @@ class PictureJudge:
         """Which networks gave the figures."""
         return "identity: DINO; CLIP-I and text (CLIP-T): CLIP; intra and inter: LPIPS 0.1 with AlexNet, 224²"
 
-    def measure(
-        self, subject: Subject, shots: Sequence[Shot], files: Sequence[Path], nouns: Sequence[str] = ()
-    ) -> dict[str, Any]:
+    def measure(self, reference: Subject, shots: Sequence[Shot], files: Sequence[Path]) -> dict[str, Any]:
         """The figures of one method for one subject. CLIP-T's text keeps the token."""
-        chosen = [index for index, shot in enumerate(shots) if shot.template]
-        prompts = [shots[index].template for index in chosen]
+        chosen = [index for index, shot in enumerate(shots) if shot.number]
+        prompts = [shots[index].number for index in chosen]
         made = read_pictures([files[index] for index in chosen])
-        figures = self._compared(subject, made, prompts)
+        figures = self._compared(reference, made, prompts)
         texts = self.clip.texts([shots[index].text for index in chosen])
         return figures | {"text": cosine(self.clip(made), texts).mean().item()}
 
-    def real(self, subject: Subject) -> dict[str, Any]:
+    def real(self, reference: Subject) -> dict[str, Any]:
         """What pictures of the subject that nobody learnt from score."""
-        return self._compared(subject, read_pictures(subject.held_out), [1] * len(subject.held_out))
+        return self._compared(reference, read_pictures(reference.held_out), [1] * len(reference.held_out))
 
     def _compared(self, subject: Subject, made: Tensor, prompts: Sequence[int]) -> dict[str, Any]:
-        originals = read_pictures(subject.references)
+        originals = read_pictures(subject.files)
         features, reference = self.dino(made), self.dino(originals)
         figures = measures.cell(features, reference, prompts, self.lpips.distances(made, made))
         figures["clip_i"] = measures.by_prompt(self.clip(made), self.clip(originals), prompts)

@@ -15,15 +15,15 @@ from sonoconvert.files.clip import read_clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
+from sonotrain.evaluation.bench import measures
+from sonotrain.evaluation.bench.nouns import Shot
 from sonotrain.evaluation.embeddings import load_clap, load_embedding
 from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.hearing import hear
 from sonotrain.evaluation.metrics import cosine
 from sonotrain.evaluation.sets import Sound
-from sonotrain.evaluation.subject import measures
 from sonotrain.evaluation.subject.contexts import agrees, listen
 from sonotrain.evaluation.subject.folders import Subject
-from sonotrain.evaluation.subject.painting import Shot
 from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 DECIBELS = 80.0  # what lies between the levels 0 and 1
@@ -53,41 +53,39 @@ class SoundJudge:
         said += ", log-mel distances in dB; agreement: traits and the corpus classifier"
         return said + (f"; text: {self.clap.title} {self.clap.hash}" if self.clap else "")
 
-    def measure(
-        self, subject: Subject, shots: Sequence[Shot], files: Sequence[Path], nouns: Sequence[str] = ()
-    ) -> dict[str, Any]:
-        """The figures of one method for one subject. `nouns`: the prompts without token, for CLAP."""
-        reference = self._vectors(subject.references)
+    def measure(self, reference: Subject, shots: Sequence[Shot], files: Sequence[Path]) -> dict[str, Any]:
+        """The figures of one method for one subject; CLAP reads the prompts without token."""
+        learnt = self._vectors(reference.files)
         features = self._vectors(files)
         waveforms, pictures = self._heard(files)
-        _, originals = self._heard(subject.references)
-        numbers = [shot.template for shot in shots]
+        _, originals = self._heard(reference.files)
+        numbers = [shot.number for shot in shots]
         rows = torch.tensor(numbers) > 0
         prompts = [number for number in numbers if number]
         distances = measures.embedding_distances(features[rows], features[rows])
         decibels = DECIBELS * measures.mel_distances(pictures[rows], pictures[rows])
-        figures = measures.cell(features[rows], reference, prompts, distances)
-        figures["identity_plain"] = measures.identity(features[~rows], reference) if (~rows).any() else None
+        figures = measures.cell(features[rows], learnt, prompts, distances)
+        figures["identity_plain"] = measures.identity(features[~rows], learnt) if (~rows).any() else None
         figures["intra_db"] = measures.spread(measures.intra(decibels, prompts))
         figures["inter_db"] = measures.spread(measures.inter(decibels, prompts))
         figures |= measures.copied(
             pictures[rows], originals, measures.pattern_distances, measures.COPIED_SOUND
         )
-        figures |= self._agreement(subject, shots, waveforms)
-        if self.clap and nouns:
+        figures |= self._agreement(reference, shots, waveforms)
+        if self.clap:
             heard = self._vectors(files, self.clap)[rows]
-            texts = self.clap.texts([text for text, keep in zip(nouns, rows.tolist(), strict=True) if keep])
+            texts = self.clap.texts([shot.words for shot in shots if shot.number])
             figures["text"] = cosine(heard, texts).mean().item()
         return figures
 
-    def real(self, subject: Subject) -> dict[str, Any]:
-        """What clips of the subject that nobody learnt from score: the best that can be asked for."""
-        reference, features = self._vectors(subject.references), self._vectors(subject.held_out)
-        _, pictures = self._heard(subject.held_out)
-        _, originals = self._heard(subject.references)
+    def real(self, reference: Subject) -> dict[str, Any]:
+        """What clips of the subject that nobody learnt from score."""
+        learnt, features = self._vectors(reference.files), self._vectors(reference.held_out)
+        _, pictures = self._heard(reference.held_out)
+        _, originals = self._heard(reference.files)
         one = [1] * len(features)
         distances = measures.embedding_distances(features, features)
-        figures = measures.cell(features, reference, one, distances)
+        figures = measures.cell(features, learnt, one, distances)
         decibels = DECIBELS * measures.mel_distances(pictures, pictures)
         figures["intra_db"] = measures.spread(measures.intra(decibels, one))
         return figures | measures.copied(
@@ -96,14 +94,14 @@ class SoundJudge:
 
     def _agreement(self, subject: Subject, shots: Sequence[Shot], waveforms: Tensor) -> dict[str, Any]:
         traits = listen(waveforms, self.classifier)
-        plain = {shot.seed: trait for shot, trait in zip(shots, traits, strict=True) if not shot.template}
+        plain = {shot.seed: trait for shot, trait in zip(shots, traits, strict=True) if not shot.number}
         found: dict[int, list[bool]] = {}
         for shot, trait in zip(shots, traits, strict=True):
-            if shot.template and shot.seed in plain:
-                template = subject.templates[shot.template - 1]
+            if shot.number and shot.seed in plain:
+                template = subject.templates[shot.number - 1]
                 answer = agrees(template, trait, plain[shot.seed], self.classifier.kinds)
                 if answer is not None:
-                    found.setdefault(shot.template, []).append(answer)
+                    found.setdefault(shot.number, []).append(answer)
         shares = {number: statistics.fmean(answers) for number, answers in found.items()}
         return {
             "agreement": statistics.fmean(shares.values()) if shares else None,

@@ -1,9 +1,7 @@
-"""Pictures of the bench: identity beside diversity, and contact sheets."""
+"""Pictures of a bench: identity beside diversity, and contact sheets."""
 
 from __future__ import annotations
 
-import importlib
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,56 +14,46 @@ from sonoconvert.files.clip import read_clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
-
-logger = logging.getLogger(__name__)
+from sonotrain.evaluation.bench.nouns import PICTURES, REAL
+from sonotrain.evaluation.plots import plot
 
 COLUMNS, CELL, TITLE, GAP = 7, (180, 80), 14, 4
 COLOURS = ("#0a7d72", "#b3381f", "#5a4fcf", "#b8860b", "#2f6fb0", "#a0306f", "#5c6b2f", "#444444")
 
 
 def save_plot(
-    cells: Mapping[tuple[str, str], Mapping[str, Any]],
-    average: Mapping[str, Mapping[str, Any]],
-    path: Path,
-    real: str,
-    base: str,
+    cells: Mapping[tuple[str, str], Mapping[str, Any]], average: Mapping[str, Mapping[str, Any]], path: Path
 ) -> Path | None:
     """Identity to the right, diversity within a prompt upwards; ● one step, ■ many, ★ real clips.
 
-    Large: averaged over the subjects; small: each subject. None where matplotlib is not installed, or where
-    there was one seed and so no diversity.
+    Large: averaged over the references; small: each of them. None where matplotlib is not installed, or
+    where there was one seed and so no diversity.
     """
-    try:
-        figures = importlib.import_module("matplotlib.figure")
-    except ImportError:
-        logger.info("matplotlib is not installed, so there is no %s", path.name)
+    points = {row: figures for row, figures in average.items() if figures.get("intra")}
+    if not points:
         return None
-    if not any(row.get("intra") for row in average.values()):
-        return None
-    figure = figures.Figure(figsize=(8, 5), dpi=110, layout="constrained")
-    axes = figure.add_subplot()
-    for index, (method, row) in enumerate(average.items()):
-        if not row.get("intra"):
-            continue
-        colour, marker = COLOURS[index % len(COLOURS)], "*" if method == real else "s"
-        marker = "o" if row.get("nfe") == 1 else marker
-        for (name, _), figure_ in cells.items():
-            if name == method and figure_.get("intra"):
-                axes.plot(figure_["identity"], figure_["intra"][0], marker, color=colour, ms=5, alpha=0.35)
-        nfe = f", NFE {row['nfe']:.0f}" if row.get("nfe") else ""
-        size = 13 if method == real else 10
-        axes.plot(row["identity"], row["intra"][0], marker, color=colour, ms=size, label=method + nfe)
-    axes.set(xlabel="identity to the references →", ylabel="diversity within a prompt →")
-    axes.grid(alpha=0.25)
-    axes.margins(0.12)
-    axes.legend(frameon=False, fontsize=9)
-    with atomic_path(path, force=True) as beside:
-        figure.savefig(beside, format="png")
-    return path
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for index, (row, mean) in enumerate(points.items()):
+            colour, marker = COLOURS[index % len(COLOURS)], "*" if row == REAL else "s"
+            marker, nfe = "o" if mean.get("nfe") == 1 else marker, mean.get("nfe")
+            for (name, _), one in cells.items():
+                if name == row and one.get("intra"):
+                    axes.plot(one["identity"], one["intra"][0], marker, color=colour, ms=5, alpha=0.35)
+            label, size = row + (f", NFE {nfe:.0f}" if nfe else ""), 13 if row == REAL else 10
+            axes.plot(mean["identity"], mean["intra"][0], marker, color=colour, ms=size, label=label)
+        axes.set(xlabel="identity to the references →", ylabel="diversity within a prompt →")
+        axes.grid(alpha=0.25)
+        axes.margins(0.12)
+        axes.legend(frameon=False, fontsize=9)
+
+    return plot(path, (8, 5), draw)
 
 
-def save_sheet(rows: Mapping[str, Sequence[Path]], path: Path, *, sounds: bool) -> Path:
-    """One row for each method, COLUMNS clips spread over its prompts; spectrograms as Mini sees them."""
+def save_sheet(rows: Mapping[str, Sequence[Path]], path: Path) -> Path:
+    """One row for each back-end, COLUMNS of its files spread over its prompts; sounds as Mini sees them."""
+    sounds = not any(file.suffix.lower() in PICTURES for files in rows.values() for file in files)
     width, height = CELL if sounds else (CELL[0], CELL[0])
     size = (COLUMNS * (width + GAP), len(rows) * (height + TITLE + GAP))
     sheet = Image.new("RGB", size, (32, 32, 32))

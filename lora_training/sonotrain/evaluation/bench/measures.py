@@ -1,4 +1,4 @@
-"""The bench's figures as plain functions over features: identity, diversity, copies."""
+"""Figures of a bench as plain functions over features: identity, diversity, copies."""
 
 from __future__ import annotations
 
@@ -122,11 +122,13 @@ def copies(generated: Tensor, reference: Tensor, distances: Distances, limit: fl
 
 
 def cell(features: Tensor, reference: Tensor, prompts: Sequence[int], distances: Tensor) -> dict[str, Any]:
-    """identity, intra and inter of the clips of one method and subject."""
+    """identity, intra, inter and the mean of both (Desbos 2026, table 2.4) of a back-end and reference."""
+    within, between = spread(intra(distances, prompts)), spread(inter(distances, prompts))
     return {
         "identity": by_prompt(features, reference, prompts),
-        "intra": spread(intra(distances, prompts)),
-        "inter": spread(inter(distances, prompts)),
+        "intra": within,
+        "inter": between,
+        "diversity": (within[0] + between[0]) / 2 if within and between else None,
     }
 
 

@@ -1,0 +1,1 @@
+"""Benches: references × back-ends, made, measured and put side by side."""
