@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
+from sonopaint.models.folders import shipped_folder
 from sonotrain.data.corpus import FORMAT
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def load_classifier(path: str | Path | None = None) -> tuple[SoundClassifier, di
 
 def shipped_classifier() -> Path:
     """weights/classifier of this repository."""
-    return Path(__file__).resolve().parents[3] / "weights" / "classifier" / NAME
+    return shipped_folder() / "classifier" / NAME
 
 
 def augment(levels: Tensor, generator: torch.Generator) -> Tensor:
