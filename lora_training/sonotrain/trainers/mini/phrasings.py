@@ -29,7 +29,7 @@ def learn_tokenizer(corpus: Corpus, folder: Path, vocab_size: int) -> Any:
 
 def foley_captions(each: int = 40, seed: int = 0) -> list[str]:
     """Captions of all kinds, those that the base model is not trained on included."""
-    from sonotrain.data.foley import KINDS, captions
+    from sonotrain.data.foley import KINDS, phrases
 
     rng = random.Random(seed)
     texts = []
@@ -37,7 +37,7 @@ def foley_captions(each: int = 40, seed: int = 0) -> list[str]:
         named = ["distant", "close", "hall", "room"]
         named += [f"{trait}-{end}" for trait in kind.traits for end in ("low", "high")]
         for _ in range(each // 4):
-            texts += captions.phrasings([name], "single", rng.sample(named, rng.randint(0, 2)), rng)
+            texts += phrases.phrasings([name], "single", rng.sample(named, rng.randint(0, 2)), rng)
     return texts
 
 
