@@ -30,7 +30,7 @@ from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_leve
 from sonopaint.models.loading import load_model
 from sonotrain.data import foley
 from sonotrain.data.corpus import FORMAT, quantise
-from sonotrain.evaluation.sampling import grain, through_vae
+from sonotrain.evaluation.base.pictures import grain, through_vae
 from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 FMT = get_format(FORMAT)

@@ -23,12 +23,13 @@ from sonotrain.evaluation.bench import measures
 from sonotrain.evaluation.bench.nouns import Shot
 from sonotrain.evaluation.bench.report import Cells, faults, write_reports
 from sonotrain.evaluation.subject import painting
-from sonotrain.evaluation.subject.contexts import agrees, listen
+from sonotrain.evaluation.subject.contexts import agrees
 from sonotrain.evaluation.subject.folders import find_subjects
 from sonotrain.evaluation.subject.methods import find_weights, read_methods, training_cost
 from sonotrain.evaluation.subject.prompts import DREAMBOOTH, LIVE, OBJECTS, SOUND, Template
 from sonotrain.evaluation.subject.run import Request, run
 from sonotrain.evaluation.subject.sounds import SoundJudge
+from sonotrain.evaluation.traits import listen
 from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 # -- prompts

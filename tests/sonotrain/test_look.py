@@ -15,12 +15,12 @@ from sonoconvert.pictures.spectrogram import levels
 from sonopaint.models.loading import load_model
 from sonotrain.cli import main
 from sonotrain.data import foley
-from sonotrain.evaluation import sweep as sweeping
+from sonotrain.evaluation.base import sweep as sweeping
+from sonotrain.evaluation.base.look import ATTRIBUTES, more
+from sonotrain.evaluation.base.pictures import grain, quiet, through_vae
+from sonotrain.evaluation.base.sweep import Setting, Sweep, calls, compare, settings_of
 from sonotrain.evaluation.frechet import Reference
-from sonotrain.evaluation.look import ATTRIBUTES, more
-from sonotrain.evaluation.sampling import grain, quiet, through_vae
-from sonotrain.evaluation.subject.contexts import Traits
-from sonotrain.evaluation.sweep import Setting, Sweep, calls, compare, settings_of
+from sonotrain.evaluation.traits import Traits
 from sonotrain.trainers.mini.sound_classifier import load_classifier
 from sonotrain.training.painting import paint, to_sound
 

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from sonotrain.evaluation.base.examine import Evaluation
 from sonotrain.evaluation.compare import Measures
-from sonotrain.evaluation.evaluate import Evaluation
 from sonotrain.evaluation.generation import Plan
 from sonotrain.evaluation.run import Request, run
 from sonotrain.evaluation.tables import as_markdown, as_text
@@ -118,7 +118,7 @@ def fill_evaluate(parser: argparse.ArgumentParser) -> Run:
     """Adds the arguments; the function that evaluates."""
 
     def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.evaluation.report import evaluate_and_report
+        from sonotrain.evaluation.base.examine import evaluate_and_report
 
         plan = _evaluation(arguments)
         print(evaluate_and_report(plan, arguments.out, arguments.device, card=arguments.card))
@@ -131,7 +131,7 @@ def fill_evaluate(parser: argparse.ArgumentParser) -> Run:
 
 def fill_look(parser: argparse.ArgumentParser) -> Run:
     """Adds the arguments; the function that looks."""
-    from sonotrain.evaluation.look import Look, look
+    from sonotrain.evaluation.base.look import Look, look
 
     plan = Look(Evaluation())
 
@@ -150,7 +150,7 @@ def fill_look(parser: argparse.ArgumentParser) -> Run:
 
 def fill_sweep(parser: argparse.ArgumentParser) -> Run:
     """Adds the arguments; the function that sweeps."""
-    from sonotrain.evaluation.sweep import Sweep, as_markdown, sweep
+    from sonotrain.evaluation.base.sweep import Sweep, as_markdown, sweep
 
     plan = Sweep()
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import build_corpus
-from sonotrain.evaluation.evaluate import Evaluation
-from sonotrain.evaluation.report import evaluate_and_report
+from sonotrain.evaluation.base.examine import Evaluation, evaluate_and_report
 from sonotrain.files.json_files import write_json
 from sonotrain.trainers.mini.classifier import ClassifierOptions, train_classifier
 from sonotrain.trainers.mini.diffusion import DiffusionOptions, train_diffusion

@@ -22,8 +22,9 @@ from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.hearing import hear
 from sonotrain.evaluation.metrics import cosine
 from sonotrain.evaluation.sets import Sound
-from sonotrain.evaluation.subject.contexts import agrees, listen
+from sonotrain.evaluation.subject.contexts import agrees
 from sonotrain.evaluation.subject.folders import Subject
+from sonotrain.evaluation.traits import listen
 from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 DECIBELS = 80.0  # what lies between the levels 0 and 1

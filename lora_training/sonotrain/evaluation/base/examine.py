@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from sonotrain.data.corpus import clock
 from sonotrain.data.words import FRAMES
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.frechet import distance_of
+from sonotrain.evaluation.plots import save_confusion
+from sonotrain.files.json_files import write_json
 from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
 from sonotrain.training.painting import paint, to_sound
 
@@ -99,6 +102,31 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
         "guesses": guesses,
         "labels": labels,
     }
+
+
+def evaluate_and_report(
+    plan: Evaluation, out: str | Path, device: str = "auto", *, card: bool = False
+) -> str:
+    """Evaluates and writes evaluation.json, evaluation.md and confusion.png into `out`; returns the Markdown.
+
+    `card` also puts the table into the model folder's README.md.
+    """
+    from sonotrain.trainers.mini.export import quote_evaluation
+
+    readme = Path(plan.model) / "README.md"
+    if card and not readme.is_file():
+        raise SonopaintError(f"{plan.model} has no README.md to put the evaluation into; leave --card away.")
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = evaluate(plan, device)
+    table = as_markdown(result)
+    write_json(folder / "evaluation.json", result)
+    (folder / "evaluation.md").write_text(table, encoding="utf-8")
+    heard = metrics.confusion(result["guesses"], result["labels"])
+    save_confusion(heard, folder / "confusion.png", f"Top-1 {result['top1']:.1%}")
+    if card:
+        quote_evaluation(readme, table)
+    return table
 
 
 def sampling(model: Any, plan: Evaluation) -> dict[str, Any]:

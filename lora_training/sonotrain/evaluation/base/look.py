@@ -21,10 +21,9 @@ from sonoconvert.pictures.plot import plot_spectrogram
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation import metrics
-from sonotrain.evaluation.evaluate import Evaluation, check_kinds, sampling
-from sonotrain.evaluation.report import evaluate_and_report
-from sonotrain.evaluation.sampling import grain, quiet, through_vae
-from sonotrain.evaluation.subject.contexts import OCTAVES, RATIO, SHARE, Traits, listen
+from sonotrain.evaluation.base.examine import Evaluation, check_kinds, evaluate_and_report, sampling
+from sonotrain.evaluation.base.pictures import grain, quiet, through_vae
+from sonotrain.evaluation.traits import OCTAVES, RATIO, SHARE, Traits, listen
 from sonotrain.files.json_files import write_json
 from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
 from sonotrain.training.painting import paint, to_sound

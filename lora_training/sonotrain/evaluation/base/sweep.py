@@ -23,7 +23,7 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.evaluation import metrics
-from sonotrain.evaluation.evaluate import check_kinds, real_clips
+from sonotrain.evaluation.base.examine import check_kinds, real_clips
 from sonotrain.evaluation.frechet import Reference
 from sonotrain.evaluation.plots import plot
 from sonotrain.files.json_files import write_json
