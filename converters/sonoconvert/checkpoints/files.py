@@ -20,7 +20,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
-# Stable Diffusion's files have two thousand tensors; LoRAs with all their tags and a picture have headers of a
+# Stable Diffusion's files have two thousand tensors; a LoRA's header with all its tags and a picture has a
 # million bytes.
 MAX_HEADER = 8_000_000  # bytes
 MAX_TENSORS = 50_000
