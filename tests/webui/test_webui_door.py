@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,4 +52,35 @@ def test_sounds_come_from_the_page_as_they_are(webui: Any, tmp_path: Path, suffi
     assert compat.audio().preprocess(SimpleNamespace(path=str(path))) == str(path)
     part = compat.audio()
     part.make_temp_copy_if_needed = lambda name: f"copy of {name}"
-    assert part.preprocess({"name": "a", "is_file": True, "data": None}) == "copy of a"  # Gradio 3
+    uploaded = str(Path(tempfile.gettempdir()) / "gradio" / "a.wav")
+    given = {"name": uploaded, "is_file": True, "data": None}
+    assert part.preprocess(given) == f"copy of {uploaded}"  # Gradio 3
+
+
+def test_files_that_were_not_uploaded_are_refused(
+    webui: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio 3 reads whatever file of the machine a request names."""
+    import gradio as gr
+
+    from sonopaint_webui import compat
+    from sonopaint_webui.results import outputs_folder
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    inside, made = tmp_path / "uploads" / "1" / "a.wav", outputs_folder() / "b.wav"
+    private = tmp_path / "private" / "diary.wav"
+    for path in (inside, made, private):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    link = tmp_path / "uploads" / "link.wav"
+    link.symlink_to(private)
+    audio, file = compat.audio(), compat.file()
+    audio.make_temp_copy_if_needed = str
+    for path in (private, link, inside.parent / ".." / ".." / "private" / "diary.wav"):
+        for crop in ({}, {"crop_min": 10, "crop_max": 20}):
+            with pytest.raises(gr.Error, match="not uploaded here"):
+                audio.preprocess({"name": str(path), "is_file": True, "data": None} | crop)
+        with pytest.raises(gr.Error, match="not uploaded here"):
+            file.preprocess([{"name": str(path), "is_file": True}])
+    for path in (inside, made):
+        assert audio.preprocess({"name": str(path), "is_file": True, "data": None}) == str(path)

@@ -17,7 +17,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
-from sonopaint_studio import theme
+from sonopaint_studio import guard, theme
 from sonopaint_studio.context import Context, model_bar
 from sonopaint_studio.convert_tab import ConvertTab
 from sonopaint_studio.dataset_tab import DatasetTab
@@ -81,8 +81,10 @@ def build_app(context: Context | None = None) -> gr.Blocks:
 def launch(
     app: gr.Blocks, *, host: str = "127.0.0.1", port: int = PORT, browser: bool = False, block: bool = True
 ) -> str:
-    """Serve `app` and return its address. Only the sessions' own outputs can be fetched as files."""
+    """Serve `app` and return its address. Only the sessions' own outputs can be fetched as files, and only
+    Studio's own pages and programs of this computer (of any, where `host` lets them in) are answered."""
     context: Context = app.studio_context
+    guard.fetch_nothing()
     os.environ["GRADIO_TEMP_DIR"] = str(context.sessions.uploads)
     _, address, _ = app.launch(
         server_name=host,
@@ -102,6 +104,7 @@ def launch(
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
+        app_kwargs=guard.app_options(host, port, context.sessions.uploads),
     )
     return str(address)
 

@@ -18,6 +18,7 @@ from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import PRESETS, get_format
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
+from sonopaint_studio.disk import room
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import file_stem, is_png, named, open_file
@@ -177,7 +178,8 @@ def convert_all(
     for number, (path, name) in enumerate(files):
         report(number, len(files), Path(name).name)
         try:
-            made = convert_file(path, name, folder, picture_format, sound_format, bare)
+            with room():
+                made = convert_file(path, name, folder, picture_format, sound_format, bare)
             converted.append(Converted(name, made))
         except SonopaintError as error:
             converted.append(Converted(name, problem=named(error, Path(name).name)))

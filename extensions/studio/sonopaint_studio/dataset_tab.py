@@ -17,6 +17,7 @@ from sonoconvert.files.atomic import safe_name
 from sonopaint_studio import widgets
 from sonopaint_studio.clip_table import empty_value, page_value, search
 from sonopaint_studio.context import Context, ModelBar
+from sonopaint_studio.disk import room
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
 from sonopaint_studio.sounds import named
 from sonotrain.data.dataset import SPLITS, SoundDataset, load_dataset, set_captions
@@ -85,14 +86,15 @@ class DatasetTab:
         folder = session.folder / "dropped"
         shutil.rmtree(folder, ignore_errors=True)
         try:
-            for file in event.files:
-                path = self.context.sessions.uploaded(file["path"])
-                parts = [
-                    safe_name(part) for part in PurePosixPath(str(file["name"]).replace("\\", "/")).parts
-                ]
-                target = folder.joinpath(*parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(path, target)
+            with room(folder):
+                for file in event.files:
+                    path = self.context.sessions.uploaded(file["path"])
+                    parts = [
+                        safe_name(part) for part in PurePosixPath(str(file["name"]).replace("\\", "/")).parts
+                    ]
+                    target = folder.joinpath(*parts)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.move(path, target)
         except SonopaintError as error:
             return error_html(str(error)), gr.skip(), gr.skip()
         tops = sorted(folder.iterdir()) if folder.is_dir() else []

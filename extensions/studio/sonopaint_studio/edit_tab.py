@@ -18,6 +18,7 @@ from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import EXTEND_S, ONE_STEP, VARY_STRENGTH, PaintSettings
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
+from sonopaint_studio.disk import room
 from sonopaint_studio.generate_tab import paint_settings
 from sonopaint_studio.history import Step
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
@@ -90,7 +91,7 @@ class EditTab:
             self._open(session, path, name, self._format(model))
             yield note_html(""), gr.update(visible=False), *self.shown(session)
         except SonopaintError as error:
-            bare = path is not None and _without_format(path)
+            bare = path is not None and path.exists() and _without_format(path)
             session.waiting_picture = path if bare else None
             sentence = (
                 f"{name} doesn't say which kind of spectrogram it is: choose one below."
@@ -120,8 +121,10 @@ class EditTab:
         form: SpectrogramFormat | None,
         picture_format: str | None = None,
     ) -> None:
-        clip, picture = open_file(path, picture_format=picture_format)
-        sound = keep(session.new_folder(), clip, title=name, stem=Path(name).stem, picture=picture, form=form)
+        folder = session.new_folder()
+        with room(folder, path):
+            clip, picture = open_file(path, picture_format=picture_format)
+            sound = keep(folder, clip, title=name, stem=Path(name).stem, picture=picture, form=form)
         session.history.add(Step(session.add(sound)))
 
     def _format(self, model: str | None) -> SpectrogramFormat | None:

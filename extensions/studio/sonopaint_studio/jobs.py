@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from sonoconvert.errors import Cancelled, SonopaintError
+from sonopaint_studio.disk import FULL_DISK, is_full
 from sonopaint_studio.session import Session
 
 logger = logging.getLogger(__name__)
@@ -70,13 +71,14 @@ def run_job(session: Session, work: Callable[[Report], T]) -> Iterator[Running |
         except Cancelled:
             outcome = Failed("Stopped.", stopped=True)
         except SonopaintError as error:
-            outcome = Failed(str(error))
+            outcome = Failed(FULL_DISK if is_full(error) else str(error))
         except MemoryError:
             outcome = Failed("There is not enough memory for this: make it shorter or the batch smaller.")
         except Exception as error:  # noqa: BLE001 - the page must go on whatever a model does
             logger.exception("A job failed")
             kind = type(error).__name__
-            outcome = Failed(f"Something went wrong inside Studio ({kind}); the log says more.")
+            inside = f"Something went wrong inside Studio ({kind}); the log says more."
+            outcome = Failed(FULL_DISK if is_full(error) else inside)
         session.busy.release()  # before the page hears of it: it may start the next job at once
         news.put(outcome)
 

@@ -15,6 +15,7 @@ from sonopaint.models.folders import user_folder
 from sonopaint.models.info import ModelInfo, unet_file
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context, ModelBar, refreshed
+from sonopaint_studio.disk import room
 from sonopaint_studio.jobs import error_html, note_html
 from sonopaint_studio.model_files import add_files
 from sonopaint_studio.model_store import title
@@ -89,7 +90,8 @@ class ModelsTab:
             files = [
                 (self.context.sessions.uploaded(file["path"]), str(file["name"])) for file in event.files
             ]
-            added = add_files(files, user_folder())
+            with room():
+                added = add_files(files, user_folder())
         except SonopaintError as error:
             return error_html(named(error, files[0][1] if len(files) == 1 else "the file")), gr.skip(), *skips
         finally:

@@ -14,6 +14,7 @@ from sonoconvert.files.atomic import safe_name
 from sonopaint.models.folders import user_folder
 from sonopaint_studio import widgets
 from sonopaint_studio.context import ModelBar, lora_choices
+from sonopaint_studio.disk import room
 from sonopaint_studio.following import subject_prompt_of
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.jobs import error_html, note_html
@@ -49,9 +50,10 @@ class SubjectTab(RunPage):
                     f"{there + len(files)} clips are too many for one subject: choose 4 to 6 good ones "
                     "(the Train page learns from many)."
                 )
-            folder.mkdir(exist_ok=True)
-            for path, name in files:
-                shutil.copyfile(path, folder / safe_name(name))
+            with room(*(folder / safe_name(name) for _, name in files), *(path for path, _ in files)):
+                folder.mkdir(exist_ok=True)
+                for path, name in files:
+                    shutil.copyfile(path, folder / safe_name(name))
         except SonopaintError as error:
             return error_html(str(error)), clips_html(folder)
         return note_html(""), clips_html(folder)

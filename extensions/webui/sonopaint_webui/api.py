@@ -281,22 +281,12 @@ def allowed_path(given: str) -> Path:
     """A path inside the WebUI's output folders. Raises SonopaintError for every other one."""
     try:
         path = Path(given).resolve()
-        inside = any(path.is_relative_to(folder) for folder in _allowed_folders())
+        inside = any(path.is_relative_to(folder) for folder in results.allowed_folders())
         if inside and path.is_file():
             return path
     except (OSError, ValueError, RuntimeError) as error:
         logger.debug("Not a usable path: %s", error)
     raise SonopaintError("file must be the path of a sound or picture in the WebUI's output folders.")
-
-
-def _allowed_folders() -> list[Path]:
-    from modules import shared
-
-    names = ("outdir_samples", "outdir_txt2img_samples", "outdir_img2img_samples", "outdir_save")
-    given = [getattr(shared.opts, name, "") for name in names]
-    return [Path(folder).resolve() for folder in given if folder] + [
-        results.outputs_folder().parent.resolve()
-    ]
 
 
 def _new_folder() -> Path:

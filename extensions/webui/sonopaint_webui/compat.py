@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import html
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -28,6 +31,8 @@ def audio(**options: Any) -> Any:
             return None
         if not isinstance(value, dict):
             return str(value.path)
+        if value.get("is_file"):
+            _check_given(value["name"])
         whole = (value.get("crop_min") or 0, value.get("crop_max") or 100) == (0, 100)
         if not whole:  # Gradio 3 cuts what was marked on its own player
             return str(anew(value))
@@ -37,6 +42,31 @@ def audio(**options: Any) -> Any:
 
     component.preprocess = given
     return component
+
+
+def file(**options: Any) -> Any:
+    """A gr.File that takes no file but what was uploaded to it."""
+    component: Any = gr.File(**options)
+    as_it_is = component.preprocess
+
+    def given(value: Any) -> Any:
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict) and one.get("is_file"):
+                _check_given(one["name"])
+        return as_it_is(value)
+
+    component.preprocess = given
+    return component
+
+
+def _check_given(name: Any) -> None:
+    """Whether a file was uploaded, or lies in an output folder; Gradio 3 reads whatever a request names."""
+    from sonopaint_webui.results import allowed_folders
+
+    uploads = os.environ.get("GRADIO_TEMP_DIR") or str(Path(tempfile.gettempdir()) / "gradio")
+    path = Path(os.path.realpath(str(name)))
+    if not any(path.is_relative_to(os.path.realpath(folder)) for folder in [uploads, *allowed_folders()]):
+        raise gr.Error("This file was not uploaded here: drop it on the page.")
 
 
 def update(**options: Any) -> Any:

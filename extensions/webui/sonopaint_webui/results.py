@@ -69,6 +69,15 @@ def outputs_folder() -> Path:
     return (base if opts.outdir_samples else base.parent) / "sonopaint" / time.strftime("%Y-%m-%d")
 
 
+def allowed_folders() -> list[Path]:
+    """The WebUI's output folders: what pages and programs may name files of."""
+    from modules import shared
+
+    names = ("outdir_samples", "outdir_txt2img_samples", "outdir_img2img_samples", "outdir_save")
+    given = [getattr(shared.opts, name, "") for name in names]
+    return [Path(folder).resolve() for folder in given if folder] + [outputs_folder().parent.resolve()]
+
+
 def keep(
     result: Result, infotext: str = "", *, audio_format: str = "wav", folder: Path | None = None
 ) -> Kept:

@@ -35,7 +35,7 @@
         state.textContent = hint;
         trigger("files", { files });
       } catch (error) {
-        state.textContent = `The files could not be read: ${error.message}`;
+        state.textContent = `The files did not arrive: ${error.message}`;
       }
     }
 

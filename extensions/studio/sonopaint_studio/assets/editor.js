@@ -37,7 +37,7 @@
         say("");
         trigger("opened", { path, name: file.name });
       } catch (error) {
-        say(`${file.name} could not be read: ${error.message}`);
+        say(`${file.name} did not arrive: ${error.message}`);
       }
     }
 

@@ -54,7 +54,7 @@ def build_image_to_audio() -> None:
     with gr.Row():
         with gr.Column(scale=2):
             # An image field would drop what the PNG says about its format and level.
-            picture = gr.File(label="A picture (PNG)", elem_id=f"{name}_source", file_types=["image"])
+            picture = compat.file(label="A picture (PNG)", elem_id=f"{name}_source", file_types=["image"])
             folder = _folder(name, "or a folder of pictures")
             preset = gr.Dropdown(
                 choices=[ANY_FORMAT, *PRESETS],

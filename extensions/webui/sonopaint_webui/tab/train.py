@@ -226,7 +226,7 @@ class TrainPanel:
 
     def _form(self) -> list[Any]:
         """The form's fields, as ``start`` takes them."""
-        sounds = gr.File(label="Sounds to learn from", file_count="multiple", elem_id=f"{self.id}_sounds")
+        sounds = compat.file(label="Sounds to learn from", file_count="multiple", elem_id=f"{self.id}_sounds")
         folder = gr.Textbox("", label="or a folder of sounds", elem_id=f"{self.id}_folder")
         with gr.Row():
             model = gr.Dropdown(
