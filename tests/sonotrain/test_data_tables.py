@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,13 @@ from hypothesis import strategies as st
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.build import build_dataset
 from sonotrain.data.clips import plan
+from sonotrain.data.dataset import load_dataset
 from sonotrain.data.options import DatasetOptions
 from sonotrain.data.recordings import Found
 from sonotrain.data.sources import find_recordings
 from sonotrain.data.tables import stays_inside
 from sonotrain.data.texts import read_table
+from sonotrain.trainers.lora.data import repeated
 
 
 def noise(path: Path, seconds: float = 0.5) -> Path:
@@ -256,3 +260,161 @@ def test_a_pattern_keeps_takes_together(tmp_path: Path) -> None:
     data = build_dataset(tmp_path, tmp_path / "out", DatasetOptions(group=r"^(rain \d)", test=0.3))
     for examples in data.splits.values():
         assert len(examples) % 10 == 0
+
+
+def captions(root: Path, **options: object) -> dict[str, tuple[str, ...]]:
+    found = find_recordings(root, DatasetOptions(**options))  # type: ignore[arg-type]
+    return {recording.source: recording.texts for recording in found.recordings}
+
+
+@pytest.mark.parametrize("name", ["REC0001.TXT", "rec0001.txt", "Rec0001.WAV.Txt", "REC0001.Caption"])
+def test_captions_in_capitals_are_found(tmp_path: Path, name: str) -> None:
+    noise(tmp_path / "REC0001.WAV")
+    (tmp_path / name).write_text("a small dog barking")
+    assert captions(tmp_path) == {"REC0001.WAV": ("a small dog barking",)}
+
+
+@pytest.mark.parametrize(("sound", "text"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_captions_in_another_unicode_form_are_found(tmp_path: Path, sound: str, text: str) -> None:
+    noise(tmp_path / (unicodedata.normalize(sound, "café") + ".wav"))
+    (tmp_path / (unicodedata.normalize(text, "café") + ".txt")).write_text("cups")
+    assert list(captions(tmp_path).values()) == [("cups",)]
+    (tmp_path / (unicodedata.normalize(sound, "café") + ".txt")).write_text("the very name comes first")
+    assert list(captions(tmp_path).values()) == [("the very name comes first",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "file_name,text\na.wav,a small dog, barking loudly, outdoors\n",
+            r"metadata.csv, line 2: 4 cells for 2",
+        ),
+        ("sep=;\n\nfile_name;text\na.wav;ok\nb.wav;a dog; barking\n", "line 5: 3 cells for 2 columns"),
+        (
+            'file_name,text\na.wav,"a dog\nb.wav,a cat\nc.wav,"a cow"\n',
+            "line 4: a cell holds whole other rows",
+        ),
+    ],
+)
+def test_rows_that_would_lose_words_are_refused_by_line(tmp_path: Path, text: str, words: str) -> None:
+    for name in "abc":
+        noise(tmp_path / f"{name}.wav")
+    (tmp_path / "metadata.csv").write_text(text)
+    with pytest.raises(SonopaintError, match=words):
+        captions(tmp_path)
+
+
+def test_cells_with_commas_lines_and_nothing_behind_them_are_read(tmp_path: Path) -> None:
+    for name in "ab":
+        noise(tmp_path / f"{name}.wav")
+    rows = 'file_name,text\r\na.wav,"a dog, then\r\na cat, far away",,\r\nb.wav,"said ""woof"""\r\n'
+    (tmp_path / "metadata.csv").write_bytes(rows.encode())
+    assert captions(tmp_path) == {"a.wav": ("a dog, then a cat, far away",), "b.wav": ('said "woof"',)}
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", '"sep=;"\r\n', "SEP=;\n", "\ufeffsep=;\n", "\n\nsep=;\n\n"])
+def test_excels_own_first_line_is_read(tmp_path: Path, first: str) -> None:
+    noise(tmp_path / "a.wav")
+    (tmp_path / "metadata.csv").write_text(first + "file_name;text\na.wav;a dog, barking\n", encoding="utf-8")
+    assert captions(tmp_path) == {"a.wav": ("a dog, barking",)}
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\v", "\f", "\x1c"])
+def test_other_line_separators_inside_json_are_part_of_it(tmp_path: Path, mark: str) -> None:
+    noise(tmp_path / "a.wav")
+    text = json.dumps({"file_name": "a.wav", "text": f"a dog{mark}barking"}, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_text(text.replace("\\u001c", mark) + "\n", encoding="utf-8")
+    if mark not in "\v\f\x1c":  # these must be escaped in JSON, and json.dumps does
+        assert mark in (tmp_path / "metadata.jsonl").read_text(encoding="utf-8")
+        assert captions(tmp_path) == {"a.wav": ("a dog barking",)}
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "-Infinity", "null", '""', "[]", "[NaN]", "[null, NaN]"]
+)
+def test_a_missing_value_is_no_caption(tmp_path: Path, value: str) -> None:
+    noise(tmp_path / "a.wav")
+    (tmp_path / "metadata.jsonl").write_text(f'{{"file_name": "a.wav", "text": {value}, "label": NaN}}')
+    found = find_recordings(tmp_path, DatasetOptions())
+    assert [(r.texts, r.label, r.start_s) for r in found.recordings] == [((), None, 0.0)]
+
+
+def test_kohyas_folders_are_labels_with_repeats(tmp_path: Path) -> None:
+    for name in ("10_zorblax dog/a.wav", "10_zorblax dog/b.wav", "5_cat/c.wav", "plain/d.wav"):
+        noise(tmp_path / name)
+    dataset = build_dataset(tmp_path, tmp_path / "out", DatasetOptions(validation=0, test=0))
+    made = {e.source: (e.text, e.label, e.repeats) for e in dataset.train}
+    assert made == {
+        "10_zorblax dog/a.wav": ("zorblax dog", "zorblax dog", 10),
+        "10_zorblax dog/b.wav": ("zorblax dog", "zorblax dog", 10),
+        "5_cat/c.wav": ("cat", "cat", 5),
+        "plain/d.wav": ("plain", "plain", 1),
+    }
+    counts = Counter(e.source for e in repeated(dataset.train))
+    assert counts == {
+        "10_zorblax dog/a.wav": 10,
+        "10_zorblax dog/b.wav": 10,
+        "5_cat/c.wav": 5,
+        "plain/d.wav": 1,
+    }
+    assert "repeated 10 times" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    alike = [e for e in dataset.train if e.repeats == 10]
+    assert repeated(alike) == alike  # repeats only count beside others
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels"),
+    [
+        (["1_rain", "2_wind", "3_fire"], ["rain", "wind", "fire"]),  # numbered, not repeated
+        (["01_rain", "07_wind"], ["rain", "wind"]),
+        (["2023_field", "8bit"], ["2023_field", "8bit"]),
+    ],
+)
+def test_numbered_folders_repeat_nothing(tmp_path: Path, folders: list[str], labels: list[str]) -> None:
+    for folder in folders:
+        noise(tmp_path / folder / "a.wav")
+    found = find_recordings(tmp_path, DatasetOptions())
+    assert [(r.label, r.repeats) for r in found.recordings] == [(label, 1) for label in labels]
+
+
+WINDOWS = {
+    "utf-8-sig": lambda text: text.encode("utf-8-sig"),
+    "utf-16": lambda text: text.encode("utf-16"),
+    "crlf": lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
+    "cp1252": lambda text: text.encode("cp1252"),
+}
+
+
+@pytest.mark.parametrize("way", WINDOWS)
+def test_our_own_texts_that_a_windows_editor_saved_are_read(tmp_path: Path, way: str) -> None:
+    for name in ("dog/a.wav", "dog/b.wav"):
+        noise(tmp_path / "in" / name)
+    options = DatasetOptions(validation=0, test=0)
+    build_dataset(tmp_path / "in", tmp_path / "out", options)
+    lines = (tmp_path / "out/train/metadata.jsonl").read_text(encoding="utf-8").replace('"dog"', '"café dog"')
+    (tmp_path / "out/train/metadata.jsonl").write_bytes(WINDOWS[way](lines))
+    about = (tmp_path / "out/dataset.json").read_text(encoding="utf-8")
+    (tmp_path / "out/dataset.json").write_bytes(WINDOWS[way](about))
+    assert [e.text for e in load_dataset(tmp_path / "out").train] == ["café dog"] * 2
+    again = build_dataset(tmp_path / "in", tmp_path / "out", options)
+    assert [e.text for e in again.train] == ["café dog"] * 2  # edited captions stay
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"start_s": [1] * 50}, {"start_s": "x"}, {"start_s": float("nan")}, {"peak": {"a": 1}},
+        {"peak": 1e300}, {"peak": 10**400}, {"more_texts": 5}, {"label": []}, {"repeats": 0}, {"repeats": 10**9},
+        {"repeats": "2"},        {"columns": 1.5}, {"audio": 3}, {"audio": "../a.flac"}, {"text": None},
+    ],
+)  # fmt: skip
+def test_odd_lines_of_a_dataset_are_one_sentence(tmp_path: Path, odd: dict[str, object]) -> None:
+    noise(tmp_path / "in/dog/a.wav")
+    dataset = build_dataset(tmp_path / "in", tmp_path / "out", DatasetOptions(validation=0, test=0))
+    metadata = tmp_path / "out/train/metadata.jsonl"
+    line = json.loads(metadata.read_text(encoding="utf-8")) | odd
+    metadata.write_text(json.dumps(line), encoding="utf-8")
+    with pytest.raises(SonopaintError) as caught:
+        load_dataset(dataset.folder)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400

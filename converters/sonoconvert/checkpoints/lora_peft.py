@@ -187,7 +187,7 @@ def _plain(value: float) -> float:
 
 def _config_file(path: Path) -> Mapping[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SonopaintError(
             f"{path.parent} holds no {CONFIG}, which says how strong the LoRA is; get it anew."

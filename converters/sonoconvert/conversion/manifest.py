@@ -42,12 +42,12 @@ class Manifest:
         """
         for path in (*others, self.path):
             try:
-                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                lines = path.read_text(encoding="utf-8-sig", errors="replace").split("\n")
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise SonopaintError(f"The manifest {path} can't be read ({error.strerror}).") from error
-            for line in lines:
+            for line in filter(str.strip, lines):
                 entry = _parse(line)
                 if entry is None:
                     logger.warning("%s has a line that makes no sense; it was skipped.", path)

@@ -257,7 +257,7 @@ def read_index(path: str | os.PathLike[str]) -> Index:
     try:
         if source.stat().st_size > _MAX_INDEX_BYTES:
             raise SonopaintError(f"{source} is too large to be an index of parts.")
-        content = json.loads(source.read_text(encoding="utf-8"))
+        content = json.loads(source.read_text(encoding="utf-8-sig"))
         fmt = get_format(content["format"])
         files, starts, peaks = (content[key] for key in ("files", "first_columns", "peaks"))
         samples, settings = content["num_samples"], content.get("settings", {})

@@ -152,7 +152,7 @@ def load_codec(folder: str | os.PathLike[str], *, device: str = "cpu") -> Codec:
             f"{path} has no model.safetensors; a pickle (pytorch_model.bin) can run code and is not loaded."
         )
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((path / "config.json").read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise SonopaintError(f"{path / 'config.json'} is damaged; get it again.") from error
     kind = config.get("model_type") if isinstance(config, dict) else None

@@ -162,7 +162,7 @@ def load_mini(folder: str | Path) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
 
     folder = Path(folder)
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
         with torch.device("meta"):  # shapes only: the files bring the values
             parts = dict(zip(PARTS, build_mini(config), strict=True))
     except (OSError, KeyError, TypeError, ValueError) as error:

@@ -28,7 +28,7 @@ from sonopaint.models.plain_vae import PlainVAE
 def load_mini(folder: Path) -> tuple[Any, comfy.sd.CLIP, MiniVAE]:
     """(MODEL, CLIP, VAE) of a Mini folder; SonopaintError for a damaged one."""
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
         unet_config, text_config, vae_config = config["unet"], config["text_encoder"], config["vae"]
     except (OSError, KeyError, ValueError) as error:
         raise SonopaintError(f"{folder} holds no readable Mini (config.json: {error}).") from error

@@ -20,11 +20,13 @@ from typing import Any
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonotrain.data.texts import decode, json_lines
 
 VERSION = 1
 SPLITS = ("train", "validation", "test")
 METADATA = "metadata.jsonl"
 ABOUT = "dataset.json"
+MOST_REPEATS = 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Example:
         columns: columns with sound; the rest is padding.
         start_s: where in the recording the clip begins, in seconds.
         peak: largest sample before normalisation.
+        repeats: how many times as often as one with 1 it is to be learnt from.
     """
 
     picture: Path
@@ -51,6 +54,7 @@ class Example:
     more_texts: tuple[str, ...] = ()
     start_s: float = 0.0
     peak: float = 1.0
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def read_about(folder: str | os.PathLike[str]) -> dict[str, Any]:
             f'{root} is not a dataset (it has no {ABOUT}); make one with "sonotrain dataset {root} --out …".'
         )
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(decode(path.read_bytes())[0])
     except (OSError, ValueError, RecursionError) as error:
         raise SonopaintError(f"{path} can't be read ({error}); make the dataset again.") from error
     if not isinstance(about, dict) or not isinstance(about.get("format"), dict):
@@ -132,10 +136,8 @@ def read_lines(folder: str | os.PathLike[str], split: str) -> list[dict[str, Any
         return []
     lines: list[dict[str, Any]] = []
     try:
-        with path.open(encoding="utf-8") as file:
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    lines.append(_object(json.loads(text), path, number))
+        for number, text in json_lines(decode(path.read_bytes())[0]):
+            lines.append(_object(json.loads(text), path, number))
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, SonopaintError):
             raise
@@ -200,7 +202,9 @@ def _example(root: Path, split: str, line: dict[str, Any], fmt: SpectrogramForma
             f"{folder / METADATA} says {columns!r} columns of {line['file_name']}, which can't be in "
             f"pictures of {fmt.width}; make the dataset again."
         )
-    if not isinstance(more, list) or not (label is None or isinstance(label, str)):
+    repeats = line.get("repeats", 1)
+    known = isinstance(more, list) and (label is None or isinstance(label, str)) and type(repeats) is int
+    if not known or not 1 <= repeats <= MOST_REPEATS:
         raise SonopaintError(f"{folder / METADATA} has a damaged line for {line['file_name']}.")
     return Example(
         picture=_file(folder, line["file_name"]),
@@ -210,9 +214,20 @@ def _example(root: Path, split: str, line: dict[str, Any], fmt: SpectrogramForma
         source=str(line.get("source", "")),
         columns=columns,
         more_texts=tuple(str(text) for text in more),
-        start_s=float(line.get("start_s") or 0.0),
-        peak=float(line.get("peak") or 0.0),
+        start_s=_number(folder, line, "start_s"),
+        peak=_number(folder, line, "peak"),
+        repeats=repeats,
     )
+
+
+def _number(folder: Path, line: dict[str, Any], key: str) -> float:
+    value = line.get(key) or 0.0
+    if not isinstance(value, (int, float)) or not abs(value) < 1e12:  # false for NaN, too
+        raise SonopaintError(
+            f"{folder / METADATA} says that {key} of {line['file_name']} is {str(value)[:40]}, which is no "
+            "number; make the dataset again."
+        )
+    return float(value)
 
 
 def _file(folder: Path, name: Any) -> Path:

@@ -229,6 +229,7 @@ def _lines(
                 "columns": item.clip["columns"],
                 "peak": item.clip["peak"],
                 "more_texts": more,
+                **({"repeats": recording.repeats} if recording.repeats > 1 else {}),
             }
         )
     return lines, written, kept

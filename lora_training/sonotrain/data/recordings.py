@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,7 @@ _NO_LABELS = {
     "stereo",
 }  # fmt: skip
 _SIDECARS = (".txt", ".caption")
+_KOHYA = re.compile(r"(\d{1,3})_(.+)")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Recording:
         may_be_cut: the file may already hold nothing but that part (clips of AudioSet usually do).
         group: recordings of one group never come into different splits.
         split: where the source says it itself.
+        repeats: as in Example.
     """
 
     path: Path
@@ -51,6 +55,7 @@ class Recording:
     may_be_cut: bool = False
     group: str = ""
     split: str | None = None
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,20 @@ class Found:
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     encodings: dict[str, list[str]] = field(default_factory=dict)  # name → files that were not UTF-8
+    _listed: dict[Path, dict[str, Path]] = field(default_factory=dict)
 
     def saw_encoding(self, encoding: str, name: str) -> None:
         if encoding != "UTF-8":
             self.encodings.setdefault(encoding, []).append(name)
+
+    def existing(self, path: Path) -> Path | None:
+        """The file of that name, also in capitals or in another Unicode form (é in one character or two)."""
+        if path.is_file():
+            return path
+        if path.parent not in self._listed:
+            names = sorted(path.parent.iterdir(), reverse=True)
+            self._listed[path.parent] = {_folded(one.name): one for one in names if one.is_file()}
+        return self._listed[path.parent].get(_folded(path.name))
 
 
 def scan_folder(root: Path, exclude: Path | None = None) -> Found:
@@ -92,19 +107,27 @@ def scan_folder(root: Path, exclude: Path | None = None) -> Found:
     }
     loose = any(len(path.relative_to(root).parts) == 1 for path in files)
     has_splits = "train" in tops and tops <= set(SPLIT_NAMES) and not loose
+    repeats = _repeats(files)
     for path in files:
         folders = list(path.relative_to(root).parts[:-1])
         split = SPLIT_NAMES[folders.pop(0).lower()] if has_splits else None
         named = [name for name in folders if name.lower() not in _NO_LABELS]
+        label, times = repeats.get(named[-1], (named[-1], 1)) if named else (None, 1)
         found.recordings.append(
             Recording(
                 path,
                 path.relative_to(root).as_posix(),
                 texts=sidecar_texts(path, found),
-                label=named[-1] if named else None,
+                label=label,
                 split=split,
+                repeats=times,
             )
         )
+    for name, (label, times) in sorted(repeats.items()):
+        if times > 1:
+            found.notes.append(
+                f"The folder {name} was read as {label!r}, repeated {times} times (as by kohya)."
+            )
     return found
 
 
@@ -146,13 +169,33 @@ def sidecar_texts(path: Path, found: Found) -> tuple[str, ...]:
     """The captions beside a sound: bark.txt, bark.caption or bark.wav.txt."""
     for suffix in _SIDECARS:
         for beside in (path.with_suffix(suffix), path.with_name(path.name + suffix)):
-            if not beside.is_file():
-                continue
             try:
-                texts, encoding = read_sidecar(beside)
-            except SonopaintError as error:
+                there = found.existing(beside)
+                if there is None:
+                    continue
+                texts, encoding = read_sidecar(there)
+            except (SonopaintError, OSError) as error:
                 found.notes.append(str(error))
                 continue
-            found.saw_encoding(encoding, beside.name)
+            found.saw_encoding(encoding, there.name)
             return texts
     return ()
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _repeats(files: list[Path]) -> dict[str, tuple[str, int]]:
+    """{name of a folder of these files: (label, repeats)}, where it is named as for kohya's trainer: 10_dog.
+
+    Folders that are only numbered (01_rain, 1_rain beside 2_wind) lose the number and repeat nothing.
+    """
+    matches = (_KOHYA.fullmatch(name) for name in {path.parent.name for path in files})
+    named = {match[0]: match for match in matches if match}
+    counts = sorted(int(match[1]) for match in named.values())
+    numbered = len(counts) > 1 and counts == list(range(counts[0], counts[0] + len(counts))) and counts[0] < 2
+    return {
+        name: (match[2], 1 if numbered or match[1].startswith("0") else int(match[1]))
+        for name, match in named.items()
+    }

@@ -197,7 +197,7 @@ def _texts(row: Row) -> tuple[str, ...]:
     for key in (*TEXT, *sorted(key for key in row if re.fullmatch(r"(caption|text)_?\d+", key))):
         value = row.get(key)
         values += value if isinstance(value, list) else [value]
-    texts = (tidy(str(value)) for value in values if value is not None)
+    texts = (tidy(str(value)) for value in values if isinstance(value, (str, int, float)))
     return tuple(dict.fromkeys(text for text in texts if text))
 
 

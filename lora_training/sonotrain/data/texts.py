@@ -6,6 +6,8 @@ import codecs
 import csv
 import io
 import json
+import math
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,8 +98,25 @@ def read_table(path: Path) -> tuple[list[dict[str, Any]], str]:
 
 def _row(row: dict[Any, Any]) -> dict[str, Any]:
     keys = ((str(key).strip().lower().replace(" ", "_"), value) for key, value in row.items())
-    cleaned = ((key, value.strip() if isinstance(value, str) else value) for key, value in keys)
-    return {key: value for key, value in cleaned if value not in (None, "", [])}
+    return {key: said for key, value in keys if (said := _value(value)) not in (None, "", [])}
+
+
+def _value(value: Any) -> Any:
+    """A cell without what stands for nothing: NaN is how other programs write a missing value."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, list):
+        return [said for one in value if (said := _value(one)) not in (None, "", [])]
+    return value
+
+
+def json_lines(text: str) -> Iterator[tuple[int, str]]:
+    """(number, line) of the lines that hold something; other separators than newlines are the JSON's own."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line
 
 
 def _json_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
@@ -108,10 +127,8 @@ def _json_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
                 number += 1
                 yield _mapping(row, path, number)
             return
-        for line in text.splitlines():
-            number += 1
-            if line.strip():
-                yield _mapping(json.loads(line), path, number)
+        for number, line in json_lines(text):
+            yield _mapping(json.loads(line), path, number)
     except (json.JSONDecodeError, RecursionError) as error:
         raise SonopaintError(
             f"{path} is damaged in line {number or 1} ({error}); write one JSON object a line."
@@ -124,20 +141,45 @@ def _mapping(row: Any, path: Path, number: int) -> dict[str, Any]:
     return row
 
 
+_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # Excel's own first line
+_SWALLOWED = re.compile(r"\n[^,;\t\n]*\.(wav|flac|ogg|opus|mp3|aiff?)\"?\s*[,;\t]", re.IGNORECASE)
+
+
 def _csv_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
-    lines = text.splitlines(keepends=True)
-    names: list[str] = []
+    lines = io.StringIO(text, newline=None).readlines()
+    passed, names, delimiter = 0, [], ""
     # AudioSet's CSVs begin with comments, the last of which names the columns.
-    while lines and lines[0].lstrip().startswith("#"):
-        names = [name.strip() for name in lines.pop(0).lstrip("# \t").split(",")]
-    head = lines[0] if lines else ""
-    delimiter = max("\t;,", key=head.count) if not names else ","
-    reader = csv.reader(io.StringIO("".join(lines)), delimiter=delimiter, skipinitialspace=True)
+    while passed < len(lines):
+        line = lines[passed].strip()
+        if match := _SEPARATOR.fullmatch(line):
+            delimiter = match[1]
+        elif line.startswith("#"):
+            names = [name.strip() for name in line.lstrip("# \t").split(",")]
+        elif line:
+            break
+        passed += 1
+    head = lines[passed] if passed < len(lines) else ""
+    delimiter = delimiter or ("," if names else max("\t;,", key=head.count))
+    reader = csv.reader(lines[passed:], delimiter=delimiter, skipinitialspace=True)
     try:
         for cells in reader:
             if not names:
                 names = [cell.strip() for cell in cells]
             elif any(cell.strip() for cell in cells):
+                _check_cells(cells, names, delimiter, f"{path.name}, line {passed + reader.line_num}")
                 yield dict(zip(names, cells, strict=False))
     except csv.Error as error:
-        raise SonopaintError(f"{path} is damaged in line {reader.line_num} ({error}).") from error
+        raise SonopaintError(f"{path} is damaged in line {passed + reader.line_num} ({error}).") from error
+
+
+def _check_cells(cells: list[str], names: list[str], delimiter: str, where: str) -> None:
+    """Refuse what would be lost without a word: cells beyond the columns, rows inside of an open quote."""
+    if any(cell.strip() for cell in cells[len(names) :]):
+        raise SonopaintError(
+            f"{where}: {len(cells)} cells for {len(names)} columns; put texts with {delimiter!r} in them in "
+            f'double quotes ("{delimiter.join(cells[len(names) - 1 :])[:60]}").'
+        )
+    if any(_SWALLOWED.search(cell) for cell in cells):
+        raise SonopaintError(
+            f"{where}: a cell holds whole other rows; a quotation mark before it is not closed."
+        )

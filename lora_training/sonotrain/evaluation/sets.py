@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
@@ -14,6 +15,8 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.dataset import METADATA, SPLITS, is_dataset, load_dataset
+from sonotrain.data.recordings import Found
+from sonotrain.data.texts import decode, json_lines
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +188,7 @@ def _listed(folder: Path) -> list[Sound]:
 
 
 def _plain(folder: Path) -> list[Sound]:
-    found = []
+    found, beside = [], Found("folder")
     for parent, folders, files in os.walk(folder):  # symbolic links to folders are not followed: no loops
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -193,33 +196,31 @@ def _plain(folder: Path) -> list[Sound]:
             if path.suffix.lower() in SUFFIXES and not name.startswith("."):
                 inside = path.relative_to(folder)
                 label = inside.parts[0] if len(inside.parts) > 1 else None
-                found.append(Sound(path, inside.with_suffix("").as_posix(), _sidecar(path), label))
+                found.append(Sound(path, inside.with_suffix("").as_posix(), _sidecar(path, beside), label))
     return found
 
 
-def _sidecar(path: Path) -> tuple[str, ...]:
-    beside = path.with_suffix(".txt")
-    if not beside.is_file():
-        return ()
+def _sidecar(path: Path, beside: Found) -> tuple[str, ...]:
     try:
-        return _texts([beside.read_text(encoding="utf-8-sig")])
-    except (OSError, UnicodeDecodeError):
-        logger.warning("%s is no UTF-8 text, so it was passed over.", beside)
+        there = beside.existing(path.with_suffix(".txt"))
+        return _texts([decode(there.read_bytes())[0]]) if there else ()
+    except OSError as error:
+        logger.warning("The captions beside %s can't be read (%s).", path, error)
         return ()
 
 
 def _lines(path: Path) -> list[Mapping[str, Any]]:
     """The records of a .jsonl, .json or .csv file."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text, _ = decode(path.read_bytes())
         if path.suffix.lower() == ".csv":
-            found: Any = list(csv.DictReader(text.splitlines()))
+            found: Any = list(csv.DictReader(io.StringIO(text, newline="")))
         elif path.suffix.lower() == ".json":
             found = json.loads(text)
             if isinstance(found, dict):  # {"name": "caption", …}
                 found = [{"key": name, "texts": value} for name, value in found.items()]
         else:
-            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+            found = [json.loads(line) for _, line in json_lines(text)]
     except (OSError, ValueError, csv.Error, RecursionError) as error:
         raise SonopaintError(f"{path} can't be read ({error}); give UTF-8 .jsonl, .json or .csv.") from error
     if not isinstance(found, list) or not all(isinstance(line, dict) for line in found):

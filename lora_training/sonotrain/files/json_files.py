@@ -13,7 +13,7 @@ from sonoconvert.errors import SonopaintError
 def read_json(path: str | Path) -> dict[str, Any]:
     """Reads a JSON object; SonopaintError names the file when it is missing or broken."""
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SonopaintError(f"{path} is missing; run the step that makes it first.") from error
     except (OSError, ValueError) as error:

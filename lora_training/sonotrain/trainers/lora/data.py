@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,13 @@ def open_dataset(options: LoraOptions, run: Path, model: Any) -> SoundDataset:
             f"The dataset {dataset.folder} has the format {dataset.format.name}, but {model.name} paints "
             f'{model.format.name}; make it again with "sonotrain dataset … --format {model.format.name}".'
         )
-    return dataset
+    return replace(dataset, splits=dataset.splits | {"train": repeated(dataset.train)})
+
+
+def repeated(examples: list[Example]) -> list[Example]:
+    """Each example as often as it is to be learnt from beside the others (10 and 20 repeats are 1 and 2)."""
+    share = math.gcd(*(example.repeats for example in examples)) or 1
+    return [example for example in examples for _ in range(example.repeats // share)]
 
 
 def _build(source: Path, out: Path, options: LoraOptions, model: Any) -> SoundDataset:

@@ -204,7 +204,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     try:
         toml = importlib.import_module(name)
-        values = toml.loads(path.read_text(encoding="utf-8"))
+        values = toml.loads(path.read_text(encoding="utf-8-sig"))
     except ModuleNotFoundError as error:
         raise SonopaintError(
             "Reading a .toml file needs Python 3.11 or the package tomli; give the options as flags instead."
