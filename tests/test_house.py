@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -199,6 +200,40 @@ def test_help_is_quick(package: str) -> None:
     if not (ROOT / WINGS[package][0] / "cli.py").exists():
         pytest.skip(f"{package} has no command line yet")
     assert not modules_after(f"import {package}.cli") & HEAVY
+
+
+def test_errors_name_no_flags() -> None:
+    """An error names the setting (`setting("out")`) and the door says ``--out``: see sonoconvert.errors.
+
+    Command lines are doors themselves, and a sentence may quote a whole command, or a host's own.
+    """
+    flags = re.compile(r"(?<![\w-])--([a-z]|…)")
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {sentence!r}"
+        for path, node in called("SonopaintError")
+        if path.stem not in ("cli", "cli_options")
+        for sentence in texts(node)
+        if flags.search(sentence) and not re.search(r"sonoconvert|sonotrain|pip |WebUI|ComfyUI", sentence)
+    ]
+    assert not found, "\n".join(found)
+
+
+def texts(call: ast.Call) -> Iterator[str]:
+    """The strings among a call's arguments, with … for what is filled in."""
+    for argument in call.args:
+        if isinstance(argument, ast.JoinedStr):
+            yield "".join(str(p.value) if isinstance(p, ast.Constant) else "…" for p in argument.values)
+        elif isinstance(argument, ast.Constant):
+            yield str(argument.value)
+
+
+def called(name: str) -> Iterator[tuple[Path, ast.Call]]:
+    """(file, call) of every call of `name` in the wings."""
+    for folder, _ in WINGS.values():
+        for path in sources(folder):
+            for node in ast.walk(parse(path)):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                    yield path, node
 
 
 def test_shipped_weights_are_found() -> None:

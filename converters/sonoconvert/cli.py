@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sonoconvert.checkpoints import cli as weights
 from sonoconvert.conversion.jobs import INDEX_SUFFIX, Job
 from sonoconvert.defaults import FORMAT
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, flag
 from sonoconvert.pictures.format import CHANNELS, PRESETS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _info(options)
         return _batch(options)
     except SonopaintError as error:
-        print(f"sonoconvert: {error}", file=sys.stderr)
+        print(f"sonoconvert: {error.told(flag)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sonoconvert: stopped.", file=sys.stderr)

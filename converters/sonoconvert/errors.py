@@ -1,10 +1,42 @@
-"""The two exceptions that every wing shares."""
+"""The two exceptions that every wing shares, and how their sentences name settings.
+
+What raises an error knows a setting by its name in the code (``guidance_scale``); people know it as
+``--cfg``, “Guidance” or ``cfg_scale``, by the door they came through. So a sentence holds
+``setting("guidance_scale")``, and the door that shows it says its own word: ``error.told(flag)``.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_MARKED = re.compile("\ue000(\\w+)\ue001")  # private characters, which nobody types
+
+
+def setting(name: str) -> str:
+    """A setting in the sentence of a SonopaintError, by its name in the code."""
+    return f"\ue000{name}\ue001"
 
 
 class SonopaintError(ValueError):
     """Bad input from a person: one clear sentence that says what is wrong and what to do."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The settings that the sentence speaks of, by their names in the code."""
+        return tuple(_MARKED.findall(super().__str__()))
+
+    def told(self, called: Callable[[str], str]) -> str:
+        """The sentence with each setting as `called` says it."""
+        return _MARKED.sub(lambda found: called(found[1]), super().__str__())
+
+    def __str__(self) -> str:
+        return self.told(str)
+
+
+def flag(name: str) -> str:
+    """What command lines call a setting."""
+    return "--" + name.replace("_", "-")
 
 
 class Cancelled(Exception):

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.errors import Cancelled, SonopaintError
+from sonoconvert.errors import Cancelled, SonopaintError, flag
 from sonopaint.cli_options import parser_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments[0], arguments[1:])
     except SonopaintError as error:
-        print(f"sonopaint: {error}", file=sys.stderr)
+        print(f"sonopaint: {error.told(_called)}", file=sys.stderr)
         return 2
     except MemoryError:
         print("sonopaint: There is not enough memory; make a shorter sound.", file=sys.stderr)
@@ -60,6 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Cancelled):
         print("sonopaint: Stopped.", file=sys.stderr)
         return 130
+
+
+def _called(name: str) -> str:
+    """What this command line calls a setting."""
+    return {"prompt": "PROMPT", "negative_prompt": "--negative", "guidance_scale": "--cfg"}.get(
+        name, flag(name)
+    )
 
 
 def _run(command: str, arguments: list[str]) -> int:

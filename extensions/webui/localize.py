@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LOCALIZATIONS = ROOT / "localizations"
-PAGES = ("tab/*.py", "sound_ui.py", "settings.py")
+PAGES = ("tab/*.py", "names.py", "sound_ui.py", "settings.py")
 SCRIPTS = (
     *sorted((ROOT / "javascript").glob("*.js")),
     *(ROOT / "converters/sonoconvert/web" / name for name in ("spectrogram.js", "region_widget.js")),
@@ -38,7 +38,7 @@ NO_TEXT = {
 def texts() -> set[str]:
     """Every text of the extension that the page shows, as its code has it."""
     package = HERE / "sonopaint_webui"
-    labels = _dictionary(ast.parse((package / "tab/fields.py").read_text(encoding="utf-8")), "LABELS")
+    labels = _dictionary(ast.parse((package / "names.py").read_text(encoding="utf-8")), "LABELS")
     found = set(_field_texts(ast.parse((package / "arguments.py").read_text(encoding="utf-8")), labels))
     for pattern in PAGES:
         for path in sorted(package.glob(pattern)):

@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
-from sonotrain.files.options import add_options, given
+from sonoconvert.errors import SonopaintError, flag, setting
+from sonotrain.files.options import WATCHED, add_options, given
 
 STOPPED = 130  # as a shell reports an interrupted command
 
@@ -31,13 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.run(options):
             return 0
     except SonopaintError as error:
-        print(f"sonotrain: {error}", file=sys.stderr)
+        called = setting if os.environ.get(WATCHED) else _called
+        print(f"sonotrain: {error.told(called)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         pass
     resume = words + ([] if "--resume" in words or not options.resumable else ["--resume"])
     print(f"Stopped. Go on with: sonotrain {shlex.join(resume)}", file=sys.stderr)
     return STOPPED
+
+
+def _called(name: str) -> str:
+    """What this command line calls a setting."""
+    return {"noun": "--class"}.get(name, flag(name))
 
 
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:

@@ -310,7 +310,7 @@ def test_bad_input_is_one_sentence_that_says_what_to_change(run: Any, audio: Any
         ),
         ("SonopaintPutBack", {"image": painted[:, :64], "context": context}, "not scaled or cropped"),
         ("SonopaintPutBack", {"image": painted[:, :, :8], "context": context}, "not scaled or cropped"),
-        ("SonopaintEmptySpectrogram", {"format": mini, "seconds": 0.01}, "can't be made"),
+        ("SonopaintEmptySpectrogram", {"format": mini, "seconds": 0.01}, "seconds must be from 0.1"),
         ("SonopaintPlot", {}, "nothing to plot"),
         ("SonopaintPlot", {"image": image}, "needs its format"),
         ("SonopaintInterpolation", {"prompt_a": text, "prompt_b": text, "latent": latent}, "batch_size to 1"),
@@ -371,3 +371,24 @@ def test_example_workflows_name_only_inputs_that_exist(pack: Any, repository: Pa
             for slot in node["inputs"]:
                 assert known.get(slot["name"]) == slot["type"], f"{path.name}: {node['type']}.{slot['name']}"
             assert [o["type"] for o in node["outputs"]] == [o.io_type for o in schema.outputs]
+
+
+@pytest.mark.parametrize(
+    ("node", "inputs", "name"),
+    [
+        ("SonopaintLoopCanvas", {"seam": 0.0}, "seam"),
+        ("SonopaintExtendCanvas", {"left": -1.0, "right": 0.0}, "left"),
+        ("SonopaintExtendCanvas", {"left": 0.0, "right": 0.0}, "right"),
+        ("SonopaintRegion", {"boxes": "0:1", "feather": -1.0}, "feather"),
+    ],
+)
+def test_errors_name_the_nodes_inputs(
+    pack: Any, run: Any, mini: Any, audio: Any, node: str, inputs: dict[str, Any], name: str
+) -> None:
+    """ComfyUI shows str(error): settings have the names of the node's own inputs there."""
+    if node != "SonopaintRegion":
+        inputs = {"audio": audio(), "format": mini, **inputs}
+    with pytest.raises(SonopaintError, match=name) as caught:
+        run(node, **inputs)
+    known = {one.id for one in pack.nodes[node].define_schema().inputs}
+    assert name in caught.value.settings and set(caught.value.settings) <= known

@@ -114,7 +114,7 @@ def test_refusals() -> None:
         loop_canvas(Clip(torch.full((1, 32_000), float("inf")), 32_000), MINI)
     with pytest.raises(SonopaintError, match="adds nothing"):
         extend_canvas(clip, 0.0, 0.0, MINI)
-    with pytest.raises(SonopaintError, match="left must be 0 or more, not -1"):
+    with pytest.raises(SonopaintError, match="left must be 0 s or more, not -1"):
         extend_canvas(clip, -1.0, 0.0, MINI)
     with pytest.raises(SonopaintError, match="seam"):
         loop_canvas(clip, MINI, seam_s=0.0)

@@ -221,7 +221,7 @@ def test_damaged_files_never_crash(tmp_path: Path, data: st.DataObject) -> None:
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     target = tmp_path / "x.wav"
     target.write_text("precious")
-    with pytest.raises(SonopaintError, match="already exists.*--force"):
+    with pytest.raises(SonopaintError, match="already exists.*use force"):
         write_clip(noise(), target)
     assert target.read_text() == "precious"
     write_clip(noise(), target, force=True)

@@ -417,7 +417,7 @@ def write_png(path: Path, size: tuple[int, int] = (8, 128), **text: str) -> Path
 
 def test_pictures_without_chunks_need_a_format(tmp_path: Path) -> None:
     path = write_png(tmp_path / "x.png")
-    with pytest.raises(SonopaintError, match="--format: riffusion-v1.*sonopaint-mini"):
+    with pytest.raises(SonopaintError, match="choose a format: riffusion-v1.*sonopaint-mini"):
         load_picture(path)
     assert load_picture(path, format="sonopaint-mini").columns == 8
     with pytest.raises(SonopaintError, match="128.*512"):
@@ -488,7 +488,7 @@ def test_other_pixel_modes(tmp_path: Path, mode: str) -> None:
 def test_pictures_are_not_overwritten(tmp_path: Path) -> None:
     drawn = encode(tones(32_000, 0.1), MINI)
     save_picture(drawn, tmp_path / "x.png")
-    with pytest.raises(SonopaintError, match="--force"):
+    with pytest.raises(SonopaintError, match="use force to replace"):
         save_picture(drawn, tmp_path / "x.png")
     with pytest.raises(SonopaintError, match=r"\.png"):
         save_picture(drawn, tmp_path / "x.jpg")

@@ -63,6 +63,34 @@ def test_defaults_are_those_of_every_door() -> None:
     assert PaintSettings().resolved({"steps": 4}).guidance_scale == SD_DEFAULTS["guidance_scale"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["generate", "x", "--cfg", "101"], "--cfg must be from 0 to 100, not 101."),
+        (["generate", "x", "--steps", "0"], "--steps must be a whole number from 1 to 1000, not 0."),
+        (["generate", "x", "--sampler", "magic"], "There is no --sampler 'magic'"),
+        (["generate", "x", "--negative", "a" * 10_001], "--negative has 10,001 characters"),
+        (["generate", "a" * 10_001], "PROMPT has 10,001 characters"),
+        (["generate", "x", "--seconds", "nan"], "--seconds must be a number, not nan."),
+        (["generate", "x", "--count", "101"], "--batch must be a whole number from 1 to 100, not 101."),
+        (["inpaint", "in.wav", "x", "--region", "0:1", "--feather", "-1"], "--feather must be 0 s or more"),
+        (["extend", "in.wav", "x", "--left", "-1"], "--left must be 0 s or more, not -1.0."),
+        (["loop", "x", "--clip", "in.wav", "--seam", "0"], "--seam must be longer than 0 s, not 0.0 s."),
+        (["loop", "x", "--seam", "1"], "give --seam only together with a sound."),
+        (["interpolate", "a", "b", "--clips", "1"], "--clips must be a whole number from 2 to 100, not 1."),
+    ],
+)
+def test_errors_name_the_options(
+    sonopaint: Callable[..., int],
+    recording: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
+) -> None:
+    assert sonopaint(*arguments, "--quiet", "-o", "out.wav") == 2
+    refused(capsys, says)
+
+
 def test_extend_adds_after_the_sound_where_nobody_says(
     sonopaint: Callable[..., int], recording: Path, tmp_path: Path
 ) -> None:

@@ -96,7 +96,7 @@ def test_files_come_back_exactly(codec: Codec, tmp_path: Path, kind: str) -> Non
     loaded = load_encoded(tmp_path / "x.safetensors")
     assert torch.equal(loaded.values, encoded.values) and loaded.discrete == encoded.discrete
     assert (loaded.num_samples, loaded.scale, loaded.settings) == (24_000, None, {"prompt": "x"})
-    with pytest.raises(SonopaintError, match="--force"):
+    with pytest.raises(SonopaintError, match="use force to replace"):
         save_encoded(encoded, tmp_path / "x.safetensors")
 
 

@@ -232,7 +232,7 @@ def test_a_stopped_bench_goes_on_and_never_mixes_two_models(
     first = run(request(subjects, tmp_path, methods=("fresh=mini",)))
     assert len(stub) == len(set(stub)) == 6
     assert first == run(request(subjects, tmp_path, methods=("fresh=mini",))) and len(stub) == 6
-    with pytest.raises(SonopaintError, match="painted with other plain; choose another --out"):
+    with pytest.raises(SonopaintError, match="painted with other plain; choose another out"):
         run(request(subjects, tmp_path, methods=("fresh=mini",), token="zorb"))
 
 
@@ -289,9 +289,7 @@ def test_missing_and_wrong_things_are_said_in_one_sentence(subjects: Path, tmp_p
     nameless = tmp_path / "nameless"
     nameless.mkdir()
     write_clip(Clip(torch.zeros(1, 32000), SAMPLE_RATE), nameless / "a.wav")
-    with pytest.raises(
-        SonopaintError, match="Nothing says what nameless is; give its class, such as --class"
-    ):
+    with pytest.raises(SonopaintError, match="Nothing says what nameless is; give its class, such as noun"):
         find_subjects(nameless)
     assert find_subjects(nameless, "gong")[0].noun == "gong"
     (nameless / "b.png").touch()

@@ -307,9 +307,9 @@ def test_other_options_need_force(write: Write, sounds: Path, tmp_path: Path) ->
     write("a.wav", 12.0)
     write("b.wav")
     build_dataset(sounds, out)
-    with pytest.raises(SonopaintError, match="--overlap was 0.0, now 0.5.* --force"):
+    with pytest.raises(SonopaintError, match="overlap was 0.0, now 0.5.* with force, or choose another out"):
         build_dataset(sounds, out, DatasetOptions(overlap=0.5))
-    with pytest.raises(SonopaintError, match="--format was sonopaint-mini, now riffusion-v1"):
+    with pytest.raises(SonopaintError, match="format was sonopaint-mini, now riffusion-v1"):
         build_dataset(sounds, out, DatasetOptions(format="riffusion-v1"))
     assert load_dataset(out).format == FMT
     build_dataset(sounds, out, DatasetOptions(overlap=0.5), force=True)

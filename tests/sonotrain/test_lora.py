@@ -219,7 +219,7 @@ def test_an_explosion_names_the_remedy_and_leaves_whole_checkpoints(
     rate: float, tmp_path: Path, given: dict[str, Any]
 ) -> None:
     options = given | {"learning_rate": rate, "warmup": 0.0, "steps": 60, "clip_norm": 0.0}
-    with pytest.raises(SonopaintError, match="lower --learning-rate"):
+    with pytest.raises(SonopaintError, match="lower learning_rate"):
         train_lora(tmp_path / "run", options, device="cpu")
     parts = load_final(tmp_path / "run")[0]
     assert all(tensor.isfinite().all() for tensor in parts["lora"].values())

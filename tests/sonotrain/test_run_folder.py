@@ -48,7 +48,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_from_nothing(tmp_path: Path) -
     with RunFolder(tmp_path) as run:
         run.save_checkpoint(1, {"step": 1})
         write_json(run.path / "config.json", {"command": "vae"})
-    with pytest.raises(SonopaintError, match="--resume"), RunFolder(tmp_path):
+    with pytest.raises(SonopaintError, match="add resume to go on"), RunFolder(tmp_path):
         pass
     with RunFolder(tmp_path, resume=True) as run:
         assert run.load_checkpoint() == {"step": 1}

@@ -346,7 +346,7 @@ def test_bad_input_is_one_sentence(
         assert main(["subject", "--out", str(tmp_path / f"run{number}"), "--device", "cpu", *line]) == 2
         told = capsys.readouterr().err.splitlines()[-1]
         assert words in told and told.startswith("sonotrain: ") and told.endswith("."), change
-    with pytest.raises(SonopaintError, match="--method is 'magic'; it must be one of uni-dad"):
+    with pytest.raises(SonopaintError, match="method is 'magic'; it must be one of uni-dad"):
         train_subject(tmp_path / "run", given | {"method": "magic"}, device="cpu")
 
 

@@ -86,3 +86,43 @@ def test_defaults_are_those_of_every_door(context: Any) -> None:
     assert by_id["picture-format"] == FORMAT and by_label["Kind of picture"] == UNSAID_FORMAT
     assert by_id["seconds"] == 5.12
     assert context.store.defaults("/nothing/there") == SD_DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"overlap": 2.0}, "“Overlap” is 2.0; it must be 0 to 0.9."),
+        ({"validation": 0.8, "test": 0.8}, "“For validation” 0.8 and “For the evaluation” 0.8 leave less"),
+        ({"max_windows": -1}, "“Clips of one recording” is -1"),
+    ],
+)
+def test_errors_of_datasets_name_the_fields(options: dict[str, Any], says: str) -> None:
+    from sonopaint_studio.names import said
+    from sonotrain.data.options import DatasetOptions
+
+    with pytest.raises(SonopaintError) as caught:
+        DatasetOptions(**options)
+    assert said(caught.value).startswith(says)
+
+
+def test_errors_name_the_fields(context: Any, tab: Any) -> None:
+    from types import SimpleNamespace
+
+    from sonoconvert.edits.region import Region
+    from sonopaint.tasks.settings import PaintSettings
+    from sonopaint_studio.generate_tab import GenerateTab
+    from sonopaint_studio.names import said
+
+    def refused(make: Any) -> str:
+        with pytest.raises(SonopaintError) as caught:
+            make()
+        return said(caught.value)
+
+    assert refused(lambda: PaintSettings(guidance_scale=200)) == "“Guidance” must be from 0 to 100, not 200."
+    assert refused(lambda: PaintSettings(prompt="a" * 10_001)).startswith("The prompt has 10,001 characters")
+    assert refused(lambda: Region(feather_s=-1.0)).startswith("“Soft edge” must be 0 s or more")
+    bar = [str(context.store.models()[0].path), "", "", "", 1, 1, 1]
+    [shown] = GenerateTab(context).generate(
+        SimpleNamespace(session_hash="a"), *bar, "rain", "", 0.01, 1, 1, False, 2, 4, "euler"
+    )
+    assert "“Seconds” must be from 0.1 to 60, not 0.01." in shown[0]

@@ -130,7 +130,10 @@ def test_names_become_harmless_and_mistakes_are_said(
     changed = [*FIELDS]
     changed[3] = 50
     assert "“Overlap” was 0.0, now 0.5" in make(page, here(), sounds, fields=changed)[-1][0]
-    assert "“Make anew” ticked" in make(page, here(), sounds, fields=changed)[-1][0]
+    assert (
+        "make it anew with “Make anew”, or choose another name."
+        in make(page, here(), sounds, fields=changed)[-1][0]
+    )
     changed[1] = "{path}"
     assert "{path}" in make(page, here(), sounds, fields=changed)[-1][0]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sonoconvert.defaults import FEATHER_S, SEAM_S
 from sonoconvert.errors import SonopaintError
-from sonopaint.tasks.settings import CLIPS, EXTEND_S, SD_DEFAULTS, VARY_STRENGTH
+from sonopaint.tasks.settings import CLIPS, EXTEND_S, SD_DEFAULTS, VARY_STRENGTH, PaintSettings
 from sonopaint_webui.arguments import PAINTS, Arguments, names_of, schema
 
 # What each action needs to be possible at all.
@@ -95,6 +95,43 @@ def test_defaults_are_those_of_every_door() -> None:
     inpaint = Arguments.of("inpaint", LEAST["inpaint"])
     assert (inpaint.feather, inpaint.strength) == (FEATHER_S, 1)
     assert (inpaint.steps, inpaint.cfg_scale) == (SD_DEFAULTS["steps"], SD_DEFAULTS["guidance_scale"])
+
+
+@pytest.mark.parametrize(
+    ("action", "values", "tab", "api"),
+    [
+        ("vary", {"steps": 0}, "“Steps” must be from 1 to 1000, not 0.", "steps must be from"),
+        (
+            "vary",
+            {"cfg_scale": 99.0},
+            "“CFG scale” must be from 1 to 30, not 99.0.",
+            "cfg_scale must be from",
+        ),
+        ("inpaint", {"feather": -1}, "“Soft edge (s)” must be from 0 to 10, not -1.", "feather must be from"),
+        (
+            "outpaint",
+            {"left": 0},
+            "Nothing would be added: give seconds for “Seconds before” or",
+            "for left or",
+        ),
+    ],
+)
+def test_each_door_names_the_field(action: str, values: dict[str, Any], tab: str, api: str) -> None:
+    from sonopaint_webui import names
+
+    with pytest.raises(SonopaintError) as caught:
+        Arguments.of(action, values)
+    assert names.said(caught.value).startswith(tab)
+    assert api in names.answered(caught.value)
+
+
+def test_errors_from_below_have_the_doors_names() -> None:
+    from sonopaint_webui import names
+
+    with pytest.raises(SonopaintError) as caught:
+        PaintSettings(guidance_scale=200)
+    assert names.said(caught.value) == "“CFG scale” must be from 0 to 100, not 200."
+    assert names.answered(caught.value) == "cfg_scale must be from 0 to 100, not 200."
 
 
 def test_random_seeds_are_kept() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
@@ -220,7 +220,8 @@ def write_tensors(
         if bad:
             raise SonopaintError(
                 f"The weights are broken: {listed(bad)} {'hold' if len(bad) > 1 else 'holds'} infinite "
-                "values or ones that are no numbers (NaN); get the model anew, or allow them (--allow-nan)."
+                f"values or ones that are no numbers (NaN); get the model anew, or allow them "
+                f"({setting('allow_nan')})."
             )
 
 

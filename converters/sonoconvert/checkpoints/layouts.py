@@ -25,7 +25,7 @@ from sonoconvert.checkpoints.diffusers_texts import SD1_SCHEDULER, diffusers_tex
 from sonoconvert.checkpoints.files import PICKLES, Stored, read_stored, write_tensors
 from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.checkpoints.webui import for_webui
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path, refuse_existing
 
 logger = logging.getLogger(__name__)
@@ -144,9 +144,13 @@ def save_model(
                 draft.write_text(text, encoding="utf-8", newline="\n")
     elif to in ("diffusers", "mini"):
         if to == "mini" and not model.is_mini:
-            raise SonopaintError("Only a Sonopaint Mini can become Mini's folder; take --to diffusers.")
+            raise SonopaintError(
+                f"Only a Sonopaint Mini can become Mini's folder; take {setting('to')} diffusers."
+            )
         if to == "mini" and extra:
-            raise SonopaintError(f"Mini's folder has no place for {next(iter(extra))}; prune it (--prune).")
+            raise SonopaintError(
+                f"Mini's folder has no place for {next(iter(extra))}; leave it out with {setting('prune')}."
+            )
         sizes = {part: sum(t.bytes for t in tensors.values()) for part, tensors in parts.items()}
         with _whole_folder(path, force=force) as folder:
             done = 0
@@ -316,7 +320,7 @@ def _write_texts(folder: Path, texts: Mapping[str, str]) -> None:
 def _whole_folder(path: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside `path` that takes its name when the block has succeeded, and vanishes otherwise."""
     if path.exists() and not force:
-        raise SonopaintError(f"{path} already exists; use --force (force=True) to replace it.")
+        raise SonopaintError(f"{path} already exists; use {setting('force')} to replace it.")
     if path.exists() and not (
         path.is_dir() and any((path / n).exists() for n in ("model_index.json", "config.json"))
     ):

@@ -12,7 +12,7 @@ from sonoconvert.checkpoints.files import Stored, listed
 from sonoconvert.checkpoints.layouts import ModelFiles
 from sonoconvert.checkpoints.lora import LoraModule
 from sonoconvert.checkpoints.lora_names import TEXT, UNET, is_known
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 Modules = Mapping[str, LoraModule]
 _PARTS = {UNET: "unet", TEXT: "text_encoder"}
@@ -90,7 +90,8 @@ def merge(loras: Sequence[tuple[Modules, float]], *, rank: int | None = None) ->
         found = [(modules[name], strength) for modules, strength in loras if name in modules]
         if any(module.dora_scale is not None for module, _ in found) and (len(loras) > 1 or found[0][1] != 1):
             raise SonopaintError(
-                f"{name} is of a DoRA, which can't be scaled or added; merge it into a model (--into)."
+                f"{name} is of a DoRA, which can't be scaled or added; merge it into a model "
+                f"({setting('into')})."
             )
         if len(found) == 1:
             module, strength = found[0]

@@ -17,7 +17,7 @@ import torch
 
 from sonoconvert.checkpoints.diffusers_texts import diffusers_texts
 from sonoconvert.checkpoints.files import Stored
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 if TYPE_CHECKING:
     from sonoconvert.checkpoints.layouts import ModelFiles
@@ -69,7 +69,9 @@ def for_webui(model: ModelFiles, path: Path) -> tuple[ModelFiles, dict[Path, str
     Raises SonopaintError for other models, which need none of it.
     """
     if not model.is_mini or not model.tokenizer:
-        raise SonopaintError("Only Sonopaint Mini needs a form for AUTOMATIC1111; take --to single.")
+        raise SonopaintError(
+            f"Only Sonopaint Mini needs a form for AUTOMATIC1111; take {setting('to')} single."
+        )
     tensors, vae = wider(model.parts["vae"], model.config["vae"])
     config = model.config | {"vae": vae}
     words = path.with_suffix("")

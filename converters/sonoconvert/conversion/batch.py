@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from sonoconvert.conversion.jobs import Job, Outcome, attempt
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 T = TypeVar("T")
 _AHEAD = 2  # jobs handed out for each worker
@@ -120,7 +120,8 @@ def _on_cluster(jobs: list[Job], workers: int, address: str) -> Iterator[Outcome
         from distributed import Client, KilledWorker, LocalCluster, as_completed
     except ImportError as error:
         raise SonopaintError(
-            "--cluster needs Dask, which is not installed: pip install 'sonopaint[cluster]' on every machine."
+            f"{setting('cluster')} needs Dask, which is not installed: pip install 'sonopaint[cluster]' on "
+            "every machine."
         ) from error
     made: Any = None
     try:

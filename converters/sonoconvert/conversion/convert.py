@@ -90,7 +90,8 @@ def refuse_too_wide(duration_s: float, fmt: SpectrogramFormat) -> None:
         minutes = fmt.seconds(MAX_PIXELS // fmt.rows) / 60
         raise SonopaintError(
             f"A {fmt.name} picture of {duration_s / 60:.0f} minutes would be {columns} columns wide; "
-            f"convert at most {minutes:.0f} minutes at once (--start and --duration, or --split)."
+            f"convert at most {minutes:.0f} minutes at once "
+            "(sonoconvert to-picture draws longer ones with --split or --parts)."
         )
 
 

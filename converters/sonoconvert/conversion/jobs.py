@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, flag, setting
 from sonoconvert.files.atomic import refuse_existing
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 
@@ -48,7 +48,7 @@ def attempt(job: Job, share: Share | None = None) -> Outcome:
     try:
         outputs = convert(job, share)
     except SonopaintError as bad:
-        error = str(bad)
+        error = bad.told(flag)
     except MemoryError:
         error = f"There is not enough memory for {job.source}; convert it in parts (--parts or --split)."
     except OSError as bad:
@@ -73,7 +73,10 @@ def format_of(options: argparse.Namespace) -> SpectrogramFormat | None:
     """The format that was asked for, in the channel layout that was asked for."""
     if options.format is None:
         if options.channels is not None:
-            raise SonopaintError("--channels says how a picture of --format is laid out; give --format too.")
+            raise SonopaintError(
+                f"{setting('channels')} says how a picture of {setting('format')} is laid out; give "
+                f"{setting('format')} too."
+            )
         return None
     fmt = PRESETS[options.format]
     return fmt if options.channels is None else fmt.with_channels(options.channels)
@@ -89,9 +92,9 @@ def _to_picture(job: Job, share: Share | None) -> list[Path]:
     for name in ("start", "duration", "split", "parts"):
         value = getattr(options, name)
         if value is not None and not math.isfinite(value):
-            raise SonopaintError(f"--{name} {value} is not a number of seconds.")
+            raise SonopaintError(f"{setting(name)} {value} is not a number of seconds.")
         if value is not None and value <= 0 and name in ("split", "parts"):
-            raise SonopaintError(f"--{name} {value:g} is not a length; give more than 0 seconds.")
+            raise SonopaintError(f"{setting(name)} {value:g} is not a length; give more than 0 seconds.")
     if options.parts is not None:
         from sonoconvert.conversion.parts import encode_parts
 

@@ -13,7 +13,7 @@ import torch
 from sonoconvert.conversion.convert import encode
 from sonoconvert.defaults import FEATHER_S, OVERLAP_S, SEAM_S
 from sonoconvert.edits.region import Box, Region
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonoconvert.pictures.picture import Picture
@@ -73,12 +73,13 @@ def extend_canvas(
     fmt = _mono(format)
     for name, seconds in (("left", left_s), ("right", right_s), ("overlap", overlap_s)):
         if not (math.isfinite(seconds) and seconds >= 0):
-            raise SonopaintError(f"The seconds of {name} must be 0 or more, not {seconds}.")
+            raise SonopaintError(f"{setting(name)} must be 0 s or more, not {seconds}.")
     rate = clip.sample_rate
     left, right = round(left_s * rate), round(right_s * rate)
     if left + right == 0:
         raise SonopaintError(
-            f"Extending by {left_s} s and {right_s} s adds nothing: ask for seconds on a side."
+            f"Extending by {left_s:g} s and {right_s:g} s adds nothing: "
+            f"give seconds for {setting('left')} or {setting('right')}."
         )
     source = replace(clip, waveform=torch.nn.functional.pad(clip.waveform, (left, right)))
     _check_clip(source, fmt)
@@ -101,7 +102,7 @@ def loop_canvas(
     """
     fmt = _mono(format)
     if not (math.isfinite(seam_s) and seam_s > 0):
-        raise SonopaintError(f"The seam must be longer than 0 s, not {seam_s} s.")
+        raise SonopaintError(f"{setting('seam')} must be longer than 0 s, not {seam_s} s.")
     _check_clip(clip, fmt)
     _check_finite(clip)
     roll = clip.num_samples // 2

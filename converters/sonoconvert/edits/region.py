@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sonoconvert.defaults import FEATHER_S
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import SpectrogramFormat
 
 MAX_BRUSH_PIXELS = 32_000_000  # larger mask images are refused before they are decoded
@@ -60,7 +60,7 @@ class Region:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.feather_s) and self.feather_s >= 0):
-            raise SonopaintError(f"The feather must be 0 s or more, not {self.feather_s} s.")
+            raise SonopaintError(f"{setting('feather')} must be 0 s or more, not {self.feather_s} s.")
         if self.brush is not None and (self.brush.ndim != 2 or self.brush.size == 0):
             raise SonopaintError(
                 f"The brush mask must be one picture of height × width, not {self.brush.shape}."

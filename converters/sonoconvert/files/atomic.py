@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 # Device names of Windows: a file called "con.safetensors" can't be opened there.
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10))}
@@ -58,7 +58,7 @@ def refuse_existing(path: str | os.PathLike[str], *, force: bool = False) -> Non
     if target.is_dir():
         raise SonopaintError(f"{target} is a folder; give the name of a file to write.")
     if target.exists() and not force:
-        raise SonopaintError(f"{target} already exists; use --force (force=True) to replace it.")
+        raise SonopaintError(f"{target} already exists; use {setting('force')} to replace it.")
 
 
 def safe_name(name: str) -> str:

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.damage import colour_notes, fit, read_pixels
 from sonoconvert.pictures import png16, riffusion_exif
@@ -243,7 +243,7 @@ def picture_from_image(
         found = get_format(format)
     else:
         raise SonopaintError(
-            f"{name} does not say which spectrogram format it has; choose one with --format: "
+            f"{name} does not say which spectrogram format it has; choose a {setting('format')}: "
             f"{', '.join(PRESETS)}."
         )
     rows, columns = details.get("rows"), details.get("columns")

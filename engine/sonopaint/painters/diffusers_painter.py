@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.latents import (
     Noise,
@@ -71,7 +71,7 @@ class DiffusersPainter:
         resolved = settings.resolved(self.model.defaults)
         if resolved.sampler not in SAMPLERS:
             raise SonopaintError(
-                f"There is no sampler {resolved.sampler!r}; choose one of {', '.join(SAMPLERS)}."
+                f"There is no {setting('sampler')} {resolved.sampler!r}; choose one of {', '.join(SAMPLERS)}."
             )
         if self.model.one_step is not None:
             return settings.for_student()
@@ -258,7 +258,7 @@ class DiffusersPainter:
         if not bool(torch.isfinite(painted).all()):
             raise SonopaintError(
                 f"The model {model.name} painted values that are no numbers; "
-                "use 32-bit weights or a lower guidance scale."
+                f"use 32-bit weights or a lower {setting('guidance_scale')}."
             )
         return painted.numpy()
 

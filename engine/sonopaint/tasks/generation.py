@@ -12,7 +12,7 @@ import torch
 from sonoconvert.conversion.convert import decode
 from sonoconvert.edits.canvas import Canvas
 from sonoconvert.edits.region import Region
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.picture import Picture
@@ -70,10 +70,10 @@ def samples_of(seconds: float | None, fmt: SpectrogramFormat) -> int:
     if seconds is None:
         return fmt.width * fmt.hop_length
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
-        raise SonopaintError(f"The length must be a number of seconds, not {seconds!r}.")
+        raise SonopaintError(f"{setting('seconds')} must be a number, not {seconds!r}.")
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         raise SonopaintError(
-            f"A sound of {seconds:g} s can't be made; choose from {MIN_SECONDS:g} to {MAX_SECONDS:g} s."
+            f"{setting('seconds')} must be from {MIN_SECONDS:g} to {MAX_SECONDS:g}, not {seconds:g}."
         )
     return round(seconds * fmt.sample_rate)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sonoconvert.defaults import JOIN_S
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of, sound_of
@@ -37,7 +37,7 @@ def interpolate(
     sound once, so that phases have no seams. Raises SonopaintError for fewer than 2 clips.
     """
     if isinstance(n, bool) or not isinstance(n, int) or not 2 <= n <= MAX_BATCH:
-        raise SonopaintError(f"An interpolation has from 2 to {MAX_BATCH} clips, not {n!r}.")
+        raise SonopaintError(f"{setting('clips')} must be a whole number from 2 to {MAX_BATCH}, not {n!r}.")
     painter = as_painter(model)
     fmt = painter.format
     num_samples = samples_of(seconds, fmt)

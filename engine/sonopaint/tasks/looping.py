@@ -11,7 +11,7 @@ import torch
 from sonoconvert.conversion.convert import decode
 from sonoconvert.defaults import SEAM_S
 from sonoconvert.edits.canvas import loop_canvas
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
@@ -45,10 +45,14 @@ def loop(
     painter = as_painter(model)
     if clip is None:
         if seam_s is not None:
-            raise SonopaintError("A new loop has no seam; give seam seconds only together with a clip.")
+            raise SonopaintError(
+                f"A new loop has no seam; give {setting('seam')} only together with a sound."
+            )
         return _new_loop(painter, from_scratch(settings), seconds, batch, progress)
     if seconds is not None:
-        raise SonopaintError("A clip that is made to loop keeps its length; leave the seconds out.")
+        raise SonopaintError(
+            f"A sound that is made to loop keeps its length; leave {setting('seconds')} out."
+        )
     seam_s = SEAM_S if seam_s is None else seam_s
     canvas = loop_canvas(clip, painter.format, seam_s)
     return edited("loop", painter, canvas, settings, batch, progress, seam=seam_s)

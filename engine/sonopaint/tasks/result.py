@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
@@ -74,7 +74,9 @@ def agreeing(painter: Painter, settings: PaintSettings) -> PaintSettings:
 def items(settings: PaintSettings, batch: int) -> Iterable[PaintSettings]:
     """The settings of each item of a batch: seeds count up, so that item i equals a single run."""
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
-        raise SonopaintError(f"A batch has from 1 to {MAX_BATCH} items, not {batch!r}.")
+        raise SonopaintError(
+            f"{setting('batch')} must be a whole number from 1 to {MAX_BATCH}, not {batch!r}."
+        )
     return [settings.for_item(index) for index in range(batch)]
 
 

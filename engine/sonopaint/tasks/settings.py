@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 MAX_PROMPT = 10_000  # characters; longer ones are a pasted file, not a prompt
 MAX_STEPS = 1000  # the timesteps that Stable Diffusion was trained on
@@ -59,13 +59,15 @@ class PaintSettings:
         if self.guidance_scale is not None:
             object.__setattr__(self, "guidance_scale", _number("guidance_scale", self.guidance_scale, 0, 100))
         if self.sampler is not None and not isinstance(self.sampler, str):
-            raise SonopaintError(f"sampler must be a name, not {self.sampler!r}.")
+            raise SonopaintError(f"{setting('sampler')} must be a name, not {self.sampler!r}.")
         _whole("seed", self.seed, 0, MAX_SEED)
         object.__setattr__(self, "strength", _number("strength", self.strength, 0, 1))
         if self.strength == 0:
-            raise SonopaintError("A strength of 0 would change nothing; choose one above 0 and up to 1.")
+            raise SonopaintError(
+                f"{setting('strength')} is 0, which would change nothing; choose one above 0 and up to 1."
+            )
         if self.fill not in FILLS:
-            raise SonopaintError(f"fill must be one of {', '.join(FILLS)}, not {self.fill!r}.")
+            raise SonopaintError(f"{setting('fill')} must be one of {', '.join(FILLS)}, not {self.fill!r}.")
         _whole("iterations", self.iterations, 0, 1000)
 
     def resolved(self, defaults: Mapping[str, Any]) -> PaintSettings:
@@ -104,19 +106,21 @@ class PaintSettings:
 
 def _text(name: str, value: object) -> None:
     if not isinstance(value, str):
-        raise SonopaintError(f"{name} must be text, not {value!r}.")
+        raise SonopaintError(f"{setting(name)} must be text, not {value!r}.")
     if len(value) > MAX_PROMPT:
-        raise SonopaintError(f"{name} has {len(value):,} characters; at most {MAX_PROMPT:,} are read.")
+        raise SonopaintError(
+            f"{setting(name)} has {len(value):,} characters; at most {MAX_PROMPT:,} are read."
+        )
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise SonopaintError(f"{name} must be a whole number from {low} to {high}, not {value!r}.")
+        raise SonopaintError(f"{setting(name)} must be a whole number from {low} to {high}, not {value!r}.")
 
 
 def _number(name: str, value: object, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise SonopaintError(f"{name} must be a number from {low} to {high}, not {value!r}.")
+        raise SonopaintError(f"{setting(name)} must be a number from {low} to {high}, not {value!r}.")
     if not low <= value <= high:
-        raise SonopaintError(f"{name} must be from {low} to {high}, not {value:g}.")
+        raise SonopaintError(f"{setting(name)} must be from {low} to {high}, not {value:g}.")
     return float(value)

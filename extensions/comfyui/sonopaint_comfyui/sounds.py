@@ -54,8 +54,8 @@ def pixels_of(image: torch.Tensor, *, grey: bool) -> np.ndarray:
     values = image[..., :3].detach().cpu().float().numpy() * 255
     if not np.isfinite(values).all():
         raise SonopaintError(
-            "The picture has pixels that are not numbers: the model painted NaN; use another precision "
-            "(--force-fp32) or a lower CFG."
+            "The picture has pixels that are not numbers: the model painted NaN; start ComfyUI with "
+            "--force-fp32, or use a lower CFG."
         )
     if grey or values.shape[-1] == 1:
         values = np.repeat(values.mean(axis=-1, keepdims=True), 3, axis=-1)

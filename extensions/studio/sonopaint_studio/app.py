@@ -16,7 +16,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, flag, setting
 from sonopaint_studio import guard, theme
 from sonopaint_studio.context import Context, model_bar
 from sonopaint_studio.convert_tab import ConvertTab
@@ -118,7 +118,7 @@ def free_port(host: str, first: int) -> int:
             except OSError:
                 continue
             return port
-    raise SonopaintError(f"No port from {first} on is free at {host}: choose another with --port.")
+    raise SonopaintError(f"No port from {first} on is free at {host}: choose another {setting('port')}.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             context = Context(store=ModelStore(extra=model), model=str(model))
         port = free_port(args.host, args.port)
     except SonopaintError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error.told(flag)}\n")
         return 2
     logger.info("Sonopaint Studio: http://%s:%d (stop it with Ctrl+C)", args.host, port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the files go then, too

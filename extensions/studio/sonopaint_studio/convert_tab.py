@@ -113,7 +113,7 @@ class ConvertTab:
                 (self.context.sessions.uploaded(file["path"]), str(file["name"])) for file in event.files
             ]
         except SonopaintError as error:
-            yield error_html(str(error)), gr.skip(), gr.update(visible=False)
+            yield error_html(error), gr.skip(), gr.update(visible=False)
             return
 
         def work(report: Report) -> tuple[list[Converted], Path | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -29,29 +28,9 @@ logger = logging.getLogger(__name__)
 EMPTY = "Choose a folder with sounds on the left and make a dataset of it, or open one that is there."
 LONG_RECORDINGS = {"Cut into clips": "all", "Only their beginning": "first"}
 DUPLICATES = {"Near and exact": "near", "Only exact": "exact", "None": "keep"}
-# What the command line calls it, and what this page does: sentences for people come from below.
-_CALLED = {
-    "with --force": "with “Make anew” ticked",
-    "choose another --out": "choose another name",
-    "--max-unreadable 1": "a larger part of unreadable files",
-    "--overlap": "“Overlap”",
-    "--windows": "“Long recordings”",
-    "--max-windows": "“Clips of one recording”",
-    "--validation": "“For validation”",
-    "--test": "“For the evaluation”",
-    "--silence-db": "“Silence”",
-    "--format": "the model's format",
-}
 _LOCAL = {"127.0.0.1", "::1", "localhost"}
 MAIN_FIELDS = ("trigger", "caption", "windows", "overlap", "max_windows", "silence_db", "duplicates",
                "validation", "test", "max_unreadable")  # fmt: skip
-
-
-def in_words_of_the_page(sentence: str) -> str:
-    """An error's sentence with this page's names for what the command line calls --something."""
-    for flag, name in sorted(_CALLED.items(), key=lambda pair: -len(pair[0])):
-        sentence = re.sub(re.escape(flag) + r"(?![\w-])", name, sentence)
-    return sentence
 
 
 def dataset_choices() -> list[str]:
@@ -96,7 +75,7 @@ class DatasetTab:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.move(path, target)
         except SonopaintError as error:
-            return error_html(str(error)), gr.skip(), gr.skip()
+            return error_html(error), gr.skip(), gr.skip()
         tops = sorted(folder.iterdir()) if folder.is_dir() else []
         single = len(tops) == 1 and tops[0].is_dir()
         count = sum(path.is_file() for path in folder.rglob("*"))
@@ -128,7 +107,7 @@ class DatasetTab:
             target = datasets_folder() / safe_name(str(name or "").strip() or folder.name or "sounds")
             options = self._options(model, fields)
         except SonopaintError as error:
-            yield error_html(in_words_of_the_page(str(error))), *widgets.idle(), gr.skip(), gr.skip()
+            yield error_html(error), *widgets.idle(), gr.skip(), gr.skip()
             return
 
         def work(report: Report) -> SoundDataset:
@@ -146,7 +125,7 @@ class DatasetTab:
                 value = page_value(session, dataset, search(dataset, "", ""), 0)
                 yield said, *widgets.idle(), chosen, value
             elif isinstance(happened, Failed):
-                sentence = in_words_of_the_page(named(Exception(happened.sentence), folder.name))
+                sentence = named(Exception(happened.sentence), folder.name)
                 said = status_html(Failed(sentence, happened.stopped))
                 if happened.stopped:
                     said += note_html("Press the button again to go on from there.")
@@ -187,7 +166,7 @@ class DatasetTab:
         try:
             dataset = load_dataset(find_dataset(name))
         except SonopaintError as error:
-            return error_html(str(error)), empty_value("")
+            return error_html(error), empty_value("")
         wanted = split.lower() if split.lower() in SPLITS else ""
         return note_html(""), page_value(session, dataset, search(dataset, wanted, words or ""), page)
 
@@ -198,7 +177,7 @@ class DatasetTab:
             with self.writing:
                 set_captions(find_dataset(name), {str(event.key): str(event.text)})
         except SonopaintError as error:
-            return error_html(str(error))
+            return error_html(error)
         except OSError as error:
             return error_html(f"The caption could not be saved ({error.strerror}); make room and try again.")
         return note_html("Saved.")
@@ -218,7 +197,7 @@ class DatasetTab:
                     folder, {f"{part}/{e.picture.name}": e.text.replace(old, new or "") for part, e in clips}
                 )
         except SonopaintError as error:
-            return error_html(str(error)), gr.skip()
+            return error_html(error), gr.skip()
         _, value = self._page(name, split, words, 0, request)
         return note_html(f"{changed} captions changed."), value
 
@@ -228,7 +207,7 @@ class DatasetTab:
             path = find_dataset(name) / "report.html"
             return note_html(""), {"html": path.read_text(encoding="utf-8")}
         except SonopaintError as error:
-            return error_html(str(error)), gr.skip()
+            return error_html(error), gr.skip()
         except OSError:
             return error_html("The dataset has no report; make it again."), gr.skip()
 

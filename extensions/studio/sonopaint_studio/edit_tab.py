@@ -10,7 +10,7 @@ import gradio as gr
 
 from sonoconvert.defaults import FEATHER_S, UNSAID_FORMAT
 from sonoconvert.edits.region import Region
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.drawing import read_drawing
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
@@ -158,7 +158,7 @@ class EditTab:
         try:
             found = recall(now.source.settings if now else {}, self.context.store)
         except SonopaintError as error:
-            return error_html(str(error)), *[gr.skip()] * 8
+            return error_html(error), *[gr.skip()] * 8
         return (
             note_html(f"Using {found.note}."),
             found.prompt,
@@ -186,7 +186,7 @@ class EditTab:
                 prompt, negative, *knob_values, strength=strength if action == "Vary" else 1.0
             )
         except SonopaintError as error:
-            yield error_html(str(error)), gr.skip(), *widgets.idle(), *skips
+            yield error_html(error), gr.skip(), *widgets.idle(), *skips
             return
         source = now.source
 
@@ -350,9 +350,9 @@ def _paint(
 
 
 def _check_extend(left: float | None, right: float | None) -> None:
-    for name, value in (("before", left or 0.0), ("after", right or 0.0)):
+    for name, value in (("left", left or 0.0), ("right", right or 0.0)):
         if not 0 <= value <= MAX_EXTEND_S:
-            raise SonopaintError(f"The seconds {name} must be from 0 to {MAX_EXTEND_S:g}, not {value:g}.")
+            raise SonopaintError(f"{setting(name)} must be from 0 to {MAX_EXTEND_S:g}, not {value:g}.")
     if not left and not right:
         raise SonopaintError("Say how many seconds to add before or after.")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 from sonopaint_studio import presets, widgets
@@ -39,7 +39,7 @@ def chosen_seed(seed: float | None, new: bool) -> int:
     if new or seed is None:
         return random.randrange(widgets.SEED_LIMIT)  # noqa: S311 - a seed is no secret
     if not math.isfinite(seed) or seed < 0 or seed != int(seed):
-        raise SonopaintError(f"The seed must be a whole number from 0, not {seed:g}.")
+        raise SonopaintError(f"{setting('seed')} must be a whole number from 0, not {seed:g}.")
     return int(seed)
 
 
@@ -88,10 +88,10 @@ class GenerateTab:
                 raise SonopaintError("Say what the sound is: the prompt is empty.")
             if seconds is not None and not 0.1 <= seconds <= MAX_SECONDS:
                 raise SonopaintError(
-                    f"The length must be from 0.1 to {MAX_SECONDS:g} seconds, not {seconds:g}."
+                    f"{setting('seconds')} must be from 0.1 to {MAX_SECONDS:g}, not {seconds:g}."
                 )
         except SonopaintError as error:
-            yield error_html(str(error)), skip, skip, *widgets.idle()
+            yield error_html(error), skip, skip, *widgets.idle()
             return
 
         def work(report: Report) -> list[Sound]:

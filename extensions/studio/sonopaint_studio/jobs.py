@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonopaint_studio.disk import FULL_DISK, is_full
+from sonopaint_studio.names import said
 from sonopaint_studio.session import Session
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def run_job(session: Session, work: Callable[[Report], T]) -> Iterator[Running |
         except Cancelled:
             outcome = Failed("Stopped.", stopped=True)
         except SonopaintError as error:
-            outcome = Failed(FULL_DISK if is_full(error) else str(error))
+            outcome = Failed(FULL_DISK if is_full(error) else said(error))
         except MemoryError:
             outcome = Failed("There is not enough memory for this: make it shorter or the batch smaller.")
         except Exception as error:  # noqa: BLE001 - the page must go on whatever a model does
@@ -138,7 +139,9 @@ def status_html(event: Running | Finished[T] | Failed | None) -> str:
     return f'<div class="sp-quiet">Done in {_duration(event.took_s)}.</div>'
 
 
-def error_html(sentence: str) -> str:
+def error_html(error: str | Exception) -> str:
+    """What went wrong, in the words of the page."""
+    sentence = said(error) if isinstance(error, Exception) else error
     return status_html(Failed(sentence)) if sentence else ""
 
 

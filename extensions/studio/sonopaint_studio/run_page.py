@@ -38,9 +38,9 @@ def run_names(command: str) -> list[str]:
 
 def status_of(state: runs.RunState) -> str:
     """The line under the buttons."""
-    said = run_view.sentence_of(state)
     if state.phase == "failed":
-        return error_html(said)
+        return error_html(SonopaintError(run_view.sentence_of(state)))
+    said = run_view.sentence_of(state)
     if state.running:
         done = state.step / state.total if state.total else 0.0
         return status_html(Running(said, done, state.left_s if state.phase == "training" else None))
@@ -80,7 +80,7 @@ class RunPage:
                 raise SonopaintError("Choose the run to go on with.")
             self.launch(self.folder_of(run), {}, resume=True)
         except SonopaintError as error:
-            return error_html(str(error))
+            return error_html(error)
         return note_html("Going on …")
 
     def stop(self, request: gr.Request, run: str | None) -> str:
@@ -88,7 +88,7 @@ class RunPage:
             self.only_here(request)
             runs.stop(self.folder_of(run))
         except (SonopaintError, OSError) as error:
-            return error_html(str(error))
+            return error_html(error)
         return note_html("Stopping after this step; everything is saved …")
 
     def launch(self, folder: Path, options: dict[str, Any], *, resume: bool) -> None:
@@ -139,7 +139,7 @@ class RunPage:
                 raise SonopaintError("This run has no LoRA yet.")
             added = add_files([(state.file, state.file.name)], user_folder())
         except SonopaintError as error:
-            return error_html(str(error)), *[gr.skip()] * len(refreshed(self.context.store, current))
+            return error_html(error), *[gr.skip()] * len(refreshed(self.context.store, current))
         said = note_html(f"Added {added[0].name}: choose it under LoRAs at the top.")
         return said, *refreshed(self.context.store, current)
 

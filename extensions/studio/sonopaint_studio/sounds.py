@@ -14,6 +14,7 @@ from sonoconvert.defaults import FORMAT, LONGEST_S
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonopaint_studio.names import said
 
 if TYPE_CHECKING:
     from sonoconvert.files.clip import Clip
@@ -165,7 +166,7 @@ def is_png(path: Path) -> bool:
 
 def named(error: Exception, name: str) -> str:
     """The error's sentence with the file's own name instead of where the upload lies."""
-    return re.sub(r"(?:[A-Za-z]:)?[\\/](?:[^\s\\/]+[\\/])+[^\s\\/,;:]+", name, str(error))
+    return re.sub(r"(?:[A-Za-z]:)?[\\/](?:[^\s\\/]+[\\/])+[^\s\\/,;:]+", name, said(error))
 
 
 def _note(clip: Clip) -> str:

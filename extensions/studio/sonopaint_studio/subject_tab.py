@@ -55,7 +55,7 @@ class SubjectTab(RunPage):
                 for path, name in files:
                     shutil.copyfile(path, folder / safe_name(name))
         except SonopaintError as error:
-            return error_html(str(error)), clips_html(folder)
+            return error_html(error), clips_html(folder)
         return note_html(""), clips_html(folder)
 
     def clear(self, request: gr.Request) -> str:
@@ -96,7 +96,7 @@ class SubjectTab(RunPage):
                 options["alpha"] = float(alpha)
             self.launch(folder, options, resume=False)
         except (SonopaintError, OSError) as error:
-            return error_html(str(error)), gr.skip()
+            return error_html(error), gr.skip()
         names = run_names(self.command)
         return note_html("Starting …"), gr.update(
             choices=names if folder.name in names else [folder.name, *names], value=folder.name
@@ -119,7 +119,7 @@ class SubjectTab(RunPage):
                 target = info.path
             prompt = subject_prompt_of(target)
         except SonopaintError as error:
-            return error_html(str(error)), *[gr.skip()] * 9
+            return error_html(error), *[gr.skip()] * 9
         card = STUDENT_DEFAULTS
         return (
             note_html(""),

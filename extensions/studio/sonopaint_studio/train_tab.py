@@ -65,7 +65,7 @@ class TrainTab(RunPage):
             chosen = safe_name(str(name or "").strip() or options.get("trigger", "") or "lora")
             self.launch(self.new_folder(chosen), options | {"name": chosen}, resume=False)
         except SonopaintError as error:
-            return error_html(str(error)), gr.skip(), gr.skip()
+            return error_html(error), gr.skip(), gr.skip()
         return (
             note_html("Starting …"),
             chosen,
@@ -81,7 +81,7 @@ class TrainTab(RunPage):
             self.only_here(request)
             options = self._options(model, values)
         except SonopaintError as error:
-            yield error_html(str(error)), *widgets.idle()
+            yield error_html(error), *widgets.idle()
             return
 
         def work(report: Report) -> str:

@@ -26,12 +26,13 @@ from starlette.concurrency import run_in_threadpool
 import sonoconvert
 from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.defaults import LONGEST_S, UNSAID_FORMAT
-from sonoconvert.errors import Cancelled, SonopaintError
+from sonoconvert.errors import Cancelled, SonopaintError, setting
 from sonoconvert.files.clip import Clip, write_clip
 from sonoconvert.pictures.format import PRESETS, get_format
 from sonoconvert.pictures.picture import load_picture, save_picture
 from sonopaint_webui import actions, host, results
 from sonopaint_webui.arguments import PAINTS, Arguments, schema
+from sonopaint_webui.names import answered
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def _endpoint(work: Callable[[dict[str, Any]], dict[str, Any]], properties: dict
             return JSONResponse({"detail": str(error)}, 413)
         except SonopaintError as error:
             # Not where on this machine it lay for a moment.
-            told = re.sub(r"[^\s'\"]*[\\/]sent-(\w+)", r"The \1 that was sent", str(error))
+            told = re.sub(r"[^\s'\"]*[\\/]sent-(\w+)", r"The \1 that was sent", answered(error))
             return JSONResponse({"detail": told}, 400)
         except Cancelled as error:
             return JSONResponse({"detail": str(error) or "It was stopped."}, 409)
@@ -193,7 +194,7 @@ def _parsed(body: bytes, properties: dict[str, Any]) -> dict[str, Any]:
         allowed = OUTPUT[name]["enum"]
         if name in values and values[name] not in allowed:
             raise SonopaintError(
-                f"{name} must be one of {', '.join(allowed)}, not {str(values[name])[:40]!r}."
+                f"{setting(name)} must be one of {', '.join(allowed)}, not {str(values[name])[:40]!r}."
             )
     return values
 
@@ -218,7 +219,9 @@ def image_to_audio(values: dict[str, Any]) -> dict[str, Any]:
     """A spectrogram as its sound."""
     iterations = values.get("iterations", 32)
     if isinstance(iterations, bool) or not isinstance(iterations, int) or not 0 <= iterations <= 1000:
-        raise SonopaintError(f"iterations must be a whole number from 0 to 1000, not {str(iterations)[:40]}.")
+        raise SonopaintError(
+            f"{setting('iterations')} must be a whole number from 0 to 1000, not {str(iterations)[:40]}."
+        )
     fmt = _text(values, "format")
     with tempfile.TemporaryDirectory() as temporary:
         path = _source(values, "image", Path(temporary))
@@ -298,7 +301,7 @@ def _new_folder() -> Path:
 def _text(values: dict[str, Any], name: str) -> str:
     value = values.get(name, "")
     if not isinstance(value, str):
-        raise SonopaintError(f"{name} must be text, not {str(value)[:40]}.")
+        raise SonopaintError(f"{setting(name)} must be text, not {str(value)[:40]}.")
     return value
 
 

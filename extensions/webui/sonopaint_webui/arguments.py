@@ -15,7 +15,7 @@ from typing import Any
 
 from sonoconvert.defaults import FEATHER_S, SEAM_S
 from sonoconvert.edits.region import Box
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import get_format
 from sonopaint.tasks.settings import (
     CLIPS,
@@ -118,7 +118,9 @@ class Arguments:
             value = _checked(item, getattr(self, item.name))
             object.__setattr__(self, item.name, value)
         if self.action == "outpaint" and not self.left + self.right:
-            raise SonopaintError("Nothing would be added: give seconds for the left or the right side.")
+            raise SonopaintError(
+                f"Nothing would be added: give seconds for {setting('left')} or {setting('right')}."
+            )
         if self.action == "inpaint" and not any((self.region or {}).values()):
             raise SonopaintError("Nothing is marked: drag a box or paint over what is to change.")
 
@@ -238,38 +240,39 @@ def _kind(item: dataclasses.Field[Any]) -> str:
 def _checked(item: dataclasses.Field[Any], value: Any) -> Any:
     """The value as its field's kind; SonopaintError says what is wrong with it."""
     name, kind, about = item.name, _kind(item), item.metadata
+    called = setting(name)
     if kind in ("int", "float"):
-        return _number(name, kind, value, about["low"], about["high"])
+        return _number(called, kind, value, about["low"], about["high"])
     if kind == "bool":
         if not isinstance(value, bool):
-            raise SonopaintError(f"{name} must be true or false, not {_shown(value)}.")
+            raise SonopaintError(f"{called} must be true or false, not {_shown(value)}.")
     elif kind == "tuple":
         if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
-            raise SonopaintError(f"{name} must be a list of names, not {_shown(value)}.")
+            raise SonopaintError(f"{called} must be a list of names, not {_shown(value)}.")
         return tuple(value)
     elif kind == "dict":
         if value is not None and not isinstance(value, dict):
-            raise SonopaintError(f"{name} must be an object with boxes or a brush, not {_shown(value)}.")
+            raise SonopaintError(f"{called} must be an object with boxes or a brush, not {_shown(value)}.")
     elif not isinstance(value, str):
-        raise SonopaintError(f"{name} must be text, not {_shown(value)}.")
+        raise SonopaintError(f"{called} must be text, not {_shown(value)}.")
     elif len(value) > MAX_PROMPT:
-        raise SonopaintError(f"{name} has {len(value):,} characters; at most {MAX_PROMPT:,} are read.")
+        raise SonopaintError(f"{called} has {len(value):,} characters; at most {MAX_PROMPT:,} are read.")
     elif about["choices"] and value not in about["choices"]:
-        raise SonopaintError(f"{name} must be one of {', '.join(about['choices'])}, not {_shown(value)}.")
+        raise SonopaintError(f"{called} must be one of {', '.join(about['choices'])}, not {_shown(value)}.")
     elif name == "format" and value:
         get_format(value)
     return value
 
 
-def _number(name: str, kind: str, value: Any, low: float, high: float) -> Any:
+def _number(called: str, kind: str, value: Any, low: float, high: float) -> Any:
     what = "a whole number" if kind == "int" else "a number"
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(value, float):
         number = math.isfinite(value) and (kind == "float" or value == int(value))
     if not number:
-        raise SonopaintError(f"{name} must be {what} from {low:g} to {high:g}, not {_shown(value)}.")
+        raise SonopaintError(f"{called} must be {what} from {low:g} to {high:g}, not {_shown(value)}.")
     if not low <= value <= high:
-        raise SonopaintError(f"{name} must be from {low:g} to {high:g}, not {_shown(value)}.")
+        raise SonopaintError(f"{called} must be from {low:g} to {high:g}, not {_shown(value)}.")
     return int(value) if kind == "int" else float(value)
 
 

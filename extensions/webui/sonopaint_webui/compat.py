@@ -10,6 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from sonopaint_webui.names import said
+
 MAJOR = int(gr.__version__.partition(".")[0])
 
 
@@ -74,6 +76,7 @@ def update(**options: Any) -> Any:
     return gr.update(**options)
 
 
-def message(text: str, kind: str = "error") -> str:
+def message(text: str | Exception, kind: str = "error") -> str:
     """HTML of one sentence for people; kind: "error", "warning" or "info"."""
+    text = said(text) if isinstance(text, Exception) else text
     return f'<div class="sonopaint-message sonopaint-{kind}" role="alert">{html.escape(text)}</div>'

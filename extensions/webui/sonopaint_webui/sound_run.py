@@ -25,6 +25,7 @@ from sonoconvert.files.clip import write_clip
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 from sonoconvert.pictures.picture import Picture, picture_from_image, picture_text
 from sonopaint_webui import host, results, settings
+from sonopaint_webui.names import said
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ class SoundRun:
             try:
                 made = self.make(image, record(processed, index, infotext))
             except (SonopaintError, OSError) as error:
-                processed.comments += f"{error}\n"
+                processed.comments += f"{said(error)}\n"
                 logger.warning("%s", error)
                 continue
             remember(str(processed.job_timestamp), infotext, made)

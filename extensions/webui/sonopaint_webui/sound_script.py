@@ -44,6 +44,7 @@ class SoundScript(scripts.Script):
     def process(self, p: Any, *arguments: Any) -> None:
         """Before painting, when the model is loaded and the prompts are known."""
         from sonoconvert.errors import SonopaintError
+        from sonopaint_webui.names import said
         from sonopaint_webui.sound_run import SoundOptions, SoundRun
 
         p.sonopaint_sound, p.sonopaint_note = None, ""
@@ -55,8 +56,8 @@ class SoundScript(scripts.Script):
                 return
             p.sonopaint_sound = SoundRun.of(p, options)
         except SonopaintError as error:
-            p.sonopaint_note = str(error)
-            p.comment(str(error))
+            p.sonopaint_note = said(error)
+            p.comment(said(error))
             logger.warning("%s", error)
             return
         # A new one: the cells of an X/Y/Z plot share theirs.

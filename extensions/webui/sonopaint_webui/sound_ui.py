@@ -96,7 +96,7 @@ def describe(width: int, height: int, format: str, prompt: str) -> str:
     try:
         fmt = expected(format, prompt)
     except SonopaintError as error:
-        return message(str(error))
+        return message(error)
     band = f"{fmt.f_min / 1000:g} to {fmt.f_max / 1000:g} kHz"
     text = f"{fmt.name}: {width} columns are <b>{fmt.seconds(int(width)):.2f} s</b>, {band}. "
     text += next((hint for family, hint in HINTS.items() if fmt.name.startswith(family)), "")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonotrain.data.clips import Job, TooShort, make_clips, plan, skipped_of, start_worker
 from sonotrain.data.dataset import ABOUT, SPLITS, SoundDataset, is_dataset, load_dataset
@@ -115,11 +115,13 @@ def choose_format(options: DatasetOptions) -> SpectrogramFormat:
 def _refuse_foreign(target: Path, force: bool) -> None:
     """Only an empty folder or one of our own is written into; `force` empties our own."""
     if target.exists() and not target.is_dir():
-        raise SonopaintError(f"{target} is a file; give --out a folder for the dataset.")
+        raise SonopaintError(f"{target} is a file; give {setting('out')} a folder for the dataset.")
     if not target.is_dir() or not any(target.iterdir()):
         return
     if not is_dataset(target) and not Ledger.is_at(target):
-        raise SonopaintError(f"{target} is not empty and holds no dataset; give --out a new folder.")
+        raise SonopaintError(
+            f"{target} is not empty and holds no dataset; give {setting('out')} a new folder."
+        )
     if force:
         for split in SPLITS:
             shutil.rmtree(target / split, ignore_errors=True)
@@ -171,7 +173,7 @@ def _check_unreadable(root: Path, found: Found, options: DatasetOptions) -> None
         first = next(iter(bad.values()))
         raise SonopaintError(
             f"{len(bad)} of {total} sounds of {root} can't be read, the first is {first.source} "
-            f"({first.reason}); repair or remove them, or allow it with --max-unreadable 1."
+            f"({first.reason}); repair or remove them, or allow it with {setting('max_unreadable')} 1."
         )
 
 
@@ -213,7 +215,7 @@ def _results(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str,
         except BrokenProcessPool as error:
             raise SonopaintError(
                 "A process that made clips was ended by the system, perhaps for want of memory; go on with "
-                "fewer (--workers 1)."
+                f"fewer ({setting('workers')} 1)."
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 logger = logging.getLogger(__name__)
 
@@ -232,7 +232,8 @@ def _check_settings(folder: Path, seed: int, content: str) -> None:
     made = (found.get("seed"), found.get("content", "base"))
     if made != (seed, content):
         raise SonopaintError(
-            f"{folder} was made with seed {made[0]} and content {made[1]}; choose another --out or the same."
+            f"{folder} was made with seed {made[0]} and content {made[1]}; choose another {setting('out')} "
+            "or the same."
         )
 
 

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.clips import Job
 from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.locks import hold
@@ -53,7 +53,8 @@ class Ledger:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SonopaintError(
-                f"The folder {self.target} can't be written to ({error.strerror}); choose another --out."
+                f"The folder {self.target} can't be written to ({error.strerror}); choose another "
+                f"{setting('out')}."
             ) from error
         self._lock = hold(
             self.folder / "lock", f"Another process makes the dataset {self.target}; wait until it is done."
@@ -85,14 +86,14 @@ class Ledger:
 
     def _compare(self, before: dict[str, Any]) -> None:
         changed = [
-            f"{_flag(name)} was {_short(before.get(name))}, now {_short(value)}"
+            f"{setting(name)} was {_short(before.get(name))}, now {_short(value)}"
             for name, value in self.settings.items()
             if before.get(name) != value
         ]
         if changed:
             raise SonopaintError(
                 f"The dataset {self.target} was made with other options ({'; '.join(changed)}); make it anew "
-                "with --force, or choose another --out."
+                f"with {setting('force')}, or choose another {setting('out')}."
             )
 
     def _lines(self) -> list[dict[str, Any]]:
@@ -155,10 +156,6 @@ class Ledger:
         """Remember what the finished dataset says and lacks."""
         write_json(self.folder / "captions.json", {stem: [text] for stem, text in captions.items()})
         write_json(self.folder / "left_out.json", {"checks": self.checks, "clips": left_out})
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 def _short(value: Any) -> str:

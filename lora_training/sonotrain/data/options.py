@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.options import option
 
 LAYOUTS = ("auto", "folder", "table", "esc50", "audiocaps", "audioset")
@@ -58,18 +58,19 @@ class DatasetOptions:
         _choice("windows", self.windows, ("all", "first"))
         _choice("duplicates", self.duplicates, ("near", "exact", "keep"))
         _within("overlap", self.overlap, 0, 0.9)
-        _within("max-windows", self.max_windows, 0, 1_000_000)
-        _within("min-seconds", self.min_seconds, 0, 3600)
-        _within("silence-db", self.silence_db, -200, 0)
-        _within("max-clipping", self.max_clipping, 0, 1)
+        _within("max_windows", self.max_windows, 0, 1_000_000)
+        _within("min_seconds", self.min_seconds, 0, 3600)
+        _within("silence_db", self.silence_db, -200, 0)
+        _within("max_clipping", self.max_clipping, 0, 1)
         _within("similarity", self.similarity, 0.5, 1)
         _within("tags", self.tags, 1, 20)
         _within("validation", self.validation, 0, 0.9)
         _within("test", self.test, 0, 0.9)
-        _within("max-unreadable", self.max_unreadable, 0, 1)
+        _within("max_unreadable", self.max_unreadable, 0, 1)
         if self.validation + self.test > 0.9:
             raise SonopaintError(
-                f"--validation {self.validation:g} and --test {self.test:g} leave less than a tenth of the "
+                f"{setting('validation')} {self.validation:g} and {setting('test')} {self.test:g} leave "
+                "less than a tenth of the "
                 "sounds to train on; make them smaller."
             )
         for name in re.findall(r"\{([^{}]*)\}", self.caption):
@@ -79,7 +80,9 @@ class DatasetOptions:
         try:
             re.compile(self.group)
         except re.error as error:
-            raise SonopaintError(f"--group {self.group!r} is no regular expression ({error}).") from error
+            raise SonopaintError(
+                f"{setting('group')} {self.group!r} is no regular expression ({error})."
+            ) from error
 
     def labels(self) -> frozenset[str]:
         """The labels of `only`, in lower case. Semicolons separate names that have commas themselves."""
@@ -93,9 +96,9 @@ class DatasetOptions:
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise SonopaintError(f"--{name} is {value!r}; it must be one of {', '.join(known)}.")
+        raise SonopaintError(f"{setting(name)} is {value!r}; it must be one of {', '.join(known)}.")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # false for NaN, too
-        raise SonopaintError(f"--{name} is {value}; it must be {low:g} to {high:g}.")
+        raise SonopaintError(f"{setting(name)} is {value}; it must be {low:g} to {high:g}.")

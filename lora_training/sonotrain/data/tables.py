@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.options import DatasetOptions
 from sonotrain.data.recordings import (
     SOUNDS,
@@ -80,7 +80,9 @@ def read_layout(layout: str, root: Path, options: DatasetOptions, exclude: Path 
         raise SonopaintError(f"{root} holds no table ({', '.join(TABLES)}) with the names of its sounds.")
     clips = Path(options.audio).expanduser() if options.audio else (root if root.is_dir() else root.parent)
     if not clips.is_dir():
-        raise SonopaintError(f"There is no folder {clips} for --audio; give the one that holds the clips.")
+        raise SonopaintError(
+            f"There is no folder {clips} for {setting('audio')}; give the one that holds the clips."
+        )
     read = {"audiocaps": _read_audiocaps, "audioset": _read_audioset}.get(layout, _read_any)
     for path, split in tables:
         rows, encoding = read_table(path)

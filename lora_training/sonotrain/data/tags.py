@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import read_clip
 from sonotrain.data.texts import read_sidecar
 
@@ -71,7 +71,7 @@ class Tagger:
 
         if not self.words:
             raise SonopaintError(
-                "CLAP needs words to choose from: give a text file, one a line (--tag-words)."
+                f"CLAP needs words to choose from: give a text file, one a line ({setting('tag_words')})."
             )
         self.model = ClapModel.from_pretrained(self.folder, local_files_only=True, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)

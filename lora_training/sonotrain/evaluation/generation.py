@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import write_clip
 from sonotrain.data.corpus import clock
 from sonotrain.data.dataset import METADATA
@@ -145,7 +145,9 @@ def _hashes(plan: Plan) -> dict[str, str]:
     files = [unet_file(model) if model.is_dir() else model]
     files += [find_lora(_lora(text)[0]) for text in plan.loras]
     if missing := [file for file in files if not file.is_file()]:
-        raise SonopaintError(f"There is no file {missing[0]}; check --model and --lora.")
+        raise SonopaintError(
+            f"There is no file {missing[0]}; check {setting('model')} and {setting('lora')}."
+        )
     return {file.name: sha256_of(file) for file in files}
 
 
@@ -156,7 +158,7 @@ def _check_plan(folder: Path, plan: Plan, prompts: list[tuple[str, str]]) -> Non
     path = folder / ABOUT
     if not path.is_file():
         if folder.is_dir() and any(folder.glob("*.flac")):
-            raise SonopaintError(f"{folder} holds other sounds; choose another --out.")
+            raise SonopaintError(f"{folder} holds other sounds; choose another {setting('out')}.")
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, about)
         return
@@ -166,6 +168,7 @@ def _check_plan(folder: Path, plan: Plan, prompts: list[tuple[str, str]]) -> Non
         changed.append("captions")
     if changed:
         raise SonopaintError(
-            f"{folder} holds clips that were painted with other {', '.join(changed)}; choose another --out, "
+            f"{folder} holds clips that were painted with other {', '.join(changed)}; choose another "
+            f"{setting('out')}, "
             "or delete the folder."
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import sound_header
 from sonotrain.evaluation.compare import Measures, clap_score, compare, describe
 from sonotrain.evaluation.embeddings import Clap, Embedding, load_clap, load_embedding
@@ -103,17 +103,28 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
 
 def _check(request: Request) -> None:
     if bool(request.generated) == bool(request.plan):
-        raise SonopaintError("Give either a folder of generated sounds, or --model to generate them.")
+        raise SonopaintError(
+            f"Give either a folder of generated sounds, or {setting('model')} to generate them."
+        )
     if request.plan and not (request.captions or request.reference):
-        raise SonopaintError("--model needs --captions, or a --reference that has captions.")
+        raise SonopaintError(
+            f"{setting('model')} needs {setting('captions')}, or a {setting('reference')} that has captions."
+        )
     if not (request.reference or request.captions):
-        raise SonopaintError("Give --reference (a folder of real sounds) or --captions, or both.")
+        raise SonopaintError(
+            f"Give {setting('reference')} (a folder of real sounds) or {setting('captions')}, or both."
+        )
     if not 0.1 <= request.seconds <= 600:
-        raise SonopaintError(f"--seconds must be from 0.1 to 600, not {request.seconds:g}.")
+        raise SonopaintError(f"{setting('seconds')} must be from 0.1 to 600, not {request.seconds:g}.")
     if request.weights and len(request.embeddings) != 1:
-        raise SonopaintError("--weights belongs to one --embedding; name only that one.")
+        raise SonopaintError(
+            f"{setting('weights')} belongs to one {setting('embedding')}; name only that one."
+        )
     if request.measures.resamples < 0 or request.measures.splits < 1 or request.limit < 0:
-        raise SonopaintError("--resamples and --limit must be at least 0 and --splits at least 1.")
+        raise SonopaintError(
+            f"{setting('resamples')} and {setting('limit')} must be at least 0 and {setting('splits')} at "
+            "least 1."
+        )
     if request.generated and request.reference:
         if Path(request.generated).resolve() == Path(request.reference).resolve():
             raise SonopaintError("The generated sounds and the reference are the same folder.")
@@ -128,7 +139,7 @@ def _generated(
     if not wanted:
         wanted = [Caption(sound.key, sound.texts, sound.label) for sound in reference if sound.texts]
     if not wanted:
-        raise SonopaintError(f"{request.reference} has no captions to paint; give --captions.")
+        raise SonopaintError(f"{request.reference} has no captions to paint; give {setting('captions')}.")
     if request.limit and request.limit < len(wanted):
         chosen = random.Random(request.plan.seed).sample(range(len(wanted)), request.limit)
         wanted = [wanted[index] for index in sorted(chosen)]

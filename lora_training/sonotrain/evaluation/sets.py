@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.dataset import METADATA, SPLITS, is_dataset, load_dataset
 from sonotrain.data.recordings import Found
 from sonotrain.data.texts import decode, json_lines
@@ -62,7 +62,9 @@ def read_set(path: str | Path, split: str = "") -> list[Sound]:
     if is_dataset(folder):
         found = _dataset(folder, split)
     elif split:
-        raise SonopaintError(f"{folder} is not a dataset, so it has no split {split!r}; leave --split away.")
+        raise SonopaintError(
+            f"{folder} is not a dataset, so it has no split {split!r}; leave {setting('split')} away."
+        )
     elif (folder / METADATA).is_file():
         found = _listed(folder)
     else:

@@ -9,9 +9,11 @@ from dataclasses import Field, asdict, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 Options = TypeVar("Options")
+# In the environment of a command that a page watches: its errors keep their settings for the page to name.
+WATCHED = "SONOTRAIN_WATCHED"
 
 
 def option(default: Any, help: str, choices: tuple[Any, ...] = (), flag: str = "") -> Any:
@@ -78,7 +80,7 @@ def typed(values: Mapping[str, Any], where: str, kind: type) -> dict[str, Any]:
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in known:
-            raise SonopaintError(f"{where} has {key!r}, which is no option; see --help.")
+            raise SonopaintError(f"{where} has {key!r}, which is no option.")
         default = known[name].default
         if isinstance(default, tuple) and isinstance(value, list | tuple):
             result[name] = tuple(str(text) for text in value)
@@ -117,7 +119,7 @@ def refuse_changes(
         told = ", ".join(f"{name} ({old!r} → {new!r})" for name, (old, new) in different.items())
         raise SonopaintError(
             f"The run in {folder} was started with other options: {told}; leave these away to go on with it, "
-            "or choose another --out to start anew."
+            f"or choose another {setting('out')} to start anew."
         )
 
 

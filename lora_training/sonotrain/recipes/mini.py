@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import build_corpus
 from sonotrain.evaluation.base.examine import Evaluation, evaluate_and_report
 from sonotrain.files.json_files import write_json
@@ -82,7 +82,7 @@ def run_all(out: str | Path, preset: str, minutes: float, *, device: str = "auto
     if preset not in PRESETS:
         raise SonopaintError(f"There is no preset {preset!r}; choose from {', '.join(PRESETS)}.")
     if minutes <= 0:
-        raise SonopaintError("--minutes must be above 0.")
+        raise SonopaintError(f"{setting('minutes')} must be above 0.")
     chosen = PRESETS[preset]
     folder = Path(out)
     kind = choose_device(device).type

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import clock
 from sonotrain.files.json_files import read_json, write_json
@@ -87,7 +87,7 @@ def run_sweep(
     kept = out / "recipe.json"
     if kept.is_file() and read_json(kept) != facts:
         raise SonopaintError(
-            f"{out} holds another sweep; give the same options again, or choose another --out."
+            f"{out} holds another sweep; give the same options again, or choose another {setting('out')}."
         )
     write_json(kept, facts)
     results: dict[str, dict[str, Any]] = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.trainers.vocoder.train import VocoderOptions, export_vocoder, train_vocoder
 from sonotrain.training.loop import Budget
 
@@ -53,7 +53,7 @@ def run_vocoders(
     if preset not in PRESETS:
         raise SonopaintError(f"There is no preset {preset!r}; choose from {', '.join(PRESETS)}.")
     if minutes <= 0:
-        raise SonopaintError("--minutes must be above 0.")
+        raise SonopaintError(f"{setting('minutes')} must be above 0.")
     chosen, folder = PRESETS[preset], Path(out)
     first = next(iter(FORMATS))
     for name, share in FORMATS.items():

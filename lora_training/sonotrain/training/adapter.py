@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.trainers.lora.options import LoraOptions
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ def target_modules(unet: nn.Module, targets: str) -> list[str]:
         if chosen:
             found.append(name)
     if not found:
-        raise SonopaintError(f"The base model has no layers for --targets {targets}; choose another.")
+        raise SonopaintError(
+            f"The base model has no layers for {setting('targets')} {targets}; choose another."
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 
 def choose_device(name: str) -> torch.device:
@@ -24,7 +24,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise SonopaintError(
-            f"The device {name!r} is not available here; use --device auto or cpu."
+            f"The device {name!r} is not available here; use {setting('device')} auto or cpu."
         ) from error
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")

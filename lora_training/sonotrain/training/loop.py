@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import clock
 from sonotrain.training.run_folder import RunFolder, tell_full_disk
 
@@ -39,9 +39,9 @@ class Budget:
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
-            raise SonopaintError("Give either --steps or --minutes.")
+            raise SonopaintError(f"Give either {setting('steps')} or {setting('minutes')}.")
         if (self.steps or self.minutes or 0) <= 0:
-            raise SonopaintError("--steps and --minutes must be above 0.")
+            raise SonopaintError(f"{setting('steps')} and {setting('minutes')} must be above 0.")
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the budget is used, 0 … 1."""
@@ -210,7 +210,8 @@ class Loop:
             )
         if not all(math.isfinite(value) for value in means.values()):
             raise SonopaintError(
-                f"The loss is no longer a number at step {self.number}; lower --learning-rate and start anew."
+                f"The loss is no longer a number at step {self.number}; lower {setting('learning_rate')} "
+                "and start anew."
             )
         shown = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
         logger.info(

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files import locks
 from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json, write_json, write_text
@@ -72,10 +72,13 @@ class RunFolder:
         trained = any(self.checkpoints.glob("step-*.pt"))
         if trained and not self.resume:
             raise SonopaintError(
-                f"{self.path} already holds a run; add --resume to go on with it or choose another --out."
+                f"{self.path} already holds a run; add {setting('resume')} to go on with it or choose "
+                f"another {setting('out')}."
             )
         if self.resume and not (self.path / "config.json").is_file():
-            raise SonopaintError(f"{self.path} holds no run to resume; leave --resume away to start one.")
+            raise SonopaintError(
+                f"{self.path} holds no run to resume; leave {setting('resume')} away to start one."
+            )
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.previews.mkdir(exist_ok=True)
         self._lock = locks.hold(
@@ -136,7 +139,7 @@ class RunFolder:
             )
             raise SonopaintError(
                 f"The checkpoint of step {step} can't be written to {self.path}; {last}. "
-                "Make room on the disk and go on with --resume."
+                f"Make room on the disk and go on with {setting('resume')}."
             ) from error
         for old in sorted(self.checkpoints.glob("step-*.pt"))[:-KEPT_CHECKPOINTS]:
             old.unlink()
@@ -172,7 +175,8 @@ def tell_full_disk(folder: Path) -> Iterator[None]:
         if error.errno not in FULL:
             raise
         raise SonopaintError(
-            f"The disk of {folder} is full; make room and go on with --resume (the last checkpoint is whole)."
+            f"The disk of {folder} is full; make room and go on with {setting('resume')} (the last "
+            "checkpoint is whole)."
         ) from error
 
 

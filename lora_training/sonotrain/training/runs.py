@@ -18,9 +18,11 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import safe_name
 from sonotrain.files import locks
 from sonotrain.files.json_files import read_json
+from sonotrain.files.options import WATCHED
 from sonotrain.training.run_folder import RunFolder, read_log
 
 OUTPUT = "output.txt"  # what the process says
+ABOUT = {"PYTHONUNBUFFERED": "1", WATCHED: "1"}  # what its environment tells it
 RUNNING = ("preparing", "training", "finishing")
 # What tells Python which environment it is in.
 FOREIGN = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"}
@@ -215,9 +217,9 @@ def _environment(python: str) -> dict[str, str]:
     environment's gets none, because a host's packages would hide its own.
     """
     if python != sys.executable:
-        return {**foreign_environment(), "PYTHONUNBUFFERED": "1"}
+        return {**foreign_environment(), **ABOUT}
     roots = os.pathsep.join(path for path in sys.path if path)
-    return {**os.environ, "PYTHONPATH": roots, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "PYTHONPATH": roots, **ABOUT}
 
 
 def _json(path: Path) -> dict[str, Any]:

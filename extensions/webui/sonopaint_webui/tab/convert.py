@@ -15,6 +15,7 @@ from sonoconvert.files.clip import write_clip
 from sonoconvert.pictures.format import PRESETS, get_format
 from sonoconvert.pictures.picture import load_picture, save_picture
 from sonopaint_webui import compat, host, results
+from sonopaint_webui.names import said
 from sonopaint_webui.tab.fields import hidden
 from sonopaint_webui.tab.panel import QUIET
 
@@ -125,7 +126,7 @@ def _each(
     try:
         paths = _files(given, folder, suffixes)
     except SonopaintError as error:
-        return compat.message(str(error)), []
+        return compat.message(error), []
     left = 0
     with host.queued(task or None) as state:
         state.job_count = len(paths)
@@ -137,7 +138,7 @@ def _each(
             try:
                 cards.append(convert(path))
             except SonopaintError as error:
-                failed.append(str(error).replace(str(path), path.name))
+                failed.append(said(error).replace(str(path), path.name))
             state.job_no = index + 1
     status = compat.message(f"{len(cards)} saved in {results.outputs_folder()}.", "info") if cards else ""
     status += "".join(compat.message(text) for text in failed[:10])

@@ -10,31 +10,11 @@ import gradio as gr
 from sonoconvert.pictures.format import PRESETS
 from sonopaint_webui import compat, host
 from sonopaint_webui.arguments import Arguments, default_of
+from sonopaint_webui.names import label
 
 AUTOMATIC = "Automatic"
 OWN_FORMAT = "as the model says"
 ANY_STUDENT = "as the prompt says"
-LABELS = {
-    "cfg_scale": "CFG scale",
-    "fill": "Masked content",
-    "invert": "Paint everything else",
-    "feather": "Soft edge (s)",
-    "left": "Seconds before",
-    "right": "Seconds after",
-    "left_prompt": "Prompt before",
-    "right_prompt": "Prompt after",
-    "seam": "Seam (s)",
-    "seconds": "Length (s)",
-    "to_prompt": "To this prompt",
-    "to_seed": "To this seed",
-    "clips": "Sounds on the way",
-    "student": "One-step file",
-    "count": "How many",
-    "format": "Spectrogram format",
-    "scheduler": "Schedule type",
-    "sampler": "Sampling method",
-    "iterations": "Phase iterations",
-}
 # What is seen at once; the others are folded away.
 FIRST = ("prompt", "negative_prompt", "styles")
 FOLDED = ("steps", "cfg_scale", "sampler", "scheduler", "format", "iterations")
@@ -57,7 +37,7 @@ def field(action: str, name: str) -> Any:
     about = item.metadata
     value = default_of(action, item)
     common = {
-        "label": LABELS.get(name, name.replace("_", " ").capitalize()),
+        "label": label(name),
         "elem_id": f"sonopaint_{action.replace('-', '_')}_{name}",
     }
     if name in ("sampler", "scheduler", "format", "student", "styles"):

@@ -17,6 +17,7 @@ from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip
 from sonopaint_webui import actions, compat, host, infotext, results
 from sonopaint_webui.arguments import ON_A_CLIP, Arguments, names_of
+from sonopaint_webui.names import said
 from sonopaint_webui.tab.fields import (
     FIRST,
     FOLDED,
@@ -136,7 +137,7 @@ class Panel:
             fmt = host.format_of(prompt or "", "" if format == OWN_FORMAT else format)
             view = results.source_view(clip, fmt, Path(path), Path(path).name)
         except SonopaintError as error:
-            return "", compat.message(str(error).replace(str(path), Path(path).name))
+            return "", compat.message(said(error).replace(str(path), Path(path).name))
         kind = "editor" if self.action == "inpaint" else "source"
         return results.views(kind, view | {"format": fmt.name}, target=f"{self.id}_marks"), ""
 
@@ -151,7 +152,7 @@ class Panel:
                 kept = results.keep(result, text)
                 made.append(kept.view(_title(result.settings, clip)))
         except SonopaintError as error:
-            return compat.message(str(error).replace(str(path), "The sound")), compat.update()
+            return compat.message(said(error).replace(str(path), "The sound")), compat.update()
         except Cancelled as error:
             stopped = str(error)
         if not made:

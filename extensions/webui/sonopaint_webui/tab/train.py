@@ -18,6 +18,7 @@ import gradio as gr
 
 from sonoconvert.errors import SonopaintError
 from sonopaint_webui import compat, results, trainers, training
+from sonopaint_webui.names import label
 from sonopaint_webui.tab.panel import QUIET
 from sonotrain.files.options import from_form
 from sonotrain.trainers.lora.options import LoraOptions
@@ -34,12 +35,6 @@ HINTS = {
 # Options with a place of their own on the form; the others are folded away.
 FIRST = {"lora": ("trigger", "steps"), "subject": ("noun", "token", "steps", "alpha")}
 HIDDEN = {"dataset", "clips", "model", "name"}
-LABELS = {
-    "noun": "What is it?",
-    "token": "Its own word",
-    "alpha": "Faithful to the clips",
-    "trigger": "Trigger word",
-}
 INFO = {"steps": "0: what suits the model"}
 FASTER: dict[str, Any] = {**QUIET, "queue": False}  # looking at a run waits for nobody's picture
 
@@ -72,7 +67,7 @@ class TrainPanel:
                 self.command, called.replace(" ", "-"), model, options, dropped, folder or ""
             )
         except SonopaintError as error:
-            return compat.message(str(error)), compat.update()
+            return compat.message(error), compat.update()
         except OSError as error:
             return compat.message(f"The sounds could not be copied ({error.strerror})."), compat.update()
         return "", compat.update(choices=training.names(self.command), value=run)
@@ -83,7 +78,7 @@ class TrainPanel:
             training.only_here(request)
             training.resume(self.command, run)
         except SonopaintError as error:
-            return compat.message(str(error))
+            return compat.message(error)
         return ""
 
     def stop(self, request: gr.Request, run: str | None) -> str:
@@ -92,7 +87,7 @@ class TrainPanel:
             training.only_here(request)
             return compat.message(training.stop(run), "info")
         except (SonopaintError, OSError) as error:
-            return compat.message(str(error))
+            return compat.message(error)
 
     def copy(self, request: gr.Request, run: str | None) -> str:
         """Put the run's LoRA where the WebUI finds it."""
@@ -100,7 +95,7 @@ class TrainPanel:
             training.only_here(request)
             return compat.message(training.copy_result(run), "info")
         except (SonopaintError, OSError) as error:
-            return compat.message(str(error))
+            return compat.message(error)
 
     def install(self, request: gr.Request) -> str:
         """Begin to install the trainers."""
@@ -108,7 +103,7 @@ class TrainPanel:
             training.only_here(request)
             trainers.installation.start(training.runs_folder() / "install.txt")
         except (SonopaintError, OSError) as error:
-            return compat.message(str(error))
+            return compat.message(error)
         return ""
 
     def cancel(self, request: gr.Request) -> str:
@@ -117,7 +112,7 @@ class TrainPanel:
             training.only_here(request)
             trainers.installation.cancel()
         except SonopaintError as error:
-            return compat.message(str(error))
+            return compat.message(error)
         return ""
 
     # --- what is shown -------------------------------------------------------------------------------------
@@ -252,7 +247,7 @@ class TrainPanel:
     def _field(self, item: Field[Any]) -> Any:
         """The component of one option."""
         common = {
-            "label": LABELS.get(item.name, item.name.replace("_", " ").capitalize()),
+            "label": label(item.name),
             "info": INFO.get(item.name, item.metadata["help"]),
             "elem_id": f"{self.id}_{item.name}",
         }
@@ -275,7 +270,7 @@ def _status(state: RunState) -> str:
     """The line above the curves: a bar while the run goes on."""
     said = run_view.sentence_of(state)
     if not state.running:
-        return compat.message(said, "error" if state.phase == "failed" else "info")
+        return compat.message(SonopaintError(said), "error" if state.phase == "failed" else "info")
     left = f"{state.left_s / 60:.0f} min left" if state.phase == "training" and state.left_s else ""
     done = f'<progress max="{state.total}" value="{state.step}"></progress>' if state.total else ""
     return f'<div class="sonopaint-running">{done}<span>{html.escape(said)}</span><span>{left}</span></div>'

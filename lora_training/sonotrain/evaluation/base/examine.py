@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import clock
 from sonotrain.data.words import FRAMES
 from sonotrain.evaluation import metrics
@@ -54,7 +54,9 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
     kinds = list(plan.kinds or foley.BASE_KINDS)
     check_kinds(kinds)
     if plan.per_kind < 2 or plan.reference < 2:
-        raise SonopaintError("A Fréchet distance needs --per-kind and --reference of at least 2.")
+        raise SonopaintError(
+            f"A Fréchet distance needs {setting('per_kind')} and {setting('reference')} of at least 2."
+        )
     start = time.monotonic()
     classifier, verdict = load_classifier(plan.classifier or None)
     if strange := sorted(set(kinds) - set(classifier.kinds)):
@@ -115,7 +117,9 @@ def evaluate_and_report(
 
     readme = Path(plan.model) / "README.md"
     if card and not readme.is_file():
-        raise SonopaintError(f"{plan.model} has no README.md to put the evaluation into; leave --card away.")
+        raise SonopaintError(
+            f"{plan.model} has no README.md to put the evaluation into; leave {setting('card')} away."
+        )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     result = evaluate(plan, device)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.picture import Picture
@@ -71,7 +71,7 @@ def look(plan: Look, out: str | Path, device: str = "auto") -> str:
     kinds = list(asked.kinds or foley.BASE_KINDS)
     check_kinds(kinds)
     if plan.seeds < 2:
-        raise SonopaintError(f"--seeds must be at least 2 to differ, not {plan.seeds}.")
+        raise SonopaintError(f"{setting('seeds')} must be at least 2 to differ, not {plan.seeds}.")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f"# A look at {Path(asked.model).name}", ""]

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.base.examine import check_kinds, real_clips
@@ -80,7 +80,10 @@ def sweep(plan: Sweep, out: str | Path, device: str = "auto") -> dict[str, Any]:
 
     kinds = list(plan.kinds or foley.BASE_KINDS)
     if plan.per_kind * len(kinds) < 2 or plan.reference * len(kinds) < 2:
-        raise SonopaintError("A Fréchet distance needs at least two clips; raise --per-kind or --reference.")
+        raise SonopaintError(
+            f"A Fréchet distance needs at least two clips; raise {setting('per_kind')} or "
+            f"{setting('reference')}."
+        )
     if unknown := sorted(set(plan.samplers) - (set(SAMPLERS) - {"one_step"})):
         raise SonopaintError(f"{unknown[0]!r} is no sampler to sweep; choose from {', '.join(SAMPLERS)}.")
     check_kinds(kinds)
@@ -97,14 +100,14 @@ def sweep(plan: Sweep, out: str | Path, device: str = "auto") -> dict[str, Any]:
     settings = settings_of(plan, model.defaults)
     made: list[list[tuple[Tensor, Tensor]]] = [[] for _ in settings]
     for index, (_, captions) in enumerate(rounds):
-        for place, setting in enumerate(settings):
-            made[place].append(_heard(folder, model, classifier, captions, plan.seed + index, setting))
-            logger.info("round %d of %d: %s", index + 1, plan.per_kind, setting)
+        for place, cell in enumerate(settings):
+            made[place].append(_heard(folder, model, classifier, captions, plan.seed + index, cell))
+            logger.info("round %d of %d: %s", index + 1, plan.per_kind, cell)
     rows = compare(
         [_joined(parts) for parts in [*made, [real]]], labels, classifier.kinds, Reference(reference[1])
     )
-    for row, setting in zip(rows, settings, strict=False):
-        row |= asdict(setting) | {"calls": calls(setting)}
+    for row, cell in zip(rows, settings, strict=False):
+        row |= asdict(cell) | {"calls": calls(cell)}
     result = {
         "model": plan.model,
         "hash": model.hash,

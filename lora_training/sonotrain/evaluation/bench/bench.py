@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import clock
 from sonotrain.evaluation.bench.nouns import REAL, BackEnd, Judge, Reference
 from sonotrain.evaluation.bench.report import Cells, brief, write_reports
@@ -105,7 +105,7 @@ def _check(folder: Path, about: dict[str, Any]) -> None:
         if changed := [name for name, value in about.items() if before.get(name) != value]:
             raise SonopaintError(
                 f"{folder} holds clips that were painted with other {', '.join(changed)}; choose another "
-                "--out, or delete the folder."
+                f"{setting('out')}, or delete the folder."
             )
         return
     folder.mkdir(parents=True, exist_ok=True)

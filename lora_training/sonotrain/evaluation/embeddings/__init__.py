@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.evaluation.embeddings.base import Embedded, Embedding
 from sonotrain.evaluation.embeddings.clap import Clap, load_clap
 from sonotrain.evaluation.embeddings.corpus import load_corpus_classifier
@@ -31,7 +31,10 @@ def load_embedding(name: str, weights: str | Path = "", device: str | torch.devi
     """
     if name == "auto":
         if weights:
-            raise SonopaintError("Say which network --weights belongs to, for instance --embedding panns.")
+            raise SonopaintError(
+                f"Say which network {setting('weights')} belongs to, for instance {setting('embedding')} "
+                "panns."
+            )
         name = "panns" if panns_are_here() else "classifier"
     if name not in EMBEDDINGS:
         raise SonopaintError(f"{name!r} is no embedding; choose auto, {', '.join(EMBEDDINGS)}.")

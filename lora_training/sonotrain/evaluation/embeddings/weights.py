@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sonoconvert.checkpoints.files import read_tensors
 from sonoconvert.checkpoints.pickles import read_pickle
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonopaint.models.folders import user_folder
 
 FOLDER = "evaluation"  # within the models folder
@@ -35,7 +35,8 @@ def find_weights(patterns: Sequence[str], wanted: str, source: str, given: str |
         for path in sorted(weights_folder().glob(pattern)):
             return path
     raise SonopaintError(
-        f"{wanted} is not here: put it ({source}) into {weights_folder()}, or name it with --weights."
+        f"{wanted} is not here: put it ({source}) into {weights_folder()}, or name it with "
+        f"{setting('weights')}."
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.evaluation.plots import plot
 from sonotrain.evaluation.subject.run import Request, run
 
@@ -32,7 +32,7 @@ def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any
     from sonotrain.trainers.subject.train import train_subject
 
     if bad := [value for value in values if not 0 <= value <= 1]:
-        raise SonopaintError(f"--values are weights from 0 to 1, not {bad[0]:g}.")
+        raise SonopaintError(f"{setting('values')} are weights from 0 to 1, not {bad[0]:g}.")
     out, names = Path(request.out), {f"alpha-{value:g}": value for value in sorted(set(values))}
     for name, value in names.items():
         for subject in find_subjects(request.subjects, request.noun, request.only):

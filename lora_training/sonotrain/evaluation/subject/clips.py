@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip, write_clip
 from sonotrain.data.foley import SAMPLE_RATE
 from sonotrain.data.foley.subjects import SUBJECTS, subject_clips
@@ -23,7 +23,9 @@ def write_subjects(
     Raises SonopaintError for numbers below 1, and where sounds are there already (unless `force`).
     """
     if clips < 1 or held_out < 1:
-        raise SonopaintError(f"--clips and --held-out must be at least 1, not {clips} and {held_out}.")
+        raise SonopaintError(
+            f"{setting('clips')} and {setting('held_out')} must be at least 1, not {clips} and {held_out}."
+        )
     folders = []
     for name, subject in SUBJECTS.items():
         folder = Path(out) / name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.foley import KINDS
 from sonotrain.evaluation.bench.nouns import PICTURES, Reference
 from sonotrain.evaluation.sets import SUFFIXES
@@ -67,7 +67,9 @@ def _subject(folder: Path, noun: str) -> Subject:
     about = read_json(folder / ABOUT) if (folder / ABOUT).is_file() else {}
     noun = noun or str(about.get("class", "")) or DREAMBOOTH.get(name, "")
     if not noun:
-        raise SonopaintError(f'Nothing says what {name} is; give its class, such as --class "dog bark".')
+        raise SonopaintError(
+            f'Nothing says what {name} is; give its class, such as {setting("noun")} "dog bark".'
+        )
     sounds = bool(suffixes & SUFFIXES)
     kind = KINDS.get(str(about.get("kind", "")))
     living = noun in LIVING if not sounds else kind is not None and kind.group in LIVING_GROUPS

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.evaluation.bench.bench import Bench, run_bench
 from sonotrain.evaluation.bench.nouns import BASE, Judge
 from sonotrain.evaluation.hearing import Progress
@@ -65,7 +65,9 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     methods = read_methods(request.methods)
     methods += [Method(BASE, request.model, token=False)] if request.base else []
     if not methods:
-        raise SonopaintError("Give at least one --methods NAME=PATH, or --base for the model itself.")
+        raise SonopaintError(
+            f"Give at least one {setting('methods')} NAME=PATH, or {setting('base')} for the model itself."
+        )
     prompts, seeds, sampling = _reduced(request)
     device = choose_device(request.device)
     told: dict[str, Any] = {"base": request.model, "token": request.token, "sampling": sampling}
@@ -113,9 +115,9 @@ def judge_for(request: Request, sounds: bool, device: torch.device) -> Judge:
 def _reduced(request: Request) -> tuple[list[int], list[int], Sampling]:
     """(templates, seeds, sampling), checked; few where only a smoke test is wanted."""
     if bad := [number for number in request.prompts if not 1 <= number <= PROMPTS]:
-        raise SonopaintError(f"--prompts are numbers from 1 to {PROMPTS}, not {bad[0]}.")
+        raise SonopaintError(f"{setting('prompts')} are numbers from 1 to {PROMPTS}, not {bad[0]}.")
     if not 1 <= request.seeds <= 1000:
-        raise SonopaintError(f"--seeds must be from 1 to 1000, not {request.seeds}.")
+        raise SonopaintError(f"{setting('seeds')} must be from 1 to 1000, not {request.seeds}.")
     if request.smoke:
         quick = replace(request.sampling, steps=SMOKE_STEPS)
         return list(SMOKE_PROMPTS), list(range(SMOKE_SEEDS)), quick

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.training.inputs.captions import encode
 
 
@@ -33,8 +33,8 @@ def open_sounds(model: Any, fingerprint: str, corpus: str, dataset: str, cache: 
     """From `--corpus` (the foley corpus, for Mini) or `--dataset` (made by sonotrain dataset)."""
     if bool(corpus) == bool(dataset):
         raise SonopaintError(
-            "Say what sounds to learn from: --corpus FOLDER (of sonotrain base corpus) or --dataset FOLDER "
-            "(of sonotrain dataset), one of the two."
+            f"Say what sounds to learn from: {setting('corpus')} (a folder of sonotrain base corpus) or "
+            f"{setting('dataset')} (one of sonotrain dataset), one of the two."
         )
     return _corpus(model, corpus) if corpus else _dataset(model, fingerprint, dataset, cache)
 
@@ -52,7 +52,7 @@ def _corpus(model: Any, folder: str) -> Sounds:
     if model.format.name != FORMAT:
         raise SonopaintError(
             f"The corpus is made of {FORMAT} pictures, but {model.name} paints {model.format.name}; "
-            "give sounds in its format with --dataset."
+            f"give sounds in its format with {setting('dataset')}."
         )
     corpus = Corpus(folder)
     latents = corpus_latents(corpus, model.vae, model.vae_scale, model.device)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import to_publish
 from sonotrain.trainers.distill.data import Texts, open_sounds
@@ -71,11 +71,15 @@ def distill(
 
 def _check(options: DistillOptions) -> None:
     if options.batch < 1 or options.ratio < 1 or options.rank < 1:
-        raise SonopaintError("--batch, --ratio and --rank must be at least 1.")
+        raise SonopaintError(
+            f"{setting('batch')}, {setting('ratio')} and {setting('rank')} must be at least 1."
+        )
     if not 0.0 <= options.lessons <= 1.0:
-        raise SonopaintError(f"--lessons is a share from 0 to 1, not {options.lessons:g}.")
+        raise SonopaintError(f"{setting('lessons')} is a share from 0 to 1, not {options.lessons:g}.")
     if options.lessons and options.pairs < 1:
-        raise SonopaintError("Lessons need --pairs above 0; leave them out with --lessons 0.")
+        raise SonopaintError(
+            f"Lessons need {setting('pairs')} above 0; leave them out with {setting('lessons')} 0."
+        )
 
 
 class Distillation:
@@ -88,7 +92,7 @@ class Distillation:
         self.options, self.device = options, device
         model = load_model(options.model, device=device, dtype=torch.float32)
         if not 0 < options.timestep < len(model.alphas_cumprod):
-            raise SonopaintError(f"--timestep must be 1 to {len(model.alphas_cumprod) - 1}.")
+            raise SonopaintError(f"{setting('timestep')} must be 1 to {len(model.alphas_cumprod) - 1}.")
         self.model = model
         self.guidance = options.guidance_scale or float(model.defaults["guidance_scale"])
         self.alphas_cumprod = model.alphas_cumprod.float().to(device)

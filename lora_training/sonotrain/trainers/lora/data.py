@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.augment import Augmentation
 from sonotrain.data.dataset import Example, SoundDataset, is_dataset, load_dataset
 from sonotrain.trainers.lora.options import LoraOptions
@@ -60,11 +60,13 @@ def open_dataset(options: LoraOptions, run: Path, model: Any) -> SoundDataset:
     """
     if not options.dataset:
         raise SonopaintError(
-            "Say what to learn from: --dataset FOLDER (of sounds, or made by sonotrain dataset)."
+            f"Say what to learn from: {setting('dataset')} FOLDER (of sounds, or made by sonotrain dataset)."
         )
     folder = Path(options.dataset).expanduser()
     if not folder.is_dir():
-        raise SonopaintError(f"There is no folder {folder}; --dataset takes a folder of sounds or a dataset.")
+        raise SonopaintError(
+            f"There is no folder {folder}; {setting('dataset')} takes a folder of sounds or a dataset."
+        )
     if is_dataset(folder):
         dataset = load_dataset(folder)
     else:

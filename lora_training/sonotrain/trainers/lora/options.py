@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.options import option, typed
 
 logger = logging.getLogger(__name__)
@@ -163,8 +163,7 @@ def check(options: LoraOptions) -> None:
 
     def require(condition: bool, name: str, wanted: str) -> None:
         if not condition:
-            flag = "--" + name.replace("_", "-")
-            raise SonopaintError(f"{flag} is {getattr(options, name)}; it must be {wanted}.")
+            raise SonopaintError(f"{setting(name)} is {getattr(options, name)}; it must be {wanted}.")
 
     for item in fields(options):
         choices = item.metadata["choices"]
@@ -186,7 +185,7 @@ def check(options: LoraOptions) -> None:
         "preview_steps",
     ):
         require(getattr(options, name) >= 0, name, "0 or more")
-    require(options.steps + options.epochs > 0, "steps", "above 0, or --epochs must be")
+    require(options.steps + options.epochs > 0, "steps", f"above 0, or {setting('epochs')} must be")
     for name in ("learning_rate", "text_learning_rate", "epsilon", "alpha"):
         require(0 < getattr(options, name) < 1e6, name, "above 0")
     for name in ("beta1", "beta2", "ema", "lora_dropout"):

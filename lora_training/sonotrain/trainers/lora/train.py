@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.hashes import file_hash
 from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.options import as_dict, refuse_changes, typed
@@ -175,7 +175,7 @@ class Run:
                 if name in self.saved and self.saved[name] != facts[name]:
                     raise SonopaintError(
                         f"The {told} has changed since the run in {self.run.path} was started; put it back "
-                        "as it was, or choose another --out to start anew."
+                        f"as it was, or choose another {setting('out')} to start anew."
                     )
             if self.saved.get("global_batch", trainer.global_batch) != trainer.global_batch:
                 raise SonopaintError(

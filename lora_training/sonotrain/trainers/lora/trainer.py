@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.trainers.lora.data import TrainingData
 from sonotrain.trainers.lora.objective import (
     cell_weights,
@@ -46,7 +46,9 @@ def precision_of(options: LoraOptions, device: torch.device) -> torch.dtype:
             return torch.float32
         name = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if name == "fp16" and device.type == "cpu":
-        raise SonopaintError("--precision fp16 needs a graphics card; use fp32 or bf16 on a processor.")
+        raise SonopaintError(
+            f"{setting('precision')} fp16 needs a graphics card; use fp32 or bf16 on a processor."
+        )
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
@@ -252,15 +254,15 @@ class LoraTrainer:
         bad_norm = not math.isfinite(norm) and not self.scaler.is_enabled()
         if math.isfinite(mse) and not bad_norm and not (len(self.recent) == WATCHED and mean > EXPLODED):
             return
-        remedy = f"lower --learning-rate (now {self.options.learning_rate:g})"
+        remedy = f"lower {setting('learning_rate')} (now {self.options.learning_rate:g})"
         if self.options.warmup < 0.1:
-            remedy += " or lengthen --warmup"
+            remedy += f" or lengthen {setting('warmup')}"
         if self.scaler.is_enabled():
-            remedy += ", or use --precision bf16"
+            remedy += f", or use {setting('precision')} bf16"
         what = f"the error is {mse:.3g}" if math.isfinite(mse) else "the error is no longer a number"
         raise SonopaintError(
             f"Training has exploded at step {number} ({what}, the gradient's norm {norm:.3g}): {remedy} "
-            "and start anew with another --out; the checkpoints before this step are whole."
+            f"and start anew with another {setting('out')}; the checkpoints before this step are whole."
         )
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import Corpus, quantise
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
@@ -55,7 +55,9 @@ def train_classifier(
     with RunFolder(out, resume=resume) as run:
         corpus = Corpus(options.corpus, options.clips or None)
         if len(corpus) <= options.held_out:
-            raise SonopaintError(f"{options.corpus} must hold more than --held-out {options.held_out} clips.")
+            raise SonopaintError(
+                f"{options.corpus} must hold more than {setting('held_out')} {options.held_out} clips."
+            )
         options = replace(options, clips=len(corpus))
         write_json(run.path / "config.json", {"command": "classifier", "options": asdict(options)})
         trainer = ClassifierTrainer(corpus, options, chosen)
@@ -82,7 +84,9 @@ class ClassifierTrainer:
 
     def __init__(self, corpus: Corpus, options: ClassifierOptions, device: torch.device) -> None:
         if any(record.relation != "single" for record in corpus.records):
-            raise SonopaintError(f"{options.corpus} holds mixtures; make one with --content singles.")
+            raise SonopaintError(
+                f"{options.corpus} holds mixtures; make one with {setting('content')} singles."
+            )
         self.options, self.device = options, device
         kinds = corpus.kinds()
         number = {name: index for index, name in enumerate(kinds)}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonopaint.models.inpaint import kept_channels, sees_kept, widen
 from sonotrain.data.corpus import FORMAT, Corpus
 from sonotrain.files.json_files import write_json
@@ -76,7 +76,7 @@ def train_diffusion(
 ) -> bool:
     """Trains (or resumes) in the run folder `out`; True when the budget was used up."""
     if options.text_every < 1 or options.batch < 1:
-        raise SonopaintError("--batch and --text-every must be at least 1.")
+        raise SonopaintError(f"{setting('batch')} and {setting('text_every')} must be at least 1.")
     if options.threads:
         torch.set_num_threads(options.threads)
     chosen = choose_device(device)

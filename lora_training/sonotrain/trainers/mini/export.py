@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sonoconvert.checkpoints.files import read_header
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.json_files import read_json
 from sonotrain.trainers.mini.diffusion import load_diffusion
 from sonotrain.trainers.mini.vae import load_vae
@@ -62,7 +62,9 @@ def _take_decoder(vae: Any, run: str | Path) -> None:
     other, _ = load_vae(run, choose_device("cpu"))
     encoder = {k: v for k, v in other.state_dict().items() if k.startswith(("encoder.", "quant_conv."))}
     if not all(torch.equal(value, vae.state_dict()[name]) for name, value in encoder.items()):
-        raise SonopaintError(f"{run} has another encoder; train it with --decoder-of the model's VAE run.")
+        raise SonopaintError(
+            f"{run} has another encoder; train it with {setting('decoder_of')} the model's VAE run."
+        )
     vae.load_state_dict(other.state_dict())
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import Corpus, to_levels, to_pixels
 from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.options import option
@@ -63,10 +63,13 @@ def train_vae(
     At the end `out` holds vae.json with the scaling factor 1/σ of the latents and the validation error.
     """
     if options.crop % 8 or options.crop < 16:
-        raise SonopaintError(f"--crop must be a multiple of 8 and at least 16, not {options.crop}.")
+        raise SonopaintError(
+            f"{setting('crop')} must be a multiple of 8 and at least 16, not {options.crop}."
+        )
     if not 0 <= options.adversarial_from < 1:
         raise SonopaintError(
-            f"--adversarial-from is a share of the run, from 0 up to 1, not {options.adversarial_from:g}."
+            f"{setting('adversarial_from')} is a share of the run, from 0 up to 1, not "
+            f"{options.adversarial_from:g}."
         )
     if options.threads:
         torch.set_num_threads(options.threads)

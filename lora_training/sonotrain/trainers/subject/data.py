@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.augment import Augmentation
 from sonotrain.data.recordings import SOUNDS
 from sonotrain.trainers.subject.options import SubjectOptions
@@ -80,11 +80,12 @@ def check_words(options: SubjectOptions, tokenizer: Any) -> list[str]:
     noun, token = bare(options.noun), options.token.strip()
     if not noun:
         raise SonopaintError(
-            'Say what kind of thing the subject is, as you would call any of them: --class "dog bark".'
+            f'Say what kind of thing the subject is, as you would call any of them: {setting("noun")} "dog '
+            'bark".'
         )
     known = {word.lower() for word in noun.split()}
     free = [word for word in TOKENS if not meaning(word, tokenizer) and word not in known]
-    advice = f"take another word, such as --token {free[0]}" if free else "take another word with --token"
+    advice = f"take another {setting('token')}" + (f", such as {free[0]}" if free else "")
     if len(token.split()) != 1 or not token.isalnum():
         raise SonopaintError(f"The token {options.token!r} is not one word of letters; {advice}.")
     if token.lower() in known or meaning(token, tokenizer):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.trainers.one_step.networks import FullNetworks
 from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.options import SubjectOptions
@@ -65,7 +65,7 @@ def read_student(options: SubjectOptions, model: Any) -> tuple[Weights, int]:
     if not given:
         raise SonopaintError(
             f"There is no one-step student beside {model.name} to begin with; make one with sonotrain "
-            "distill and say --student FILE."
+            f"distill and say {setting('student')} FILE."
         )
     weights = read_weights(given, model, options.mode)
     if options.timestep >= 0:

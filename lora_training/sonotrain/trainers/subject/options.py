@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.options import option
 
 METHODS = ("uni-dad", "dreambooth", "dmd2-db", "db-dmd2", "pso", "lora")
@@ -131,8 +131,7 @@ def check(options: SubjectOptions) -> None:
 
     def require(condition: bool, name: str, wanted: str) -> None:
         if not condition:
-            flag = flags[name].metadata["flag"] or "--" + name.replace("_", "-")
-            raise SonopaintError(f"{flag} is {getattr(options, name)!r}; it must be {wanted}.")
+            raise SonopaintError(f"{setting(name)} is {getattr(options, name)!r}; it must be {wanted}.")
 
     flags = {item.name: item for item in fields(SubjectOptions)}
     for name, item in flags.items():
@@ -163,8 +162,12 @@ def check(options: SubjectOptions) -> None:
         require(0 <= getattr(options, name) < 1e6, name, "0 or more")
     require(
         not options.without_student or (options.mode == "adapters" and options.method in ONE_STEP),
-        "without_student", "left out but with --mode adapters and a method of one step",
+        "without_student", f"left out but with {setting('mode')} adapters and a method of one step",
     )  # fmt: skip
-    require(options.method != "lora" or options.mode == "adapters", "mode", "adapters with --method lora")
+    require(
+        options.method != "lora" or options.mode == "adapters",
+        "mode",
+        f"adapters with {setting('method')} lora",
+    )
     require(options.rank <= 1024, "rank", "1 to 1024")
     require(-1 <= options.timestep < 1000, "timestep", "0 to 999")

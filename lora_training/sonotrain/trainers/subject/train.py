@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.hashes import file_hash
 from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.options import as_dict, refuse_changes, typed
@@ -199,7 +199,7 @@ class Run:
             if self.saved and name in self.saved and self.saved[name] != value:
                 raise SonopaintError(
                     f"The {name} changed since the run in {self.run.path} was started; put back what was "
-                    "there, or choose another --out to start anew."
+                    f"there, or choose another {setting('out')} to start anew."
                 )
         config = {"command": "subject", "options": as_dict(self.options), **facts}
         write_json(self.run.path / "config.json", {**config, "steps": total, "prompts": data.prompts})

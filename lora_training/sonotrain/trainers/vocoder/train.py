@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.phase.vocoder import Vocoder, write
 from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
@@ -82,9 +82,11 @@ def train_vocoder(
     At the end `out` holds vocoder.json with steps, seconds and the measures on held-out sounds.
     """
     if options.crop < 16 or options.crop % 4:
-        raise SonopaintError(f"--crop must be a multiple of 4 and at least 16, not {options.crop}.")
+        raise SonopaintError(
+            f"{setting('crop')} must be a multiple of 4 and at least 16, not {options.crop}."
+        )
     if options.clips <= HELD_OUT:
-        raise SonopaintError(f"--clips must be above {HELD_OUT}, not {options.clips}.")
+        raise SonopaintError(f"{setting('clips')} must be above {HELD_OUT}, not {options.clips}.")
     if options.threads:
         torch.set_num_threads(options.threads)
     chosen = choose_device(device)
