@@ -55,7 +55,7 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
         metavar="N",
         help="of a distilled model whose file does not say (999 for most)",
     )
-    model.add_argument("--format", metavar="NAME", help="spectrogram format, if the file does not tell")
+    model.add_argument("--format", metavar="NAME", help="spectrogram format (the LoRA's, else the model's)")
     model.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:1, mps (the best there is)")
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--output", metavar="FILE", help="outputs/PROMPT-SEED.wav if not given")

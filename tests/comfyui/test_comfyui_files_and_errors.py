@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import soundfile
 import torch
+from safetensors.torch import save_file
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonoconvert.files.tags import read_tags
+from sonoconvert.pictures.format import get_format
 
 # Files --------------------------------------------------------------------------------------------------
 
@@ -249,8 +251,6 @@ def test_checkpoints_stand_beside_mini(
 
 
 def test_a_subject_brings_its_student_along(pack: Any, run: Any) -> None:
-    from safetensors.torch import save_file
-
     from sonopaint_comfyui.one_step_nodes import loras_of
 
     folder, nothing = pack.base / "loras", {"a": torch.zeros(1)}
@@ -269,6 +269,28 @@ def test_a_subject_brings_its_student_along(pack: Any, run: Any) -> None:
     assert node.define_schema().inputs[2].options["options"] == [student.name, subject.name]
     assert node.validate_inputs(lora=subject.name) is True
     assert "no LoRA cat.safetensors" in node.validate_inputs(lora="cat.safetensors")
+
+
+def test_a_loras_format_is_its_models(pack: Any, run: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def told(name: str) -> dict[str, str]:
+        return {"sonopaint.format": json.dumps(get_format(name).to_dict())}
+
+    def format_of(model: Any, **more: Any) -> str:
+        return str(run("SonopaintFormat", preset="full-48k", model=model, **more)[0].format.name)
+
+    model = FakeModel(lora_metadata=told("perkins-10s"), sonopaint_metadata=told("riffusion-v1"))
+    assert format_of(model) == "perkins-10s"
+    assert format_of(model, channels="mid-side") == "perkins-10s-mid-side"
+    assert format_of(FakeModel(sonopaint_metadata=told("riffusion-v1"))) == "riffusion-v1"
+    assert format_of(FakeModel(lora_metadata={"a": "b"})) == "full-48k"  # nothing says: the preset
+    assert run("SonopaintFormat", preset="full-48k")[0].format.name == "full-48k"
+    assert not caplog.text
+    model.patches = {"a.weight": [1, 2]}
+    assert format_of(model) == "perkins-10s" and "more than one LoRA" in caplog.text
+
+    save_file({"a": torch.zeros(1)}, pack.base / "loras" / "bark.safetensors", told("sonopaint-mini"))
+    with pytest.raises(SonopaintError, match="paints the format perkins-10s, but bark.*sonopaint-mini"):
+        run("SonopaintLoadOneStep", model=model, clip=None, lora="bark.safetensors")
 
 
 # Bad input ----------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def test_defaults_are_those_of_every_door(pack: Any) -> None:
 # Ids, inputs and outputs are stored in people's workflows: they are added to, never renamed or reordered.
 STABLE = {
     "SonopaintFormat": "preset channels curve mel_scale mel_norm inverted sample_rate n_fft win_length "
-    "hop_length n_mels f_min f_max floor_db exponent width",
+    "hop_length n_mels f_min f_max floor_db exponent width model",
     "SonopaintEmptySpectrogram": "format seconds batch_size loop",
     "SonopaintAudioToSpectrogram": "audio format fill_up",
     "SonopaintSpectrogramToAudio": "image format decoder quality seed",

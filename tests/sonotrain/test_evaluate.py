@@ -415,6 +415,24 @@ def test_a_model_paints_one_clip_per_caption(tmp_path: Path, monkeypatch: pytest
     assert generation._lora("C:\\x.safetensors") == ("C:\\x.safetensors", 1.0)
 
 
+def test_what_is_painted_for_captions_has_the_loras_format(tmp_path: Path, tiny_base: Path) -> None:
+    """A LoRA of ten seconds gives ten seconds at 44.1 kHz, and not what the base would paint."""
+    from sonoconvert.checkpoints.lora import LoraModule, save_lora
+    from sonoconvert.files.clip import read_clip
+    from sonoconvert.pictures.format import get_format
+    from sonopaint.models.loading import load_model
+
+    module = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    size = len(load_model(tiny_base, device="cpu").unet.get_submodule(module.removeprefix("unet.")).weight)
+    lora = LoraModule(torch.zeros(2, size), torch.zeros(size, 2), 2.0)
+    told = {"sonopaint.format": json.dumps(get_format("perkins-10s").to_dict())}
+    save_lora(tmp_path / "horn.safetensors", {module: lora}, metadata=told)
+    plan = Plan(model=str(tiny_base), loras=(f"{tmp_path / 'horn.safetensors'}:0.8",), steps=1)
+    generate_all([Caption("x", ("a horn",))], tmp_path / "made", plan, device="cpu")
+    clip = read_clip(tmp_path / "made" / "x.flac")
+    assert clip.sample_rate == 44_100 and clip.duration_s == pytest.approx(10, abs=0.01)
+
+
 def read(path: Path) -> torch.Tensor:
     from sonoconvert.files.clip import read_clip
 

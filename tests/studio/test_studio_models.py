@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from sonoconvert.checkpoints.lora import LoraModule, save_lora
 from sonoconvert.errors import SonopaintError
+from sonoconvert.pictures.format import get_format
 
 
 @pytest.fixture
@@ -136,3 +139,24 @@ def test_one_model_is_loaded_and_loaded_again_only_when_it_changes(context: Any)
         with context.store.use(path, (), lambda step, total, message: told.append(message)) as model:
             assert model.format.name == "sonopaint-mini"
     assert told == ["Loading tiny"]
+
+
+def test_a_loras_format_is_painted_and_two_that_differ_are_refused(context: Any, models_folder: Path) -> None:
+    """The model paints sonopaint-mini."""
+    path = str(context.store.models()[0].path)
+    made = []
+    for name in ("full-48k", "perkins-10s"):
+        weight = torch.zeros(2, 32), torch.zeros(32, 2)
+        module = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+        told = {"sonopaint.format": json.dumps(get_format(name).to_dict())}
+        save_lora(models_folder / f"{name}.safetensors", {module: LoraModule(*weight, 2.0)}, metadata=told)
+        made.append((str(models_folder / f"{name}.safetensors"), 1.0))
+    with context.store.use(path, made[:1], lambda *_: None) as model:
+        assert model.format == get_format("full-48k")
+    with (
+        pytest.raises(SonopaintError, match="use LoRAs of one format"),
+        context.store.use(path, made, lambda *_: None),
+    ):
+        pass
+    with context.store.use(path, (), lambda *_: None) as model:
+        assert model.format == get_format("sonopaint-mini")

@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
+
+from sonoconvert.checkpoints.files import write_tensors
+from sonoconvert.pictures.format import get_format
 
 RATE = 32_000
 MINI = "sonopaint-mini"
@@ -94,6 +98,21 @@ def test_new_sounds(client: TestClient) -> None:
     assert len(answer.json()["sounds"]) == 3, answer.text
     answer = post(client, "one-step", prompt="rex barks", count=2, seconds=0.6, **QUICK)
     assert [one["settings"]["seed"] for one in answer.json()["sounds"]] == [3, 4]
+
+
+def test_a_loras_format_is_painted_and_two_are_refused(client: TestClient, tmp_path: Path) -> None:
+    for name in ("perkins-10s", MINI):
+        metadata = {"sonopaint.format": json.dumps(get_format(name).to_dict())}
+        write_tensors(tmp_path / f"Lora/{name}.safetensors", {"lora_unet_x.alpha": torch.ones(1)}, metadata)
+    values = {"clips": 2, "seconds": 0.6, "iterations": 2, "seed": 3}
+    prompts = {"prompt": f"a <lora:{MINI}:1> dog", "to_prompt": "an owl"}
+    made = post(client, "interpolate", **prompts, **values).json()["sounds"]
+    assert [one["sample_rate"] for one in made] == [RATE] * 3  # the checkpoint's would be 44,100
+    prompts["to_prompt"] = "a <lora:perkins-10s:1> horn"
+    answer = post(client, "interpolate", **prompts, **values)
+    assert answer.status_code == 400 and "use LoRAs of one format" in answer.text
+    made = post(client, "interpolate", format=MINI, **prompts, **values).json()["sounds"]
+    assert made[0]["sample_rate"] == RATE
 
 
 def test_files_stay_in_the_output_folders(client: TestClient, webui: Any, tmp_path: Path) -> None:

@@ -235,6 +235,29 @@ def test_the_format_is_the_loras_or_the_checkpoints(host: Any, tmp_path: Path) -
     assert format_of("a horn", "full-48k").name == "full-48k"
 
 
+def test_two_loras_of_different_formats_are_refused(host: Any, tmp_path: Path) -> None:
+    """Also where one is in another prompt, or is the one-step file; the format that is named goes first."""
+    for name in ("perkins-10s", MINI):
+        metadata = {"sonopaint.format": json.dumps(get_format(name).to_dict())}
+        metadata["sonopaint.one_step"] = json.dumps({"timestep": 999})
+        write_tensors(tmp_path / f"Lora/{name}.safetensors", {"lora_unet_x.alpha": torch.ones(1)}, metadata)
+    ten, mini = "a <lora:perkins-10s:0.8> horn", f"a <lora:{MINI}:1> dog"
+    for action, values in (
+        ("vary", {"prompt": f"{ten} {mini}"}),
+        ("outpaint", {"prompt": ten, "left_prompt": mini, "left": 0.5}),
+        ("interpolate", {"prompt": ten, "to_prompt": mini, "seconds": 0.6}),
+        ("one-step", {"prompt": ten, "student": MINI, "seconds": 0.6}),
+    ):
+        source = clip() if action in ("vary", "outpaint") else None
+        with pytest.raises(SonopaintError, match="use LoRAs of one format, or name the format"):
+            run(action, source, format="", **values)
+    assert not host.requests
+    (result,) = run("vary", clip(), format=MINI, prompt=f"{ten} {mini}")
+    assert result.picture.format == SPECTRUM
+    (result,) = run("vary", clip(), format="", prompt=f"a <lora:perkins-10s:0> horn {mini}")  # not used
+    assert result.picture.format == SPECTRUM
+
+
 def test_loras_are_found_by_the_hosts_alias_too(host: Any, tmp_path: Path, monkeypatch: Any) -> None:
     from sonopaint_webui.host import format_of, lora_files
 

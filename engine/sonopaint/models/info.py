@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -92,7 +93,9 @@ def describe(path: str | Path, *, shipped: bool = False) -> ModelInfo:
     return ModelInfo(stem, path, kind, form, size, metadata, shipped)
 
 
-def model_format(path: Path, metadata: dict[str, str], given: str | None = None) -> SpectrogramFormat:
+def model_format(
+    path: Path, metadata: Mapping[str, str], given: str | SpectrogramFormat | None = None
+) -> SpectrogramFormat:
     """The spectrogram format of a model: `given`, else its header's, else by its name, else riffusion-v1."""
     if given:
         return get_format(given)
@@ -112,6 +115,27 @@ def model_format(path: Path, metadata: dict[str, str], given: str | None = None)
             ) from error
     name = path.name.lower().replace("_", "-")
     return get_format(next((form for hint, form in _HINTS.items() if hint in name), UNSAID_FORMAT))
+
+
+def format_of_loras(headers: Iterable[tuple[str, Mapping[str, str]]]) -> SpectrogramFormat | None:
+    """The format that LoRAs were learnt in, which a model with them paints; None where no header says it.
+
+    headers: file name and safetensors metadata of each that is used.
+
+    Raises:
+        SonopaintError: two say different formats.
+    """
+    told = [
+        (name, model_format(Path(name), header)) for name, header in headers if "sonopaint.format" in header
+    ]
+    for name, form in told[1:]:
+        first, same = told[0]
+        if replace(form, name=same.name) != same:
+            raise SonopaintError(
+                f"The LoRA {first} paints the format {same.name}, but {name} paints {form.name}; "
+                "use LoRAs of one format, or name the format to paint."
+            )
+    return told[0][1] if told else None
 
 
 def check_stable_diffusion_1(name: str, shapes: ldm.Shapes) -> None:

@@ -21,6 +21,7 @@ from sonopaint.models.info import (
     ModelInfo,
     check_stable_diffusion_1,
     describe,
+    format_of_loras,
     list_models,
     model_format,
     part_file,
@@ -82,20 +83,22 @@ def load_model(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     loras: Sequence[tuple[str | Path, float]] = (),
-    format: str | None = None,
+    format: str | SpectrogramFormat | None = None,
     one_step: int | None = None,
 ) -> Model:
     """Load a model by its name in list_models or by its path, with LoRAs at their weights.
 
     `device` defaults to CUDA, then MPS, then the CPU; `dtype` to float32 on the CPU and float16 elsewhere.
-    `format` names the spectrogram format where the file does not say; `one_step` the timestep of a distilled
-    model whose file does not say (999 for most). A LoRA that was learnt on top of the student beside the
-    model brings it along. Raises SonopaintError with one sentence for anything that is not a complete SD 1.5
-    or Mini model in safetensors.
+    `format`: the spectrogram format to paint; default: what the LoRAs' headers say, else the model's own.
+    `one_step`: the timestep of a distilled model whose file does not say (999 for most). A LoRA that was
+    learnt on top of the student beside the model brings it along. Raises SonopaintError with one sentence for
+    anything that is not a complete SD 1.5 or Mini model in safetensors, and for LoRAs of different formats.
     """
+    from sonopaint.models.lora import apply_loras, headers_of
     from sonopaint.models.students import with_needed_student
 
     path, loras = with_needed_student(name_or_path, loras)
+    format = format or format_of_loras(headers_of(loras).items())
     device = torch.device(device or _best_device())
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
     if not path.is_dir():
@@ -118,13 +121,11 @@ def load_model(
     for part in (model.unet, model.vae, model.text_encoder):
         part.to(device, dtype).eval().requires_grad_(False)
     if loras:
-        from sonopaint.models.lora import apply_loras
-
         apply_loras(model, loras)
     return model
 
 
-def _load_mini(folder: Path, format: str | None) -> Model:
+def _load_mini(folder: Path, format: str | SpectrogramFormat | None) -> Model:
     _, metadata = read_header(unet_file(folder))
     unet, vae, text_encoder, tokenizer, config = load_mini(folder)
     if "sonopaint.format" not in metadata:
@@ -138,7 +139,7 @@ def _load_mini(folder: Path, format: str | None) -> Model:
     )
 
 
-def _load_single_file(path: Path, dtype: torch.dtype, format: str | None) -> Model:
+def _load_single_file(path: Path, dtype: torch.dtype, format: str | SpectrogramFormat | None) -> Model:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -184,7 +185,7 @@ def _load_single_file(path: Path, dtype: torch.dtype, format: str | None) -> Mod
     return _model((unet, vae, text_encoder, tokenizer), path, form, scheduler, defaults)
 
 
-def _load_diffusers(folder: Path, dtype: torch.dtype, format: str | None) -> Model:
+def _load_diffusers(folder: Path, dtype: torch.dtype, format: str | SpectrogramFormat | None) -> Model:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from sonoconvert.checkpoints.files import check_weights_path
+from sonoconvert.checkpoints import lora_peft
+from sonoconvert.checkpoints.files import check_weights_path, read_header
 from sonoconvert.checkpoints.lora import LoraFile, read_lora
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.folders import shipped_folder, user_folder
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
     from sonopaint.models.loading import Model
 
 logger = logging.getLogger(__name__)
+Loras = Sequence[tuple[str | Path, float]]
 
 
-def apply_loras(model: Model, loras: Sequence[tuple[str | Path, float]]) -> None:
+def apply_loras(model: Model, loras: Loras) -> None:
     """Make the model's weights W + Σ weight · alpha/rank · up·down, replacing LoRAs applied before.
 
     An empty list restores the original weights bit for bit (copies of the changed ones are kept). A missing
     alpha counts as the rank, as in the WebUI and ComfyUI. DoRA's change is measured against the original
-    weights, each LoRA by itself. Keys that fit nothing are named in one warning. Raises SonopaintError for a
-    file that is no LoRA or was made for another base; the model is then left without LoRAs.
+    weights, each LoRA by itself. Keys that fit nothing are named in one warning. The model's format stays
+    (`load_model` chooses it). Raises SonopaintError for a file that is no LoRA or was made for another base;
+    the model is then left without LoRAs.
     """
     remove_loras(model)
     weights = _weights(model)
@@ -78,6 +81,16 @@ def find_lora(name_or_path: str | Path) -> Path:
         )
         path = next(found, path)
     return path
+
+
+def headers_of(loras: Loras) -> dict[str, dict[str, str]]:
+    """{file: safetensors metadata} of the LoRAs that are used; loading says what is wrong with the others."""
+    found: dict[str, dict[str, str]] = {}
+    for path in (find_lora(lora) for lora, weight in loras if weight):
+        file = path / lora_peft.WEIGHTS if path.is_dir() else path
+        if file.is_file() and file.suffix == ".safetensors":
+            found[str(path) if path.name in found else path.name] = read_header(file)[1]
+    return found
 
 
 def _weights(model: Model) -> dict[str, torch.Tensor]:

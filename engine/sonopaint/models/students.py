@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
-from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import ModelInfo, describe, find_model
-from sonopaint.models.lora import find_lora
+from sonopaint.models.lora import Loras, find_lora, headers_of
 from sonopaint.samplers.one_step import header_timestep, on_student, student_timestep
 
 logger = logging.getLogger(__name__)
-Loras = Sequence[tuple[str | Path, float]]
 
 
 def paints_in_one_step(info: ModelInfo) -> bool:
@@ -55,7 +52,7 @@ def with_student(name_or_path: str | Path, loras: Loras = ()) -> tuple[Path, lis
     """
     path = find_model(name_or_path)
     info, used = describe(path), list(loras)
-    headers = {info.name: info.metadata, **_headers(loras)}
+    headers = {info.name: info.metadata, **headers_of(loras)}
     if any(header_timestep(name, header) is not None for name, header in headers.items()):
         return path, used
     student = student_beside(path)
@@ -75,13 +72,6 @@ def with_needed_student(
 
     Raises SonopaintError where there is none.
     """
-    if any(on_student(name, header) for name, header in _headers(loras).items()):
+    if any(on_student(name, header) for name, header in headers_of(loras).items()):
         return with_student(name_or_path, loras)
     return find_model(name_or_path), list(loras)
-
-
-def _headers(loras: Loras) -> dict[str, dict[str, str]]:
-    """{file: safetensors metadata} of the LoRAs that are used; loading says what is wrong with the others."""
-    files = [find_lora(lora) for lora, weight in loras if weight]
-    found = [file for file in files if file.is_file() and file.suffix == ".safetensors"]
-    return {file.name: read_header(file)[1] for file in found}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from comfy_api.latest import io
 from sonoconvert.defaults import FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import CHANNELS, PRESETS, SpectrogramFormat, get_format
+from sonopaint.models.info import format_of_loras
 from sonopaint.painters.spans import MULTIPLE, padded
 from sonopaint.tasks.generation import samples_of
-from sonopaint_comfyui.kinds import Format, PictureInfo, advanced, schema
+from sonopaint_comfyui.kinds import LORA_METADATA, METADATA, Format, PictureInfo, advanced, schema
 
+logger = logging.getLogger(__name__)
 AS_PRESET = -1.0
 _NUMBERS: dict[str, tuple[type, float, float, str]] = {
     # field: (type, lowest, highest, tooltip)
@@ -78,6 +81,13 @@ class SpectrogramFormatNode(io.ComfyNode):
                 inputs.append(
                     io.Float.Input(name, default=default, min=min(low, -1), max=high, step=0.01, **common)
                 )
+        inputs.append(
+            io.Model.Input(
+                "model",
+                optional=True,
+                tooltip="A model with its LoRAs: what their files say, in place of the preset.",
+            )
+        )
         return schema(
             "SonopaintFormat",
             "Spectrogram Format",
@@ -88,8 +98,19 @@ class SpectrogramFormatNode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, preset: str, **fields: Any) -> io.NodeOutput:
-        return io.NodeOutput(PictureInfo(changed(get_format(preset), fields)))
+    def execute(cls, preset: str, model: Any = None, **fields: Any) -> io.NodeOutput:
+        fmt = (format_of(model) if model is not None else None) or get_format(preset)
+        return io.NodeOutput(PictureInfo(changed(fmt, fields)))
+
+
+def format_of(model: Any) -> SpectrogramFormat | None:
+    """What a MODEL paints: its LoRA's format, else its own; None where neither file says."""
+    lora, own = (model.get_attachment(name) or {} for name in (LORA_METADATA, METADATA))
+    found = format_of_loras([("The LoRA", lora)])
+    if found and any(len(patches) > 1 for patches in model.patches.values()):
+        # ComfyUI keeps the last one's header only.
+        logger.warning("The model has more than one LoRA; the format is the last one's, %s.", found.name)
+    return found or format_of_loras([("The model", own)])
 
 
 def changed(fmt: SpectrogramFormat, fields: dict[str, Any]) -> SpectrogramFormat:

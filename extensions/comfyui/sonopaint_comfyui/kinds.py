@@ -13,6 +13,7 @@ from sonoconvert.pictures.format import SpectrogramFormat
 
 CATEGORY = "audio/sonopaint"
 METADATA = "sonopaint_metadata"  # attachment of a MODEL: the safetensors header of its U-Net
+LORA_METADATA = "lora_metadata"  # that of its last LoRA, as ComfyUI keeps it
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from comfy_api.latest import io
 
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
+from sonopaint.models.info import format_of_loras
 from sonopaint.samplers.one_step import (
     ONE_STEP_KEY,
     on_student,
@@ -24,11 +25,10 @@ from sonopaint.samplers.one_step import (
 )
 from sonopaint.samplers.schedule import sigmas as schedule
 from sonopaint.tasks.settings import MOST_STUDENT_STEPS
-from sonopaint_comfyui.kinds import METADATA, advanced, schema
+from sonopaint_comfyui.kinds import LORA_METADATA, METADATA, advanced, schema
 
 logger = logging.getLogger(__name__)
 
-LORA_METADATA = "lora_metadata"  # attachment of a MODEL: the header of its last LoRA, as ComfyUI keeps it
 STUDENT = "mini-one-step.safetensors"
 
 
@@ -78,10 +78,13 @@ class LoadOneStep(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, clip: Any, lora: str, strength: float = 1.0) -> io.NodeOutput:
+        used, header = loras_of(lora, strength)
+        below = ("below it", model.get_attachment(LORA_METADATA) or {})
+        format_of_loras([below, (lora, header)])  # raises where they differ
+
         from comfy.sd import load_lora_for_models
         from comfy.utils import load_torch_file
 
-        used, header = loras_of(lora, strength)
         for file, weight in used:
             model, clip = load_lora_for_models(
                 model, clip, load_torch_file(str(file), safe_load=True), weight, weight

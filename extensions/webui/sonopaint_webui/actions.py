@@ -68,16 +68,16 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
 
 def painter_for(arguments: Arguments) -> HostPainter:
     """The painter of the loaded checkpoint, or of a one-step file, for these arguments."""
-    checkpoint, words = "", arguments.prompt
-    fmt = None
+    checkpoint, path = "", None
+    words = [arguments.prompt, arguments.to_prompt, arguments.left_prompt, arguments.right_prompt]
     if arguments.action == "one-step" and arguments.student:
         student = host.find_student(arguments.student)
-        fmt = None if arguments.format else student.format
+        words.append(_loras_of(student))
         if student.kind == "checkpoint":
-            checkpoint = student.name
+            checkpoint, path = student.name, student.path
     host.loaded_model()
     return HostPainter(
-        fmt or host.format_of(words, arguments.format),
+        host.format_of("\n".join(words), arguments.format, path),
         fill=arguments.fill,
         scheduler=arguments.scheduler if arguments.scheduler != "Automatic" else "",
         styles=arguments.styles,
@@ -89,16 +89,20 @@ def _settings(arguments: Arguments, index: int) -> PaintSettings:
     settings = arguments.settings(index)
     if arguments.action != "one-step":
         return settings
-    prompt = settings.prompt
-    if arguments.student:
-        student = host.find_student(arguments.student)
-        if student.kind == "lora":
-            below = on_student(student.name, host.header_of(student.path))
-            names = [*(below[:1] if below else ()), student.path.stem]
-            prompt = " ".join([prompt, *(f"<lora:{name}:1>" for name in names)])
+    loras = _loras_of(host.find_student(arguments.student)) if arguments.student else ""
+    prompt = f"{settings.prompt} {loras}" if loras else settings.prompt
     return dataclasses.replace(
         settings, prompt=prompt, steps=1, guidance_scale=1.0, sampler=host.ONE_STEP_SAMPLER
     )
+
+
+def _loras_of(student: host.Student) -> str:
+    """The prompt's part that loads a one-step LoRA, and the student below it."""
+    if student.kind != "lora":
+        return ""
+    below = on_student(student.name, host.header_of(student.path))
+    names = [*(below[:1] if below else ()), student.path.stem]
+    return " ".join(f"<lora:{name}:1>" for name in names)
 
 
 def _work(arguments: Arguments, clip: Clip | None) -> Work:

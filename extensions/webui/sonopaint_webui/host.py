@@ -14,14 +14,15 @@ from typing import Any
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
-from sonopaint.models.info import model_format
+from sonopaint.models.info import format_of_loras, model_format
 from sonopaint.samplers.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
 
 logger = logging.getLogger(__name__)
 
 ONE_STEP_SAMPLER = "Sonopaint one-step"
 NO_CHECKPOINT = "No checkpoint is loaded: choose a Stable Diffusion 1.5 checkpoint at the top of the page."
-_LORA = re.compile(r"<lora:([^:>]+)[^>]*>", re.IGNORECASE)
+_LORA = re.compile(r"<lora:([^:>]+)(?::([^:>]*))?[^>]*>", re.IGNORECASE)
+_NOTHING = re.compile(r"\s*-?0*\.?0*\s*")  # a weight at which a LoRA is not used
 # Attributes by which hosts tell models apart, and what they are called.
 _OTHER_MODELS = {"is_sdxl": "Stable Diffusion XL", "is_sd3": "Stable Diffusion 3", "is_flux": "Flux"}
 
@@ -100,16 +101,14 @@ def checkpoint_files() -> dict[str, Path]:
 
 
 def format_of(prompt: str, given: str = "", checkpoint: Path | None = None) -> SpectrogramFormat:
-    """The spectrogram format to paint: ``given``, else a LoRA's in the prompt, else the checkpoint's.
+    """The spectrogram format to paint: ``given``, else that of the prompt's LoRAs, else the checkpoint's.
 
-    checkpoint: default the chosen one.
+    checkpoint: default the chosen one. Raises SonopaintError where two LoRAs say different formats.
     """
     if given:
         return get_format(given)
-    for path in lora_files(prompt):
-        header = header_of(path)
-        if "sonopaint.format" in header:
-            return model_format(path, header)
+    if found := format_of_loras((path.name, header_of(path)) for path in lora_files(prompt)):
+        return found
     path = checkpoint if checkpoint is not None else chosen_checkpoint()
     return model_format(path, header_of(path))
 
@@ -133,10 +132,12 @@ def lora_folder() -> Path:
 
 
 def lora_files(prompt: str) -> list[Path]:
-    """The LoRA files that a prompt names, by file name or by alias, where they are found."""
+    """The LoRA files that a prompt uses, by file name or by alias, where they are found."""
     found: dict[Path, None] = {}
     rest = set()
-    for name in _LORA.findall(prompt):
+    for name, weight in _LORA.findall(prompt):
+        if weight and _NOTHING.fullmatch(weight):
+            continue
         path = _known_lora(name.strip())
         if path is None:
             rest.add(name.strip())
