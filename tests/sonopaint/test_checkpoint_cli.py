@@ -63,6 +63,19 @@ def test_folders_files_pruning_and_header_entries(
         assert sonoconvert("checkpoint", checkpoint, tmp_path / "x", "--set", bad) == 2
 
 
+def test_an_old_bin_of_diffusers_becomes_a_lora_that_says_its_format(
+    checkpoint: Path, parts: Any, tmp_path: Path
+) -> None:
+    """The command in docs/checkpoints.md, on the layout of 2023's training scripts."""
+    module = load_lora(a_lora(tmp_path / "new.safetensors", parts))[0][Q]
+    name = Q.removeprefix("unet.").replace("attn1.to_q", "attn1.processor.to_q_lora")
+    old, made = tmp_path / "pytorch_lora_weights.bin", tmp_path / "horns.safetensors"
+    torch.save({f"{name}.down.weight": module.down, f"{name}.up.weight": module.up}, old)
+    assert sonoconvert("lora", old, made, "--set", "sonopaint.format=perkins-10s") == 0
+    assert torch.equal(load_lora(made)[0][Q].up, module.up)
+    assert load_model(checkpoint, device="cpu", loras=[(made, 1.0)]).format.name == "perkins-10s"
+
+
 def test_loras_go_round_and_are_checked_against_their_model(
     checkpoint: Path, repository: Path, parts: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
