@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.checkpoints.lora import LoraModule
+from sonoconvert.errors import SonopaintError
 from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.step import Batch, Losses, Recipe
 from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData
 from sonotrain.trainers.subject.methods import AdaptThenDistill, Denoising, Pso, Setting, UniDad, hand_over
-from sonotrain.trainers.subject.networks import Weights, WholeNetworks, make_networks
-from sonotrain.trainers.subject.options import SubjectOptions
+from sonotrain.trainers.subject.networks import Weights, WholeNetworks, become, make_networks
+from sonotrain.trainers.subject.options import SubjectOptions, resolve
 from sonotrain.trainers.subject.watch import PATIENCE, Collapsed, Watch, spread
 
 ALPHAS = scaled_linear_alphas_cumprod().float()
@@ -273,18 +275,76 @@ def _everything(networks: Any) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("mode", ["adapters", "full"])
-def test_what_the_base_has_learnt_goes_on_top_of_the_students_distillation(mode: str) -> None:
+def test_distillation_begins_with_what_the_base_has_learnt(mode: str) -> None:
+    """DB-DMD2: teacher, fake teacher and student are one, but for the adapters' distillation."""
     model = tiny_model()
     networks = make_networks(model, options_for(mode=mode, method="db-dmd2"), distillation(model.unet), None)
-    x, steps, text = torch.randn(1, 4, 8, 8), torch.tensor([400]), torch.randn(1, 5, 8)
     with torch.no_grad():
         for parameter in networks.trained("target"):
             parameter += 0.05
-        before, taught = networks.noise("student", x, steps, text), networks.noise("target", x, steps, text)
+    before = answers(networks)
     hand_over(networks)
+    after = answers(networks)
+    assert torch.equal(after["target"], before["target"])
+    assert (after["target"] - before["fake"]).abs().max() > 0.01
+    # So the first gradient, teacher − fake teacher, pushes the student nowhere.
+    torch.testing.assert_close(after["fake"], after["target"])
+    apart = (after["student"] - after["target"]).abs().max()
+    assert apart > 1e-4 if mode == "adapters" else apart == 0
+    assert (after["student"] - before["student"]).abs().max() > 0.01
+
+
+def answers(networks: Any) -> dict[str, Tensor]:
+    """What each network says of one noisy picture."""
+    generator = torch.Generator().manual_seed(4)
+    x, text = torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 5, 8, generator=generator)
     with torch.no_grad():
-        after = networks.noise("student", x, steps, text)
-    assert (after - before).abs().max() > 0.01 and (after - taught).abs().max() > 1e-4
+        roles = ("student", "fake", "target", "source")
+        return {role: networks.noise(role, x, torch.tensor([400]), text) for role in roles}
+
+
+@pytest.mark.parametrize("mode", ["adapters", "full"])
+def test_db_dmd2_takes_a_target_that_knows_the_subject_already(mode: str) -> None:
+    options = replace(options_for(mode=mode, method="db-dmd2", target="known"), adapt_steps=0)
+    model, plain = tiny_model(), tiny_model()
+    known = distillation(model.unet)
+    networks = make_networks(model, options, None, known)
+    method = AdaptThenDistill(setting_of(networks, options))
+    assert set(method.optimisers) == {"student", "critic"}
+    hand_over(networks)
+    start = answers(networks)
+    torch.testing.assert_close(start["fake"], start["target"])
+    torch.testing.assert_close(start["student"], start["target"])
+    become(plain.unet, known)
+    torch.testing.assert_close(
+        start["target"], answers(WholeNetworks({r: plain.unet for r in start}, ALPHAS))["target"]
+    )
+    for number in range(3):
+        method.step(number)
+    end = answers(networks)
+    assert torch.equal(end["target"], start["target"]) and not torch.equal(end["student"], start["student"])
+
+
+@pytest.mark.parametrize("method", ["dreambooth", "dmd2-db", "pso", "lora"])
+def test_a_target_is_refused_where_it_means_nothing(method: str) -> None:
+    with pytest.raises(SonopaintError, match=f"--target is 'known.*left out with --method {method}"):
+        resolve({"method": method, "target": "known.safetensors"}, mini=True)
+    given = {"method": "db-dmd2", "target": "known.safetensors"}
+    assert resolve(given, mini=True).adapt_steps == 0
+
+
+def test_full_mode_has_the_papers_numbers_for_every_method() -> None:
+    """Desbos 2026, table 2.1 and section 2.9; adapters and Mini have their own."""
+
+    def numbers(method: str, **more: Any) -> tuple[float, int, int]:
+        found = resolve({"method": method, "mode": "full", **more}, mini=False)
+        return found.learning_rate, found.steps, found.prior_clips
+
+    assert numbers("uni-dad")[:2] == numbers("db-dmd2")[:2] == (5e-6, 5000)
+    assert numbers("dreambooth") == numbers("dmd2-db") == (5e-6, 800, 1000)
+    assert numbers("pso")[:2] == (2e-4, 800)
+    assert numbers("dreambooth", mode="adapters") == (1e-4, 800, 200)
+    assert resolve({"method": "pso", "mode": "full"}, mini=True).learning_rate == 1e-4
 
 
 def test_a_given_target_teacher_stays_as_it_is() -> None:

@@ -25,6 +25,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "source": (),
     "reference": ("distilled",),
 }
+# Those of db-dmd2 where the target teacher is given: student and fake teacher begin as it.
+ON_TARGET = ROLES | {"student": ("distilled", "target", "student"), "fake": ("target", "fake")}
 Modules = Mapping[str, "LoraModule"]
 
 
@@ -33,7 +35,8 @@ class AdapterNetworks:
 
     `distilled` and `target` are LoRAs by diffusers' names ("unet.…"), both frozen: what makes the base a
     one-step student, and a teacher that knows the subject already. Without a `target` there is a trainable
-    one, which begins as the base. `learners` are the roles that get a trainable adapter of `rank`.
+    one, which begins as the base. `learners` are the roles that get a trainable adapter of `rank`; `roles`
+    says which adapters each network has.
     """
 
     def __init__(
@@ -48,8 +51,9 @@ class AdapterNetworks:
         seed: int,
         distilled: Modules | None = None,
         target: Modules | None = None,
+        roles: Mapping[str, tuple[str, ...]] = ROLES,
     ) -> None:
-        self.unet = unet
+        self.unet, self.roles = unet, roles
         self.alphas_cumprod, self.prediction_type = alphas_cumprod, prediction_type
         names = target_modules(unet, targets)  # before peft's layers are in it
         for name, modules in (("distilled", distilled), ("target", target)):
@@ -112,7 +116,7 @@ class AdapterNetworks:
         if role == self.active:
             return
         for layer in self.layers:
-            layer.set_adapter(list(ROLES[role]))
+            layer.set_adapter(list(self.roles[role]))
         # peft freezes the adapters that are not active, and a frozen leaf gets no gradient
         self._keep_learning()
         self.active = role

@@ -131,7 +131,10 @@ def prepare(model: Any, fingerprint: str, options: SubjectOptions, run: Path) ->
     captions.embed(model.text_encoder, model.device, fingerprint, cache)
     numbers = captions.numbers
     class_latents = None
-    if options.method in ("dreambooth", "dmd2-db", "db-dmd2") and options.prior_weight:
+    adapts = options.method in ("dreambooth", "dmd2-db") or (
+        options.method == "db-dmd2" and options.adapt_steps
+    )
+    if adapts and options.prior_weight:
         texts = [numbers[prior]] * options.prior_clips
         class_latents = cache_prior(model, fingerprint, captions, texts, cache)
     return SubjectData(

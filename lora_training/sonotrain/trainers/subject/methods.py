@@ -13,9 +13,8 @@ from sonotrain.trainers.one_step import matching
 from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.networks import Role
 from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Recipe
-from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData
-from sonotrain.trainers.subject.networks import Networks
+from sonotrain.trainers.subject.networks import Networks, WholeNetworks
 from sonotrain.trainers.subject.options import SubjectOptions
 from sonotrain.training.compute import autocast, step_generator
 
@@ -174,16 +173,20 @@ class Denoising:
 class AdaptThenDistill:
     """DB-DMD2: the base learns the subject (DreamBooth), then the student is distilled from that teacher.
 
-    The student begins with what the base has learnt, and the adapted base is its only teacher (a = 1).
+    The adapted base is the only teacher (a = 1), and what student and fake teacher begin as. A target teacher
+    that was given is adapted already.
     """
 
     role: Role = "student"
 
     def __init__(self, setting: Setting) -> None:
         self.setting, self.first = setting, setting.options.adapt_steps
-        self.adapting, self.distilling = Denoising(setting, "target"), UniDad(setting, weight=1.0)
-        del self.distilling.optimisers["target"]  # it has learnt in the first half
-        self.optimisers = {"adapting": self.adapting.optimisers["target"], **self.distilling.optimisers}
+        self.distilling = UniDad(setting, weight=1.0)
+        self.distilling.optimisers.pop("target", None)  # it learns in the first half
+        self.optimisers = dict(self.distilling.optimisers)
+        if self.first:
+            self.adapting = Denoising(setting, "target")
+            self.optimisers = {"adapting": self.adapting.optimisers["target"], **self.optimisers}
 
     def step(self, number: int) -> dict[str, Tensor]:
         if number < self.first:
@@ -198,14 +201,18 @@ class AdaptThenDistill:
 
 @torch.no_grad()
 def hand_over(networks: Networks) -> None:
-    """The student gets what the target teacher has learnt, on top of its distillation."""
-    students, targets = networks.trained("student"), networks.trained("target")
-    if isinstance(networks, AdapterNetworks):  # differences themselves; the student's has no effect so far
-        for student, target in zip(students, targets, strict=True):
-            student.copy_(target)
-        return
-    for student, target, source in zip(students, targets, networks.unets["source"].parameters(), strict=True):
-        student.copy_(student + target - source)
+    """Student and fake teacher become what the target teacher has become, so that all begin as one.
+
+    Adapters are differences: below them the student keeps its distillation, which a run of a few hundred
+    steps could not learn. A target that was given lies below theirs from the start (`adapters.ON_TARGET`).
+    """
+    targets = networks.trained("target")
+    if isinstance(networks, WholeNetworks):
+        targets = list(networks.unets["target"].parameters())
+    if targets:
+        for role in ("student", "fake"):
+            for mine, target in zip(networks.trained(role), targets, strict=True):
+                mine.copy_(target)
 
 
 class Pso:

@@ -12,7 +12,7 @@ import torch
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.trainers.one_step.networks import FullNetworks
-from sonotrain.trainers.subject.adapters import AdapterNetworks
+from sonotrain.trainers.subject.adapters import ON_TARGET, ROLES, AdapterNetworks
 from sonotrain.trainers.subject.options import SubjectOptions
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def make_networks(
             seed=options.seed,
             distilled=distilled.modules if distilled else None,
             target=target.modules if target else None,
+            roles=ON_TARGET if target and options.method == "db-dmd2" else ROLES,
         )
         model.unet.train()
         return networks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
@@ -37,7 +37,9 @@ class SubjectOptions:
         "", "one-step student of the base: LoRA, its folder, or model (default: the shipped)"
     )
     timestep: int = option(-1, "the student's timestep, where its file does not say (public students: 999)")
-    target: str = option("", "a LoRA or model that knows the subject already: a frozen target teacher")
+    target: str = option(
+        "", "uni-dad, db-dmd2: a LoRA or model that knows the subject already, as frozen target teacher"
+    )
     method: str = option("uni-dad", "; ".join(f"{name}: {told}" for name, told in ABOUT.items()), METHODS)
     mode: str = option("adapters", "adapters: one base in memory and LoRAs on it; full: whole U-Nets", MODES)
     name: str = option("", "name of the result's file (default: the run folder's)")
@@ -58,7 +60,7 @@ class SubjectOptions:
     )
     # baselines
     prior_weight: float = option(1.0, "weight of prior preservation in DreamBooth's loss")
-    prior_clips: int = option(0, "class sounds painted for that (0: 200, Mini: 32)")
+    prior_clips: int = option(0, "class sounds painted for that (0: 200, full 1000, Mini: 32)")
     adapt_steps: int = option(0, "steps of db-dmd2's first half (0: 800, Mini: 300); --steps is its second")
     beta: float = option(5000.0, "how much PSO holds on to the student that it started from")
     # the networks
@@ -101,7 +103,7 @@ FREE_ON_RESUME = {
 # processor: it needs larger steps, and fewer.
 _SD: dict[str, Any] = {
     "ratio": 10, "guidance": 7.5, "prior_clips": 200, "rank": 16, "targets": "attention", "adapt_steps": 800,
-    "learning_rate": {"full": 5e-6, "adapters": 1e-4, "one-step": 1e-4},
+    "learning_rate": {"full": 5e-6, "adapters": 1e-4, "one-step": 1e-4, "pso": 2e-4},
     "steps": {"uni-dad": 5000, "other": 800}, "ema": 0.0, "gradient_checkpointing": True,
 }  # fmt: skip
 _MINI: dict[str, Any] = {
@@ -117,13 +119,17 @@ def resolve(given: Mapping[str, Any], *, mini: bool) -> SubjectOptions:
     method, mode = (SubjectOptions(**given).method, SubjectOptions(**given).mode)
     suited = dict(_MINI if mini else _SD)
     rate = "one-step" if mode == "adapters" and method in ONE_STEP else mode
+    if mode == "full" and not mini:
+        suited["prior_clips"] = 1000
+        rate = "pso" if method == "pso" else mode
     suited["learning_rate"] = suited["learning_rate"][rate]
     suited["steps"] = suited["steps"]["uni-dad" if method in ("uni-dad", "db-dmd2") else "other"]
     defaults = SubjectOptions()
     unset = {name for name in suited if given.get(name, getattr(defaults, name)) == getattr(defaults, name)}
     options = SubjectOptions(**{**given, **{name: suited[name] for name in unset}})
     check(options)
-    return options
+    # A target that knows the subject has no need to learn it.
+    return replace(options, adapt_steps=0) if options.target and method == "db-dmd2" else options
 
 
 def check(options: SubjectOptions) -> None:
@@ -163,6 +169,10 @@ def check(options: SubjectOptions) -> None:
     require(
         not options.without_student or (options.mode == "adapters" and options.method in ONE_STEP),
         "without_student", f"left out but with {setting('mode')} adapters and a method of one step",
+    )  # fmt: skip
+    require(
+        not options.target or options.method in ("uni-dad", "db-dmd2"),
+        "target", f"left out with {setting('method')} {options.method}, which has no target teacher",
     )  # fmt: skip
     require(
         options.method != "lora" or options.mode == "adapters",

@@ -16,7 +16,7 @@ from sonotrain.data.corpus import clock
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import to_publish
 from sonotrain.trainers.one_step import output as one_step
-from sonotrain.trainers.subject.adapters import ROLES, AdapterNetworks
+from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData, prompts_of
 from sonotrain.trainers.subject.networks import Networks
 from sonotrain.trainers.subject.options import ABOUT, ONE_STEP, SubjectOptions
@@ -105,7 +105,8 @@ def save(
     {"bytes", "rank", "kept": the share of the change (squared) that the file's rank keeps}.
     """
     if isinstance(networks, AdapterNetworks):
-        modules, kept = adapter_lora(networks, (role,) if without_student else ROLES[role], rank)
+        adapters = [name for name in networks.roles[role] if not (without_student and name == "distilled")]
+        modules, kept = adapter_lora(networks, adapters, rank)
         config = dict(networks.unet.config)
         write_lora(modules, config, texts, path)
     else:
