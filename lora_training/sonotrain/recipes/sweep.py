@@ -1,7 +1,7 @@
 """`sonotrain sweep`: the report's experiments as recipes; one run for each variation, a table and a plot.
 
-Perkins 2023, section 4: one class, five classes, captions with and without "a spectrogram of", learning
-rates, warm-up, Adam's second decay and weight decay.
+Perkins 2023, section 4: one class, five classes, AudioCaps, captions with and without "a spectrogram of",
+learning rates, warm-up, Adam's second decay and weight decay.
 """
 
 from __future__ import annotations
@@ -25,6 +25,19 @@ logger = logging.getLogger(__name__)
 
 FIVE = ("dog_bark", "cheering", "acoustic_guitar", "snare_drum", "train_horn")  # the report's
 SIGNIFIER = "a spectrogram of"
+PROMPTS = (  # the report's, at the end of its experiments
+    "An animal hissing followed by a man mumbling then a pig oinking while birds chirp in the background",
+    "Music plays and someone speaks before gunfire and an explosion occurs",
+    "Someone is typing on a computer keyboard",
+    "A horn honking followed by a man laughing then talking and plastic clanking on a hard surface",
+    "A dog barking",
+    "A train horn",
+    "Bird song",
+    "Birds chirping",
+    "A snare drum",
+    "Horse hooves clip-clop and voices in the background",
+    "Sheep bleats",
+)
 
 
 @dataclass(frozen=True)
@@ -38,16 +51,23 @@ class Variation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A sweep. `kinds` are what the foley corpus gives where there is no dataset."""
+    """A sweep. `kinds` are what the foley corpus gives where there is no dataset.
+
+    `options` are those of all runs; `validation` and `test` the shares of the clips that are kept back.
+    """
 
     about: str
     kinds: tuple[str, ...]
     variations: tuple[Variation, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    validation: float = 0.2
+    test: float = 0.0
 
 
-def _over(option: str, values: tuple[float, ...], kinds: tuple[str, ...], about: str) -> Recipe:
+def _over(option: str, values: tuple[float, ...], kinds: tuple[str, ...], about: str, **more: Any) -> Recipe:
     label = option.replace("_", "-")
-    return Recipe(about, kinds, tuple(Variation(f"{label}-{value:g}", {option: value}) for value in values))
+    runs = tuple(Variation(f"{label}-{value:g}", {option: value}) for value in values)
+    return Recipe(about, kinds, runs, **more)
 
 
 ONE = ("bicycle_bell",)
@@ -56,16 +76,23 @@ RECIPES: dict[str, Recipe] = {
         Variation("learning-rate-1e-4", {"learning_rate": 1e-4}),
         Variation("learning-rate-1e-5", {"learning_rate": 1e-5}),
     )),
-    "five-classes": _over("learning_rate", (1e-3, 1e-4, 1e-5, 1e-6), FIVE, "five kinds, four learning rates"),
+    "five-classes": _over(
+        "learning_rate", (1e-3, 1e-4, 1e-5, 1e-6), FIVE, "five kinds, four learning rates",
+        validation=0.1, test=0.1,
+    ),
+    "audiocaps": _over(
+        "learning_rate", (5e-4, 7e-4), FIVE, "many kinds with captions, the final models' learning rates",
+        options={"epochs": 75, "warmup": 0.2, "preview_prompts": PROMPTS}, validation=0.1, test=0.1,
+    ),
     "signifier": Recipe("captions with and without “a spectrogram of”", FIVE, (
         Variation("without"), Variation("with", signifier=SIGNIFIER),
     )),
     "learning-rate": _over("learning_rate", (1e-5, 1e-4, 5e-4, 7e-4, 1e-3, 3e-3), ONE, "learning rates"),
     "warmup": _over("warmup", (0.0, 0.05, 0.2, 0.5), ONE, "share of the steps that warm up"),
     "adam": Recipe("Adam's second decay and weight decay", ONE, (
-        Variation("default"), Variation("beta2-0.99", {"beta2": 0.99}),
-        Variation("weight-decay-0.03", {"weight_decay": 0.03}),
-        Variation("weight-decay-0.003", {"weight_decay": 0.003}),
+        Variation("default"),
+        Variation("beta2-0.99-weight-decay-0.03", {"beta2": 0.99, "weight_decay": 0.03}),
+        Variation("beta2-0.99-weight-decay-0.003", {"beta2": 0.99, "weight_decay": 0.003}),
     )),
 }  # fmt: skip
 
@@ -96,7 +123,8 @@ def run_sweep(
         logger.info("sweep %s: %s", recipe, variation.name)
         if not (folder / "lora.json").is_file() and not (folder / "failed.json").is_file():
             dataset = _dataset(chosen, variation, given, out, clips)
-            options = {"cache": str(out / "cache"), **given, **variation.options, "dataset": str(dataset)}
+            options = {"cache": str(out / "cache"), **chosen.options, **given, **variation.options}
+            options["dataset"] = str(dataset)
             try:
                 if not train_lora(folder, options, device=device, resume=(folder / "config.json").is_file()):
                     return False
@@ -189,7 +217,8 @@ def _dataset(recipe: Recipe, variation: Variation, given: Mapping[str, Any], out
         _synthesise(source, recipe.kinds, clips)
     options = DatasetOptions(
         model=str(given.get("model", "mini")), format=str(given.get("format", "")),
-        trigger=str(given.get("trigger", "")), signifier=variation.signifier, test=0.0, validation=0.2,
+        trigger=str(given.get("trigger", "")), signifier=variation.signifier,
+        validation=recipe.validation, test=recipe.test,
     )  # fmt: skip
     build_dataset(source, target, options)
     return target
