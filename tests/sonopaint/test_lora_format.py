@@ -74,6 +74,6 @@ def test_the_command_line_paints_the_loras_format(
     assert generate("bark.wav", "--lora", mini) == 0
     assert read_clip(tmp_path / "bark.wav").sample_rate == 32_000
     assert generate("both.wav", "--lora", mini, "--lora", horn) == 2
-    assert "use LoRAs of one format, or name the format" in capsys.readouterr().err
+    assert "use LoRAs of one format, or say with --format" in capsys.readouterr().err
     assert generate("both.wav", "--lora", mini, "--lora", horn, "--format", "sonopaint-mini") == 0
     assert load_picture(tmp_path / "both.png").format == get_format("sonopaint-mini")

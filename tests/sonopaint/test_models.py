@@ -244,7 +244,7 @@ def test_a_file_that_only_names_perkins_10s_gets_a_note(checkpoint, tmp_path, ca
         file = tmp_path / f"{expected}.safetensors"
         save_file(load_file(str(checkpoint)), str(file), {"sonopaint.format": json.dumps(value)})
         assert describe(file).format == get_format(expected)
-        assert ("--format perkins-10s-db" in caplog.text) == (value == "perkins-10s")
+        assert ("name the format perkins-10s-db" in caplog.text) == (value == "perkins-10s")
 
 
 @pytest.fixture(scope="module")

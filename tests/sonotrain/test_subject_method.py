@@ -327,7 +327,7 @@ def test_db_dmd2_takes_a_target_that_knows_the_subject_already(mode: str) -> Non
 
 @pytest.mark.parametrize("method", ["dreambooth", "dmd2-db", "pso", "lora"])
 def test_a_target_is_refused_where_it_means_nothing(method: str) -> None:
-    with pytest.raises(SonopaintError, match=f"--target is 'known.*left out with --method {method}"):
+    with pytest.raises(SonopaintError, match=f"target is 'known.*left out with method {method}"):
         resolve({"method": method, "target": "known.safetensors"}, mini=True)
     given = {"method": "db-dmd2", "target": "known.safetensors"}
     assert resolve(given, mini=True).adapt_steps == 0

@@ -12,7 +12,7 @@ from typing import Literal
 from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.files import PICKLES, read_header
 from sonoconvert.defaults import UNSAID_FORMAT
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.folders import shipped_folder, user_folder
 
@@ -105,7 +105,7 @@ def model_format(
             if value == "perkins-10s":
                 logger.warning(
                     "%s says only the name of its format, perkins-10s, and is read as that of Perkins' "
-                    "LoRAs (loud is dark). If it paints loud in white, say --format perkins-10s-db.",
+                    "LoRAs (loud is dark). If it paints loud in white, name the format perkins-10s-db.",
                     path.name,
                 )
             return get_format(value)
@@ -133,7 +133,7 @@ def format_of_loras(headers: Iterable[tuple[str, Mapping[str, str]]]) -> Spectro
         if replace(form, name=same.name) != same:
             raise SonopaintError(
                 f"The LoRA {first} paints the format {same.name}, but {name} paints {form.name}; "
-                "use LoRAs of one format, or name the format to paint."
+                f"use LoRAs of one format, or say with {setting('format')} which to paint."
             )
     return told[0][1] if told else None
 
