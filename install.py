@@ -41,7 +41,12 @@ CONSTRAINTS = ROOT / "constraints.txt"
 PYTORCH_INDEX = "https://download.pytorch.org/whl/"
 
 # The extras of pyproject.toml that each mode installs.
-MODES = {"studio": ("studio",), "test": ("dev",), "cli": ("engine",), "train": ("train", "eval")}
+MODES = {
+    "studio": ("studio",),
+    "test": ("dev",),
+    "cli": ("engine", "decoders"),
+    "train": ("train", "eval", "decoders"),
+}
 
 # What the conversion wing imports and a host may lack: distribution -> module.
 HOST_REQUIREMENTS = {"soundfile": "soundfile", "soxr": "soxr", "scipy": "scipy"}

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 BASE = {"torch", "numpy", "scipy", "soundfile", "soxr", "librosa", "PIL", "safetensors"}
 # What may be missing: imported inside a function and a try only.
-OPTIONAL = {"torchaudio", "distributed"}
+OPTIONAL = {"torchaudio", "distributed", "av"}
 BASE |= OPTIONAL
 MODELS = {"diffusers", "transformers", "tokenizers"}
 # Package -> (folder, what it may import beside the standard library and itself).
@@ -173,7 +173,7 @@ def test_every_package_is_typed_and_described(package: str) -> None:
     assert not undocumented, f"without a docstring: {', '.join(undocumented)}"
 
 
-HEAVY = MODELS | {"peft", "accelerate", "gradio", "torchaudio", "torchvision", "tensorboard"}
+HEAVY = MODELS | {"peft", "accelerate", "gradio", "torchaudio", "torchvision", "tensorboard", "av"}
 
 
 def modules_after(statement: str) -> set[str]:

@@ -6,9 +6,10 @@ import argparse
 import glob
 import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,13 @@ from sonoconvert.checkpoints import cli as weights
 from sonoconvert.conversion.jobs import INDEX_SUFFIX, Job
 from sonoconvert.defaults import FORMAT
 from sonoconvert.errors import SonopaintError, flag
+from sonoconvert.files.suffixes import SOUNDS
 from sonoconvert.pictures.format import CHANNELS, PRESETS
+from sonoconvert.terminal import polite
 
 if TYPE_CHECKING:
     from sonoconvert.conversion.manifest import Manifest
 
-_SOUNDS = {".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"}
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
@@ -31,11 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        if options.command in weights.COMMANDS:
-            return weights.run(options)
-        if options.command == "info":
-            return _info(options)
-        return _batch(options)
+        with polite():
+            if options.command in weights.COMMANDS:
+                return weights.run(options)
+            if options.command == "info":
+                return _info(options)
+            return _batch(options)
     except SonopaintError as error:
         print(f"sonoconvert: {error.told(flag)}", file=sys.stderr)
         return 2
@@ -136,11 +139,11 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _inputs(names: Sequence[str], suffixes: set[str]) -> Iterator[tuple[Path, Path]]:
+def _inputs(names: Sequence[str], suffixes: Set[str]) -> Iterator[tuple[Path, Path]]:
     """(file, its path relative to the named input) of everything that was named."""
     for name in names:
         path = Path(name)
-        if path.exists():
+        if os.path.exists(path):  # False for names that are too long, too
             found = [path]
         else:
             # Shells that don't expand globs leave it to us.
@@ -158,7 +161,7 @@ def _inputs(names: Sequence[str], suffixes: set[str]) -> Iterator[tuple[Path, Pa
                 yield file, file.relative_to(item)
 
 
-def _fits(path: Path, suffixes: set[str]) -> bool:
+def _fits(path: Path, suffixes: Set[str]) -> bool:
     # What begins with a dot is being written by somebody.
     return path.suffix.lower() in suffixes and not path.name.startswith(".")
 
@@ -185,7 +188,7 @@ def _jobs(options: argparse.Namespace) -> Iterator[Job]:
     """Inputs with their targets; two inputs for one target are refused before anything is done."""
     to_picture = options.command == "to-picture"
     suffix = ".png" if to_picture else f".{options.type}"
-    pairs = list(_inputs(options.inputs, _SOUNDS if to_picture else _PICTURES | {".json"}))
+    pairs = list(_inputs(options.inputs, SOUNDS if to_picture else _PICTURES | {".json"}))
     if not to_picture and any(source.suffix == ".json" for source, _ in pairs):
         pairs = _without_parts(pairs)
         if not pairs:
@@ -287,7 +290,7 @@ def _finished(job: Job, manifest: Manifest) -> bool:
     result = job.target
     if getattr(job.options, "parts", None) is not None:
         result = result.with_name(result.stem + INDEX_SUFFIX)
-    return manifest.finished(job) or (not manifest.made(job) and result.exists())
+    return manifest.finished(job) or (not manifest.made(job) and os.path.exists(result))
 
 
 def _again(job: Job, manifest: Manifest) -> Job:
@@ -307,7 +310,7 @@ def _info(options: argparse.Namespace) -> int:
     paths = []
     for name in options.inputs:
         whole = is_model_folder(Path(name))  # one thing, not a folder of files
-        suffixes = _SOUNDS | _PICTURES | PICKLES | {".safetensors"}
+        suffixes = SOUNDS | _PICTURES | PICKLES | {".safetensors"}
         paths += [Path(name)] if whole else [path for path, _ in _inputs([name], suffixes)]
     found = []
     for path in paths:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import Cancelled, SonopaintError, flag
+from sonoconvert.terminal import show_all_names
 from sonopaint.cli_options import parser_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="sonopaint: %(message)s")
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")
+    show_all_names()
     try:
         return _run(arguments[0], arguments[1:])
     except SonopaintError as error:

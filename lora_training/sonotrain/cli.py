@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, flag, setting
+from sonoconvert.terminal import show_all_names
 from sonotrain.files.options import WATCHED, add_options, given
 
 STOPPED = 130  # as a shell reports an interrupted command
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # it warns of every change of precision
     words = list(sys.argv[1:] if arguments is None else arguments)
+    show_all_names()
     parser = build_parser(words)
     options = parser.parse_args(words)
     try:

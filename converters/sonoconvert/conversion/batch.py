@@ -7,12 +7,15 @@ time, so that a stop leaves little behind and a million files need no million fu
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from sonoconvert.conversion.jobs import Job, Outcome, attempt
@@ -20,6 +23,8 @@ from sonoconvert.errors import SonopaintError, setting
 
 T = TypeVar("T")
 _AHEAD = 2  # jobs handed out for each worker
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+_CLEANING_S = 2.0
 
 
 def shard(items: Iterable[T], which: tuple[int, int]) -> list[T]:
@@ -84,6 +89,10 @@ def _one_pool(jobs: deque[Job], suspects: deque[Job], workers: int, alone: bool)
                 lost.append(job)
     except BrokenProcessPool:  # submit() noticed first
         lost += [job, *running.values()]
+    except BaseException:  # stopped: what is in work need not be finished
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     if alone:
@@ -97,22 +106,48 @@ def _one_pool(jobs: deque[Job], suspects: deque[Job], workers: int, alone: bool)
 
 
 def _attempt_in_worker(job: Job) -> Outcome:
-    """Ctrl-C reaches workers too: in a job it ends the job and cleans up, between jobs it is ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Ctrl-C and SIGTERM end a job, which cleans up; between jobs they are ignored."""
+    for number in _STOPS:
+        signal.signal(number, _stop)
     try:
         return attempt(job)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _be_deaf()
+
+
+def _stop(*_: Any) -> None:
+    _be_deaf()  # nothing disturbs the cleaning up
+    raise KeyboardInterrupt
+
+
+def _be_deaf() -> None:
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def set_up_worker(workers: int) -> None:
     """One thread for each of several workers; no traceback when an idle one is interrupted."""
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _be_deaf()
+    end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     if workers > 1:
         torch.set_num_threads(1)
+
+
+def end_with_parent() -> None:
+    """Let this worker process end when its parent was killed; it would wait for work for ever."""
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
+def _watch_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGINT)  # a job in work cleans up
+        time.sleep(_CLEANING_S)
+        os._exit(1)
 
 
 def _on_cluster(jobs: list[Job], workers: int, address: str) -> Iterator[Outcome]:

@@ -60,7 +60,7 @@ class Manifest:
         if entry is None or entry["status"] != "done":
             return False
         same = {key: entry.get(key) for key in ("bytes", "modified", "options")} == _state(job)
-        return same and all(Path(output).exists() for output in entry.get("outputs", []))
+        return same and all(os.path.exists(output) for output in entry.get("outputs", []))
 
     def made(self, job: Job) -> bool:
         """Whether this batch made the job's target before (from an older source or with other options)."""
@@ -84,7 +84,7 @@ class Manifest:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             cut = self.path.exists() and not _ends_with_newline(self.path)
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(("\n" if cut else "") + json.dumps(entry, ensure_ascii=False) + "\n")
         except OSError as error:
             raise SonopaintError(

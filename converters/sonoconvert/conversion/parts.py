@@ -24,7 +24,8 @@ from sonoconvert.conversion.convert import mix_to
 from sonoconvert.conversion.jobs import INDEX_SUFFIX
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path, refuse_existing
-from sonoconvert.files.clip import iter_clips, sound_header, sound_writer
+from sonoconvert.files.clip import iter_clips, sound_header
+from sonoconvert.files.writing import sound_writer
 from sonoconvert.phase.search import FAST, reconstruct_blocks
 from sonoconvert.pictures import mid_side
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
@@ -138,8 +139,10 @@ def encode_parts(
         "settings": header.settings,
         **told,
     }
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
     with atomic_path(index, force=force) as beside:
-        beside.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        # Names that are no UTF-8 are escaped, which JSON reads back.
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     return [*written, index]
 
 

@@ -81,7 +81,8 @@ def extend_canvas(
             f"Extending by {left_s:g} s and {right_s:g} s adds nothing: "
             f"give seconds for {setting('left')} or {setting('right')}."
         )
-    source = replace(clip, waveform=torch.nn.functional.pad(clip.waveform, (left, right)))
+    exact = None if clip.exact is None else np.pad(clip.exact, ((0, 0), (left, right)))
+    source = replace(clip, waveform=torch.nn.functional.pad(clip.waveform, (left, right)), exact=exact)
     _check_clip(source, fmt)
     start_s, end_s = left / rate, (left + clip.num_samples) / rate
     added = _sides(start_s if left else 0.0, end_s if right else None, source.duration_s)

@@ -37,7 +37,7 @@ def describe(path: str | os.PathLike[str], *, format: str | None = None) -> str:
         from sonoconvert.checkpoints.explain import explain, in_words
 
         return in_words(explain(source))
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise SonopaintError(f"There is no file {source}.")
     if source.suffix.lower() in _PICTURES:
         return _describe_picture(source, format)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.atomic import atomic_path
 
 _FLAC_COMMENT = 4  # type of the metadata block
 _MAX_FLAC_BLOCK = (1 << 24) - 1
@@ -25,11 +26,13 @@ def add_tags(path: str | Path, tags: Mapping[str, str]) -> None:
     path = Path(path)
     data = path.read_bytes()
     if data[:4] == b"fLaC":
-        path.write_bytes(_with_flac_tags(data, tags))
+        tagged = _with_flac_tags(data, tags)
     elif data[:4] == b"OggS":
-        path.write_bytes(_with_ogg_tags(data, tags))
+        tagged = _with_ogg_tags(data, tags)
     else:
         raise SonopaintError(f"{path.name} is neither FLAC nor Ogg Vorbis, so it can't hold these tags.")
+    with atomic_path(path, force=True) as beside:
+        beside.write_bytes(tagged)
 
 
 def read_tags(path: str | Path) -> dict[str, str]:

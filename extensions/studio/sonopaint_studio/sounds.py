@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WIDEST_VIEW = 8192  # columns of the picture on the page; browsers refuse much wider ones
-WAV_SUBTYPES = {"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def keep(
         picture = encode(clip, form or get_format(FORMAT))
     stem = file_stem(stem or title)
     wav = folder / f"{stem}.wav"
-    write_clip(clip, wav, subtype=clip.subtype if clip.subtype in WAV_SUBTYPES else _lossless(clip))
+    write_clip(clip, wav)
     downloads = {"WAV": wav}
     try:
         write_clip(clip, folder / f"{stem}.flac", subtype="PCM_24" if clip.subtype != "PCM_16" else "PCM_16")
@@ -184,10 +183,6 @@ def _detail(clip: Clip) -> str:
 def file_stem(text: str) -> str:
     """A file name that every system takes: "A dog, barking!" → "a-dog-barking"."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-") or "sound"
-
-
-def _lossless(clip: Clip) -> str:
-    return "PCM_16" if clip.subtype is None else "FLOAT"
 
 
 def _peak(picture: Picture) -> float | None:

@@ -6,8 +6,6 @@ import base64
 import hashlib
 import logging
 import math
-import multiprocessing
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 
 import torch
 
+from sonoconvert.conversion.batch import end_with_parent
 from sonoconvert.conversion.convert import encode, mix_to
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, sound_header, write_clip
@@ -225,19 +224,10 @@ def skipped_of(source: str, result: dict[str, Any]) -> list[Skipped]:
 def start_worker() -> None:
     """A process that makes clips: one thread, ends with its parent, and Ctrl+C is the parent's business."""
     import signal
-    import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A parent that was killed ends no processes: they would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 @contextmanager
@@ -249,7 +239,7 @@ def _warnings() -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             notes.append(record.getMessage())
 
-    collector, logger = Collector(logging.WARNING), logging.getLogger("sonoconvert.files.clip")
+    collector, logger = Collector(logging.WARNING), logging.getLogger("sonoconvert.files")
     logger.addHandler(collector)
     propagate, logger.propagate = logger.propagate, False
     try:

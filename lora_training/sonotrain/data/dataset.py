@@ -150,7 +150,7 @@ def read_lines(folder: str | os.PathLike[str], split: str) -> list[dict[str, Any
 def write_lines(folder: str | os.PathLike[str], split: str, lines: Iterable[Mapping[str, Any]]) -> None:
     """Replace a split's metadata.jsonl as a whole."""
     with atomic_path(Path(folder) / split / METADATA, force=True) as beside:
-        with beside.open("w", encoding="utf-8", newline="\n") as file:
+        with beside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             for line in lines:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 

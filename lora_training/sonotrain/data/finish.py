@@ -99,7 +99,7 @@ def finish(
     _remove_orphans(target, clips)
     with atomic_path(target / "skipped.jsonl", force=True) as beside:
         text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in found.skipped)
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
     tell(0, 0, "Writing the report")
     write_report(
         Summary(

@@ -9,15 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.atomic import printable
+from sonoconvert.files.suffixes import SOUNDS
 from sonotrain.data.dataset import is_dataset
 from sonotrain.data.texts import read_sidecar
 
-SOUNDS = {
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
-    ".rf64", ".voc",
-}  # fmt: skip
-# Sounds to people, but not to libsndfile.
-UNREADABLE_SOUNDS = {".m4a", ".aac", ".mp4", ".webm", ".wma", ".mka", ".amr", ".ape", ".m4b", ".mkv", ".mov"}
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".ndjson")
 SPLIT_NAMES = {
     "train": "train", "training": "train",
@@ -56,6 +52,12 @@ class Recording:
     group: str = ""
     split: str | None = None
     repeats: int = 1
+
+    def __post_init__(self) -> None:
+        # What is written into tables and reports, hashed and shown has to be text; the path stays as it is.
+        for name in ("source", "label", "group"):
+            if value := getattr(self, name):
+                object.__setattr__(self, name, printable(value))
 
 
 @dataclass(frozen=True)
@@ -158,10 +160,6 @@ def iter_sounds(root: Path, exclude: Path | None, found: Found) -> Iterator[Path
                 folders.append(path)
             elif path.suffix.lower() in SOUNDS:
                 yield path
-            elif path.suffix.lower() in UNREADABLE_SOUNDS:
-                name = path.relative_to(root).as_posix()
-                reason = f"{path.suffix.lower()} can't be read; convert it to WAV, FLAC, OGG or MP3"
-                found.skipped.append(Skipped(name, "unreadable", reason))
         waiting.extend(reversed(folders))
 
 

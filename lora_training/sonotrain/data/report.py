@@ -78,7 +78,9 @@ def write_report(summary: Summary) -> None:
         (_head(summary), _notes(summary), _charts(summary), _contact_sheet(summary), _left_out(summary))
     )
     with atomic_path(summary.folder / "report.html", force=True) as beside:
-        beside.write_text(page(f"Dataset {summary.folder.name}", body), encoding="utf-8")
+        beside.write_text(
+            page(f"Dataset {summary.folder.name}", body), encoding="utf-8", errors="backslashreplace"
+        )
 
 
 def _head(summary: Summary) -> str:

@@ -9,6 +9,7 @@ The clips of the last two are those that the person has; rows without a clip are
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -183,11 +184,11 @@ def _existing(folder: Path, relative: PurePosixPath) -> Path | None:
     """The file of that name, with any suffix of a sound if it has none."""
     path = folder / relative
     try:
-        if path.is_file():
+        if os.path.isfile(path):
             return path
         if path.suffix.lower() not in SOUNDS:
             candidates = (path.with_name(path.name + suffix) for suffix in sorted(SOUNDS))
-            return next((one for one in candidates if one.is_file()), None)
+            return next((one for one in candidates if os.path.isfile(one)), None)
     except OSError:  # a name that no file can have
         pass
     return None
@@ -252,7 +253,7 @@ def _read_esc50(root: Path, found: Found) -> Found:
     for row in rows:
         name = str(row.get("filename", ""))
         path = root / "audio" / name
-        if not name or not stays_inside(name) or not path.is_file():
+        if not name or not stays_inside(name) or not os.path.isfile(path):
             found.skipped.append(Skipped(name or "?", "missing", "there is no such file in audio/"))
             continue
         label = str(row.get("category", "")).replace("_", " ") or None

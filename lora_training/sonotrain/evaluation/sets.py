@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.suffixes import SOUNDS
 from sonotrain.data.dataset import METADATA, SPLITS, is_dataset, load_dataset
 from sonotrain.data.recordings import Found
 from sonotrain.data.texts import decode, json_lines
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".mp3", ".aiff", ".aif", ".au", ".opus", ".w64", ".caf"}
+SUFFIXES = SOUNDS
 NAME_FIELDS = ("audio", "file_name", "file", "filename", "name", "key", "youtube_id", "audiocap_id", "id")
 YOUTUBE_ID = 11  # characters
 TEXT_FIELDS = ("text", "caption", "captions", "texts", "more_texts", "prompt")

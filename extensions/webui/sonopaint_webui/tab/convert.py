@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.defaults import UNSAID_FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import write_clip
+from sonoconvert.files.suffixes import SOUNDS
 from sonoconvert.pictures.format import PRESETS, get_format
 from sonoconvert.pictures.picture import load_picture, save_picture
 from sonopaint_webui import compat, host, results
@@ -19,7 +21,6 @@ from sonopaint_webui.names import said
 from sonopaint_webui.tab.fields import hidden
 from sonopaint_webui.tab.panel import QUIET
 
-SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".aif", ".aiff")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAX_FILES = 10_000
 SHOWN = 8  # results of a folder that are shown
@@ -118,7 +119,7 @@ def to_sounds(
 
 
 def _each(
-    task: str, given: str | None, folder: str, suffixes: tuple[str, ...], convert: Any
+    task: str, given: str | None, folder: str, suffixes: Collection[str], convert: Any
 ) -> tuple[str, list[Any]]:
     """Convert the file, or those of the folder, in the host's turn; what fails is told and left out."""
     failed: list[str] = []
@@ -149,7 +150,7 @@ def _each(
     return status, cards[-SHOWN:]
 
 
-def _files(given: str | None, folder: str, suffixes: tuple[str, ...]) -> list[Path]:
+def _files(given: str | None, folder: str, suffixes: Collection[str]) -> list[Path]:
     if not (folder or "").strip():
         if not given:
             raise SonopaintError("There is no file yet: drop one here, or name a folder.")
@@ -159,7 +160,7 @@ def _files(given: str | None, folder: str, suffixes: tuple[str, ...]) -> list[Pa
         raise SonopaintError(f"There is no folder {place}; check its path.")
     found = sorted(path for path in place.iterdir() if path.suffix.lower() in suffixes)
     if not found:
-        raise SonopaintError(f"The folder {place} has no files that end in {', '.join(suffixes)}.")
+        raise SonopaintError(f"The folder {place} has no files that end in {', '.join(sorted(suffixes))}.")
     if len(found) > MAX_FILES:
         raise SonopaintError(f"The folder {place} has {len(found)} files; use sonoconvert for so many.")
     return found
