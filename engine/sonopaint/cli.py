@@ -174,6 +174,8 @@ def _run_models(args: argparse.Namespace) -> None:
     from sonopaint.models.info import list_models
     from sonopaint.models.students import paints_in_one_step
 
+    if args.kinds:
+        return _show_kinds(args.kinds)
     found = list_models()
     for model in found:
         fmt = model.format.name if model.format else "-"
@@ -181,6 +183,17 @@ def _run_models(args: argparse.Namespace) -> None:
         print(f"{model.name:32} {model.kind:10} {fmt:20} {steps:8} {model.size / 1e6:8.1f} MB  {model.path}")
     if not found:
         print(f"No models yet; put .safetensors files into {user_folder()}.")
+
+
+def _show_kinds(name: str) -> None:
+    from sonopaint.knowledge import knowledge_of
+    from sonopaint.models.info import find_model
+
+    known = knowledge_of(find_model(name))
+    if known is None:
+        raise SonopaintError(f"The model {name} does not say which kinds of sound it knows; try it.")
+    for kind, phrases in known.kinds.items():
+        print(f"{kind:18} {'; '.join(phrases)}")
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
@@ -302,6 +315,8 @@ def _paint(
         if args.picture:
             save_picture(result.picture, png, force=args.force)
             print(png)
+    for said in dict.fromkeys(filter(None, (result.settings.get("unknown") for result in results))):
+        print(f"sonopaint: {said}", file=sys.stderr)
     if not args.quiet:
         shown = {name: results[0].settings[name] for name in ("seed", "steps", "guidance_scale", "sampler")}
         print(f"sonopaint: made with {json.dumps(shown)}", file=sys.stderr)

@@ -140,6 +140,13 @@ def interpolate(parser: argparse.ArgumentParser) -> None:
 
 def models(parser: argparse.ArgumentParser) -> None:
     parser.description = "List the models and LoRAs: shipped, and in the models folder ($SONOPAINT_MODELS)."
+    parser.add_argument(
+        "--kinds",
+        nargs="?",
+        const="mini",
+        metavar="NAME",
+        help="the kinds of sound that a model knows (mini)",
+    )
 
 
 _COMMANDS = {

@@ -38,6 +38,27 @@ def hidden(pack: Any) -> Any:
     node.hidden = before
 
 
+def test_save_sound_says_what_mini_does_not_know(pack: Any, run: Any, audio: Any, hidden: None) -> None:
+    def saved(words: str, **nodes: Any) -> Any:
+        graph = {
+            "1": {"class_type": "CLIPTextEncode", "inputs": {"text": words, "clip": ["9", 1]}},
+            "3": {"class_type": "KSampler", "inputs": {"seed": 5, "positive": ["1", 0]}},
+            "9": {"class_type": "SonopaintLoadMini", "inputs": {"model": "mini", "format": "as the model"}},
+        }
+        pack.nodes["SonopaintSaveAudio"].hidden.prompt = graph | nodes
+        return run("SonopaintSaveAudio", audio=audio(0.2), filename_prefix="known", format="FLAC 16 bit").ui
+
+    ui = saved("a didgeridoo in a cave")
+    assert ui["text"] == ("Mini does not know a didgeridoo; nearest: flute, train horn.",)
+    path = pack.base / "output" / ui["audio"][0]["subfolder"] / ui["audio"][0]["filename"]
+    assert read_clip(path).settings["unknown"] == ui["text"][0]
+    assert "text" not in saved("a dog barking")
+    lora = {"class_type": "LoraLoader", "inputs": {"lora_name": "zorblax.safetensors", "model": ["9", 0]}}
+    assert "text" not in saved("a zorblax", **{"4": lora}), "the LoRA may have taught it"
+    other = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sd.safetensors"}}
+    assert "text" not in saved("a didgeridoo", **{"9": other})
+
+
 @pytest.mark.parametrize(
     ("format", "suffix", "subtype"),
     [

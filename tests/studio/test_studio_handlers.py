@@ -90,6 +90,20 @@ def test_generate_makes_sounds_that_carry_their_settings(context: Any, tab: Any,
         assert seed == 7 and model == bar(context)[0]
 
 
+def test_what_the_model_does_not_know_is_said(
+    context: Any, tab: Any, upload: Any, chirp: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sonopaint.knowledge import knowledge_of
+
+    known = knowledge_of(repository / "weights/mini")
+    monkeypatch.setattr("sonopaint.painters.diffusers_painter.knowledge_of", lambda *_: known)
+    sentence = "tiny does not know a didgeridoo; nearest: flute, train horn."
+    assert sentence in generate(context, tab(), prompt="a didgeridoo in a cave")[-1][0]
+    assert "does not know" not in generate(context, tab(), prompt="rain")[-1][0]
+    open_in_editor(context, tab(), upload("chirp.wav", chirp))
+    assert sentence in edit(context, tab(), prompt="a didgeridoo")[-1][0]
+
+
 def test_same_seed_gives_the_same_sound(context: Any, tab: Any) -> None:
     first, second = (cards(generate(context, tab())[-1])[0]["downloads"]["WAV"] for _ in range(2))
     assert first != second

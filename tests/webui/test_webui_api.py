@@ -100,6 +100,35 @@ def test_new_sounds(client: TestClient) -> None:
     assert [one["settings"]["seed"] for one in answer.json()["sounds"]] == [3, 4]
 
 
+def test_what_the_checkpoint_does_not_know_is_said(
+    client: TestClient, webui: Any, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sonopaint.knowledge import knowledge_of
+    from sonopaint_webui.tab.panel import Panel
+
+    known = knowledge_of(repository / "weights/mini")
+    monkeypatch.setattr("sonopaint_webui.host_painter.knowledge_of", lambda path: known)
+    body = {"audio": sound(), **QUICK}
+    [made] = post(client, "vary", prompt="a didgeridoo in a cave", **body).json()["sounds"]
+    assert made["settings"]["unknown"].endswith("does not know a didgeridoo; nearest: flute, train horn.")
+    [made] = post(client, "vary", prompt="a dog barking", **body).json()["sounds"]
+    assert "unknown" not in made["settings"]
+    [made] = post(client, "vary", prompt="a didgeridoo <lora:rex:1>", **body).json()["sounds"]
+    assert "unknown" not in made["settings"], "a LoRA may have taught it"
+    panel = Panel("interpolate")
+    values = {
+        "prompt": "rain",
+        "to_prompt": "a didgeridoo",
+        "clips": 2,
+        "seconds": 0.6,
+        "styles": [],
+        **QUICK,
+    }
+    given = [values.get(name) for name in panel.names]
+    status, _ = panel.run("", None, "", *given)
+    assert "sonopaint-warning" in status and "does not know a didgeridoo" in status
+
+
 def test_a_loras_format_is_painted_and_two_are_refused(client: TestClient, tmp_path: Path) -> None:
     for name in ("perkins-10s", MINI):
         metadata = {"sonopaint.format": json.dumps(get_format(name).to_dict())}

@@ -96,13 +96,15 @@ def save_mini(
     metadata: dict[str, str] | None = None,
     *,
     defaults: dict[str, Any] | None = None,
+    knows: dict[str, Any] | None = None,
     force: bool = False,
 ) -> None:
     """Write {unet,vae,text_encoder}.safetensors (fp16), config.json and tokenizer/ into `folder`.
 
     A U-Net that sees what is kept leaves its extra channels in a file of their own (models/inpaint.py).
     `metadata` (strings: data, steps, metrics, licence …) joins each header beside ``sonopaint.format`` and
-    the ModelSpec keys; `defaults` replaces entries of the sampling defaults. Raises SonopaintError where a
+    the ModelSpec keys; `defaults` replaces entries of the sampling defaults; `knows` is what it
+    learnt (see sonopaint.knowledge). Raises SonopaintError where a
     model exists and `force` is not set.
     """
     import torch
@@ -110,6 +112,7 @@ def save_mini(
 
     from sonoconvert.errors import SonopaintError
     from sonoconvert.files.atomic import atomic_path
+    from sonopaint.knowledge import KEY
     from sonopaint.models.inpaint import INPAINT_FILE
     from sonopaint.models.tokenizer import save_tokenizer
 
@@ -122,6 +125,8 @@ def save_mini(
         kwargs = part.config.to_dict() if name == "text_encoder" else dict(part.config)
         config[name] = {key: kwargs[key] for key in config[name]}
     config["defaults"] |= defaults or {}
+    if knows:
+        config[KEY] = knows
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, part in parts.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.picture import Picture
+from sonopaint.knowledge import Knowledge, knowledge_of
 from sonopaint.painters.latents import (
     Noise,
     decode_latents,
@@ -55,6 +57,11 @@ class DiffusersPainter:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._said: set[str] = set()
+
+    @cached_property
+    def knowledge(self) -> Knowledge | None:
+        """What the model knows, where that can be listed."""
+        return knowledge_of(self.model.path, [name for name, weight in self.model.loras if weight])
 
     @property
     def format(self) -> SpectrogramFormat:

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Painter(Protocol):
-    """Repaints the masked cells of a canvas's picture to the words of a prompt."""
+    """Repaints the masked cells of a canvas's picture to the words of a prompt.
+
+    One whose model knows a closed list of sounds may have it as ``knowledge`` (sonopaint.knowledge); what a
+    prompt names beyond it then stands in the result's settings, as "unknown".
+    """
 
     @property
     def format(self) -> SpectrogramFormat:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from sonopaint.painters.protocol import Painter
 from sonopaint.tasks.settings import FEW_STEPS, ONE_STEP, PaintSettings
 
 if TYPE_CHECKING:
+    from sonopaint.knowledge import Knowledge
     from sonopaint.models.loading import Model
 
 PEAK = 10 ** (-1 / 20)  # −1 dBFS: what generated clips are normalised to
@@ -56,9 +57,22 @@ def record(task: str, painter: Painter, settings: PaintSettings, **extra: Any) -
         own_version = "unknown"
     resolved = painter.resolve(settings)
     entries = {"task": task, **resolved.to_dict(), **painter.describe(), **extra}
+    if unknown := _unknown(painter, entries):
+        entries["unknown"] = unknown
     if ignored := settings.ignored(resolved):
         entries["ignored"] = ignored
     return {**entries, "version": own_version}
+
+
+def _unknown(painter: Painter, entries: Mapping[str, Any]) -> str:
+    """What the painter's model does not know of all that was asked for, in a sentence."""
+    known: Knowledge | None = getattr(painter, "knowledge", None)
+    if known is None:
+        return ""
+    asked = [entries["prompt"], *(entries.get(side) for side in ("left_prompt", "right_prompt"))]
+    asked.append(entries.get("to", {}).get("prompt"))
+    said = [known.sentence(prompt, str(entries.get("model", "The model"))) for prompt in asked if prompt]
+    return " ".join(dict.fromkeys(filter(None, said)))
 
 
 def agreeing(painter: Painter, settings: PaintSettings) -> PaintSettings:

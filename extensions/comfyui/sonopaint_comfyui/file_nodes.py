@@ -12,9 +12,9 @@ from comfy_api.latest import io
 from sonoconvert.conversion.convert import mix_to
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import read_clip
-from sonopaint_comfyui.files import KINDS, save_sound
+from sonopaint_comfyui.files import KINDS, save_sound, unknown_in
 from sonopaint_comfyui.kinds import schema
-from sonopaint_comfyui.sounds import audio_of, clips_of
+from sonopaint_comfyui.sounds import audio_of, clips_of, with_settings
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -60,12 +60,16 @@ class SaveSound(io.ComfyNode):
         )
         graph = None if args.disable_metadata else cls.hidden.prompt
         extra = None if args.disable_metadata else cls.hidden.extra_pnginfo
+        from sonopaint_comfyui.model_nodes import models
+
+        unknown = unknown_in(cls.hidden.prompt, models())
+        clips = [with_settings(clip, unknown=unknown) for clip in clips] if unknown else clips
         saved = []
         for index, clip in enumerate(clips):
             file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_{suffix}"
             save_sound(clip, Path(folder) / file, subtype, graph, extra)
             saved.append({"filename": file, "subfolder": subfolder, "type": "output"})
-        return io.NodeOutput(audio, ui={"audio": saved})
+        return io.NodeOutput(audio, ui={"audio": saved, **({"text": (unknown,)} if unknown else {})})
 
 
 class LoadSound(io.ComfyNode):

@@ -13,6 +13,7 @@ import folder_paths
 
 from sonoconvert.files.clip import Clip, write_clip
 from sonoconvert.files.tags import add_tags
+from sonopaint.knowledge import knowledge_of
 
 # What the person chooses: (suffix, soundfile's subtype).
 KINDS = {
@@ -74,6 +75,21 @@ def settings_of(graph: Mapping[str, Any] | None) -> dict[str, Any]:
             elif name in _PARTS and isinstance(value, list) and value:
                 waiting.append(nodes.get(str(value[0]), {}))
     return {"task": "comfyui", **found} if found else {}
+
+
+def unknown_in(graph: Mapping[str, Any] | None, models: Mapping[str, Path]) -> str:
+    """What the graph's prompt names that its model does not know, in a sentence; empty for nothing.
+
+    models: those of Load Sonopaint Mini, by name.
+    """
+    inputs = {node["class_type"]: node["inputs"] for node in (graph or {}).values() if "inputs" in node}
+    name = inputs.get("SonopaintLoadMini", {}).get("model")
+    if not isinstance(name, str) or name not in models:
+        return ""
+    loras = [str(one[key]) for one in inputs.values() for key in ("lora_name", "lora") if key in one]
+    known = knowledge_of(models[name], [Path(lora).stem for lora in loras])
+    prompt = settings_of(graph).get("prompt", "")
+    return known.sentence(prompt, name) if known and prompt else ""
 
 
 def _text_behind(graph: Mapping[str, Any], link: Any, depth: int = 8) -> str | None:

@@ -206,7 +206,8 @@ class EditTab:
         for event in run_job(session, work):
             if isinstance(event, Finished):
                 session.history.add(Step(source, session.add(event.value)))
-                yield status_html(event), settings.seed, *widgets.idle(), *self.shown(session)
+                told = status_html(event) + note_html(event.value.settings.get("unknown", ""))
+                yield told, settings.seed, *widgets.idle(), *self.shown(session)
             elif isinstance(event, Failed):
                 yield status_html(event), gr.skip(), *widgets.idle(), *skips
             else:

@@ -117,7 +117,8 @@ class GenerateTab:
                 for sound in reversed(event.value):
                     session.add(sound)
                 session.forget_results(KEPT_RESULTS)
-                yield status_html(event), results_value(session), settings.seed, *widgets.idle()
+                told = status_html(event) + note_html(event.value[0].settings.get("unknown", ""))
+                yield told, results_value(session), settings.seed, *widgets.idle()
             elif isinstance(event, Failed):
                 yield status_html(event), skip, skip, *widgets.idle()
             else:

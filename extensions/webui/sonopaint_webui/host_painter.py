@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from contextlib import closing, nullcontext
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.pictures.picture import Picture
+from sonopaint.knowledge import Knowledge, knowledge_of
 from sonopaint.models.circular import circular_time
 from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
 from sonopaint.tasks.progress import Progress, silent
@@ -51,6 +53,13 @@ class HostPainter:
     checkpoint: str = ""
     about: str = ""
     infotexts: list[str] = dataclasses.field(default_factory=list)
+
+    @cached_property
+    def knowledge(self) -> Knowledge | None:
+        """What the checkpoint knows, where that can be listed."""
+        files = host.checkpoint_files()
+        path = files.get(self.checkpoint) if self.checkpoint else host.chosen_checkpoint()
+        return knowledge_of(path) if path else None
 
     def resolve(self, settings: PaintSettings) -> PaintSettings:
         """The settings with the WebUI's usual values where they say None; unknown names are refused."""

@@ -59,3 +59,99 @@ WORDS = EVERYDAY + SOUNDS
 
 # None of these is in the corpus, so every caption of the evaluation is unseen.
 FRAMES = ("recording: {}", "{} sound effect", "{}, high quality", "listen: {}")
+
+# Everyday words that are sources of sound: to be told of where a model has not learnt them.
+SOURCES = frozenset(
+    "animal bird boat cat dog horse ice machine mother mouse music paper plane plastic river sea ship song "
+    "stone storm traffic train vehicle voice water wood".split()
+)
+
+# Words that describe a sound, its recording or its place, and name none.
+DESCRIBING = """
+acoustic again ambience ambient amplified analog approaching asmr atmosphere atmospheric audible audience
+audio authentic awesome background balcony basement bathroom beautiful bedroom being best bit cartoon cave
+cinematic clean clip close comedy computer cool corridor crisp crystal cute cutting das deafening der
+detailed die digital distorted dramatic driving dry echo echoes echoing eerie effect effects ein eine einem
+einen einer electric electronic emergency end energy epic extreme faint field film flac flying foley footage
+furious garage going gritty harsh hd hdr hifi high hiss hitting hollow hq ideal industrial intense isolated
+jungle khz library lo-fi lofi loop looping loops loud loudest low magic man's masterpiece mechanical melodic
+metallic microphone mixed modern mono movie muffled musical mystery natural nice noises noisy old ominous
+original outside overhead passing past people perfect person play played playful playing plays pleasant
+podcast powerful professional pure quality quiet raw real realistic recorded recording recordings relaxing
+restaurant retro reverb reverberant rhythm rhythmic rich rising running sad sample samples scary scene scifi
+sfx short single slight slow solo somebody someone soothing sounding sounds soundscape soundtrack spooky
+stadium stereo studio style subtle subway super tape tense texture times tonal track tunnel turning typical
+ultra unreal version vibrating vintage vivid volume warm wav wet wide wild woman's yard
+""".split()
+
+# {kind: words that a model of the corpus understands beside its captions'}, found by painting them.
+ALSO: dict[str, str] = {}
+
+# What people ask for, under the kinds that come nearest to it.
+NEAR = {
+    "flute": "accordion bagpipe bassoon brass clarinet didgeridoo flöte harmonica horn-section kazoo "
+    "oboe ocarina organ panpipe piccolo recorder saxophone trombone trompete trumpet tuba",
+    "train horn": "boat brass didgeridoo ferry foghorn harbour locomotive railway saxophone ship steam "
+    "subway train tram trombone trumpet tuba zug",
+    "violin": "cello contrabass fiddle geige harp orchestra string strings theremin viola",
+    "acoustic guitar": "banjo bass gitarre harp lute mandolin sitar strum ukulele zither",
+    "piano": "celesta harpsichord keyboard klavier marimba melody music organ song synth synthesizer "
+    "vibraphone xylophone",
+    "kick drum": "beat beatbox bongo boom conga drum drums heart heartbeat herz thud timpani tom trommel",
+    "snare drum": "drum drums maracas percussion rimshot shaker tambourine tap trommel",
+    "cymbal": "becken crash gong hi-hat hihat tambourine triangle",
+    "dog bark": "animal bellt coyote fox growl hound howl hund hyena puppies puppy wolf wolves",
+    "cat meow": "animal cat katze kitten kittens kitty leopard lion miaut purr tiger",
+    "cow": "bear buffalo bull calf elephant kuh lion moose muht ox pig tiger whale",
+    "sheep": "camel donkey goat lamb pig schaf ziege",
+    "crow": "chicken cock duck goose hahn hen krähe magpie parrot pterodactyl quack raven rooster "
+    "seagull turkey",
+    "bird song": "bird birds blackbird budgie canary cuckoo finch nightingale parrot robin sparrow vogel "
+    "vögel woodpecker",
+    "owl": "cuckoo dove eule ghost pigeon wolf",
+    "frog": "bullfrog cricket duck frosch toad",
+    "crickets": "bee bees bug bugs cicada cicadas fly grasshopper grille insect insects mosquito",
+    "horse hooves": "camel carriage donkey gallop galloping hoof horse pferd pony",
+    "speech": "announcer chant choir conversation monk monologue radio rap singer singing speaking "
+    "stimme talk voice whisper",
+    "laughter": "chuckle clown giggle hyena lachen monkey",
+    "baby cry": "crying infant schrei scream screaming shout sob toddler weeping yell",
+    "whistling": "kettle pfeifen referee steam theremin whistle",
+    "applause": "applaus clap claps crowd firework fireworks ovation popcorn",
+    "cheering": "battle crowd fans football riot shout soccer stadium war yell",
+    "footsteps": "boots heels march run schritte stairs step walk walking",
+    "engine": "aeroplane aircraft airplane auto blender boat bus car chainsaw dishwasher fan "
+    "generator jet lawnmower machine machinery motor motorbike motorcycle mower plane pump "
+    "ship tractor traffic train truck vacuum van vehicle washing",
+    "helicopter": "aeroplane aircraft airplane drone fan hubschrauber jet plane propeller rocket ufo",
+    "car horn": "boat bus horn hupe klaxon ship taxi truck",
+    "siren": "alarm alarms ambulance emergency firetruck police scream sirene",
+    "alarm clock": "alarm beep beeper buzzer cash detector microwave register scanner smoke timer wecker",
+    "church bell": "bell bells chime chimes glocke gong tower",
+    "telephone": "cellphone doorbell mobile phone ringtone telefon",
+    "keyboard typing": "button click clicking mouse printer tastatur typewriter typing",
+    "drill": "blender bohrer chainsaw dentist grinder machine mixer razor sander saw shaver vacuum "
+    "zipper",
+    "clock ticking": "bomb clock metronome tick uhr watch",
+    "hammer": "anvil axe blacksmith chisel construction hammer knock metal pickaxe sword",
+    "hand saw": "brush sandpaper saw scissors scrape scratch scratching snore snoring säge zipper",
+    "glass break": "bottle coin coins crystal dishes glas ice plate plates shatter vase",
+    "door knock": "box creak creaking cupboard door drawer elevator gate klopfen knarrt slam slamming tür "
+    "wood",
+    "gunshot": "arrow balloon bow cannon crossbow firecracker firework fireworks gun pistol rifle "
+    "schuss shotgun whip",
+    "machine gun": "firework fireworks gun jackhammer popcorn rifle",
+    "explosion": "avalanche bomb cannon earthquake explosion firework fireworks grenade rocket volcano",
+    "laser": "arcade blaster game lightsaber phaser ray robot synth synthesizer zap",
+    "spaceship": "alien didgeridoo drone hum portal robot rocket spacecraft synth synthesizer theremin "
+    "ufo",
+    "notification": "app beep button chime coin coins game magic message notification ping sms",
+    "rain": "drizzle raindrops hail regen shower snow sprinkler storm thunderstorm",
+    "thunder": "avalanche donner earthquake lightning rumble storm thunderstorm",
+    "wind": "air blizzard breeze ghost hurricane snow storm tornado wind",
+    "ocean waves": "beach boat dolphin harbour lake meer ocean sea shore wave whale",
+    "stream": "bach bath brook bubbles creek faucet fluss fountain lake pouring rapids river shower "
+    "splash swimming toilet water waterfall",
+    "fire": "bacon bonfire campfire feuer fireplace flame flames frying match popcorn sizzle torch",
+    "forest ambience": "forest garden jungle leaf leaves meadow nature paper park rustle rustling snake wald",
+}  # fmt: skip

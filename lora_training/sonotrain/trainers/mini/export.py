@@ -10,6 +10,7 @@ import torch
 
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError, setting
+from sonotrain.data.knowledge import knowledge
 from sonotrain.files.json_files import read_json
 from sonotrain.trainers.mini.diffusion import load_diffusion
 from sonotrain.trainers.mini.vae import load_vae
@@ -47,7 +48,9 @@ def export(
         "modelspec.description": "Paints 5.12 s mel spectrograms of sound effects from a caption.",
         "sonopaint.training": json.dumps(facts),
     }
-    save_mini(out, unet, vae, text_encoder, tokenizer, metadata, defaults=defaults, force=force)
+    save_mini(
+        out, unet, vae, text_encoder, tokenizer, metadata, defaults=defaults, knows=knowledge(), force=force
+    )
     counts = {
         name: sum(p.numel() for p in part.parameters())
         for name, part in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder))
@@ -144,7 +147,8 @@ Not evaluated yet.
 
 ## What it cannot do
 
-It knows the kinds in the table above and little else: other words are read, but have no sound. It has
+It knows the kinds in the table above and little else: other words are read, but have no sound, and
+are named with the result (`sonopaint models --kinds` lists what it knows). It has
 learnt from synthetic sounds, so it sounds like them. Words of speech, melodies on demand and stereo are
 out of reach.
 """
