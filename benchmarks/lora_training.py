@@ -173,10 +173,8 @@ def example_loop(model_path: str, data: Path, given: argparse.Namespace) -> dict
 
 def our_loop(model_path: str, data: Path, given: argparse.Namespace) -> dict[str, float]:
     """The steps of `sonotrain lora`, after its caches were made in the same process."""
-    from sonotrain.trainers.lora.train import Run, make_accelerator
     from sonotrain.trainers.lora.trainer import LoraTrainer
-    from sonotrain.training.compute import give_back_memory
-    from sonotrain.training.previews import keep_decoder
+    from sonotrain.training.run import Run
     from sonotrain.training.run_folder import RunFolder
 
     options = {
@@ -186,14 +184,9 @@ def our_loop(model_path: str, data: Path, given: argparse.Namespace) -> dict[str
         "caption_dropout": 0.0, "precision": "bf16" if given.half else "fp32",
         "gradient_checkpointing": given.checkpointing,
     }  # fmt: skip
-    accelerator = make_accelerator(torch.device(given.device))
     with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder) / "run") as opened:
-        run = Run(opened, options, None, accelerator)
-        found = run._data()
-        keep_decoder(run.model, False)
-        run.model.text_encoder = None
-        give_back_memory()
-        trainer = LoraTrainer(run.model, found, run.options, accelerator)
+        run = Run(opened, LoraTrainer.processes(torch.device(given.device)))
+        trainer = run.prepare(LoraTrainer, options)
         times = []
         for number in range(given.steps + 1):
             start = now(given)

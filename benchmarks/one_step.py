@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from generate import peak_megabytes, run_once
 
-from sonopaint.models.loading import Model, load_model
+from sonopaint.models.loading import load_model
+from sonopaint.models.model import Model
 from sonopaint.models.students import student_of, with_student
 from sonopaint.tasks import PaintSettings, generate
 

@@ -32,7 +32,8 @@ RANK = 64  # of the random student
 
 def make_student(model: Path, out: Path) -> None:
     """A random LoRA that says that it makes the model a one-step student."""
-    from sonoconvert.checkpoints.lora import LoraModule, save_lora
+    from sonoconvert.checkpoints.lora import save_lora
+    from sonoconvert.checkpoints.nouns import LoraModule
     from sonopaint.models.loading import load_model
 
     unet = load_model(model, device="cpu", format="perkins-10s").unet
@@ -51,7 +52,8 @@ def run_mode(mode: str, options: dict[str, Any], out: Path, given: argparse.Name
     """One run in this process: mean seconds a step after the first round, peak MB, MB of the file."""
     from sonotrain.files.json_files import read_json
     from sonotrain.trainers.subject.methods import UniDad
-    from sonotrain.trainers.subject.train import train_subject
+    from sonotrain.trainers.subject.trainer import SubjectTrainer
+    from sonotrain.training.run import train
 
     times: list[float] = []
     plain = UniDad.step
@@ -64,7 +66,7 @@ def run_mode(mode: str, options: dict[str, Any], out: Path, given: argparse.Name
         return told
 
     UniDad.step = timed  # type: ignore[method-assign]
-    train_subject(out, {**options, "mode": mode}, device=given.device)
+    train(SubjectTrainer, out, {**options, "mode": mode}, device=given.device)
     result = read_json(out / "subject.json")
     seconds = statistics.fmean(times[given.ratio :])
     return {"seconds": seconds, "peak_mb": result["peak_memory_mb"], "file_mb": result["bytes"] / 1e6}

@@ -173,6 +173,59 @@ def test_every_package_is_typed_and_described(package: str) -> None:
     assert not undocumented, f"without a docstring: {', '.join(undocumented)}"
 
 
+def module_of(path: Path, folder: str, package: str) -> str:
+    parts = path.relative_to(ROOT / folder).with_suffix("").parts
+    return ".".join((package, *parts)).removesuffix(".__init__")
+
+
+def imported_files() -> dict[str, set[str]]:
+    """Every file of the house by its module's name, and the files that it imports, lazily too."""
+    files = {module_of(p, f, package): p for package, (f, _) in WINGS.items() for p in sources(f)}
+    found: dict[str, set[str]] = {}
+    for name, path in files.items():
+        wanted = set()
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Import):
+                wanted |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    wanted.add(inner if inner in files else node.module)
+        found[name] = (wanted & files.keys()) - {name}
+    return found
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    left = imported_files()
+    while free := {name for name, wanted in left.items() if not wanted}:  # nothing left that they import
+        left = {name: wanted - free for name, wanted in left.items() if name not in free}
+    importers = {wanted for wants in left.values() for wanted in wants}
+    while outer := left.keys() - importers:  # nobody left that imports them
+        left = {name: wanted for name, wanted in left.items() if name not in outer}
+        importers = {wanted for wants in left.values() for wanted in wants}
+    circles = [f"{name} → {', '.join(sorted(wanted))}" for name, wanted in sorted(left.items())]
+    assert not circles, "\n".join(circles)
+
+
+FLOORS = ("files", "data", "training", "trainers", "evaluation", "recipes")
+
+
+def test_sonotrain_is_built_in_floors() -> None:
+    """Each of FLOORS imports only from itself and those before it; its root is the command line alone."""
+    folder = ROOT / WINGS["sonotrain"][0]
+    assert {path.name for path in folder.glob("*.py")} == {"__init__.py", "__main__.py", "cli.py"}
+    assert {path.name for path in folder.iterdir() if path.is_dir()} - {"__pycache__"} == set(FLOORS)
+    level = {name: number for number, name in enumerate(FLOORS)}
+    found = []
+    for name, wanted in imported_files().items():
+        floor = (name.split(".") + [""])[1]
+        for other in wanted if name.startswith("sonotrain.") and floor in level else ():
+            above = other.split(".")[1] if other.startswith("sonotrain.") else ""
+            if other == "sonotrain.cli" or level.get(above, -1) > level[floor]:
+                found.append(f"{name} must not import {other}")
+    assert not found, "\n".join(found)
+
+
 HEAVY = MODELS | {"peft", "accelerate", "gradio", "torchaudio", "torchvision", "tensorboard", "av"}
 
 

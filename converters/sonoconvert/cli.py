@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonoconvert.checkpoints import cli as weights
-from sonoconvert.conversion.jobs import INDEX_SUFFIX, Job
+from sonoconvert.conversion import INDEX_SUFFIX
+from sonoconvert.conversion.jobs import Job
 from sonoconvert.defaults import FORMAT
 from sonoconvert.errors import SonopaintError, flag
 from sonoconvert.files.suffixes import SOUNDS

@@ -21,7 +21,7 @@ from sonopaint.cli_options import parser_of
 
 if TYPE_CHECKING:
     from sonoconvert.files.clip import Clip
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
     from sonopaint.tasks import PaintSettings, Result
 
 OVERVIEW = """\

@@ -9,12 +9,14 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import SonopaintError, flag, setting
 from sonoconvert.terminal import show_all_names
 from sonotrain.files.options import WATCHED, add_options, given
+
+if TYPE_CHECKING:
+    from sonotrain.training.run import Trainer
 
 STOPPED = 130  # as a shell reports an interrupted command
 
@@ -74,25 +76,26 @@ def _finish(parser: argparse.ArgumentParser, run: Callable[[Any], bool], *, resu
     parser.set_defaults(run=run, resumable=resumable)
 
 
-def _training(parser: argparse.ArgumentParser, kind: type, out: str, train: Callable[..., bool]) -> None:
-    """The arguments that all trainers share."""
+def _training(parser: argparse.ArgumentParser, kind: type[Trainer], out: str) -> None:
+    """The arguments of a trainer whose length is told in steps or minutes."""
 
     def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.files.json_files import read_json
-        from sonotrain.training.loop import Budget
+        budget = None
+        if not arguments.resume or arguments.steps or arguments.minutes:
+            budget = Budget(arguments.steps, arguments.minutes)
+        given_options = given(arguments, kind.Options)
+        return train(
+            kind, arguments.out, given_options, budget, device=arguments.device, resume=arguments.resume
+        )
 
-        saved = {}
-        if arguments.resume and (Path(arguments.out) / "config.json").is_file():
-            saved = read_json(Path(arguments.out) / "config.json").get("options", {})
-        options = kind(**(saved | given(arguments, kind)))
-        budget = Budget(arguments.steps, arguments.minutes)
-        return train(arguments.out, options, budget, device=arguments.device, resume=arguments.resume)
+    from sonotrain.training.loop import Budget
+    from sonotrain.training.run import train
 
     parser.add_argument("--out", default=out, help=f"run folder (default: {out})")
     parser.add_argument("--steps", type=int, help="train for so many steps")
     parser.add_argument("--minutes", type=float, help="or for so many minutes")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
-    add_options(parser, kind)
+    add_options(parser, kind.Options)
     _finish(parser, run, resumable=True)
 
 
@@ -125,27 +128,27 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
 
 
 def _vae(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.mini.vae import VaeOptions, train_vae
+    from sonotrain.trainers.mini.vae import VaeTrainer
 
-    _training(parser, VaeOptions, "runs/vae", train_vae)
+    _training(parser, VaeTrainer, "runs/vae")
 
 
 def _text(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.mini.text import TextOptions, train_text
+    from sonotrain.trainers.mini.text import TextTrainer
 
-    _training(parser, TextOptions, "runs/text", train_text)
+    _training(parser, TextTrainer, "runs/text")
 
 
 def _diffusion(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.mini.diffusion import DiffusionOptions, train_diffusion
+    from sonotrain.trainers.mini.diffusion import DiffusionTrainer
 
-    _training(parser, DiffusionOptions, "runs/diffusion", train_diffusion)
+    _training(parser, DiffusionTrainer, "runs/diffusion")
 
 
 def _classifier(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.mini.classifier import ClassifierOptions, train_classifier
+    from sonotrain.trainers.mini.classifier import ClassifierTrainer
 
-    _training(parser, ClassifierOptions, "runs/classifier", train_classifier)
+    _training(parser, ClassifierTrainer, "runs/classifier")
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
@@ -205,9 +208,9 @@ def _all(parser: argparse.ArgumentParser) -> None:
 
 
 def _vocoder_train(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.vocoder.train import VocoderOptions, train_vocoder
+    from sonotrain.trainers.vocoder.train import VocoderTrainer
 
-    _training(parser, VocoderOptions, "runs/vocoder", train_vocoder)
+    _training(parser, VocoderTrainer, "runs/vocoder")
 
 
 def _vocoder_export(parser: argparse.ArgumentParser) -> None:
@@ -246,14 +249,9 @@ def _vocoder_all(parser: argparse.ArgumentParser) -> None:
 
 
 def _distill(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.trainers.distill.options import DistillOptions
+    from sonotrain.trainers.distill.trainer import Distillation
 
-    def train(*arguments: Any, **options: Any) -> bool:
-        from sonotrain.trainers.distill.train import distill
-
-        return distill(*arguments, **options)
-
-    _training(parser, DistillOptions, "runs/distill", train)
+    _training(parser, Distillation, "runs/distill")
 
 
 # Name: help, description, and the module whose `fill` adds the arguments.

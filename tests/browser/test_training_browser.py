@@ -22,7 +22,8 @@ TRAINER = Path(__file__).with_name("stand_in_trainer.py")
 @pytest.fixture
 def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, studio: str) -> Path:
     """The runs' folder; runs are the stand-in's, which makes a student of Studio's tiny model."""
-    from sonoconvert.checkpoints.lora import LoraModule, save_lora
+    from sonoconvert.checkpoints.lora import save_lora
+    from sonoconvert.checkpoints.nouns import LoraModule
     from sonopaint.models.folders import user_folder
     from sonopaint.models.loading import load_model
     from sonopaint.samplers.one_step import ONE_STEP_KEY

@@ -27,7 +27,8 @@ from safetensors.torch import save_file
 from sonoconvert.checkpoints.explain import explain, in_words
 from sonoconvert.checkpoints.files import read_stored, read_tensors
 from sonoconvert.checkpoints.layouts import open_model
-from sonoconvert.checkpoints.lora import LoraModule, read_lora, save_lora
+from sonoconvert.checkpoints.lora import read_lora, save_lora
+from sonoconvert.checkpoints.nouns import LoraModule
 from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.conversion.convert import encode
 from sonoconvert.conversion.manifest import Manifest

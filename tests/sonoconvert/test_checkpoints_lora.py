@@ -11,8 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sonoconvert.checkpoints import ldm
-from sonoconvert.checkpoints.lora import LoraModule, load_lora, read_lora, save_lora
+from sonoconvert.checkpoints.lora import load_lora, read_lora, save_lora
 from sonoconvert.checkpoints.lora_names import CONFIG_KEY, dotted, is_known
+from sonoconvert.checkpoints.nouns import LoraModule
 from sonoconvert.errors import SonopaintError
 
 ATTENTION = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from sonoconvert.checkpoints.files import stored
-from sonoconvert.checkpoints.layouts import ModelFiles
-from sonoconvert.checkpoints.lora import LoraModule
 from sonoconvert.checkpoints.lora_math import cut, extract, merge, merge_into
+from sonoconvert.checkpoints.nouns import LoraModule, ModelFiles
 from sonoconvert.errors import SonopaintError
 
 LINEAR = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"

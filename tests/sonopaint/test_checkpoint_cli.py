@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sonoconvert.checkpoints.files import read_stored
-from sonoconvert.checkpoints.lora import LoraModule, load_lora, save_lora
+from sonoconvert.checkpoints.lora import load_lora, save_lora
+from sonoconvert.checkpoints.nouns import LoraModule
 from sonoconvert.cli import main
 from sonopaint.models.loading import load_model
 

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sonoconvert.checkpoints.layouts import open_model, save_model
-from sonoconvert.checkpoints.lora import LoraModule, save_lora
+from sonoconvert.checkpoints.lora import save_lora
+from sonoconvert.checkpoints.nouns import LoraModule
 from sonoconvert.cli import main
 from sonoconvert.files.info import describe, facts
 

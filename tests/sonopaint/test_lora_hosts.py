@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from sonoconvert.checkpoints.lora import LoraModule, save_lora
+from sonoconvert.checkpoints.lora import save_lora
+from sonoconvert.checkpoints.nouns import LoraModule
 from sonopaint.models.lora import apply_loras
 from sonopaint.models.mini import build_mini, mini_config
 

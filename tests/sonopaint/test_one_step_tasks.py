@@ -15,7 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sonoconvert.checkpoints.lora import LoraModule, save_lora
+from sonoconvert.checkpoints.lora import save_lora
+from sonoconvert.checkpoints.nouns import LoraModule
 from sonoconvert.edits.region import Box, Region
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip

@@ -1,9 +1,11 @@
-"""A tiny base model with random weights and a tiny dataset, for LoRA training in seconds."""
+"""Tiny models, corpora and datasets, and one finished run of every trainer on them, for tests in seconds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 import torch
 
 TRIGGER = "zorblat"
+KINDS = ("rain", "siren", "dog_bark")
+OFTEN = 1e-6  # minutes between checkpoints: after every step
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +78,198 @@ def make_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 def tiny_sounds(make_dataset: Callable[..., Path]) -> Path:
     """Six training and two validation clips."""
     return make_dataset()
+
+
+@pytest.fixture(scope="session")
+def student(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA that says that it makes the tiny base a one-step student."""
+    from sonoconvert.checkpoints.lora import save_lora
+    from sonoconvert.checkpoints.nouns import LoraModule
+    from sonopaint.models.loading import load_model
+
+    unet = load_model(tiny_base, device="cpu").unet
+    generator = torch.Generator().manual_seed(0)
+    modules = {}
+    for name, layer in unet.named_modules():
+        if name.endswith("to_out.0"):
+            down = torch.randn(2, layer.in_features, generator=generator) * 0.3
+            up = torch.randn(layer.out_features, 2, generator=generator) * 0.3
+            modules[f"unet.{name}"] = LoraModule(down, up, 2.0)
+    path = tmp_path_factory.mktemp("student") / "tiny-one-step.safetensors"
+    header = {"sonopaint.one_step": json.dumps({"timestep": 999})}
+    save_lora(path, modules, names="ldm", unet_config=dict(unet.config), metadata=header)
+    return path
+
+
+def write_stripes(folder: Path, *, pairs: bool) -> Path:
+    """A corpus of 72 pictures: stripes whose height is their kind, a third of them in sequence."""
+    from sonotrain.data.corpus import Record, quantise, write_shard
+
+    generator = torch.Generator().manual_seed(0)
+    levels, records = torch.zeros(72, 128, 320), []
+    for clip in range(72):
+        first, second = torch.randint(3, (2,), generator=generator).tolist()
+        pair = pairs and clip % 3 == 0
+        levels[clip, 20 + 30 * first : 40 + 30 * first, : 160 if pair else 320] = 0.8
+        if pair:
+            levels[clip, 20 + 30 * second : 40 + 30 * second, 160:] = 0.8
+        names = [KINDS[first], KINDS[second]] if pair else [KINDS[first]]
+        said = [
+            form.format(*names) for form in (("{}, then {}", "{} and then {}") if pair else ("{}", "a {}"))
+        ]
+        said += [f"{text} {word}" for text in said for word in ("nearby", "outside", f"number {clip}")]
+        records.append(Record(said, names, "sequence" if pair else "single", ["distant"] if clip % 2 else []))
+    write_shard(folder, 0, {"levels": quantise(levels[:40])}, records[:40])
+    write_shard(folder, 1, {"levels": quantise(levels[40:])}, records[40:])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """72 pictures, some in sequence."""
+    return write_stripes(tmp_path_factory.mktemp("corpus"), pairs=True)
+
+
+@pytest.fixture(scope="session")
+def singles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """72 pictures of single events."""
+    return write_stripes(tmp_path_factory.mktemp("singles"), pairs=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_mini() -> Iterator[None]:
+    """Mini's architecture at a fraction of its size."""
+    from sonopaint.models import mini
+
+    full = mini.mini_config
+
+    def small(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        config = full(*args, **kwargs)
+        config["unet"] |= {
+            "block_out_channels": [16, 16, 32],
+            "norm_num_groups": 8,
+            "cross_attention_dim": 32,
+        }
+        config["unet"] |= {"attention_head_dim": 2}
+        config["vae"] |= {"block_out_channels": [8, 8, 8, 8], "norm_num_groups": 4}
+        config["text_encoder"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mini, "mini_config", small)
+        yield
+
+
+@pytest.fixture(scope="session")
+def few_sounds() -> Iterator[None]:
+    """One second of tones and noise each, in place of the vocoder's corpus; two of them held out."""
+
+    def made(clips: int, rate: int, seed: int, workers: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        pitch = 100 + 900 * torch.rand(clips, 1, generator=generator)
+        sound = torch.sin(2 * torch.pi * pitch * torch.arange(rate) / rate)
+        return (9000 * (sound + 0.1 * torch.randn(clips, rate, generator=generator))).to(torch.int16)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sonotrain.trainers.vocoder.train.waveforms", made)
+        patch.setattr("sonotrain.trainers.vocoder.train.HELD_OUT", 2)
+        yield
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small run of one trainer; `crash`: a step in its middle."""
+
+    place: str
+    given: dict[str, Any]
+    steps: int | None
+    crash: int
+
+    @property
+    def kind(self) -> Any:
+        module, _, name = self.place.partition(":")
+        return getattr(import_module(f"sonotrain.trainers.{module}"), name)
+
+    def train(self, out: Path, more: dict[str, Any] | None = None, **how: Any) -> bool:
+        from sonotrain.training.loop import Budget
+        from sonotrain.training.run import train
+
+        budget = Budget(steps=self.steps) if self.steps else None
+        return train(self.kind, out, self.given | (more or {}), budget, device="cpu", **how)
+
+
+TRAINERS = ("vae", "text", "diffusion", "classifier", "vocoder", "distill", "lora", "subject")
+
+
+@pytest.fixture(scope="session")
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
+    """`case(name)`: the smallest run of each of TRAINERS that does all that the trainer does."""
+    found: dict[str, Case] = {}
+    corpus = request.getfixturevalue("corpus")
+    request.getfixturevalue("tiny_mini")
+    common = {"checkpoint_minutes": OFTEN, "threads": 1, "warmup": 2}
+
+    def of(name: str) -> Case:
+        if name not in found:
+            found[name] = made(name)
+        return found[name]
+
+    def value(name: str) -> str:
+        return str(request.getfixturevalue(name))
+
+    def made(name: str) -> Case:
+        if name == "vae":
+            more = {"corpus": str(corpus), "batch": 2, "crop": 16, "adversarial_from": 0.4}
+            return Case("mini.vae:VaeTrainer", common | more, 6, 4)
+        if name == "text":
+            more = {"corpus": str(corpus), "vocab_size": 700, "batch": 16}
+            return Case("mini.text:TextTrainer", common | more, 3, 2)
+        if name == "diffusion":
+            whole = request.getfixturevalue("whole")
+            more = {"corpus": str(corpus), "vae": str(whole("vae")), "text": str(whole("text")), "batch": 2}
+            more |= {"text_every": 2, "preview_steps": 1}
+            return Case("mini.diffusion:DiffusionTrainer", common | more, 5, 3)
+        if name == "classifier":
+            more = {"corpus": value("singles"), "held_out": 4, "round_trip": 2, "batch": 4}
+            return Case("mini.classifier:ClassifierTrainer", common | more, 3, 2)
+        if name == "vocoder":
+            request.getfixturevalue("few_sounds")
+            more = {"format": "sonopaint-mini", "clips": 4, "batch": 1, "crop": 16, "width": 8, "deep": 8}
+            return Case("vocoder.train:VocoderTrainer", common | more | {"blocks": 1}, 4, 3)
+        given: dict[str, Any] = {"model": value("tiny_base"), "threads": 1}
+        if name == "distill":
+            more = {"dataset": value("tiny_sounds"), "checkpoint_minutes": OFTEN, "batch": 1, "ratio": 2}
+            more |= {"pairs": 2, "pair_steps": 2, "rank": 4, "lessons": 0.5}
+            return Case("distill.trainer:Distillation", given | more, 6, 4)
+        given |= {"steps": 6, "checkpoint_every": 1, "preview_every": 0, "log_every": 1, "variants": 2}
+        if name == "lora":
+            more = {"dataset": value("tiny_sounds"), "cache": str(tmp_path_factory.mktemp("cache"))}
+            more |= {"batch": 2, "rank": 4, "alpha": 2.0, "validate_every": 3, "preserve": 0.0}
+            return Case("lora.trainer:LoraTrainer", given | more | {"tensorboard": False}, None, 3)
+        more = {"clips": value("tiny_sounds"), "noun": "train horn", "student": value("student"), "ratio": 2}
+        more |= {"rank": 2, "targets": "attention", "prior_clips": 2, "adapt_steps": 3, "watch_every": 2}
+        return Case("subject.trainer:SubjectTrainer", given | more | {"ema": 0.0}, None, 5)
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def whole(case: Callable[[str], Case], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`whole(name)`: the folder of that run, finished. Many tests read it; none changes it."""
+    made: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in made:
+            out = tmp_path_factory.mktemp("whole") / name
+            assert case(name).train(out)
+            made[name] = out
+        return made[name]
+
+    return of
+
+
+@pytest.fixture(autouse=True)
+def no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tests that are marked so draw their run's curves, which takes longer than a tiny run."""
+    if "draws_curves" not in request.keywords:
+        monkeypatch.setattr("sonotrain.training.run.draw_curves", lambda *_: None)

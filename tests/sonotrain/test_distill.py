@@ -20,7 +20,7 @@ from sonopaint.models.loading import load_model
 from sonopaint.samplers.one_step import student_timestep
 from sonotrain.cli import main
 from sonotrain.trainers.distill.pairs import load_pairs
-from sonotrain.trainers.distill.train import Distillation
+from sonotrain.trainers.distill.trainer import Distillation
 from sonotrain.training.painting import paint
 
 FEW = ["--batch", "1", "--ratio", "2", "--pairs", "2", "--pair-steps", "2", "--rank", "4", "--threads", "1"]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sonotrain.trainers.one_step import matching
 from sonotrain.trainers.one_step.discriminator import Heads, tapped
 from sonotrain.trainers.one_step.networks import as_noise
+from sonotrain.training.losses import diffused
 
 ALPHA_BAR = torch.linspace(0.9999, 0.005, 1000)
 
@@ -24,7 +25,7 @@ def drawn(mean: float, spread: float, count: int = 4000) -> tuple[Tensor, Tensor
     generator = torch.Generator().manual_seed(0)
     clean = mean + spread * torch.randn((count, 1, 1, 1), generator=generator)
     alpha_bar = ALPHA_BAR[torch.randint(20, 980, (count,), generator=generator)]
-    noisy = matching.diffused(clean, torch.randn(clean.shape, generator=generator), alpha_bar)
+    noisy = diffused(clean, torch.randn(clean.shape, generator=generator), alpha_bar)
     return clean, noisy, alpha_bar
 
 
@@ -69,7 +70,7 @@ def test_two_teachers_pull_the_mean_between_them(weight: float, low: float, high
         clean = mean + torch.randn((512, 1, 1, 1), generator=generator)
         alpha_bar = ALPHA_BAR[torch.randint(20, 980, (512,), generator=generator)]
         with torch.no_grad():
-            noisy = matching.diffused(clean, torch.randn(clean.shape, generator=generator), alpha_bar)
+            noisy = diffused(clean, torch.randn(clean.shape, generator=generator), alpha_bar)
             fake = gaussian_clean(noisy, alpha_bar, mean.item(), 1.0)
             pulls = [
                 matching.matching_gradient(
@@ -105,7 +106,7 @@ def test_hinge_and_cross_entropy_by_hand() -> None:
 def test_noise_and_picture_are_two_words_for_one_thing() -> None:
     clean, noise = torch.randn(3, 2, 4, 4), torch.randn(3, 2, 4, 4)
     alpha_bar = ALPHA_BAR[torch.tensor([10, 500, 900])]
-    noisy = matching.diffused(clean, noise, alpha_bar)
+    noisy = diffused(clean, noise, alpha_bar)
     torch.testing.assert_close(
         matching.clean_from_noise(noisy, noise, alpha_bar), clean, rtol=1e-3, atol=1e-3
     )

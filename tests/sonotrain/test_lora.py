@@ -16,8 +16,8 @@ from sonoconvert.errors import SonopaintError
 from sonotrain.cli import main
 from sonotrain.files.json_files import read_json
 from sonotrain.trainers.lora.options import read_config, resolve
-from sonotrain.trainers.lora.train import train_lora
 from sonotrain.trainers.lora.trainer import LoraTrainer
+from sonotrain.training.run import train
 from sonotrain.training.run_folder import load_final, read_log
 
 CPU = torch.device("cpu")
@@ -32,15 +32,6 @@ def given(tiny_base: Path, tiny_sounds: Path, tmp_path_factory: pytest.TempPathF
         "alpha": 2.0, "checkpoint_every": 1, "validate_every": 3, "preview_every": 0, "log_every": 1,
         "variants": 2, "preserve": 0.0, "tensorboard": False,
     }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the test of what a run leaves draws its curves."""
-    if "leaves_a_lora" not in request.node.name:
-        from sonotrain.trainers.lora import train
-
-        monkeypatch.setattr(train, "draw_curves", lambda *_: None)
 
 
 def lora_of(run: Path) -> list[torch.Tensor]:
@@ -59,6 +50,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(LoraTrainer, "step", failing)
 
 
+@pytest.mark.draws_curves
 def test_a_run_leaves_a_lora_that_does_in_the_engine_what_it_did_in_training(
     tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +69,7 @@ def test_a_run_leaves_a_lora_that_does_in_the_engine_what_it_did_in_training(
         "preserve": 0.5,
         "licence": "CC0-1.0",
     }
-    assert train_lora(run, given | more, device="cpu")
+    assert train(LoraTrainer, run, given | more, device="cpu")
 
     x = torch.randn(2, 4, 16, 40, generator=torch.Generator().manual_seed(0))
     text = torch.randn(2, 77, 32, generator=torch.Generator().manual_seed(1))
@@ -136,7 +128,6 @@ def test_a_run_leaves_a_lora_that_does_in_the_engine_what_it_did_in_training(
 
 
 VARIETIES = {
-    "plain": {},
     "ema, text encoder, dropout": {"ema": 0.9, "text_encoder": True, "lora_dropout": 0.2, "preserve": 1.0},
     "dora, convolutions, v": {"dora": True, "targets": "all", "conv_rank": 2, "prediction": "v_prediction"},
     "masks, offset, checkpointing": {
@@ -151,13 +142,15 @@ def test_a_run_that_broke_off_goes_on_exactly(
     variety: str, tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = given | VARIETIES[variety] | {"steps": 5}
-    assert train_lora(tmp_path / "whole", options, device="cpu")
+    assert train(LoraTrainer, tmp_path / "whole", options, device="cpu")
     with monkeypatch.context() as patch:
         crash_at(patch, 3)
         with pytest.raises(ConnectionAbortedError):
-            train_lora(tmp_path / "broken", options, device="cpu")
+            train(LoraTrainer, tmp_path / "broken", options, device="cpu")
     assert not (tmp_path / "broken" / "broken.safetensors").exists()
-    assert train_lora(tmp_path / "broken", {}, device="cpu", resume=True)  # its options are in config.json
+    assert train(
+        LoraTrainer, tmp_path / "broken", {}, device="cpu", resume=True
+    )  # its options are in config.json
     one, other = lora_of(tmp_path / "whole"), lora_of(tmp_path / "broken")
     assert len(one) > 10 and any(tensor.abs().max() > 0 for tensor in one)
     for tensor, again in zip(one, other, strict=True):
@@ -172,8 +165,10 @@ def test_a_run_that_broke_off_goes_on_exactly(
 
 
 def test_accumulated_batches_do_what_one_large_batch_does(tmp_path: Path, given: dict[str, Any]) -> None:
-    assert train_lora(tmp_path / "one", given | {"batch": 4, "steps": 4}, device="cpu")
-    assert train_lora(tmp_path / "two", given | {"batch": 2, "accumulation": 2, "steps": 4}, device="cpu")
+    assert train(LoraTrainer, tmp_path / "one", given | {"batch": 4, "steps": 4}, device="cpu")
+    assert train(
+        LoraTrainer, tmp_path / "two", given | {"batch": 2, "accumulation": 2, "steps": 4}, device="cpu"
+    )
     for one, two in zip(lora_of(tmp_path / "one"), lora_of(tmp_path / "two"), strict=True):
         assert torch.allclose(one, two, atol=2e-5)
 
@@ -184,34 +179,34 @@ def test_a_second_run_finds_the_caches_of_the_first(
     from sonotrain.training.inputs import latents as caches
 
     given = given | {"cache": ""}
-    assert train_lora(tmp_path / "run", given | {"steps": 1}, device="cpu")
+    assert train(LoraTrainer, tmp_path / "run", given | {"steps": 1}, device="cpu")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     monkeypatch.setattr(caches, "encode_pixels", lambda *_: pytest.fail("a cached clip was encoded again"))
-    assert train_lora(tmp_path / "run", given | {"steps": 2}, device="cpu")
+    assert train(LoraTrainer, tmp_path / "run", given | {"steps": 2}, device="cpu")
 
 
 def test_a_resumed_run_says_which_options_changed(
     tmp_path: Path, given: dict[str, Any], make_dataset: Callable[..., Path]
 ) -> None:
     run = tmp_path / "run"
-    assert train_lora(run, given | {"steps": 2}, device="cpu")
+    assert train(LoraTrainer, run, given | {"steps": 2}, device="cpu")
     with pytest.raises(SonopaintError, match=r"rank \(4 → 8\), learning_rate \(0.002 → 0.1\)"):
-        train_lora(run, {"rank": 8, "learning_rate": 0.1, "log_every": 5}, device="cpu", resume=True)
+        train(LoraTrainer, run, {"rank": 8, "learning_rate": 0.1, "log_every": 5}, device="cpu", resume=True)
     with pytest.raises(SonopaintError, match="dataset"):
-        train_lora(run, {"dataset": str(make_dataset(4, 1))}, device="cpu", resume=True)
+        train(LoraTrainer, run, {"dataset": str(make_dataset(4, 1))}, device="cpu", resume=True)
     with pytest.raises(SonopaintError, match="already holds a run"):
-        train_lora(run, given, device="cpu")
-    assert train_lora(run, {"log_every": 5}, device="cpu", resume=True)
+        train(LoraTrainer, run, given, device="cpu")
+    assert train(LoraTrainer, run, {"log_every": 5}, device="cpu", resume=True)
     dataset = tmp_path / "sounds"
     shutil.copytree(given["dataset"], dataset)
     moved = tmp_path / "moved"
-    assert train_lora(moved, given | {"steps": 1, "dataset": str(dataset)}, device="cpu")
+    assert train(LoraTrainer, moved, given | {"steps": 1, "dataset": str(dataset)}, device="cpu")
     lines = (dataset / "train" / "metadata.jsonl").read_text(encoding="utf-8")
     (dataset / "train" / "metadata.jsonl").write_text(
         lines.replace("train horn", "whistle"), encoding="utf-8"
     )
     with pytest.raises(SonopaintError, match="dataset has changed"):
-        train_lora(moved, {}, device="cpu", resume=True)
+        train(LoraTrainer, moved, {}, device="cpu", resume=True)
 
 
 @pytest.mark.parametrize("rate", [3e3, 1e5])
@@ -220,7 +215,7 @@ def test_an_explosion_names_the_remedy_and_leaves_whole_checkpoints(
 ) -> None:
     options = given | {"learning_rate": rate, "warmup": 0.0, "steps": 60, "clip_norm": 0.0}
     with pytest.raises(SonopaintError, match="lower learning_rate"):
-        train_lora(tmp_path / "run", options, device="cpu")
+        train(LoraTrainer, tmp_path / "run", options, device="cpu")
     parts = load_final(tmp_path / "run")[0]
     assert all(tensor.isfinite().all() for tensor in parts["lora"].values())
 
@@ -237,10 +232,10 @@ def test_stopping_saves_and_resuming_finishes(
 
     with monkeypatch.context() as patch:
         patch.setattr(LoraTrainer, "step", stopping)
-        assert not train_lora(tmp_path / "run", given, device="cpu")
+        assert not train(LoraTrainer, tmp_path / "run", given, device="cpu")
     assert (tmp_path / "run" / "run-step3.safetensors").is_file()
     assert read_json(tmp_path / "run" / "state.json")["phase"] == "stopped"
-    assert train_lora(tmp_path / "run", {}, device="cpu", resume=True)
+    assert train(LoraTrainer, tmp_path / "run", {}, device="cpu", resume=True)
     assert (tmp_path / "run" / "run.safetensors").is_file()
 
 

@@ -16,6 +16,7 @@ from sonotrain.trainers.lora import objective
 from sonotrain.trainers.lora.optimisers import make_schedule
 from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.training.curves import PANELS, draw_curves, smoothed
+from sonotrain.training.losses import diffused
 from sonotrain.training.run_folder import RunFolder, read_log
 
 ALPHAS = scaled_linear_alphas_cumprod().float()
@@ -25,7 +26,7 @@ def test_v_gives_back_picture_and_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     x, noise = (torch.randn(3, 4, 8, 8, generator=generator) for _ in range(2))
     alpha = ALPHAS[[3, 500, 990]]
-    noisy = objective.diffuse(x, noise, alpha)
+    noisy = diffused(x, noise, alpha)
     v = objective.target(x, noise, alpha, "v_prediction")
     root, rest = (a[:, None, None, None].sqrt() for a in (alpha, 1 - alpha))
     assert torch.allclose(root * noisy - rest * v, x, atol=1e-5)

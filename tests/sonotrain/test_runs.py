@@ -50,13 +50,32 @@ def test_a_run_in_another_environment_sees_nothing_of_this_one(
 
 
 def test_runs_are_found_by_their_trainer(tmp_path: Path) -> None:
-    for name, command in (("bell", "lora"), ("dog", "subject")):
+    for name, command in (("bell", "lora"), ("dog", "subject"), ("coder", "vae")):
         (tmp_path / name).mkdir()
         write_json(tmp_path / name / "config.json", {"command": command})
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
-    assert runs.names(tmp_path, "lora") == ["bell"] and runs.names(tmp_path, "subject") == ["dog"]
+    assert set(runs.names(tmp_path, "lora")) == {"bell", "coder"}  # a VAE's run has no page of its own
+    assert runs.names(tmp_path, "subject") == ["dog"]
     assert runs.names(tmp_path / "none", "lora") == []
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("vae", ["base", "vae"]), ("vocoder", ["vocoder", "train"]), ("distill", ["distill"])],
+)
+def test_a_page_resumes_a_run_with_its_own_trainer(
+    command: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(runs.subprocess, "Popen", lambda line, **_: seen.append(line))
+    write_json(tmp_path / "config.json", {"command": command})
+    runs.start(tmp_path, {}, resume=True, command="lora", python="python")
+    assert seen == [["python", "-m", "sonotrain", *words, "--out", str(tmp_path), "--resume"]]
+    from sonotrain.cli import build_parser
+
+    arguments = build_parser(seen[0][3:]).parse_args(seen[0][3:])
+    assert arguments.resume and arguments.out == str(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc", "a/b", "", None])

@@ -23,33 +23,13 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, write_clip
 from sonotrain.cli import main
 from sonotrain.files.json_files import read_json
-from sonotrain.trainers.subject import train
 from sonotrain.trainers.subject.data import check_clips, prompts_of
 from sonotrain.trainers.subject.methods import UniDad
 from sonotrain.trainers.subject.options import METHODS, ONE_STEP, SubjectOptions, resolve
-from sonotrain.trainers.subject.train import train_subject
+from sonotrain.trainers.subject.trainer import SubjectTrainer
 from sonotrain.training import run_view, runs
+from sonotrain.training.run import train
 from sonotrain.training.run_folder import load_final
-
-
-@pytest.fixture(scope="module")
-def student(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A LoRA that says that it makes the tiny base a one-step student."""
-    from sonoconvert.checkpoints.lora import LoraModule, save_lora
-    from sonopaint.models.loading import load_model
-
-    unet = load_model(tiny_base, device="cpu").unet
-    generator = torch.Generator().manual_seed(0)
-    modules = {}
-    for name, layer in unet.named_modules():
-        if name.endswith("to_out.0"):
-            down = torch.randn(2, layer.in_features, generator=generator) * 0.3
-            up = torch.randn(layer.out_features, 2, generator=generator) * 0.3
-            modules[f"unet.{name}"] = LoraModule(down, up, 2.0)
-    path = tmp_path_factory.mktemp("student") / "tiny-one-step.safetensors"
-    header = {"sonopaint.one_step": json.dumps({"timestep": 999})}
-    save_lora(path, modules, names="ldm", unet_config=dict(unet.config), metadata=header)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +41,6 @@ def given(tiny_base: Path, tiny_sounds: Path, student: Path) -> dict[str, Any]:
         "checkpoint_every": 1, "preview_every": 0, "watch_every": 2, "log_every": 1, "variants": 2,
         "ema": 0.0,
     }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without curves."""
-    monkeypatch.setattr(train, "draw_curves", lambda *_: None)
 
 
 def weights_of(file: Path) -> dict[str, torch.Tensor]:
@@ -83,7 +57,7 @@ def test_a_run_leaves_one_lora_with_distillation_and_subject(
     init = UniDad.__init__
     monkeypatch.setattr(UniDad, "__init__", lambda self, *a, **k: (init(self, *a, **k), made.append(self))[0])
     more = {"learning_rate": 0.02, "preview_every": 3, "preview_prompts": ("a prt train horn",)}
-    assert train_subject(tmp_path / "horn", given | more | {"licence": "CC0-1.0"}, device="cpu")
+    assert train(SubjectTrainer, tmp_path / "horn", given | more | {"licence": "CC0-1.0"}, device="cpu")
     networks = made[0].setting.networks
     x = torch.randn(2, 4, 16, 40, generator=torch.Generator().manual_seed(0))
     text, steps = torch.randn(2, 77, 32, generator=torch.Generator().manual_seed(1)), torch.tensor([999, 999])
@@ -142,7 +116,7 @@ def test_adapters_hold_one_base_and_neither_vae_nor_text_encoder(
     monkeypatch.setattr(UniDad, "step", counting)
     before = values_alive()
     more = {"steps": 2, "watch_every": 0, "mode": mode, "variants": 1, "ema": 0.0}
-    assert train_subject(tmp_path / "run", given | more, device="cpu")
+    assert train(SubjectTrainer, tmp_path / "run", given | more, device="cpu")
     held = alive[-1] - before - 3 * learnt[-1]  # what learns, and both of Adam's moments
     assert learnt[-1] < 0.2 * unet if mode == "adapters" else learnt[-1] == 3 * unet
     assert 0 < held < 1.15 * unet
@@ -152,7 +126,7 @@ def test_a_smaller_rank_of_the_file_says_what_it_keeps(tmp_path: Path, given: di
     options = given | {"steps": 4, "watch_every": 0, "learning_rate": 0.02}
     kept, sizes = [], []
     for rank in (0, 3, 1):
-        assert train_subject(tmp_path / str(rank), options | {"file_rank": rank}, device="cpu")
+        assert train(SubjectTrainer, tmp_path / str(rank), options | {"file_rank": rank}, device="cpu")
         result = read_json(tmp_path / str(rank) / "subject.json")
         kept.append(result["kept"]), sizes.append(result["bytes"])
     assert kept[0] == 1.0 > kept[1] > kept[2] > 0.3 and sizes[0] > sizes[1] > sizes[2]
@@ -172,7 +146,7 @@ def test_a_file_without_the_student_takes_the_one_beside_the_model(
     options = given | {"model": str(base), "student": "", "learning_rate": 0.02}
     unets, sizes = [], []
     for name, without in (("whole", False), ("small", True)):
-        assert train_subject(tmp_path / name, options | {"without_student": without}, device="cpu")
+        assert train(SubjectTrainer, tmp_path / name, options | {"without_student": without}, device="cpu")
         file = tmp_path / name / f"{name}.safetensors"
         loaded = load_model(base, device="cpu", loras=[(file, 1.0)])
         assert loaded.one_step == 999
@@ -210,12 +184,12 @@ def test_every_method_runs_in_either_mode(
         assert whole.one_step == loaded.one_step
 
 
-@pytest.mark.parametrize("more", [{}, {"mode": "full", "ema": 0.9}, {"method": "db-dmd2", "steps": 3}])
+@pytest.mark.parametrize("more", [{"mode": "full", "ema": 0.9}, {"method": "db-dmd2", "steps": 3}])
 def test_a_run_that_broke_off_goes_on_exactly(
     more: dict[str, Any], tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = given | more
-    assert train_subject(tmp_path / "whole", options, device="cpu")
+    assert train(SubjectTrainer, tmp_path / "whole", options, device="cpu")
     with monkeypatch.context() as patch:
         batch = UniDad.batch
 
@@ -226,9 +200,11 @@ def test_a_run_that_broke_off_goes_on_exactly(
 
         patch.setattr(UniDad, "batch", failing)
         with pytest.raises(ConnectionAbortedError):
-            train_subject(tmp_path / "broken", options, device="cpu")
+            train(SubjectTrainer, tmp_path / "broken", options, device="cpu")
     assert not (tmp_path / "broken" / "broken.safetensors").exists()
-    assert train_subject(tmp_path / "broken", {}, device="cpu", resume=True)  # its options are in config.json
+    assert train(
+        SubjectTrainer, tmp_path / "broken", {}, device="cpu", resume=True
+    )  # its options are in config.json
     ones, others = (load_final(tmp_path / name)[0] for name in ("whole", "broken"))
     for part in ("student", "fake", "heads"):
         for name, value in ones[part].items():
@@ -248,8 +224,8 @@ def test_a_killed_run_goes_on_exactly(tmp_path: Path, given: dict[str, Any]) -> 
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert train_subject(tmp_path / "killed", {}, device="cpu", resume=True)
-    assert train_subject(tmp_path / "whole", options, device="cpu")
+    assert train(SubjectTrainer, tmp_path / "killed", {}, device="cpu", resume=True)
+    assert train(SubjectTrainer, tmp_path / "whole", options, device="cpu")
     one, other = (weights_of(tmp_path / name / f"{name}.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(one[key], other[key]) for key in one)
 
@@ -261,7 +237,7 @@ def test_a_collapsed_run_ends_with_its_best_state_and_says_so(
 
     told = iter([1.0, 1.0, 0.05, 0.05, 0.05, 0.05])
     monkeypatch.setattr(watch, "spread", lambda latents: next(told))
-    assert train_subject(tmp_path / "run", given | {"steps": 40, "learning_rate": 0.02}, device="cpu")
+    assert train(SubjectTrainer, tmp_path / "run", given | {"steps": 40, "learning_rate": 0.02}, device="cpu")
     result = read_json(tmp_path / "run/subject.json")
     assert result["steps"] == 8 and "step 2, before that, is kept." in result["note"]
     assert result["note"] in (tmp_path / "run/README.md").read_text(encoding="utf-8")
@@ -279,7 +255,7 @@ def test_pictures_are_a_subject_too(tmp_path: Path, given: dict[str, Any]) -> No
     for number in range(4):
         pixels = np.random.default_rng(number).integers(0, 255, (60 + 40 * number, 90, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
-    assert train_subject(tmp_path / "run", given | {"clips": str(folder), "steps": 2}, device="cpu")
+    assert train(SubjectTrainer, tmp_path / "run", given | {"clips": str(folder), "steps": 2}, device="cpu")
     assert read_json(tmp_path / "run/config.json")["clips"] == ["0.png", "1.png", "2.png", "3.png"]
 
 
@@ -347,7 +323,7 @@ def test_bad_input_is_one_sentence(
         told = capsys.readouterr().err.splitlines()[-1]
         assert words in told and told.startswith("sonotrain: ") and told.endswith("."), change
     with pytest.raises(SonopaintError, match="method is 'magic'; it must be one of uni-dad"):
-        train_subject(tmp_path / "run", given | {"method": "magic"}, device="cpu")
+        train(SubjectTrainer, tmp_path / "run", given | {"method": "magic"}, device="cpu")
 
 
 def test_a_student_without_a_header_needs_its_timestep(tmp_path: Path, given: dict[str, Any]) -> None:
@@ -358,17 +334,17 @@ def test_a_student_without_a_header_needs_its_timestep(tmp_path: Path, given: di
         header = {k: v for k, v in file.metadata().items() if k != "sonopaint.one_step"}
     save_file(weights_of(Path(given["student"])), plain, metadata=header)
     with pytest.raises(SonopaintError, match="needs many steps"):
-        train_subject(tmp_path / "a", given | {"student": str(plain)}, device="cpu")
+        train(SubjectTrainer, tmp_path / "a", given | {"student": str(plain)}, device="cpu")
     more = {"student": str(tmp_path), "timestep": 700, "steps": 2}  # the folder that it lies in
-    assert train_subject(tmp_path / "b", given | more, device="cpu")
+    assert train(SubjectTrainer, tmp_path / "b", given | more, device="cpu")
     with safe_open(tmp_path / "b/b.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["sonopaint.one_step"]) == {"timestep": 700}
 
 
 def test_a_resumed_run_says_which_options_changed(tmp_path: Path, given: dict[str, Any]) -> None:
-    assert train_subject(tmp_path / "run", given | {"steps": 2}, device="cpu")
+    assert train(SubjectTrainer, tmp_path / "run", given | {"steps": 2}, device="cpu")
     with pytest.raises(SonopaintError, match=r"alpha \(0\.75 → 0\.5\)"):
-        train_subject(tmp_path / "run", {"alpha": 0.5}, device="cpu", resume=True)
+        train(SubjectTrainer, tmp_path / "run", {"alpha": 0.5}, device="cpu", resume=True)
 
 
 def test_prompts_have_the_right_articles() -> None:
@@ -414,7 +390,7 @@ def test_weights_of_the_target_teacher_are_trained_and_benched_with_one_command(
     for value in (0, 1):
         config = read_json(tmp_path / f"out/alpha-{value}/horn/config.json")
         assert config["options"]["alpha"] == value
-    monkeypatch.setattr(train, "train_subject", lambda *_, **__: pytest.fail("trained a second time"))
+    monkeypatch.setattr("sonotrain.training.run.train", lambda *_, **__: pytest.fail("trained twice"))
     assert run_alpha(request, (0.0, 1.0), options)
     with pytest.raises(SonopaintError, match=r"from 0 to 1, not 1\.5"):
         run_alpha(request, (1.5,), options)

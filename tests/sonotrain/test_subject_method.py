@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sonoconvert.checkpoints.lora import LoraModule
+from sonoconvert.checkpoints.nouns import LoraModule
 from sonoconvert.errors import SonopaintError
 from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 from sonotrain.trainers.one_step.discriminator import Heads

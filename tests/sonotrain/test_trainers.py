@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,193 +23,111 @@ from sonopaint.models import mini
 from sonotrain.cli import main
 from sonotrain.data.corpus import (
     Corpus,
-    Record,
     build_corpus,
     quantise,
     synthesise,
     to_levels,
     to_pixels,
-    write_shard,
 )
-from sonotrain.trainers.mini.diffusion import DiffusionOptions, DiffusionTrainer, train_diffusion
+from sonotrain.trainers.mini.diffusion import DiffusionTrainer
 from sonotrain.trainers.mini.export import export
-from sonotrain.trainers.mini.text import TextOptions, train_text
-from sonotrain.trainers.mini.vae import VaeOptions, VaeTrainer, load_vae, train_vae
+from sonotrain.trainers.mini.text import TextTrainer
+from sonotrain.trainers.mini.vae import VaeTrainer, load_vae
+from sonotrain.training import run_view, runs
 from sonotrain.training.loop import Budget
+from sonotrain.training.run import Alone, Run, train
 from sonotrain.training.run_folder import RunFolder, load_final
 
-KINDS = ("rain", "siren", "dog_bark")
 OFTEN = 1e-6  # minutes between checkpoints: after every step
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """72 pictures: stripes whose height is their kind, some in sequence."""
-    folder = tmp_path_factory.mktemp("corpus")
-    generator = torch.Generator().manual_seed(0)
-    levels, records = torch.zeros(72, 128, 320), []
-    for clip in range(72):
-        first, second = torch.randint(3, (2,), generator=generator).tolist()
-        pair = clip % 3 == 0
-        levels[clip, 20 + 30 * first : 40 + 30 * first, : 160 if pair else 320] = 0.8
-        if pair:
-            levels[clip, 20 + 30 * second : 40 + 30 * second, 160:] = 0.8
-        names = [KINDS[first], KINDS[second]] if pair else [KINDS[first]]
-        said = [
-            form.format(*names) for form in (("{}, then {}", "{} and then {}") if pair else ("{}", "a {}"))
-        ]
-        said += [f"{text} {word}" for text in said for word in ("nearby", "outside", f"number {clip}")]
-        records.append(Record(said, names, "sequence" if pair else "single", ["distant"] if clip % 2 else []))
-    write_shard(folder, 0, {"levels": quantise(levels[:40])}, records[:40])
-    write_shard(folder, 1, {"levels": quantise(levels[40:])}, records[40:])
-    return folder
+Whole = Callable[[str], Path]  # the finished run of a trainer (conftest)
 
 
 @pytest.fixture(autouse=True)
-def tiny_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def tiny(tiny_mini: None) -> None:
     """Mini's architecture at a fraction of its size."""
-    full = mini.mini_config
-
-    def small(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        config = full(*args, **kwargs)
-        config["unet"] |= {
-            "block_out_channels": [16, 16, 32],
-            "norm_num_groups": 8,
-            "cross_attention_dim": 32,
-        }
-        config["unet"] |= {"attention_head_dim": 2}
-        config["vae"] |= {"block_out_channels": [8, 8, 8, 8], "norm_num_groups": 4}
-        config["text_encoder"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-        return config
-
-    monkeypatch.setattr(mini, "mini_config", small)
 
 
 @pytest.fixture(scope="module")
 def options(corpus: Path) -> dict[str, Any]:
-    return {"corpus": str(corpus), "checkpoint_minutes": OFTEN, "threads": 1, "warmup": 2}
+    return {"corpus": str(corpus), "checkpoint_minutes": 5.0, "threads": 1, "warmup": 2}
 
 
-def _tensors(value: Any, name: str = "") -> dict[str, torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return {name: value}
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return {k: v for key, inner in pairs for k, v in _tensors(inner, f"{name}.{key}").items()}
-
-
-def _assert_same(one: Path, other: Path) -> None:
-    first, second = _tensors(load_final(one)[0]), _tensors(load_final(other)[0])
-    assert first.keys() == second.keys() and len(first) > 10
-    for name, tensor in first.items():
-        assert torch.equal(tensor, second[name]), name
-
-
-def _vae(corpus: Path, options: dict[str, Any], out: Path) -> Path:
-    assert train_vae(out, VaeOptions(**options, batch=2, crop=16), Budget(steps=3), device="cpu")
-    return out
-
-
-def _text(options: dict[str, Any], out: Path) -> Path:
-    assert train_text(out, TextOptions(**options, vocab_size=700, batch=16), Budget(steps=3), device="cpu")
-    return out
-
-
-def _sources(corpus: Path, options: dict[str, Any], folder: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def sources(whole: Whole) -> dict[str, str]:
     """A VAE and a text encoder for the diffusion training."""
-    vae, text = _vae(corpus, options, folder / "vae"), _text(options, folder / "text")
-    return {"vae": str(vae), "text": str(text)}
+    return {"vae": str(whole("vae")), "text": str(whole("text"))}
 
 
-def _crash_at(monkeypatch: pytest.MonkeyPatch, trainer: type, crash: int) -> None:
-    step = trainer.step
-
-    def failing(self: Any, number: int) -> dict[str, torch.Tensor]:
-        if number == crash:
-            raise ConnectionAbortedError
-        return step(self, number)
-
-    monkeypatch.setattr(trainer, "step", failing)
+def prepared(folder: Path, given: dict[str, Any]) -> DiffusionTrainer:
+    """A trainer ready for its first step."""
+    with RunFolder(folder) as opened:
+        trainer = Run(opened, Alone()).prepare(DiffusionTrainer, given)
+    assert isinstance(trainer, DiffusionTrainer)
+    return trainer
 
 
-def test_a_vae_that_broke_off_goes_on_exactly(
-    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+def test_a_vae_joined_its_critic_and_is_read_again(
+    tmp_path: Path, whole: Whole, options: dict[str, Any]
 ) -> None:
-    chosen = VaeOptions(**options, batch=2, crop=16, adversarial_from=0.4)
-    assert train_vae(tmp_path / "whole", chosen, Budget(steps=6), device="cpu")
-    with monkeypatch.context() as patch:
-        _crash_at(patch, VaeTrainer, 4)
-        with pytest.raises(ConnectionAbortedError):
-            train_vae(tmp_path / "broken", chosen, Budget(steps=6), device="cpu")
-    newest = max((tmp_path / "broken" / "checkpoints").glob("*.pt"))
-    newest.write_bytes(newest.read_bytes()[:-10])  # so the checkpoint before it must do
-    assert train_vae(tmp_path / "broken", chosen, Budget(steps=6), device="cpu", resume=True)
-    _assert_same(tmp_path / "whole", tmp_path / "broken")
-    joined = load_final(tmp_path / "whole")[0]["critic"]["state"]
+    joined = load_final(whole("vae"))[0]["critic"]["state"]
     assert {int(state["step"]) for state in joined.values()} == {3}  # the last three of six steps
     with pytest.raises(SonopaintError, match="share of the run"):
-        wrong = dataclasses.replace(chosen, adversarial_from=6000)
-        train_vae(tmp_path / "no", wrong, Budget(steps=6), device="cpu")
-    vae, factor = load_vae(tmp_path / "broken", torch.device("cpu"))
+        train(VaeTrainer, tmp_path, options | {"adversarial_from": 6000.0}, Budget(steps=6), device="cpu")
+    vae, factor = load_vae(whole("vae"), torch.device("cpu"))
     assert 0 < factor < 1000 and vae.config.scaling_factor == factor
-    assert list((tmp_path / "whole" / "previews").glob("*.png"))
+    assert (whole("vae") / "previews" / "step-00000006" / "sheet.png").is_file()
 
 
-def test_diffusion_goes_on_exactly_and_is_exported(
-    tmp_path: Path, corpus: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sources = _sources(corpus, options, tmp_path)
-    chosen = DiffusionOptions(**options, **sources, batch=2, text_every=2, preview_steps=1)
-    assert train_diffusion(tmp_path / "whole", chosen, Budget(steps=5), device="cpu")
-    with monkeypatch.context() as patch:
-        _crash_at(patch, DiffusionTrainer, 3)
-        with pytest.raises(ConnectionAbortedError):
-            train_diffusion(tmp_path / "broken", chosen, Budget(steps=5), device="cpu")
-    assert train_diffusion(tmp_path / "broken", chosen, Budget(steps=5), device="cpu", resume=True)
-    _assert_same(tmp_path / "whole", tmp_path / "broken")
-    assert len(list((tmp_path / "whole" / "previews").glob("*.wav"))) == 8
+def test_diffusion_is_shown_and_exported(tmp_path: Path, whole: Whole) -> None:
+    run = whole("diffusion")
+    last = run / "previews" / "step-00000005"
+    assert len(list(last.glob("*.wav"))) == 8
+    state = runs.read(run)
+    assert state.sheet == last / "sheet.png" and state.previews[0].prompt == "a dog barking"
+    shown = run_view.previews_of(state, lambda path, name: name)
+    assert shown.count("<img") == shown.count("<audio") == 8 and "Without" not in shown
+    sheet = run_view.previews_of(runs.read(whole("vae")), lambda path, name: name)
+    assert sheet.count("<img") == 1
 
-    facts = export(tmp_path / "whole", tmp_path / "mini")
+    facts = export(run, tmp_path / "mini")
     unet, vae, encoder, tokenizer, config = mini.load_mini(tmp_path / "mini")
-    averaged = load_final(tmp_path / "whole")[0]["ema"]["average"]
+    averaged = load_final(run)[0]["ema"]["average"]
     assert torch.allclose(next(unet.parameters()), averaged[0], atol=1e-3)
     assert config["vae"]["scaling_factor"] == vae.config.scaling_factor
     assert facts["stages"]["diffusion"]["steps"] == 5
+    assert set(facts["stages"]["diffusion"]["metrics"]) == {"validation_loss"}
     card = (tmp_path / "mini" / "README.md").read_text(encoding="utf-8")
     assert "MIT" in card and "<!-- evaluation -->" in card
     with pytest.raises(SonopaintError, match="already holds"):
-        export(tmp_path / "whole", tmp_path / "mini")
+        export(run, tmp_path / "mini")
 
 
 def test_a_decoder_is_trained_on_and_exported_beside_its_encoder(
-    tmp_path: Path, corpus: Path, options: dict[str, Any]
+    tmp_path: Path, whole: Whole, options: dict[str, Any], sources: dict[str, str]
 ) -> None:
-    sources = _sources(corpus, options, tmp_path)
-    chosen = DiffusionOptions(**options, **sources, batch=2, preview_minutes=99)
-    assert train_diffusion(tmp_path / "run", chosen, Budget(steps=1), device="cpu")
-    refined = VaeOptions(corpus=str(corpus), batch=2, crop=16, seed=5, decoder_of=sources["vae"])
-    assert train_vae(tmp_path / "decoder", refined, Budget(steps=3), device="cpu")
-    export(tmp_path / "run", tmp_path / "first")
-    facts = export(tmp_path / "run", tmp_path / "refined", decoder=tmp_path / "decoder")
+    refined = options | {"batch": 2, "crop": 16, "seed": 5, "decoder_of": sources["vae"]}
+    assert train(VaeTrainer, tmp_path / "decoder", refined, Budget(steps=3), device="cpu")
+    export(whole("diffusion"), tmp_path / "first")
+    facts = export(whole("diffusion"), tmp_path / "refined", decoder=tmp_path / "decoder")
     assert facts["stages"]["decoder"]["steps"] == 3
     before = load_file(tmp_path / "first" / "vae.safetensors")
     after = load_file(tmp_path / "refined" / "vae.safetensors")
     changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"decoder", "post_quant_conv"}
 
-    stranger = VaeOptions(corpus=str(corpus), batch=2, crop=16, seed=6)
-    assert train_vae(tmp_path / "stranger", stranger, Budget(steps=1), device="cpu")
+    stranger = options | {"batch": 2, "crop": 16, "seed": 6}
+    assert train(VaeTrainer, tmp_path / "stranger", stranger, Budget(steps=1), device="cpu")
     with pytest.raises(SonopaintError, match="another encoder"):
-        export(tmp_path / "run", tmp_path / "wrong", decoder=tmp_path / "stranger")
+        export(whole("diffusion"), tmp_path / "wrong", decoder=tmp_path / "stranger")
 
 
 def test_an_offset_shifts_the_noise_of_whole_channels_and_nothing_else(
-    tmp_path: Path, corpus: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, options: dict[str, Any], sources: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = _sources(corpus, options, tmp_path)
     noises = []
     for offset in (0.0, 3.0):
-        chosen = DiffusionOptions(**options, **sources, batch=8, noise_offset=offset)
-        trainer = DiffusionTrainer(Corpus(corpus), chosen, torch.device("cpu"))
+        given = options | sources | {"batch": 8, "noise_offset": offset}
+        trainer = prepared(tmp_path / str(offset), given)
         with monkeypatch.context() as patch:
             heard = mock.Mock(wraps=trainer.loss)
             patch.setattr(trainer, "loss", heard)
@@ -222,17 +140,13 @@ def test_an_offset_shifts_the_noise_of_whole_channels_and_nothing_else(
     assert plain.mean((2, 3)).std().item() < 0.2
 
 
-def test_an_exported_model_is_trained_on(tmp_path: Path, corpus: Path, options: dict[str, Any]) -> None:
-    sources = _sources(corpus, options, tmp_path)
-    chosen = DiffusionOptions(**options, **sources, batch=2, preview_minutes=99)
-    assert train_diffusion(tmp_path / "run", chosen, Budget(steps=2), device="cpu")
-    export(tmp_path / "run", tmp_path / "mini")
-
+def test_an_exported_model_is_trained_on(tmp_path: Path, whole: Whole, options: dict[str, Any]) -> None:
+    export(whole("diffusion"), tmp_path / "mini")
     first = str(tmp_path / "mini")
-    further = DiffusionOptions(**options, start=first, batch=2, learning_rate=1e-6, preview_minutes=99)
-    assert train_diffusion(tmp_path / "further", further, Budget(steps=2), device="cpu")
-    refined = VaeOptions(corpus=str(corpus), batch=2, crop=16, decoder_of=first)
-    assert train_vae(tmp_path / "decoder", refined, Budget(steps=2), device="cpu")
+    further = options | {"start": first, "batch": 2, "learning_rate": 1e-6, "preview_steps": 1}
+    assert train(DiffusionTrainer, tmp_path / "further", further, Budget(steps=2), device="cpu")
+    refined = options | {"batch": 2, "crop": 16, "decoder_of": first}
+    assert train(VaeTrainer, tmp_path / "decoder", refined, Budget(steps=2), device="cpu")
     facts = export(tmp_path / "further", tmp_path / "second", decoder=tmp_path / "decoder")
     assert list(facts["stages"]) == ["vae", "text", "diffusion", "diffusion 2", "decoder"]
     assert "| diffusion 2 | 2 |" in (tmp_path / "second" / "README.md").read_text(encoding="utf-8")
@@ -246,11 +160,8 @@ def test_an_exported_model_is_trained_on(tmp_path: Path, corpus: Path, options: 
     assert tokenizers[0].read_bytes() == tokenizers[1].read_bytes()
 
 
-def test_a_run_of_before_start_was_an_option_is_exported(
-    tmp_path: Path, corpus: Path, options: dict[str, Any]
-) -> None:
-    chosen = DiffusionOptions(**options, **_sources(corpus, options, tmp_path), batch=2, preview_minutes=99)
-    assert train_diffusion(tmp_path / "run", chosen, Budget(steps=1), device="cpu")
+def test_a_run_of_before_start_was_an_option_is_exported(tmp_path: Path, whole: Whole) -> None:
+    shutil.copytree(whole("diffusion"), tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     del config["options"]["start"]
     (tmp_path / "run" / "config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -259,15 +170,14 @@ def test_a_run_of_before_start_was_an_option_is_exported(
 
 
 def test_filler_words_come_into_training_in_their_share(
-    tmp_path: Path, corpus: Path, options: dict[str, Any]
+    tmp_path: Path, options: dict[str, Any], sources: dict[str, str]
 ) -> None:
-    sources, loaded = _sources(corpus, options, tmp_path), Corpus(corpus)
     clips = torch.arange(72).repeat(5)
     changed = {}
     for share in (0.0, 0.5):
-        chosen = DiffusionOptions(**options, **sources, batch=8, caption_dropout=0.25, filler_words=share)
-        trainer = DiffusionTrainer(loaded, chosen, torch.device("cpu"))
-        ids = trainer.captions(clips, torch.Generator().manual_seed(1))
+        given = options | sources | {"batch": 8, "caption_dropout": 0.25, "filler_words": share}
+        trainer = prepared(tmp_path / str(share), given)
+        ids = trainer.captions(trainer.phrasings, clips, torch.Generator().manual_seed(1))
         known = {tuple(row) for row in trainer.phrasings.ids.tolist()}
         changed[share] = sum(tuple(row) not in known for row in ids.tolist()) / len(clips)
         empty = (ids == trainer.phrasings.ids[0]).all(1).float().mean().item()
@@ -278,7 +188,7 @@ def test_filler_words_come_into_training_in_their_share(
 @pytest.mark.slow
 def test_a_killed_process_goes_on_exactly(tmp_path: Path, corpus: Path) -> None:
     """SIGINT saves and says how to go on; SIGKILL loses nothing but the step at hand."""
-    whole = VaeOptions(corpus=str(corpus), batch=2, crop=16, warmup=2, threads=1)
+    whole = {"corpus": str(corpus), "batch": 2, "crop": 16, "warmup": 2, "threads": 1}
     code = (
         "import sys; from sonopaint.models import mini; full = mini.mini_config\n"
         "def small(*a, **k):\n"
@@ -287,7 +197,7 @@ def test_a_killed_process_goes_on_exactly(tmp_path: Path, corpus: Path) -> None:
         "from sonotrain.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     steps = 14
-    assert train_vae(tmp_path / "whole", whole, Budget(steps=steps), device="cpu")
+    assert train(VaeTrainer, tmp_path / "whole", whole, Budget(steps=steps), device="cpu")
     out = tmp_path / "killed"
     words = ["base", "vae", "--corpus", str(corpus), "--out", str(out), "--steps", str(steps), "--batch", "2"]
     words += ["--crop", "16", "--warmup", "2", "--threads", "1", "--checkpoint-minutes", str(OFTEN)]
@@ -319,17 +229,17 @@ def test_a_killed_process_goes_on_exactly(tmp_path: Path, corpus: Path) -> None:
     process = start("--resume")
     process.communicate(timeout=120)
     assert process.returncode == 0
-    _assert_same(tmp_path / "whole", out)
+    for part in ("vae", "ema", "optimiser"):
+        first, second = (load_final(folder)[0][part] for folder in (tmp_path / "whole", out))
+        assert str(first) == str(second), part
 
 
 def test_text_encoder_learns_the_order_of_two_events(tmp_path: Path, options: dict[str, Any]) -> None:
     from sonotrain.files.json_files import read_json
     from sonotrain.trainers.mini.text import load_text
 
-    chosen = TextOptions(
-        **{**options, "checkpoint_minutes": 5.0}, vocab_size=700, batch=32, learning_rate=3e-3
-    )
-    assert train_text(tmp_path / "text", chosen, Budget(steps=120), device="cpu")
+    given = options | {"vocab_size": 700, "batch": 32, "learning_rate": 3e-3}
+    assert train(TextTrainer, tmp_path / "text", given, Budget(steps=120), device="cpu")
     measured = read_json(tmp_path / "text" / "text.json")
     assert measured["order"] > 0.9 and measured["relation"] > 0.9
     _, tokenizer = load_text(tmp_path / "text")
@@ -404,25 +314,23 @@ def test_every_command_explains_itself(name: str, capsys: Any) -> None:
     assert stop.value.code == 0 and "--device" in capsys.readouterr().out
 
 
-def test_options_of_a_run_are_kept_on_resuming(tmp_path: Path, corpus: Path, options: dict[str, Any]) -> None:
+def test_options_of_a_run_are_kept_on_resuming(tmp_path: Path, whole: Whole) -> None:
     out = tmp_path / "vae"
-    chosen = VaeOptions(**options, batch=3, crop=24)
-    assert train_vae(out, chosen, Budget(steps=2), device="cpu")
-    assert main(["base", "vae", "--out", str(out), "--resume", "--steps", "3", "--device", "cpu"]) == 0
-    saved = load_final(out)[1]["options"]
-    assert saved == dataclasses.asdict(dataclasses.replace(chosen, clips=72))
+    shutil.copytree(whole("vae"), out)
+    before = load_final(out)[1]["options"]
+    assert before["clips"] == 72 and before["adversarial_from"] == 0.4
+    assert main(["base", "vae", "--out", str(out), "--resume", "--steps", "7", "--device", "cpu"]) == 0
+    assert load_final(out)[1]["options"] == before
     with RunFolder(out, resume=True) as run:
         checkpoint = run.load_checkpoint()
-    assert checkpoint is not None and checkpoint["step"] == 3
+    assert checkpoint is not None and checkpoint["step"] == 7
 
 
-def test_latents_are_kept_and_belong_to_their_vae(
-    tmp_path: Path, corpus: Path, options: dict[str, Any]
-) -> None:
+def test_latents_are_kept_and_belong_to_their_vae(tmp_path: Path, corpus: Path, whole: Whole) -> None:
     from sonotrain.training.inputs.corpus_latents import corpus_latents
 
     own, device = tmp_path / "corpus", torch.device("cpu")
-    vae = load_vae(_vae(corpus, options, tmp_path / "vae"), device)
+    vae = load_vae(whole("vae"), device)
     shutil.copytree(corpus, own, ignore=shutil.ignore_patterns("latents"))
     clips = Corpus(own)
     first = corpus_latents(clips, *vae, device)

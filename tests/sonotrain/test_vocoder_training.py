@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,35 +24,24 @@ from sonotrain.trainers.vocoder.losses import (
     waveform_of,
     waveform_of_steps,
 )
-from sonotrain.trainers.vocoder.train import (
-    VocoderOptions,
-    VocoderTrainer,
-    at_working_rate,
-    load_network,
-    quantised,
-    train_vocoder,
-)
+from sonotrain.trainers.vocoder.train import VocoderTrainer, at_working_rate, quantised
 from sonotrain.training.loop import Budget
 from sonotrain.training.muon import orthogonal
+from sonotrain.training.run import Alone, Run, train
+from sonotrain.training.run_folder import RunFolder
 
-SMOKE = VocoderOptions(
-    format="sonopaint-mini", clips=4, batch=1, crop=16, width=8, deep=8, blocks=1, warmup=2,
-    checkpoint_minutes=1e-6,
-)  # fmt: skip
+SMOKE: dict[str, Any] = {
+    "format": "sonopaint-mini", "clips": 4, "batch": 1, "crop": 16, "width": 8, "deep": 8, "blocks": 1,
+    "warmup": 2, "checkpoint_minutes": 1e-6,
+}  # fmt: skip
 
 
-@pytest.fixture
-def few_sounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second of tones and noise each, in place of the corpus; two of them held out."""
-
-    def made(clips: int, rate: int, seed: int, workers: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        pitch = 100 + 900 * torch.rand(clips, 1, generator=generator)
-        sound = torch.sin(2 * torch.pi * pitch * torch.arange(rate) / rate)
-        return (9000 * (sound + 0.1 * torch.randn(clips, rate, generator=generator))).to(torch.int16)
-
-    monkeypatch.setattr("sonotrain.trainers.vocoder.train.waveforms", made)
-    monkeypatch.setattr("sonotrain.trainers.vocoder.train.HELD_OUT", 2)
+def prepared(folder: Path, **more: Any) -> VocoderTrainer:
+    """A trainer ready for its first step."""
+    with RunFolder(folder) as opened:
+        trainer = Run(opened, Alone()).prepare(VocoderTrainer, SMOKE | more)
+    assert isinstance(trainer, VocoderTrainer)
+    return trainer
 
 
 def true_output(spectrum: torch.Tensor, fmt) -> torch.Tensor:  # type: ignore[no-untyped-def]
@@ -130,19 +119,8 @@ def test_orthogonal_keeps_directions_and_evens_their_sizes() -> None:
         assert float((left.T @ made @ right.T).diagonal().min()) > 0.6
 
 
-def test_a_stopped_run_resumes_exactly(tmp_path: Path, few_sounds: None) -> None:
-    train_vocoder(tmp_path / "whole", SMOKE, Budget(steps=4), device="cpu")
-    train_vocoder(tmp_path / "parts", SMOKE, Budget(steps=4), device="cpu")
-    for file in (tmp_path / "parts" / "checkpoints").glob("step-00000004.*"):
-        file.unlink()
-    assert train_vocoder(tmp_path / "parts", SMOKE, Budget(steps=4), device="cpu", resume=True)
-    whole, parts = (load_network(tmp_path / name).state_dict() for name in ("whole", "parts"))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
-
-
-def test_the_waveforms_losses_train_too(few_sounds: None) -> None:
-    options = replace(SMOKE, waveform_from=1, adversarial_weight=0.1)
-    trainer = VocoderTrainer(options, torch.device("cpu"))
+def test_the_waveforms_losses_train_too(tmp_path: Path, few_sounds: None) -> None:
+    trainer = prepared(tmp_path, waveform_from=1, adversarial_weight=0.1)
     assert "stft" not in trainer.step(0)
     values = trainer.step(1)
     assert {"stft", "fooled", "critic"} <= values.keys()
@@ -150,16 +128,15 @@ def test_the_waveforms_losses_train_too(few_sounds: None) -> None:
 
 
 @pytest.mark.parametrize("name", ["riffusion-v1", "perkins-10s"])
-def test_every_format_trains(name: str, few_sounds: None) -> None:
-    options = replace(SMOKE, format=name)
-    trainer = VocoderTrainer(options, torch.device("cpu"))
+def test_every_format_trains(name: str, tmp_path: Path, few_sounds: None) -> None:
+    trainer = prepared(tmp_path, format=name)
     first = trainer.step(0)
     assert 0.5 < first["advance"].item() < 1.5  # an untrained network has no opinion: 1
 
 
-def test_training_learns_the_phases_steps(few_sounds: None) -> None:
+def test_training_learns_the_phases_steps(tmp_path: Path, few_sounds: None) -> None:
     """In seconds, from no opinion (1.0) to something of the truth."""
-    trainer = VocoderTrainer(replace(SMOKE, width=16, deep=16), torch.device("cpu"))
+    trainer = prepared(tmp_path, width=16, deep=16)
     values = [trainer.step(number)["advance"].item() for number in range(40)]
     assert sum(values[-5:]) / 5 < 0.8 < 0.9 < values[0]
 
@@ -209,4 +186,4 @@ def test_workers_make_the_same_sounds() -> None:
 )
 def test_impossible_options_are_refused(tmp_path: Path, change: dict, words: str) -> None:
     with pytest.raises(SonopaintError, match=words):
-        train_vocoder(tmp_path, replace(SMOKE, **({"clips": 20} | change)), Budget(steps=1), device="cpu")
+        train(VocoderTrainer, tmp_path, SMOKE | {"clips": 20} | change, Budget(steps=1), device="cpu")

@@ -11,7 +11,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import refuse_existing
 
 if TYPE_CHECKING:
-    from sonoconvert.checkpoints.lora import LoraModule
+    from sonoconvert.checkpoints.nouns import LoraModule
 
 COMMANDS = ("checkpoint", "lora", "lora-extract", "lora-merge")
 _DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}

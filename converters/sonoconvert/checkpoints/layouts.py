@@ -14,22 +14,21 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.diffusers_texts import SD1_SCHEDULER, diffusers_texts
 from sonoconvert.checkpoints.files import PICKLES, Stored, read_stored, write_tensors
+from sonoconvert.checkpoints.nouns import ModelFiles
 from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.checkpoints.webui import for_webui
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path, refuse_existing
 
 logger = logging.getLogger(__name__)
-Layout = Literal["single", "diffusers", "mini"]
 LAYOUTS = ("single", "diffusers", "mini", "webui")
 PARTS = ("unet", "vae", "text_encoder")
 PREFIXES = {"unet": ldm.UNET_PREFIX, "vae": ldm.VAE_PREFIX, "text_encoder": ldm.TEXT_PREFIX}
@@ -54,29 +53,6 @@ _KNOWN = {
     ),
     "text_encoder": re.compile(r"text_model\.(embeddings|encoder|final_layer_norm)\..+"),
 }
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """A Stable Diffusion 1 model or Mini, its weights still in their files.
-
-    `parts` holds "unet", "vae" and "text_encoder" under diffusers' names, `extra` what belongs to none of
-    them (averages of the training, schedules …) under its own names. `config` has each part's arguments and
-    "scheduler"; for Mini also "format" and "defaults". `headers` are the metadata of the parts' files;
-    `tokenizer` is {file name: text}.
-    """
-
-    parts: dict[str, dict[str, Stored]]
-    extra: dict[str, Stored]
-    config: dict[str, Any]
-    headers: dict[str, dict[str, str]]
-    tokenizer: dict[str, str]
-    layout: Layout
-    left_out: list[str] = field(default_factory=list)
-
-    @property
-    def is_mini(self) -> bool:
-        return "format" in self.config
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Stored], dict[str, str], list[str]]:

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from sonoconvert.checkpoints.files import Stored, listed
-from sonoconvert.checkpoints.layouts import ModelFiles
-from sonoconvert.checkpoints.lora import LoraModule
 from sonoconvert.checkpoints.lora_names import TEXT, UNET, is_known
+from sonoconvert.checkpoints.nouns import LoraModule, ModelFiles
 from sonoconvert.errors import SonopaintError, setting
 
 Modules = Mapping[str, LoraModule]

@@ -20,7 +20,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path, refuse_existing
 
 if TYPE_CHECKING:
-    from sonoconvert.checkpoints.lora import LoraModule
+    from sonoconvert.checkpoints.nouns import LoraModule
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PREFIX = "base_model.model."

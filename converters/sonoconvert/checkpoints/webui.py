@@ -20,7 +20,7 @@ from sonoconvert.checkpoints.files import Stored
 from sonoconvert.errors import SonopaintError, setting
 
 if TYPE_CHECKING:
-    from sonoconvert.checkpoints.layouts import ModelFiles
+    from sonoconvert.checkpoints.nouns import ModelFiles
 
 GROUPS = 32  # in all of the WebUI's classes
 OUTSIDE = ("encoder.conv_in", "decoder.conv_in")  # whose input channels are the image's or the latents'

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sonoconvert.conversion import INDEX_SUFFIX
 from sonoconvert.errors import SonopaintError, flag, setting
 from sonoconvert.files.atomic import refuse_existing
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 
 logger = logging.getLogger(__name__)
 
-INDEX_SUFFIX = ".parts.json"
 Share = Callable[[float], None]  # of the file in work that is done, 0 … 1
 
 

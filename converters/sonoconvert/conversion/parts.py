@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sonoconvert.conversion import INDEX_SUFFIX
 from sonoconvert.conversion.convert import mix_to
-from sonoconvert.conversion.jobs import INDEX_SUFFIX
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path, refuse_existing
 from sonoconvert.files.clip import iter_clips, sound_header

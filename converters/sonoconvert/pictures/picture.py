@@ -167,7 +167,7 @@ def save_picture(
         text.add_itxt(key, value)
     for key, value in picture_text(picture).items():
         text.add_text(key, value)
-    exif = riffusion_exif.to_exif(picture)
+    exif = riffusion_exif.to_exif(picture.format, picture.peak)
     more = {} if exif is None else {"exif": exif}
     with atomic_path(target, force=force) as beside:
         if picture.depth == 8:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
-
-if TYPE_CHECKING:
-    from sonoconvert.pictures.picture import Picture
 
 # riffusion/spectrogram_params.py. Its samples are 16-bit integers, ours are in [−1, 1]: MAX_VALUE =
 # peak · 32768.
@@ -29,9 +26,8 @@ POWER = 11070
 MAX_VALUE = 11080
 
 
-def to_exif(picture: Picture) -> Image.Exif | None:
+def to_exif(fmt: SpectrogramFormat, peak: float | list[float] | None) -> Image.Exif | None:
     """Riffusion's tags, if the format can be said in them (whole milliseconds, power curve, HTK)."""
-    fmt = picture.format
     times = [1000 * size / fmt.sample_rate for size in (fmt.hop_length, fmt.win_length, fmt.n_fft)]
     whole = (
         all(time == int(time) for time in times)
@@ -52,9 +48,8 @@ def to_exif(picture: Picture) -> Image.Exif | None:
     exif[MIN_FREQUENCY] = int(fmt.f_min)
     exif[MAX_FREQUENCY] = int(fmt.f_max)
     exif[POWER] = float(fmt.exponent)
-    peak = max(picture.peak) if isinstance(picture.peak, list) else picture.peak
     if peak is not None:
-        exif[MAX_VALUE] = float(peak * 32768)
+        exif[MAX_VALUE] = float((max(peak) if isinstance(peak, list) else peak) * 32768)
     return exif
 
 

@@ -19,7 +19,7 @@ from sonopaint.models.mini import stored_name
 from sonopaint.samplers.one_step import header_timestep, one_step_sigma
 
 if TYPE_CHECKING:
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 logger = logging.getLogger(__name__)
 Loras = Sequence[tuple[str | Path, float]]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 CHUNK = 75  # tokens between start and end
 STEP = 1.1

@@ -32,7 +32,7 @@ from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 if TYPE_CHECKING:
     from sonoconvert.edits.canvas import Canvas
     from sonoconvert.pictures.format import SpectrogramFormat
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from sonopaint.painters.windows import over_windows
 
 if TYPE_CHECKING:
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 Noise = Callable[[tuple[int, ...]], Tensor]
 

@@ -11,7 +11,7 @@ import torch
 from sonopaint.samplers.schedule import sigma_to_timestep, training_sigmas
 
 if TYPE_CHECKING:
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 
 def x0_of(x: torch.Tensor, prediction: torch.Tensor, sigma: float, prediction_type: str) -> torch.Tensor:

@@ -22,7 +22,7 @@ from sonopaint.tasks.result import Result, agreeing, as_painter, items, normalis
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 MIN_SECONDS = 0.1
 MAX_SECONDS = 3600.0

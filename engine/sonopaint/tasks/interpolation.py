@@ -17,7 +17,7 @@ from sonopaint.tasks.result import MAX_BATCH, Result, agreeing, as_painter, reco
 from sonopaint.tasks.settings import CLIPS, PaintSettings
 
 if TYPE_CHECKING:
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 
 def interpolate(

@@ -23,7 +23,7 @@ from sonopaint.tasks.result import Result, agreeing, as_painter, items, normalis
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 
 def loop(

@@ -16,7 +16,7 @@ from sonopaint.tasks.settings import FEW_STEPS, ONE_STEP, PaintSettings
 
 if TYPE_CHECKING:
     from sonopaint.knowledge import Knowledge
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 PEAK = 10 ** (-1 / 20)  # −1 dBFS: what generated clips are normalised to
 MAX_BATCH = 100

@@ -18,7 +18,7 @@ from sonopaint_studio.jobs import Report
 
 if TYPE_CHECKING:
     from sonopaint.models.info import ModelInfo
-    from sonopaint.models.loading import Model
+    from sonopaint.models.model import Model
 
 logger = logging.getLogger(__name__)
 Lora = tuple[str, float]  # path, weight

@@ -10,13 +10,12 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
-from sonotrain.data.clips import Job, TooShort, make_clips, plan, skipped_of, start_worker
+from sonotrain.data.clips import Job, Planned, TooShort, make_clips, plan, skipped_of, start_worker
 from sonotrain.data.dataset import ABOUT, SPLITS, SoundDataset, is_dataset, load_dataset
 from sonotrain.data.ledger import Ledger
 from sonotrain.data.options import DatasetOptions
@@ -31,16 +30,6 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 
 _JOBS_A_WORKER = 16  # fewer are not worth the seconds that a process takes to start
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A recording that can be read: its split, its jobs, its length."""
-
-    recording: Recording
-    split: str
-    jobs: list[Job]
-    seconds: float
 
 
 def build_dataset(

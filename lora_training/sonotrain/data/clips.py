@@ -50,6 +50,16 @@ class Job:
         return f"{self.key}-{self.starts[0][0]}"
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A recording that can be read: its split, its jobs, its length."""
+
+    recording: Recording
+    split: str
+    jobs: list[Job]
+    seconds: float
+
+
 def clip_key(recording: Recording) -> str:
     """A short name for a recording, the same in every build."""
     said = f"{recording.source}|{recording.start_s:g}|{recording.duration_s}"

@@ -29,7 +29,7 @@ from sonotrain.data.split import share
 from sonotrain.files.json_files import write_json
 
 if TYPE_CHECKING:
-    from sonotrain.data.build import Planned
+    from sonotrain.data.clips import Planned
     from sonotrain.data.tags import Tagger
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, asdict, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,12 +16,15 @@ Options = TypeVar("Options")
 WATCHED = "SONOTRAIN_WATCHED"
 
 
-def option(default: Any, help: str, choices: tuple[Any, ...] = (), flag: str = "") -> Any:
+def option(
+    default: Any, help: str, choices: tuple[Any, ...] = (), flag: str = "", *, free: bool = False
+) -> Any:
     """A field of an options dataclass with its explanation for --help; a tuple takes several values.
 
-    `flag` is another name for it on the command line.
+    `flag` is another name for it on the command line. `free`: a resumed run may change it, because it changes
+    no weight.
     """
-    return field(default=default, metadata={"help": help, "choices": choices, "flag": flag})
+    return field(default=default, metadata={"help": help, "choices": choices, "flag": flag, "free": free})
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
@@ -95,31 +98,19 @@ def typed(values: Mapping[str, Any], where: str, kind: type) -> dict[str, Any]:
     return result
 
 
-def changed(
-    saved: Mapping[str, Any], given: Mapping[str, Any], free: Collection[str]
-) -> dict[str, tuple[Any, Any]]:
-    """{option: (as the run was started, as it is now)} for those that change what is trained."""
+def refuse_changes(folder: Path, saved: Mapping[str, Any], given: Mapping[str, Any], kind: type) -> None:
+    """SonopaintError that names the options of `kind` which a resumed run would change."""
+    free = {item.name for item in fields(kind) if item.metadata["free"]}
     now = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-    return {
-        name: (saved[name], value)
+    different = ", ".join(
+        f"{name} ({saved[name]!r} → {value!r})"
         for name, value in now.items()
         if name in saved and name not in free and saved[name] != value
-    }
-
-
-def refuse_changes(
-    folder: Path,
-    saved: Mapping[str, Any],
-    given: Mapping[str, Any],
-    free: Collection[str],
-) -> None:
-    """SonopaintError that names the options which a resumed run would change."""
-    different = changed(saved, given, free)
+    )
     if different:
-        told = ", ".join(f"{name} ({old!r} → {new!r})" for name, (old, new) in different.items())
         raise SonopaintError(
-            f"The run in {folder} was started with other options: {told}; leave these away to go on with it, "
-            f"or choose another {setting('out')} to start anew."
+            f"The run in {folder} was started with other options: {different}; leave these away to go on "
+            f"with it, or choose another {setting('out')} to start anew."
         )
 
 

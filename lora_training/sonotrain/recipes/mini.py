@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,15 @@ from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import build_corpus
 from sonotrain.evaluation.base.examine import Evaluation, evaluate_and_report
 from sonotrain.files.json_files import write_json
-from sonotrain.trainers.mini.classifier import ClassifierOptions, train_classifier
-from sonotrain.trainers.mini.diffusion import DiffusionOptions, train_diffusion
+from sonotrain.trainers.mini.classifier import ClassifierTrainer
+from sonotrain.trainers.mini.diffusion import DiffusionTrainer
 from sonotrain.trainers.mini.export import export
 from sonotrain.trainers.mini.sound_classifier import shipped_classifier
-from sonotrain.trainers.mini.text import TextOptions, train_text
-from sonotrain.trainers.mini.vae import VaeOptions, train_vae
+from sonotrain.trainers.mini.text import TextTrainer
+from sonotrain.trainers.mini.vae import VaeTrainer
 from sonotrain.training.compute import choose_device
 from sonotrain.training.loop import Budget
+from sonotrain.training.run import Trainer, train
 
 logger = logging.getLogger(__name__)
 
@@ -98,26 +98,25 @@ def run_all(out: str | Path, preset: str, minutes: float, *, device: str = "auto
         build_corpus(corpus, chosen.clips, 0, workers, "base", kind, minutes=limit)
         write_json(folder / "corpus.done", {})
     common: dict[str, Any] = {"corpus": str(corpus)}
-    stages: list[tuple[str, Callable[..., bool], Any, float]] = [
-        ("vae", train_vae, VaeOptions(**common, **chosen.vae), chosen.vae_share),
-        ("text", train_text, TextOptions(**common, **chosen.text), chosen.text_share),
+    stages: list[tuple[type[Trainer], dict[str, Any], float]] = [
+        (VaeTrainer, {**common, **chosen.vae}, chosen.vae_share),
+        (TextTrainer, {**common, **chosen.text}, chosen.text_share),
     ]
     sources: dict[str, Any] = {"vae": str(folder / "vae"), "text": str(folder / "text")}
-    options = DiffusionOptions(**common, **sources, **chosen.diffusion)
-    stages.append(("diffusion", train_diffusion, options, chosen.diffusion_share))
+    stages.append((DiffusionTrainer, {**common, **sources, **chosen.diffusion}, chosen.diffusion_share))
     judge = ""
     if chosen.singles:
         singles = folder / "singles"
         build_corpus(singles, chosen.singles, 1000, workers, "singles", kind)
         judge = str(folder / "classifier")
-        classifier = ClassifierOptions(corpus=str(singles), **chosen.classifier)
-        stages.append(("classifier", train_classifier, classifier, 0.0))
-    for name, train, stage_options, share in stages:
+        stages.append((ClassifierTrainer, {"corpus": str(singles), **chosen.classifier}, 0.0))
+    for kind, options, share in stages:
+        name = kind.command
         if (folder / name / f"{name}.json").is_file():
             continue
         logger.info("--- %s", name)
         resume = any((folder / name / "checkpoints").glob("step-*.pt"))
-        if not train(folder / name, stage_options, budget(share), device=device, resume=resume):
+        if not train(kind, folder / name, options, budget(share), device=device, resume=resume):
             return False
     model = folder / "mini"
     if not (model / "README.md").is_file():

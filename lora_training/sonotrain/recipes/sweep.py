@@ -17,8 +17,9 @@ from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import clock
 from sonotrain.files.json_files import read_json, write_json
-from sonotrain.trainers.lora.train import train_lora
+from sonotrain.trainers.lora.trainer import LoraTrainer
 from sonotrain.training.curves import series
+from sonotrain.training.run import train
 from sonotrain.training.run_folder import read_log
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,8 @@ def run_sweep(
             options = {"cache": str(out / "cache"), **chosen.options, **given, **variation.options}
             options["dataset"] = str(dataset)
             try:
-                if not train_lora(folder, options, device=device, resume=(folder / "config.json").is_file()):
+                resume = (folder / "config.json").is_file()
+                if not train(LoraTrainer, folder, options, device=device, resume=resume):
                     return False
             except SonopaintError as error:
                 if "exploded" not in str(error):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.trainers.vocoder.train import VocoderOptions, export_vocoder, train_vocoder
+from sonotrain.trainers.vocoder.train import VocoderTrainer, export_vocoder
 from sonotrain.training.loop import Budget
+from sonotrain.training.run import train
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +60,12 @@ def run_vocoders(
     for name, share in FORMATS.items():
         run = folder / name
         start = "" if name == first else str(folder / first)
-        options = VocoderOptions(format=name, start_from=start, workers=workers, **chosen.options)
+        options = {"format": name, "start_from": start, "workers": workers, **chosen.options}
         if not (run / "vocoder.json").is_file():
             logger.info("--- %s", name)
             budget = Budget(steps=chosen.steps) if chosen.steps else Budget(minutes=minutes * share)
             resume = any((run / "checkpoints").glob("step-*.pt"))
-            if not train_vocoder(run, options, budget, device=device, resume=resume):
+            if not train(VocoderTrainer, run, options, budget, device=device, resume=resume):
                 return False
         if not (folder / "weights" / f"{name}.safetensors").is_file():
             export_vocoder(run, folder / "weights")

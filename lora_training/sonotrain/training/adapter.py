@@ -5,16 +5,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.trainers.lora.options import LoraOptions
 
 if TYPE_CHECKING:
-    from sonoconvert.checkpoints.lora import LoraModule
+    from sonoconvert.checkpoints.nouns import LoraModule
 
 ADAPTER = "default"
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -43,42 +43,38 @@ def target_modules(unet: nn.Module, targets: str) -> list[str]:
     return found
 
 
-def add_lora(model: Any, options: LoraOptions) -> list[nn.Parameter]:
-    """Freezes the model and puts trainable fp32 LoRA layers into it; they change nothing yet.
-
-    `model`: sonopaint.models.loading.Model. Returns the new parameters, the U-Net's first. The initial
-    values hang on `options.seed`.
-    """
-    torch.manual_seed(options.seed)
-    names = target_modules(model.unet, options.targets)
-    inject(model.unet, names, options)
-    if options.text_encoder:
-        inject(model.text_encoder, text_modules(model.text_encoder), options)
-    return trained(model.unet) + (trained(model.text_encoder) if options.text_encoder else [])
-
-
 def text_modules(text_encoder: nn.Module) -> list[str]:
     """Full names of a CLIP text encoder's attention layers."""
     return [n for n, m in text_encoder.named_modules() if isinstance(m, nn.Linear) and n.endswith(TEXT)]
 
 
-def inject(module: nn.Module, names: list[str], options: LoraOptions, adapter: str = ADAPTER) -> None:
+@dataclass(frozen=True)
+class Sizes:
+    """Of LoRA layers; alpha ÷ rank scales what they add, in convolutions too."""
+
+    rank: int
+    alpha: float
+    conv_rank: int
+    dropout: float = 0.0
+    dora: bool = False
+
+
+def inject(module: nn.Module, names: list[str], sizes: Sizes, adapter: str = ADAPTER) -> None:
     """Puts peft's LoRA layers around the named layers of a frozen module; several adapters may share them."""
     from peft import LoraConfig, inject_adapter_in_model
 
     module.requires_grad_(False)
     layers = dict(module.named_modules())
     convolutions = [n for n in names if isinstance(layers[n], nn.Conv2d) and layers[n].kernel_size != (1, 1)]
-    # alpha ÷ rank is the same everywhere
-    conv_alpha = options.alpha * options.conv_rank / options.rank
+    conv_alpha = sizes.alpha * sizes.conv_rank / sizes.rank
     config = LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=options.lora_dropout,
+        r=sizes.rank,
+        lora_alpha=sizes.alpha,
+        lora_dropout=sizes.dropout,
         target_modules=names,
-        rank_pattern=dict.fromkeys(convolutions, options.conv_rank),
+        rank_pattern=dict.fromkeys(convolutions, sizes.conv_rank),
         alpha_pattern=dict.fromkeys(convolutions, conv_alpha),
-        use_dora=options.dora,
+        use_dora=sizes.dora,
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are meant
@@ -128,7 +124,7 @@ def lora_modules(model: Any, *, text_encoder: bool) -> dict[str, LoraModule]:
 
 def adapter_module(layer: Any, adapter: str = ADAPTER) -> LoraModule:
     """What one of peft's layers holds of one adapter (fp32, CPU)."""
-    from sonoconvert.checkpoints.lora import LoraModule
+    from sonoconvert.checkpoints.nouns import LoraModule
 
     def copy(tensor: Tensor) -> Tensor:
         return tensor.detach().float().cpu().clone().contiguous()

@@ -27,6 +27,7 @@ PANELS = {
     "norm": "gradient norm",
     "lr": "learning rate",
 }
+NO_CURVES = {"step", "seconds", "seconds_per_step"}
 STEADY = {"validation_loss", "spread", "lr"}  # the others are noisy, and drawn smoothed as well
 
 
@@ -45,10 +46,22 @@ def series(lines: Sequence[dict[str, Any]], name: str) -> tuple[list[int], list[
     return [step for step, _ in found], [value for _, value in found]
 
 
-def draw_curves(run: Path, path: Path) -> Path | None:
-    """curves.png: each of PANELS that was logged twice or more, over the steps; raw and smoothed.
+def panels(lines: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What the log holds numbers of, with a title each: PANELS first, then the trainer's own."""
+    logged = dict.fromkeys(
+        name
+        for line in lines
+        for name, value in line.items()
+        if name not in NO_CURVES and isinstance(value, int | float)
+    )
+    own = {name: name.replace("_", " ") for name in logged if name not in PANELS}
+    return {**{name: title for name, title in PANELS.items() if name in logged}, **own}
 
-    None where matplotlib (an extra) is missing or nothing was logged yet.
+
+def draw_curves(run: Path, path: Path) -> Path | None:
+    """curves.png: each of `panels` that was logged twice or more, over the steps; raw and smoothed.
+
+    None where matplotlib (an extra) is missing, or nothing was logged twice yet.
     """
     lines = read_log(run)
     if not lines:
@@ -60,8 +73,11 @@ def draw_curves(run: Path, path: Path) -> Path | None:
         return None
     from sonoconvert.files.atomic import atomic_path
 
-    found = {name: series(lines, name) for name in PANELS}
+    titles = panels(lines)
+    found = {name: series(lines, name) for name in titles}
     found = {name: values for name, values in found.items() if len(values[0]) > 1}  # a point is no curve
+    if not found:
+        return None
     rows = -(-len(found) // 2)
     figure = figure_module.Figure(figsize=(9, 2.75 * rows), dpi=110, layout="constrained")
     for place, (name, (steps, values)) in enumerate(found.items(), 1):
@@ -71,7 +87,7 @@ def draw_curves(run: Path, path: Path) -> Path | None:
         if noisy and len(values) > 2:
             axis.plot(steps, smoothed(values), color="#1f5f99", linewidth=1.6, label=f"EMA {SMOOTHING}")
             axis.legend(frameon=False, fontsize=8)
-        axis.set_title(PANELS[name], fontsize=10)
+        axis.set_title(titles[name], fontsize=10)
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.25)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import clock
-from sonotrain.training.run_folder import RunFolder, tell_full_disk
+from sonotrain.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,10 @@ class Stateful(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
+
+
+class EndEarly(Exception):
+    """Raised by a hook: training is of no more use. The run ends as a finished one; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,26 @@ class Budget:
         return min(1.0, used)
 
 
-def learning_rate_scale(fraction: float, step: int, warmup: int, floor: float = 0.02) -> float:
-    """Linear warm-up over `warmup` steps, then a cosine over the budget down to `floor`."""
-    cosine = floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * fraction))
-    return min(1.0, (step + 1) / max(warmup, 1)) * cosine
+def cosine(fraction: float, floor: float = 0.02) -> float:
+    """Half a cosine from 1 at 0 to `floor` at 1."""
+    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * fraction))
+
+
+def warmed_up(
+    shape: Callable[[float], float], fraction: float, step: int, warmup: float, version: int
+) -> float:
+    """Linear warm-up over `warmup` steps to the whole rate, then `shape` over the rest of the budget.
+
+    The rest begins where warm-up ended; in a budget of minutes that is taken from the speed so far. Version 1
+    (runs begun before 2026-11-29): the shape falls over the whole budget, warm-up included.
+    """
+    rising = min(1.0, (step + 1) / max(warmup, 1))
+    if version < 2:
+        return rising * shape(fraction)
+    if step < warmup:
+        return rising
+    start = fraction * warmup / max(step, 1)
+    return shape((fraction - start) / max(1.0 - start, 1e-9))
 
 
 @contextmanager
@@ -80,10 +100,14 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 @dataclass(frozen=True)
 class Hook:
-    """Something done after every `every` steps; the values that it returns go into the log."""
+    """Something done after every `every` steps; the values that it returns go into the log.
+
+    `at_start`: also before the first step of a new run.
+    """
 
     every: int
     call: Callable[[int], dict[str, float]]
+    at_start: bool = False
 
 
 @dataclass
@@ -91,9 +115,9 @@ class Loop:
     """Runs `step(number) -> {name: value}` until the budget is used.
 
     `parts` is everything that a checkpoint holds; `optimisers` get the schedule `(used share, step) -> share
-    of the peak rate` (default: learning_rate_scale). Loss values stay on the device until the next line of
-    the log, so that a step never waits for the GPU. Logs, checkpoints and previews come by the clock, or by
-    steps where `log_steps`, `checkpoint_steps` and `hooks` say so.
+    of the peak rate`. Loss values stay on the device until the next line of the log, so that a step never
+    waits for the GPU. Logs and checkpoints come by the clock, or by steps where `log_steps` and
+    `checkpoint_steps` say so; `preview` by the clock, hooks by steps.
 
     In a run of several processes only the `main` one writes, and `agree` says whether any wants to stop.
     `tell` hears {"step", "share", "seconds", "left_s", values …} with every line of the log.
@@ -104,12 +128,11 @@ class Loop:
     parts: dict[str, Stateful]
     optimisers: list[torch.optim.Optimizer]
     step: Callable[[int], dict[str, Tensor]]
-    warmup: int = 100
+    schedule: Callable[[float, int], float]
     checkpoint_minutes: float = 5.0
     log_seconds: float = 15.0
     preview: Callable[[int], dict[str, float]] | None = None
     preview_minutes: float = 5.0
-    schedule: Callable[[float, int], float] | None = None
     log_steps: int = 0
     checkpoint_steps: int = 0
     hooks: Sequence[Hook] = ()
@@ -118,6 +141,8 @@ class Loop:
     tell: Callable[[dict[str, float]], None] | None = None
     number: int = 0
     seconds: float = 0.0
+    used: float = 0.0  # share of the budget, for steps that change on the way
+    ended: str = ""  # why a hook ended the run early
     peak_rates: list[list[float]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -137,46 +162,54 @@ class Loop:
     def run_to_end(self) -> bool:
         """Trains; True when the budget was used, False when the user stopped it (state saved either way)."""
         start = time.monotonic() - self.seconds
+        try:
+            with stop_requests() as asked:
+                return self._run(start, lambda: self.agree(asked() or self.run.stop_asked()))
+        except EndEarly as end:
+            self.ended = str(end)
+            return True
+
+    def _run(self, start: float, stop: Callable[[], bool]) -> bool:
         last_log = last_preview = last_save = time.monotonic()
         first = self.number
         sums: dict[str, list[Tensor]] = {}
-        with stop_requests() as asked, tell_full_disk(self.run.path):
-            while not (stopped := self.agree(asked() or self.run.stop_asked())):
-                self.seconds = time.monotonic() - start
-                fraction = self.budget.fraction(self.number, self.seconds)
-                if fraction >= 1.0:
-                    break
-                scale = self.schedule or (lambda used, step: learning_rate_scale(used, step, self.warmup))
-                self._set_rates(scale(fraction, self.number))
-                for name, value in self.step(self.number).items():
-                    sums.setdefault(name, []).append(value.detach())
-                self.number += 1
-                now = time.monotonic()
-                self.seconds = now - start
-                if self._due(self.log_steps, now - last_log >= self.log_seconds) or self.number == first + 1:
-                    self._log(sums, (now - last_log) / max(map(len, sums.values())))
-                    sums, last_log = {}, now
-                for hook in self.hooks if self.main else ():
-                    if self.number % hook.every == 0:
-                        self.seconds = time.monotonic() - start
-                        self.record(hook.call(self.number))
-                        last_log += time.monotonic() - now
-                if self._due(self.checkpoint_steps, now - last_save >= 60 * self.checkpoint_minutes):
-                    self.seconds = time.monotonic() - start
-                    self.save()
-                    last_save = now
-                if self.preview and now - last_preview >= 60 * self.preview_minutes:
-                    self._show()
-                    last_preview = last_log = time.monotonic()
-                    sums = {}
+        if self.number == 0:
+            self._call([hook for hook in self.hooks if hook.at_start])
+        while not (stopped := stop()):
             self.seconds = time.monotonic() - start
-            self.save()
-            if self.preview and not stopped:
-                self._show()
+            self.used = self.budget.fraction(self.number, self.seconds)
+            if self.used >= 1.0:
+                break
+            self._set_rates(self.schedule(self.used, self.number))
+            for name, value in self.step(self.number).items():
+                sums.setdefault(name, []).append(value.detach())
+            self.number += 1
+            now = time.monotonic()
+            self.seconds = now - start
+            if self._due(self.log_steps, now - last_log >= self.log_seconds) or self.number == first + 1:
+                self._log(sums, (now - last_log) / max(map(len, sums.values())))
+                sums, last_log = {}, now
+            if due := [hook for hook in self.hooks if self.number % hook.every == 0]:
+                self._call(due)
+                last_log += time.monotonic() - now
+            if self._due(self.checkpoint_steps, now - last_save >= 60 * self.checkpoint_minutes):
+                self.seconds = time.monotonic() - start
+                self.save()
+                last_save = now
+            if self.preview and now - last_preview >= 60 * self.preview_minutes:
+                self.show(self.preview)
+                last_preview = last_log = time.monotonic()
+                sums = {}
+        self.seconds = time.monotonic() - start
+        self.save()
         return not stopped
 
     def _due(self, steps: int, by_the_clock: bool) -> bool:
         return self.number % steps == 0 if steps else by_the_clock
+
+    def _call(self, hooks: Sequence[Hook]) -> None:
+        for hook in hooks if self.main else ():
+            self.record(hook.call(self.number))
 
     def save(self) -> None:
         """Writes a checkpoint."""
@@ -190,6 +223,14 @@ class Loop:
         """Puts values beside the present step into the log."""
         if values:
             self.run.log(step=self.number, seconds=self.seconds, **values)
+
+    def show(self, preview: Callable[[int], dict[str, float]]) -> None:
+        """Makes a preview now."""
+        values = preview(self.number)
+        self.record(values)
+        logger.info(
+            "preview at step %d: %s", self.number, "  ".join(f"{k} {v:.4f}" for k, v in values.items())
+        )
 
     def _set_rates(self, scale: float) -> None:
         for optimiser, peaks in zip(self.optimisers, self.peak_rates, strict=True):
@@ -221,13 +262,4 @@ class Loop:
             shown,
             seconds_per_step,
             clock(left),
-        )
-
-    def _show(self) -> None:
-        if self.preview is None:
-            return
-        values = self.preview(self.number)
-        self.record(values)
-        logger.info(
-            "preview at step %d: %s", self.number, "  ".join(f"{k} {v:.4f}" for k, v in values.items())
         )

@@ -1,10 +1,16 @@
-"""Losses of the base model's trainers."""
+"""What several trainers' losses are made of."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def diffused(clean: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    """q(x_t | x) = √ᾱ·x + √(1 − ᾱ)·ε (Ho et al. 2020, eq. 4); alpha_bar [B]."""
+    alpha_bar = alpha_bar.view(-1, 1, 1, 1)
+    return alpha_bar.sqrt() * clean + (1.0 - alpha_bar).sqrt() * noise
 
 
 def snr(alphas_cumprod: Tensor) -> Tensor:

@@ -12,6 +12,41 @@ from sonotrain.data.corpus import FORMAT, to_levels
 
 
 @torch.no_grad()
+def sample(
+    model: Any,
+    text: Tensor,
+    empty: Tensor,
+    noise: Tensor,
+    *,
+    steps: int = 0,
+    guidance: float | None = None,
+    sampler: str = "",
+) -> Tensor:
+    """Scaled latents [B, 4, h, w] in fp32 on the model's device, painted in many steps from normal noise.
+
+    `text` [B, L, D], `empty` [1, L, D]; what is not given is the model's own default.
+    """
+    from sonopaint.samplers import SAMPLERS, Denoiser
+    from sonopaint.samplers.schedule import sigmas
+
+    defaults = model.defaults
+    levels = sigmas(model.alphas_cumprod, steps or int(defaults["steps"]))
+    scale = float(defaults["guidance_scale"]) if guidance is None else guidance
+    x = noise.to(model.device).float() * float(levels[0])
+    return SAMPLERS[sampler or str(defaults["sampler"])](
+        Denoiser(model, text, empty, scale), x, levels
+    ).float()
+
+
+def noise_of(model: Any, count: int, seed: int) -> Tensor:
+    """Normal noise for `count` pictures of a model's size [count, 4, h, w], on the CPU."""
+    from sonopaint.painters.latents import window_of
+
+    size = (4, model.format.n_mels // model.latent_factor, window_of(model))
+    return torch.randn((count, *size), generator=torch.Generator().manual_seed(seed))
+
+
+@torch.no_grad()
 def paint(
     model: Any,
     captions: Sequence[str],
@@ -28,11 +63,9 @@ def paint(
     step, whatever the settings say.
     """
     from sonopaint.models.prompt import encode_prompt
-    from sonopaint.samplers import SAMPLERS, Denoiser
+    from sonopaint.samplers import Denoiser
     from sonopaint.samplers.one_step import one_step_sigma, sample_one_step
-    from sonopaint.samplers.schedule import sigmas
 
-    levels = sigmas(model.alphas_cumprod, steps)
     noise = torch.randn((len(captions), 4, 16, 40), generator=torch.Generator().manual_seed(seed))
     pictures = []
     for first in range(0, len(captions), batch):
@@ -44,8 +77,7 @@ def paint(
             sigma = one_step_sigma(model.alphas_cumprod, model.one_step)
             latents = sample_one_step(Denoiser(model, text), x, sigma)
         else:
-            denoise = Denoiser(model, text, empty, guidance_scale)
-            latents = SAMPLERS[sampler](denoise, x * float(levels[0]), levels)
+            latents = sample(model, text, empty, x, steps=steps, guidance=guidance_scale, sampler=sampler)
         pixels = model.vae.decode((latents / model.vae_scale).to(model.dtype)).sample
         pictures.append(to_levels(pixels).cpu())
     return torch.cat(pictures)

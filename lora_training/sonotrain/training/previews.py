@@ -1,7 +1,8 @@
-"""Sheets of level pictures as PNG, for previews."""
+"""What runs show while they train: pictures and sounds beside each other, and sheets of them."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.conversion.convert import decode
+from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import write_clip
 from sonoconvert.pictures.picture import Picture, save_picture
 
@@ -66,11 +68,19 @@ def save(picture: Picture, stem: Path, settings: dict[str, Any]) -> None:
     write_clip(type(clip)(clip.waveform, clip.sample_rate, settings), stem.with_suffix(".wav"), force=True)
 
 
+def save_comparison(
+    before: Sequence[Picture], after: Sequence[Picture], prompts: Sequence[str], target: Path, *, step: int
+) -> None:
+    """Into `target`: {k}-without.png and .wav (before training), {k}-with.* (now), and both on sheet.png."""
+    for kind, pictures in (("with", after), ("without", before)):
+        for index, picture in enumerate(pictures):
+            save(picture, target / f"{index}-{kind}", {"prompt": prompts[index], "lora": kind, "step": step})
+    save_pairs(before, after, target / "sheet.png")
+
+
 def save_pairs(before: Sequence[Picture], after: Sequence[Picture], path: Path) -> None:
     """Two rows of pictures as one PNG: without the LoRA above, with it below."""
     from PIL import Image
-
-    from sonoconvert.files.atomic import atomic_path
 
     rows = []
     for pictures in (before, after):
@@ -78,3 +88,11 @@ def save_pairs(before: Sequence[Picture], after: Sequence[Picture], path: Path) 
         rows.append(np.concatenate(framed, axis=1))
     with atomic_path(path, force=True) as beside:
         Image.fromarray(np.concatenate(rows, axis=0)).save(beside)
+
+
+def write_preview(run: Path, path: Path) -> None:
+    """NAME.png beside NAME.safetensors, as the WebUIs show it: the newest painting of the first prompt."""
+    newest = sorted(run.glob("previews/step-*/0-with.png"))
+    if newest:
+        with atomic_path(path, force=True) as beside:
+            shutil.copyfile(newest[-1], beside)

@@ -6,19 +6,20 @@ import html
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sonotrain.training.curves import PANELS, STEADY, series, smoothed
-from sonotrain.training.runs import Preview, RunState
+from sonotrain.training.curves import STEADY, panels, series, smoothed
+from sonotrain.training.runs import PAGES, Preview, RunState
 
 WIDTH, HEIGHT, MARGIN = 520, 150, 46
 PHASES = {
     "none": "Nothing is training here yet.",
     "preparing": "Preparing",
     "training": "Training",
-    "finishing": "Writing the LoRA",
+    "finishing": "Writing what was learnt",
     "finished": "Finished",
     "stopped": "Stopped; everything is saved",
 }
-CURVES = ("loss", "validation_loss", "matching", "spread")  # of curves.PANELS, what a page shows
+FIRST = ("loss", "validation_loss", "matching", "spread")  # of curves.panels, what a page shows
+CURVES = 4  # at most
 
 
 def sentence_of(state: RunState) -> str:
@@ -29,23 +30,34 @@ def sentence_of(state: RunState) -> str:
         return state.doing
     said = PHASES[state.phase]
     if state.running:
-        said += f": step {state.step} of {state.total}" if state.step else ""
+        said += f": {_place(state)}" if state.step else ""
         return ". ".join([said, *state.notes])
     if state.step:
-        said += f" at step {state.step} of {state.total}."
+        said += f" at {_place(state)}."
     if state.file:
         said += f" The LoRA is {state.file}."
     return " ".join([said, *state.notes])
+
+
+def _place(state: RunState) -> str:
+    """How far a run is."""
+    return f"step {state.step} of {state.total}" if state.total else f"step {state.step}"
+
+
+def _shown(state: RunState) -> dict[str, str]:
+    """The quantities of a page and their titles: FIRST, or the first that the log holds."""
+    known = panels(state.log)
+    found = {key: known[key] for key in FIRST if key in known}
+    return found or {k: v for k, v in list(known.items())[:CURVES] if k not in ("lr", "norm")}
 
 
 def facts_of(state: RunState) -> str:
     """Memory, speed and the last numbers, as a list."""
     if not state.log:
         return ""
-    facts = {}
+    facts = {} if state.command in PAGES else {"Trainer": state.command}
     for key, name, form in (
-        ("loss", "Training loss", "{:.4f}"),
-        ("validation_loss", "Validation loss", "{:.4f}"),
+        *((key, title.capitalize(), "{:.4f}") for key, title in _shown(state).items()),
         ("seconds_per_step", "Seconds a step", "{:.2f}"),
         ("lr", "Learning rate", "{:.2g}"),
     ):
@@ -59,13 +71,14 @@ def facts_of(state: RunState) -> str:
 
 
 def curves_of(state: RunState) -> str:
-    """CURVES over the steps, raw and smoothed, as SVG; nothing before there are two points."""
+    """What training is followed by, over the steps, as SVG; nothing before there are two points."""
     charts = []
-    for key in CURVES:
+    for key, title in _shown(state).items():
         steps, values = series(state.log, key)
         if len(values) > 1:
-            title = PANELS[key].capitalize()
-            charts.append(chart(title, steps, values, None if key in STEADY else smoothed(values)))
+            charts.append(
+                chart(title.capitalize(), steps, values, None if key in STEADY else smoothed(values))
+            )
     return f'<div class="sp-charts">{"".join(charts)}</div>' if charts else ""
 
 
@@ -100,9 +113,22 @@ def chart(title: str, steps: Sequence[int], values: Sequence[float], smooth: Seq
 
 
 def previews_of(state: RunState, address: Callable[[Path, str], str]) -> str:
-    """Each prompt with and without the LoRA; ``address(file, name)`` is where the page may load a file."""
-    if not state.previews:
+    """Each prompt with and without the LoRA, or the sheet of a trainer that has neither.
+
+    ``address(file, name)`` is where the page may load a file.
+    """
+    if state.sheet is None:
         return ""
+    if not any(preview.picture_with for preview in state.previews):
+        source = html.escape(address(state.sheet, f"{state.folder.name}-{state.preview_step}-sheet.png"))
+        return f'<img class="sp-sheet" src="{source}" alt="Previews of step {state.preview_step}">'
+    if not any(preview.picture_without for preview in state.previews):
+        rows = "".join(
+            f"<tr><th>{html.escape(preview.prompt)}</th>{_cell(preview, address, state, index, True)}</tr>"
+            for index, preview in enumerate(state.previews)
+        )
+        head = f"<tr><th>Step {state.preview_step}</th><th>Now</th></tr>"
+        return f'<table class="sp-table sp-previews">{head}{rows}</table>'
     rows = "".join(
         f"<tr><th>{html.escape(preview.prompt)}</th>{_cell(preview, address, state, index, True)}"
         f"{_cell(preview, address, state, index, False)}</tr>"

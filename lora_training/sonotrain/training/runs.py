@@ -24,6 +24,10 @@ from sonotrain.training.run_folder import RunFolder, read_log
 OUTPUT = "output.txt"  # what the process says
 ABOUT = {"PYTHONUNBUFFERED": "1", WATCHED: "1"}  # what its environment tells it
 RUNNING = ("preparing", "training", "finishing")
+# Trainers whose command on the line is not their name.
+WORDS = {name: ("base", name) for name in ("vae", "text", "diffusion", "classifier")}
+WORDS["vocoder"] = ("vocoder", "train")
+PAGES = ("lora", "subject")  # trainers with a page of their own
 # What tells Python which environment it is in.
 FOREIGN = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"}
 
@@ -44,18 +48,21 @@ class RunState:
     """What a run is doing. `phase`: none, preparing, training, finishing, finished, stopped or failed."""
 
     folder: Path
+    command: str = ""  # of the trainer
     phase: str = "none"
     doing: str = ""
     step: int = 0
-    total: int = 0
+    total: int = 0  # steps; 0 where the run ends by the clock
+    share: float = 0.0  # of the whole run
     seconds: float = 0.0
     left_s: float | None = None
     memory_mb: float = 0.0
     message: str = ""  # the sentence that a failed run ended with
     notes: tuple[str, ...] = ()  # what else is to be said of the run: too few clips, a collapse
-    file: Path | None = None  # the LoRA, once it is there
+    file: Path | None = None  # what was made, where that is one file and it is there
     log: list[dict[str, Any]] = field(default_factory=list, repr=False)
     previews: list[Preview] = field(default_factory=list)
+    sheet: Path | None = None  # all previews of that step in one picture
     preview_step: int = 0
 
     @property
@@ -77,7 +84,9 @@ def start(
     command: str = "lora",
     python: str = sys.executable,
 ) -> subprocess.Popen[bytes]:
-    """Starts `sonotrain COMMAND` in a process of its own that outlives the page; `options` by their flags.
+    """Starts a trainer in a process of its own that outlives the page; `options` by their flags.
+
+    A resumed run is gone on with by its own trainer, whatever `command` says.
 
     `words`: further ones of the command line (--dry-run). `python`: the interpreter of the environment that
     has the trainer (a host's own has not). Raises SonopaintError where a run is going on in the folder.
@@ -87,10 +96,13 @@ def start(
         raise SonopaintError(
             f"{folder} is in use by another training process; stop that one or choose another."
         )
+    if resume:
+        command = str(_json(folder / "config.json").get("command", command))
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("state.json", OUTPUT):
         (folder / name).unlink(missing_ok=True)
-    line = [python, "-m", "sonotrain", command, "--out", str(folder), *flags(options)]
+    line = [python, "-m", "sonotrain", *WORDS.get(command, (command,)), "--out", str(folder)]
+    line += flags(options)
     line += ["--resume", *words] if resume else list(words)
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
@@ -107,8 +119,16 @@ def start(
 
 
 def names(parent: str | Path, command: str) -> list[str]:
-    """The runs of `sonotrain COMMAND` in a folder, newest first."""
-    found = [p.parent for p in Path(parent).glob("*/config.json") if _json(p).get("command") == command]
+    """The runs in a folder that a trainer's page shows, newest first.
+
+    They are its own; the LoRA page also shows those of trainers without a page.
+    """
+
+    def shown(path: Path) -> bool:
+        found = _json(path).get("command", "")
+        return found == command or (command == "lora" and bool(found) and found not in PAGES)
+
+    found = [path.parent for path in Path(parent).glob("*/config.json") if shown(path)]
     return [path.name for path in sorted(found, key=lambda path: -path.stat().st_mtime)]
 
 
@@ -176,14 +196,16 @@ def read(folder: str | Path, process: subprocess.Popen[bytes] | None = None) -> 
         phase, message = "failed", last_sentence(folder)
     elif phase == "none" and process is not None:
         phase, message = "failed", last_sentence(folder)
-    number, previews = _previews(folder, list(config.get("prompts", [])))
+    number, sheet, previews = _previews(folder, list(config.get("prompts", [])))
     name = state.get("file")
     return RunState(
         folder=folder,
+        command=str(config.get("command", "")),
         phase=phase,
         doing=str(state.get("doing", "")),
         step=int(state.get("step", 0)),
         total=int(state.get("total", config.get("steps", 0))),
+        share=float(state.get("share", 0.0)),
         seconds=float(state.get("seconds", 0.0)),
         left_s=state.get("left_s"),
         memory_mb=float(state.get("memory_mb", 0.0)),
@@ -192,6 +214,7 @@ def read(folder: str | Path, process: subprocess.Popen[bytes] | None = None) -> 
         file=folder / str(name) if name and (folder / str(name)).is_file() else None,
         log=read_log(folder),
         previews=previews,
+        sheet=sheet,
         preview_step=number,
     )
 
@@ -229,11 +252,11 @@ def _json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _previews(folder: Path, prompts: list[str]) -> tuple[int, list[Preview]]:
-    """(step, previews) of the newest whole sheet."""
+def _previews(folder: Path, prompts: list[str]) -> tuple[int, Path | None, list[Preview]]:
+    """(step, sheet, previews) of the newest whole sheet."""
     sheets = sorted(folder.glob("previews/step-*/sheet.png"))
     if not sheets:
-        return 0, []
+        return 0, None, []
     target = sheets[-1].parent
 
     def there(name: str) -> Path | None:
@@ -243,4 +266,4 @@ def _previews(folder: Path, prompts: list[str]) -> tuple[int, list[Preview]]:
     for index, prompt in enumerate(prompts):
         files = [there(f"{index}-{kind}.{end}") for kind in ("with", "without") for end in ("png", "wav")]
         found.append(Preview(prompt, *files))
-    return int(target.name.removeprefix("step-")), found
+    return int(target.name.removeprefix("step-")), sheets[-1], found

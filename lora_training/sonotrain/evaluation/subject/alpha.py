@@ -26,10 +26,11 @@ def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any
     """Trains Uni-DAD for each value and subject in OUT/alpha-VALUE/SUBJECT, benches all, and draws alpha.png.
 
     `given`: further options of the training. Called again it goes on where it was stopped. True when all is
-    done, False when it was stopped. SonopaintError as `train_subject` and the bench have it.
+    done, False when it was stopped. SonopaintError as the training and the bench have it.
     """
     from sonotrain.evaluation.subject.folders import find_subjects
-    from sonotrain.trainers.subject.train import train_subject
+    from sonotrain.trainers.subject.trainer import SubjectTrainer
+    from sonotrain.training.run import train
 
     if bad := [value for value in values if not 0 <= value <= 1]:
         raise SonopaintError(f"{setting('values')} are weights from 0 to 1, not {bad[0]:g}.")
@@ -45,7 +46,7 @@ def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any
                 "model": request.model, **given, "alpha": value,
             }  # fmt: skip
             resume = (folder / "config.json").is_file()
-            if not train_subject(folder, options, device=request.device, resume=resume):
+            if not train(SubjectTrainer, folder, options, device=request.device, resume=resume):
                 return False
     methods = tuple(f"{name}={out / name}/{{subject}}" for name in names)
     results = run(replace(request, methods=methods, out=str(out)))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.training.inputs.captions import encode
+from sonotrain.training.inputs.captions import captions_of, choose, encode, numbered
 
 
 @dataclass
@@ -24,9 +24,7 @@ class Sounds:
     def draw(self, generator: torch.Generator, count: int) -> tuple[Tensor, list[int]]:
         """Random clips, and a random caption of each."""
         clips = torch.randint(len(self.latents), (count,), generator=generator)
-        draws = torch.rand(count, generator=generator).tolist()
-        found = [self.of_clip[clip] for clip in clips.tolist()]
-        return self.latents[clips].float(), [t[int(d * len(t))] for t, d in zip(found, draws, strict=True)]
+        return self.latents[clips].float(), choose(self.of_clip, clips.tolist(), generator)
 
 
 def open_sounds(model: Any, fingerprint: str, corpus: str, dataset: str, cache: Path) -> Sounds:
@@ -37,12 +35,6 @@ def open_sounds(model: Any, fingerprint: str, corpus: str, dataset: str, cache: 
             f"{setting('dataset')} (one of sonotrain dataset), one of the two."
         )
     return _corpus(model, corpus) if corpus else _dataset(model, fingerprint, dataset, cache)
-
-
-def _numbered(latents: Tensor, captions: list[list[str]]) -> Sounds:
-    numbers: dict[str, int] = {"": 0}
-    of_clip = [[numbers.setdefault(text, len(numbers)) for text in texts] for texts in captions]
-    return Sounds(latents, list(numbers), of_clip)
 
 
 def _corpus(model: Any, folder: str) -> Sounds:
@@ -56,13 +48,13 @@ def _corpus(model: Any, folder: str) -> Sounds:
         )
     corpus = Corpus(folder)
     latents = corpus_latents(corpus, model.vae, model.vae_scale, model.device)
-    return _numbered(latents, [record.phrasings for record in corpus.records])
+    numbers, of_clip = numbered(record.phrasings for record in corpus.records)
+    return Sounds(latents, list(numbers), of_clip)
 
 
 def _dataset(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
     from sonotrain.data.augment import Augmentation
     from sonotrain.data.dataset import load_dataset
-    from sonotrain.trainers.lora.data import captions_of
     from sonotrain.training.inputs.latents import Variants, cache_latents
 
     dataset = load_dataset(folder)
@@ -75,7 +67,8 @@ def _dataset(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
     kept = cache_latents(model, fingerprint, dataset.train, model.format, plain, cache)
     clips = range(len(dataset.train))
     latents = torch.cat([kept.get([clip], [0])[0].half() for clip in clips])
-    return _numbered(latents, captions_of(dataset.train, dataset.trigger))
+    numbers, of_clip = numbered(captions_of(dataset.train, dataset.trigger))
+    return Sounds(latents, list(numbers), of_clip)
 
 
 class Texts:

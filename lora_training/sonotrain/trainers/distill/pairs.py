@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sonotrain.data.corpus import clock
 from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.painting import sample
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +44,10 @@ def make_pairs(
     `shape`: of one latent [C, H, W].
     """
     from sonopaint.models.prompt import encode_prompt
-    from sonopaint.samplers import SAMPLERS, Denoiser
-    from sonopaint.samplers.schedule import sigmas
 
     folder.mkdir(parents=True, exist_ok=True)
     worker, of = workers
     missing = [k for k in range(worker, -(-count // CHUNK), of) if not _path(folder, k).is_file()]
-    levels = sigmas(model.alphas_cumprod, steps)
     start = time.monotonic()
     for done, chunk in enumerate(missing, 1):
         generator = step_generator(seed, chunk)
@@ -60,10 +58,13 @@ def make_pairs(
         made = []
         for first in range(0, size, batch):
             embedded = encode_prompt(model, [captions[i] for i in chosen[first : first + batch]] + [""])
-            denoise = Denoiser(model, embedded[:-1], embedded[-1:], guidance_scale)
-            x = noise[first : first + batch].to(model.device).float() * float(levels[0])
+            part = noise[first : first + batch]
             with autocast(model.device):
-                made.append(SAMPLERS[SAMPLER](denoise, x, levels).half().cpu())
+                painted = sample(
+                    model, embedded[:-1], embedded[-1:], part,
+                    steps=steps, guidance=guidance_scale, sampler=SAMPLER,
+                )  # fmt: skip
+            made.append(painted.half().cpu())
         path = _path(folder, chunk)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         metadata = {"captions": json.dumps([captions[i] for i in chosen])}

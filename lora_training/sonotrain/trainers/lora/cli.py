@@ -18,9 +18,10 @@ def fill(parser: argparse.ArgumentParser) -> None:
 
             print(dry_run(options, device=arguments.device))
             return True
-        from sonotrain.trainers.lora.train import train_lora
+        from sonotrain.trainers.lora.trainer import LoraTrainer
+        from sonotrain.training.run import train
 
-        return train_lora(arguments.out, options, device=arguments.device, resume=arguments.resume)
+        return train(LoraTrainer, arguments.out, options, device=arguments.device, resume=arguments.resume)
 
     parser.add_argument("config", nargs="?", help="a TOML file with options; flags go over it")
     parser.add_argument("--out", default="runs/lora", help="run folder (default: runs/lora)")

@@ -17,7 +17,7 @@ from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.augment import Augmentation
 from sonotrain.data.dataset import Example, SoundDataset, is_dataset, load_dataset
 from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.training.inputs.captions import Captions
+from sonotrain.training.inputs.captions import Captions, captions_of
 from sonotrain.training.inputs.latents import LatentCache, Variants, cache_latents
 from sonotrain.training.inputs.prior import cache_prior
 
@@ -53,8 +53,8 @@ class TrainingData:
         }
 
 
-def open_dataset(options: LoraOptions, run: Path, model: Any) -> SoundDataset:
-    """The dataset in --dataset, or one made in the run folder from the sounds in --dataset.
+def open_dataset(options: LoraOptions, run: Path, model: Any, *, make: bool = True) -> SoundDataset:
+    """The dataset in --dataset, or one made (or, unless `make`, found) in the run folder from its sounds.
 
     SonopaintError where there is none, or where its format isn't the model's.
     """
@@ -70,7 +70,7 @@ def open_dataset(options: LoraOptions, run: Path, model: Any) -> SoundDataset:
     if is_dataset(folder):
         dataset = load_dataset(folder)
     else:
-        dataset = _build(folder, run / "dataset", options, model)
+        dataset = _build(folder, run / "dataset", options) if make else load_dataset(run / "dataset")
     if dataset.format != model.format:
         raise SonopaintError(
             f"The dataset {dataset.folder} has the format {dataset.format.name}, but {model.name} paints "
@@ -85,7 +85,7 @@ def repeated(examples: list[Example]) -> list[Example]:
     return [example for example in examples for _ in range(example.repeats // share)]
 
 
-def _build(source: Path, out: Path, options: LoraOptions, model: Any) -> SoundDataset:
+def _build(source: Path, out: Path, options: LoraOptions) -> SoundDataset:
     from sonotrain.data.build import build_dataset
     from sonotrain.data.options import DatasetOptions
 
@@ -100,22 +100,16 @@ def _build(source: Path, out: Path, options: LoraOptions, model: Any) -> SoundDa
     return build_dataset(source, out, chosen, tell)
 
 
+def kept_prompts() -> list[str]:
+    """What --preserve keeps: a caption of each kind of sound that Mini knows."""
+    from sonotrain.data.foley import BASE_KINDS, KINDS
+
+    return [KINDS[name].doing[0] for name in BASE_KINDS]
+
+
 def trigger_of(options: LoraOptions, dataset: SoundDataset) -> str:
     """The word that calls the new sound; empty for a dataset with captions of many kinds."""
     return options.trigger or dataset.trigger
-
-
-def captions_of(examples: list[Example], trigger: str) -> list[list[str]]:
-    """All captions of each clip, the trigger word in front where they lack it, and the trigger by itself."""
-
-    def called(text: str) -> str:
-        if not trigger or trigger.lower() in text.lower():
-            return text
-        return f"{trigger}, {text}" if text else trigger
-
-    alone = [trigger] if trigger else []
-    found = [[called(text) for text in (e.text, *e.more_texts)] + alone for e in examples]
-    return [list(dict.fromkeys(texts)) for texts in found]
 
 
 def default_prompts(trigger: str, texts: list[str]) -> list[str]:
@@ -145,7 +139,7 @@ def prepare(
     prompts = list(options.preview_prompts) or default_prompts(trigger, [clip[0] for clip in texts])
     kept = [text for text in kept_prompts if trigger.lower() not in text.lower() or not trigger]
     captions = Captions(model.tokenizer, texts, [*validation, *prompts, *kept[:KEPT_PROMPTS]])
-    for text in captions.too_long[:3]:
+    for text in captions.too_long(model.tokenizer)[:3]:
         logger.warning("Longer than 77 tokens, so its end is not read: %s", text)
     augmentation = Augmentation(
         offset_s=options.offset_s,

@@ -10,10 +10,9 @@ from typing import Any
 
 from sonotrain.data.corpus import clock
 from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.trainers.lora.train import Run, make_accelerator, total_steps
 from sonotrain.trainers.lora.trainer import LoraTrainer
 from sonotrain.training.compute import choose_device, memory_mb
-from sonotrain.training.previews import keep_decoder
+from sonotrain.training.run import Run
 from sonotrain.training.run_folder import RunFolder
 
 STEPS = 3  # measured, after one that warms up
@@ -25,35 +24,33 @@ def dry_run(given: Mapping[str, Any], *, device: str = "auto") -> str:
     The dataset is made (in a temporary folder) and some clips are encoded, so that every complaint that the
     run itself would have comes now.
     """
-    accelerator = make_accelerator(choose_device(device))
     with (
         tempfile.TemporaryDirectory(prefix="sonotrain-") as folder,
         RunFolder(Path(folder) / "run") as opened,
     ):
-        run = Run(opened, {**given, "variants": 1}, None, accelerator)
-        options: LoraOptions = run.options
+        run = Run(opened, LoraTrainer.processes(choose_device(device)))
         start = time.monotonic()
-        data = run._data()
+        trainer = run.prepare(LoraTrainer, {**given, "variants": 1, "preview_every": 0})
+        assert isinstance(trainer, LoraTrainer)
+        options, data = trainer.options, trainer.learner.data
         seconds_per_clip = (time.monotonic() - start) / (len(data.train) + len(data.validation))
         variants = LoraOptions(**given).variants
-        keep_decoder(run.model, False)
-        trainer = LoraTrainer(run.model, data, options, accelerator)
         trainer.step(0)
         start = time.monotonic()
         for number in range(1, STEPS + 1):
             trainer.step(number)
         seconds_per_step = (time.monotonic() - start) / STEPS
-        total = total_steps(options, len(data.train), trainer.global_batch)
-        parameters = sum(p.numel() for p in trainer.parameters)
+        total = run.total
+        parameters = sum(p.numel() for p in trainer.learner.parameters)
         start = time.monotonic()
-        trainer.validate()
+        trainer.learner.validate()
         validations = (total // options.validate_every if options.validate_every else 0) + 2
         extra = validations * (time.monotonic() - start) + variants * len(data.train) * seconds_per_clip
-        where = "graphics card" if accelerator.device.type == "cuda" else "memory"
+        where = "graphics card" if run.device.type == "cuda" else "memory"
         lines = [
-            f"Learns from {len(data.train)} clips ({variants} versions of each) on {run.base['name']}, "
+            f"Learns from {len(data.train)} clips ({variants} versions of each) on {trainer.base['name']}, "
             f"preset {options.preset}.",
-            f"{total} steps of {trainer.global_batch} clips; {seconds_per_step:.2f} s a step "
+            f"{total} steps of {trainer.learner.global_batch} clips; {seconds_per_step:.2f} s a step "
             f"(mean of {STEPS}, measured).",
             f"Time: about {clock(total * seconds_per_step + extra)}, and the previews.",
             f"Peak {where}: {memory_mb() / 1024:.1f} GB (measured).",

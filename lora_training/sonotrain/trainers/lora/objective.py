@@ -9,12 +9,6 @@ from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.training.losses import min_snr_weights, snr
 
 
-def diffuse(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """√ᾱ·x + √(1 − ᾱ)·ε (Ho et al. 2020, eq. 4); `alphas_cumprod` [B] at each clip's timestep."""
-    alpha = alphas_cumprod[:, None, None, None]
-    return alpha.sqrt() * latents + (1.0 - alpha).sqrt() * noise
-
-
 def target(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, prediction: str) -> Tensor:
     """What the U-Net should say: ε, or v = √ᾱ·ε − √(1 − ᾱ)·x (Salimans & Ho 2022, appendix D)."""
     if prediction == "epsilon":

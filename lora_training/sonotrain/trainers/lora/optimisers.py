@@ -11,6 +11,7 @@ import torch
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.training.loop import warmed_up
 
 PACKAGES = {"adamw8bit": ("bitsandbytes", "optim.AdamW8bit"), "prodigy": ("prodigyopt", "Prodigy")}
 FLOOR = 0.02  # share of the peak learning rate at which falling schedules end
@@ -50,14 +51,10 @@ def _installed(package: str, name: str, flag: str) -> Any:
     return found
 
 
-def make_schedule(options: LoraOptions, total: int) -> Callable[[float, int], float]:
-    """`(used share of the run, step) -> share of the peak learning rate`."""
+def make_schedule(options: LoraOptions, total: int, version: int) -> Callable[[float, int], float]:
+    """`(used share of the run, step) -> share of the peak learning rate`; version: of loop.warmed_up."""
     warmup = warmup_steps(options, total)
-
-    def scale(fraction: float, step: int) -> float:
-        return min(1.0, (step + 1) / max(warmup, 1)) * shape(options, fraction)
-
-    return scale
+    return lambda used, step: warmed_up(lambda part: shape(options, part), used, step, warmup, version)
 
 
 def warmup_steps(options: LoraOptions, total: int) -> int:

@@ -32,9 +32,9 @@ class LoraOptions:
     model: str = option("mini", "base model: a name, a .safetensors file or a diffusers folder")
     format: str = option("", "spectrogram format, where the base model's file does not say")
     trigger: str = option("", "word that calls the new sound (default: the dataset's)")
-    name: str = option("", "name of the LoRA's file (default: the run folder's)")
-    author: str = option("", "who made it, for the file's header")
-    licence: str = option("", "its licence, for the file's header")
+    name: str = option("", "name of the LoRA's file (default: the run folder's)", free=True)
+    author: str = option("", "who made it, for the file's header", free=True)
+    licence: str = option("", "its licence, for the file's header", free=True)
     preset: str = option("auto", "sizes that fit the memory (auto: by the graphics card)", PRESETS)
     # the network
     rank: int = option(8, "rank of the LoRA")
@@ -83,26 +83,22 @@ class LoraOptions:
     precision: str = option("auto", "fp32, bf16 or fp16 (auto: bf16 or fp16 on a GPU)", PRECISIONS)
     gradient_checkpointing: bool = option(False, "compute activations twice and keep fewer of them")
     compile: bool = option(False, "torch.compile the U-Net; the first steps take minutes")
-    threads: int = option(0, "processor threads (0: torch's choice)")
-    cache: str = option("", "folder of cached latents and texts, which runs may share (default: the run's)")
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    cache: str = option(
+        "", "folder of cached latents and texts, which runs may share (default: the run's)", free=True
+    )
     # seeing what happens, and losing nothing
-    checkpoint_every: int = option(100, "steps between checkpoints")
-    validate_every: int = option(50, "steps between validations (0: at the end)")
-    preview_every: int = option(200, "steps between previews (0: none)")
+    checkpoint_every: int = option(100, "steps between checkpoints", free=True)
+    validate_every: int = option(50, "steps between validations (0: at the end)", free=True)
+    preview_every: int = option(200, "steps between previews (0: none)", free=True)
     preview_prompts: tuple[str, ...] = option((), "what previews say (default: the trigger and two captions)")
     preview_steps: int = option(0, "sampling steps of previews (0: the model's)")
-    save_every: int = option(0, "steps between saved LoRA files (0: at the end only)")
-    log_every: int = option(10, "steps between lines of the log")
-    tensorboard: bool = option(True, "write TensorBoard files, where it is installed")
-    wandb: bool = option(False, "report to Weights & Biases, where it is installed")
+    save_every: int = option(0, "steps between saved LoRA files (0: at the end only)", free=True)
+    log_every: int = option(10, "steps between lines of the log", free=True)
+    tensorboard: bool = option(True, "write TensorBoard files, where it is installed", free=True)
+    wandb: bool = option(False, "report to Weights & Biases, where it is installed", free=True)
     seed: int = option(0, "seed of weights and data")
 
-
-# These may change when a run is resumed: they change no weight.
-FREE_ON_RESUME = {
-    "threads", "checkpoint_every", "validate_every", "preview_every", "save_every", "log_every",
-    "tensorboard", "wandb", "cache", "author", "licence", "name",
-}  # fmt: skip
 
 # Batch × accumulation is 4 in all, the report's setting (Perkins 2023), so that learning rates carry over.
 _SIZES: dict[str, dict[str, Any]] = {

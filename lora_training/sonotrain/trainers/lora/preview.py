@@ -13,10 +13,11 @@ from torch import Tensor
 
 from sonoconvert.files.clip import read_clip, write_clip
 from sonoconvert.pictures.picture import Picture, load_picture, save_picture
-from sonotrain.trainers.lora.trainer import LoraTrainer
+from sonotrain.trainers.lora.learner import Learner
 from sonotrain.training.adapter import without_lora
 from sonotrain.training.compute import step_generator
-from sonotrain.training.previews import save, save_pairs, to_pictures
+from sonotrain.training.painting import noise_of, sample
+from sonotrain.training.previews import save, save_comparison, to_pictures
 
 logger = logging.getLogger(__name__)
 
@@ -28,37 +29,24 @@ GAP = 4  # pixels between the pictures of a sheet
 class Previews:
     """Paints with the model in training. Only the VAE's decoder is kept for it, beside the U-Net."""
 
-    def __init__(self, trainer: LoraTrainer, decoder: Any, folder: Path, steps: int) -> None:
-        self.trainer, self.decoder, self.folder = trainer, decoder, folder
-        self.steps = steps or int(trainer.model.defaults["steps"])
+    def __init__(self, trainer: Learner, decoder: Any) -> None:
+        self.trainer, self.decoder = trainer, decoder
         self.prompts = trainer.data.prompts
         self.without: list[Picture] | None = None  # the base model's answers, which never change
 
-    def __call__(self, number: int) -> dict[str, float]:
-        """Writes step-N/{k}-with.png, .wav, {k}-without.* and sheet.png; returns nothing to log."""
-        target = self.folder / f"step-{number:08d}"
-        target.mkdir(parents=True, exist_ok=True)
+    def __call__(self, number: int, target: Path) -> None:
+        """Writes {k}-with.png, .wav, {k}-without.* and sheet.png into `target`."""
         if self.without is None:
             with without_lora(*self.trainer.modules):
                 self.without = self.paint(self.prompts)
         with self.trainer.averaged():
             after = self.paint(self.prompts)
-        for kind, pictures in (("with", after), ("without", self.without)):
-            for index, picture in enumerate(pictures):
-                save(
-                    picture,
-                    target / f"{index}-{kind}",
-                    {"prompt": self.prompts[index], "lora": kind, "step": number},
-                )
-        save_pairs(self.without, after, target / "sheet.png")
-        return {}
+        save_comparison(self.without, after, self.prompts, target, step=number)
 
-    def sample(self, number: int) -> dict[str, float]:
+    def sample(self, number: int, target: Path) -> dict[str, float]:
         """A random training and validation clip as they are, and after picture, VAE and back."""
         data = self.trainer.data
         generator = step_generator(self.trainer.options.seed + 3, number)
-        target = self.folder / f"step-{number:08d}"
-        target.mkdir(parents=True, exist_ok=True)
         sets = (
             ("train", data.dataset.train, data.train),
             ("validation", data.validation_examples, data.validation),
@@ -76,16 +64,10 @@ class Previews:
     @torch.no_grad()
     def paint(self, prompts: Sequence[str]) -> list[Picture]:
         """One picture for each prompt; its noise hangs on its place only."""
-        from sonopaint.painters.latents import window_of
-        from sonopaint.samplers import SAMPLERS, Denoiser
-        from sonopaint.samplers.schedule import sigmas
-
         trainer, model = self.trainer, self.trainer.model
         for module in trainer.modules:
             module.eval()
-        levels = sigmas(model.alphas_cumprod, self.steps)
-        size = (4, model.format.n_mels // model.latent_factor, window_of(model))
-        noise = torch.randn((len(prompts), *size), generator=torch.Generator().manual_seed(SEED))
+        noise = noise_of(model, len(prompts), SEED)
         numbers = trainer.data.captions.numbers
         found = []
         with trainer.autocast():
@@ -93,9 +75,8 @@ class Previews:
                 part = list(prompts[first : first + BATCH])
                 text = trainer.embed(torch.tensor([numbers[p] for p in part]), frozen=True)
                 empty = trainer.embed(torch.tensor([0]), frozen=True)
-                denoise = Denoiser(model, text, empty, float(model.defaults["guidance_scale"]))
-                x = noise[first : first + BATCH].to(model.device) * float(levels[0])
-                found.append(SAMPLERS[str(model.defaults["sampler"])](denoise, x, levels).float().cpu())
+                steps = trainer.options.preview_steps
+                found.append(sample(model, text, empty, noise[first : first + BATCH], steps=steps).cpu())
         for module in trainer.modules:
             module.train()
         return self.pictures(torch.cat(found))

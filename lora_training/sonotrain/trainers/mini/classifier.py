@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,11 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import Corpus, quantise
-from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
 from sonotrain.trainers.mini.sound_classifier import NAME, SoundClassifier, augment, save_classifier
-from sonotrain.training.compute import choose_device, step_generator
+from sonotrain.training.compute import step_generator
 from sonotrain.training.ema import Ema
-from sonotrain.training.loop import Budget, Loop
-from sonotrain.training.run_folder import RunFolder
+from sonotrain.training.run import Run, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -31,63 +30,38 @@ class ClassifierOptions:
     clips: int = option(0, "clips to use (0: all that are there)")
     held_out: int = option(600, "clips at the end of the corpus that are kept for its accuracy")
     round_trip: int = option(400, "clips that are also shown after picture → sound → picture")
-    weights: str = option("", "also write the trained classifier into this folder")
+    weights: str = option("", "also write the trained classifier into this folder", free=True)
     batch: int = option(32, "clips a step")
     learning_rate: float = option(2e-3, "peak learning rate")
     warmup: int = option(50, "steps of warm-up")
     seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)")
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
 
 
-def train_classifier(
-    out: str | Path,
-    options: ClassifierOptions,
-    budget: Budget,
-    *,
-    device: str = "auto",
-    resume: bool = False,
-) -> bool:
-    """Trains (or resumes); at the end `out` holds classifier.safetensors with its accuracy in the header."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    chosen = choose_device(device)
-    with RunFolder(out, resume=resume) as run:
-        corpus = Corpus(options.corpus, options.clips or None)
+class ClassifierTrainer(Trainer):
+    """Leaves classifier.safetensors with its accuracy in the header."""
+
+    command = "classifier"
+    Options = ClassifierOptions
+    options: ClassifierOptions
+
+    def __init__(self, given: Mapping[str, Any], run: Run) -> None:
+        super().__init__(given, run)
+        options = self.options
+        corpus = self.corpus = Corpus(options.corpus, options.clips or None)
         if len(corpus) <= options.held_out:
             raise SonopaintError(
                 f"{options.corpus} must hold more than {setting('held_out')} {options.held_out} clips."
             )
-        options = replace(options, clips=len(corpus))
-        write_json(run.path / "config.json", {"command": "classifier", "options": asdict(options)})
-        trainer = ClassifierTrainer(corpus, options, chosen)
-        loop = Loop(
-            run, budget, trainer.parts(), [trainer.optimiser], trainer.step, warmup=options.warmup,
-            checkpoint_minutes=options.checkpoint_minutes,
-        )  # fmt: skip
-        if resume:
-            loop.resume(chosen)
-        finished = loop.run_to_end()
-        if finished:
-            metrics = trainer.measure() | {"steps": loop.number, "clips": len(corpus)}
-            write_json(run.path / "classifier.json", metrics)
-            with trainer.ema.applied():
-                for folder in [run.path] + ([Path(options.weights)] if options.weights else []):
-                    save_classifier(trainer.model, folder / NAME, metrics)
-            shown = {name: metrics[name] for name in ("accuracy", "accuracy_after_round_trip")}
-            logger.info("held-out clips: %s", shown)
-        return finished
-
-
-class ClassifierTrainer:
-    """Model, optimiser and the step of the classifier's training."""
-
-    def __init__(self, corpus: Corpus, options: ClassifierOptions, device: torch.device) -> None:
+        self.options = replace(options, clips=len(corpus))
         if any(record.relation != "single" for record in corpus.records):
             raise SonopaintError(
                 f"{options.corpus} holds mixtures; make one with {setting('content')} singles."
             )
-        self.options, self.device = options, device
+
+    def prepare(self) -> None:
+        options, device, corpus = self.options, self.device, self.corpus
         kinds = corpus.kinds()
         number = {name: index for index, name in enumerate(kinds)}
         labels = torch.tensor([number[record.kinds[0]] for record in corpus.records])
@@ -118,6 +92,18 @@ class ClassifierTrainer:
         self.optimiser.step()
         self.ema.update()
         return {"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()}
+
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return [self.optimiser]
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        metrics = self.measure() | {"steps": result["steps"], "clips": len(self.corpus)}
+        with self.ema.applied():
+            for folder in (self.run.path, *([Path(self.options.weights)] if self.options.weights else [])):
+                save_classifier(self.model, folder / NAME, metrics)
+        shown = {name: metrics[name] for name in ("accuracy", "accuracy_after_round_trip")}
+        logger.info("held-out clips: %s", shown)
+        return metrics
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,17 @@ from torch import Tensor, nn
 from sonoconvert.errors import SonopaintError, setting
 from sonopaint.models.inpaint import kept_channels, sees_kept, widen
 from sonotrain.data.corpus import FORMAT, Corpus
-from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.text import load_text
-from sonotrain.trainers.mini.vae import VALIDATION_CLIPS, load_vae
-from sonotrain.training.compute import autocast, choose_device, compiled, step_generator
+from sonotrain.trainers.mini.vae import VALIDATION_CLIPS, load_vae, open_corpus
+from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.inputs.corpus_latents import corpus_latents, picture_latents
-from sonotrain.training.loop import Budget, Loop
-from sonotrain.training.losses import min_snr_weights
+from sonotrain.training.losses import diffused, min_snr_weights
 from sonotrain.training.previews import save_sheet
-from sonotrain.training.run_folder import RunFolder, load_final
+from sonotrain.training.run import Run, Trainer
+from sonotrain.training.run_folder import load_final
 
 logger = logging.getLogger(__name__)
 
@@ -65,61 +65,39 @@ class DiffusionOptions:
         0.3, "share of captions shown among words that say nothing, so that such words change nothing"
     )
     seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)")
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
-    preview_minutes: float = option(10.0, "minutes between previews")
-    preview_steps: int = option(20, "sampling steps of previews")
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
+    preview_minutes: float = option(10.0, "minutes between previews", free=True)
+    preview_steps: int = option(20, "sampling steps of previews", free=True)
 
 
-def train_diffusion(
-    out: str | Path, options: DiffusionOptions, budget: Budget, *, device: str = "auto", resume: bool = False
-) -> bool:
-    """Trains (or resumes) in the run folder `out`; True when the budget was used up."""
-    if options.text_every < 1 or options.batch < 1:
-        raise SonopaintError(f"{setting('batch')} and {setting('text_every')} must be at least 1.")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    chosen = choose_device(device)
-    with RunFolder(out, resume=resume) as run:
-        corpus = Corpus(options.corpus, options.clips or None)
-        if len(corpus) <= VALIDATION_CLIPS:
-            raise SonopaintError(f"{options.corpus} must hold more than {VALIDATION_CLIPS} clips.")
-        options = replace(options, clips=len(corpus))
+class DiffusionTrainer(Trainer):
+    """diffusion.json holds the validation loss."""
+
+    command = "diffusion"
+    Options = DiffusionOptions
+    options: DiffusionOptions
+
+    def __init__(self, given: Mapping[str, Any], run: Run) -> None:
+        super().__init__(given, run)
+        options = self.options
+        if options.text_every < 1 or options.batch < 1:
+            raise SonopaintError(f"{setting('batch')} and {setting('text_every')} must be at least 1.")
+        self.corpus = open_corpus(options.corpus, options.clips)
+        options = replace(options, clips=len(self.corpus))
         if options.start:
             options = replace(options, vae=options.start, text=options.start)
-        trainer = DiffusionTrainer(corpus, options, chosen)
-        config = {
-            "command": "diffusion",
-            "options": asdict(options),
-            "architecture": trainer.architecture,
-            "inpaint": sees_kept(trainer.unet),
-        }
-        write_json(run.path / "config.json", config)
-        loop = Loop(
-            run, budget, trainer.parts(), [trainer.optimiser], trainer.step, warmup=options.warmup,
-            checkpoint_minutes=options.checkpoint_minutes, preview_minutes=options.preview_minutes,
-            preview=lambda step: trainer.preview(run.previews, step),
-        )  # fmt: skip
-        if resume:
-            loop.resume(chosen)
-        finished = loop.run_to_end()
-        if finished:
-            result = {"steps": loop.number, "seconds": loop.seconds, "validation_loss": trainer.validate()}
-            write_json(run.path / "diffusion.json", result)
-        return finished
+        self.options = options
+        self.prompts = list(PREVIEW_PROMPTS)
 
-
-class DiffusionTrainer:
-    """Modules, optimiser and the step of the diffusion training."""
-
-    def __init__(self, corpus: Corpus, options: DiffusionOptions, device: torch.device) -> None:
+    def prepare(self) -> None:
         from diffusers import UNet2DConditionModel
         from diffusers.models.attention_processor import AttnProcessor
 
         from sonopaint.models.mini import load_mini, mini_config
         from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 
-        self.options, self.device = options, device
+        options, device, corpus = self.options, self.device, self.corpus
         self.text_encoder, self.tokenizer = load_text(options.text)
         self.text_encoder = self.text_encoder.to(device).train()
         self.phrasings = Phrasings(corpus, self.tokenizer)
@@ -128,10 +106,11 @@ class DiffusionTrainer:
         self.latents = latents.to(device) if device.type == "cuda" else latents
         self.scenes = Scenes(options.scenes, self.tokenizer, options.vae, device) if options.scenes else None
         torch.manual_seed(options.seed)
-        self.architecture = mini_config()["unet"]
-        unet = load_mini(options.start)[0] if options.start else UNet2DConditionModel(**self.architecture)
+        architecture = mini_config()["unet"]
+        unet = load_mini(options.start)[0] if options.start else UNet2DConditionModel(**architecture)
         if self.scenes and not sees_kept(unet):
             widen(unet)
+        self.facts |= {"architecture": architecture, "inpaint": sees_kept(unet)}
         self.unet = unet.to(device).train()
         if device.type == "cuda":
             self.unet.to(memory_format=torch.channels_last)  # on the CPU its group norms are slow
@@ -141,7 +120,7 @@ class DiffusionTrainer:
             self.text_encoder.set_attn_implementation("eager")
         self.fast_unet = compiled(self.unet, device)
         self.alphas_cumprod = scaled_linear_alphas_cumprod()
-        self.schedule = self.alphas_cumprod.float().to(device)
+        self.alphas = self.alphas_cumprod.float().to(device)
         self.ema = Ema([self.unet, self.text_encoder], options.ema, every=4)
         groups = [
             {"params": list(self.unet.parameters()), "lr": options.learning_rate},
@@ -160,7 +139,7 @@ class DiffusionTrainer:
     def captions(self, phrasings: Phrasings, clips: Tensor, generator: torch.Generator) -> Tensor:
         """Token ids [B, 77] of a random phrasing for each clip: some among fillers, some left out."""
         options = self.options
-        texts = phrasings.choose(clips, generator)
+        texts = phrasings.choose(clips.tolist(), generator)
         texts[torch.rand(len(clips), generator=generator) < options.caption_dropout] = 0
         ids = phrasings.ids[texts]
         if options.filler_words:
@@ -176,11 +155,6 @@ class DiffusionTrainer:
         hidden = self.text_encoder(unique.to(self.device)).last_hidden_state
         return hidden[back.to(self.device)]
 
-    def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """√ᾱ·x + √(1 − ᾱ)·ε (Ho et al. 2020, eq. 4)."""
-        alpha = self.schedule[timesteps][:, None, None, None]
-        return alpha.sqrt() * latents + (1.0 - alpha).sqrt() * noise
-
     def loss(
         self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor, kept: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -189,7 +163,7 @@ class DiffusionTrainer:
         `kept` [B, 5, H, W]: extra channels (models/inpaint.py), all 0 where a whole clip is painted. Where
         they say "kept" the painter puts the source's own latents, so errors there count a tenth only.
         """
-        noisy = self.noisy(latents, noise, timesteps)
+        noisy = diffused(latents, noise, self.alphas[timesteps])
         if kept is not None:
             noisy = torch.cat([noisy, kept], 1)
         if self.device.type == "cuda":
@@ -202,7 +176,7 @@ class DiffusionTrainer:
         else:
             weight = 1.0 - 0.9 * kept[:, :1]
             errors = (errors * weight).mean((1, 2, 3)) / weight.mean((1, 2, 3))
-        weights = min_snr_weights(self.schedule, timesteps, self.options.snr_gamma)
+        weights = min_snr_weights(self.alphas, timesteps, self.options.snr_gamma)
         return (weights * errors).mean(), errors.mean()
 
     def step(self, number: int) -> dict[str, Tensor]:
@@ -220,7 +194,7 @@ class DiffusionTrainer:
         clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (count,), generator=generator)
         clips = clips + VALIDATION_CLIPS
         ids = torch.cat([*ids, self.captions(self.phrasings, clips, generator)])
-        timesteps = torch.randint(len(self.schedule), (options.batch,), generator=generator).to(self.device)
+        timesteps = torch.randint(len(self.alphas), (options.batch,), generator=generator).to(self.device)
         latents = torch.cat([*latents, self.latents[clips.to(self.latents.device)].float()])
         drawn = step_generator(options.seed + 1, number, self.device)
         noise = torch.randn(latents.shape, generator=drawn, device=self.device)
@@ -241,13 +215,19 @@ class DiffusionTrainer:
         self.ema.update()
         return {"loss": loss, "mse": error, "norm": norm}
 
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return [self.optimiser]
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        return {"validation_loss": self.validate()}
+
     @torch.no_grad()
     def validate(self) -> float:
         """Weighted loss of the averaged weights on validation clips, with fixed timesteps and noise."""
         count = VALIDATION_CLIPS
         latents = self.latents[:count].float()
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1)).to(self.device)
-        timesteps = torch.linspace(10, len(self.schedule) - 10, count).long().to(self.device)
+        timesteps = torch.linspace(10, len(self.alphas) - 10, count).long().to(self.device)
         texts = torch.tensor([numbers[0] for numbers in self.phrasings.of_clip[:count]])
         total = 0.0
         with self.ema.applied(), autocast(self.device):
@@ -258,7 +238,7 @@ class DiffusionTrainer:
                 total += loss.item() * len(part)
         return total / count
 
-    def preview(self, folder: Path, step: int) -> dict[str, float]:
+    def preview(self, number: int) -> dict[str, float]:
         """Fixed prompts with fixed seeds as a sheet of pictures and as sounds; the validation loss."""
         from sonoconvert.files.clip import Clip, write_clip
         from sonotrain.training.painting import paint, to_sound
@@ -267,14 +247,12 @@ class DiffusionTrainer:
         model = as_model(self.unet, vae, factor, self.text_encoder, self.tokenizer, self.device)
         with self.ema.applied():
             levels = paint(model, PREVIEW_PROMPTS, seed=1, steps=self.options.preview_steps)
-        save_sheet([levels[:4], levels[4:]], folder / f"step-{step:08d}.png")
-        sounds = to_sound(levels)
-        for number, waveform in enumerate(sounds):
-            name = (
-                f"step-{step:08d}-{number}-{PREVIEW_PROMPTS[number].replace(' ', '_').replace(',', '')}.wav"
-            )
-            settings = {"prompt": PREVIEW_PROMPTS[number], "step": step}
-            write_clip(Clip(waveform[None], 32000, settings), folder / name, force=True)
+        folder = self.run.preview_folder(number)
+        save_sheet([levels[:4], levels[4:]], folder / "sheet.png")
+        for index, waveform in enumerate(to_sound(levels)):
+            save_sheet([levels[index][None]], folder / f"{index}-with.png", gap=0)
+            settings = {"prompt": PREVIEW_PROMPTS[index], "step": number}
+            write_clip(Clip(waveform[None], 32000, settings), folder / f"{index}-with.wav", force=True)
         return {"validation_loss": self.validate()}
 
 
@@ -321,8 +299,8 @@ def as_model(
 ) -> Any:
     """Modules in training as the engine's Model."""
     from sonoconvert.pictures.format import get_format
-    from sonopaint.models.loading import Model
     from sonopaint.models.mini import mini_config
+    from sonopaint.models.model import Model
     from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
 
     return Model(

@@ -16,6 +16,7 @@ from sonotrain.trainers.mini.diffusion import load_diffusion
 from sonotrain.trainers.mini.vae import load_vae
 from sonotrain.training.compute import choose_device
 
+NO_METRICS = ("steps", "seconds", "peak_memory_mb")
 BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
 
 
@@ -91,7 +92,7 @@ def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str
             "minutes": round(result["seconds"] / 60, 1),
             "batch": config["batch"],
             "clips": config["clips"],
-            "metrics": {k: round(v, 5) for k, v in result.items() if k not in ("steps", "seconds")},
+            "metrics": {k: round(v, 5) for k, v in result.items() if k not in NO_METRICS},
         }
     machine = read_json(run / "environment.json")
     corpus = Path(options["corpus"]) / "corpus.json"

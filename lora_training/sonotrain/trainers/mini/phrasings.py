@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sonotrain.data.corpus import Corpus
 from sonotrain.data.words import EVERYDAY, FRAMES, SOUNDS, WORDS
-from sonotrain.training.inputs.captions import encode
+from sonotrain.training.inputs.captions import Captions, encode
 
 WORD_WEIGHT = 40  # how often each everyday word is shown, so that it becomes one token
 
@@ -41,33 +41,17 @@ def foley_captions(each: int = 40, seed: int = 0) -> list[str]:
     return texts
 
 
-class Phrasings:
-    """All captions of a corpus as token ids, each text once.
-
-    `ids`: int64 [texts, 77], padded with the end token; `lengths`: up to and with the end token; text 0 is
-    the empty caption. `of_clip[i]`: the texts of clip i.
-    """
+class Phrasings(Captions):
+    """All captions of a corpus; `lengths`: of each text in tokens, the end token included."""
 
     def __init__(self, corpus: Corpus, tokenizer: Any) -> None:
-        numbers: dict[str, int] = {"": 0}
-        self.of_clip = [
-            [numbers.setdefault(text, len(numbers)) for text in record.phrasings] for record in corpus.records
-        ]
-        self.texts = list(numbers)
-        self.ids = encode(tokenizer, self.texts)
-        end = tokenizer.eos_token_id
-        self.lengths = (self.ids == end).int().argmax(1) + 1
+        super().__init__(tokenizer, [record.phrasings for record in corpus.records])
+        self.lengths = (self.ids == tokenizer.eos_token_id).int().argmax(1) + 1
 
     def fillers(self, tokenizer: Any) -> Fillers:
         """Words that no caption holds and that name no sound."""
         said = torch.cat([self.ids, encode(tokenizer, foley_captions() + SOUNDS)]).unique()
         return Fillers(tokenizer, set(said.tolist()))
-
-    def choose(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """One random phrasing for each clip, as numbers of texts."""
-        draws = torch.rand(len(clips), generator=generator).tolist()
-        options = [self.of_clip[clip] for clip in clips.tolist()]
-        return torch.tensor([o[int(draw * len(o))] for o, draw in zip(options, draws, strict=True)])
 
 
 class Fillers:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import zlib
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,11 @@ from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import Corpus
-from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
 from sonotrain.trainers.mini.phrasings import Phrasings, learn_tokenizer
-from sonotrain.training.compute import autocast, choose_device, step_generator
-from sonotrain.training.loop import Budget, Loop
-from sonotrain.training.run_folder import RunFolder, load_final
+from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.run import Run, Trainer
+from sonotrain.training.run_folder import load_final
 
 logger = logging.getLogger(__name__)
 
@@ -36,39 +36,8 @@ class TextOptions:
     learning_rate: float = option(1e-3, "peak learning rate")
     warmup: int = option(50, "steps of warm-up")
     seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)")
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
-
-
-def train_text(
-    out: str | Path, options: TextOptions, budget: Budget, *, device: str = "auto", resume: bool = False
-) -> bool:
-    """Learns the tokenizer (out/tokenizer), then trains; True when the budget was used up.
-
-    At the end `out` holds text.json with the accuracy on held-out captions.
-    """
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    chosen = choose_device(device)
-    with RunFolder(out, resume=resume) as run:
-        corpus = Corpus(options.corpus, options.clips or None)
-        options = replace(options, clips=len(corpus))
-        trainer = TextTrainer(corpus, options, run.path / "tokenizer", chosen)
-        config = {"command": "text", "options": asdict(options), "architecture": trainer.architecture}
-        write_json(run.path / "config.json", config)
-        loop = Loop(
-            run, budget, trainer.parts(), [trainer.optimiser], trainer.step, warmup=options.warmup,
-            checkpoint_minutes=options.checkpoint_minutes,
-        )  # fmt: skip
-        if resume:
-            loop.resume(chosen)
-        finished = loop.run_to_end()
-        if finished:
-            result = trainer.measure() | {"steps": loop.number, "seconds": loop.seconds}
-            write_json(run.path / "text.json", result)
-            run.log(step=loop.number, **result)
-            logger.info("held-out captions: %s", "  ".join(f"{k} {v:.3f}" for k, v in result.items()))
-        return finished
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
 
 
 class Heads(nn.Module):
@@ -83,16 +52,26 @@ class Heads(nn.Module):
         return self.linear(pooled).split(self.sizes, dim=1)
 
 
-class TextTrainer:
-    """Modules, optimiser and the step of the text encoder's pre-training."""
+class TextTrainer(Trainer):
+    """Learns the tokenizer (in the run's folder), then trains; text.json holds the held-out accuracy."""
 
-    def __init__(self, corpus: Corpus, options: TextOptions, folder: Path, device: torch.device) -> None:
+    command = "text"
+    Options = TextOptions
+    options: TextOptions
+
+    def __init__(self, given: Mapping[str, Any], run: Run) -> None:
+        super().__init__(given, run)
+        self.corpus = Corpus(self.options.corpus, self.options.clips or None)
+        self.options = replace(self.options, clips=len(self.corpus))
+
+    def prepare(self) -> None:
         from transformers import CLIPTextConfig, CLIPTextModel
 
         from sonopaint.models.mini import mini_config
         from sonopaint.models.tokenizer import load_tokenizer
 
-        self.options, self.device = options, device
+        options, device, corpus = self.options, self.device, self.corpus
+        folder = self.run.path / "tokenizer"
         if (folder / "vocab.json").is_file():
             tokenizer = load_tokenizer(folder)
         else:
@@ -100,9 +79,9 @@ class TextTrainer:
         self.phrasings = Phrasings(corpus, tokenizer)
         self.kinds, self.attributes = corpus.kinds(), corpus.attributes()
         torch.manual_seed(options.seed)
-        self.architecture = mini_config(len(tokenizer))["text_encoder"]
-        self.encoder = CLIPTextModel(CLIPTextConfig(**self.architecture)).to(device).train()
-        self.heads = Heads(self.architecture["hidden_size"], len(self.kinds), len(self.attributes)).to(device)
+        architecture = self.facts["architecture"] = mini_config(len(tokenizer))["text_encoder"]
+        self.encoder = CLIPTextModel(CLIPTextConfig(**architecture)).to(device).train()
+        self.heads = Heads(architecture["hidden_size"], len(self.kinds), len(self.attributes)).to(device)
         parameters = [*self.encoder.parameters(), *self.heads.parameters()]
         self.optimiser = torch.optim.AdamW(parameters, options.learning_rate, weight_decay=0.01, fused=True)
         self._label(corpus)
@@ -136,6 +115,9 @@ class TextTrainer:
         if not len(self.train_texts) or not len(self.held_texts):
             raise SonopaintError("The corpus has too few captions to train a text encoder; make it larger.")
 
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return [self.optimiser]
+
     def parts(self) -> dict[str, Any]:
         return {"text_encoder": self.encoder, "heads": self.heads, "optimiser": self.optimiser}
 
@@ -166,7 +148,7 @@ class TextTrainer:
         return {"loss": loss, "order": order, "norm": norm}
 
     @torch.no_grad()
-    def measure(self) -> dict[str, float]:
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Accuracy on held-out captions: both kinds in their order, the relation, each attribute."""
         right = {"order": 0.0, "relation": 0.0, "attributes": 0.0}
         for texts in self.held_texts.split(256):

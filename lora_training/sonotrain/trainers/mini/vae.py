@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import Corpus, to_levels, to_pixels
-from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
-from sonotrain.training.compute import autocast, choose_device, compiled, step_generator
+from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
-from sonotrain.training.loop import Budget, Loop
 from sonotrain.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
@@ -27,7 +26,8 @@ from sonotrain.training.losses import (
     kl_loss,
 )
 from sonotrain.training.previews import save_sheet
-from sonotrain.training.run_folder import RunFolder, load_final
+from sonotrain.training.run import Run, Trainer
+from sonotrain.training.run_folder import load_final
 
 logger = logging.getLogger(__name__)
 
@@ -50,70 +50,46 @@ class VaeOptions:
     adversarial_from: float = option(0.0, "share of the run after which a discriminator joins (0: never)")
     adversarial_weight: float = option(0.25, "weight of the adversarial loss, times the adaptive weight")
     seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)")
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints")
-    preview_minutes: float = option(5.0, "minutes between previews")
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
+    preview_minutes: float = option(5.0, "minutes between previews", free=True)
 
 
-def train_vae(
-    out: str | Path, options: VaeOptions, budget: Budget, *, device: str = "auto", resume: bool = False
-) -> bool:
-    """Trains (or resumes) in the run folder `out`; True when the budget was used up.
+class VaeTrainer(Trainer):
+    """vae.json holds the scaling factor 1/σ of the latents and the validation error."""
 
-    At the end `out` holds vae.json with the scaling factor 1/σ of the latents and the validation error.
-    """
-    if options.crop % 8 or options.crop < 16:
-        raise SonopaintError(
-            f"{setting('crop')} must be a multiple of 8 and at least 16, not {options.crop}."
-        )
-    if not 0 <= options.adversarial_from < 1:
-        raise SonopaintError(
-            f"{setting('adversarial_from')} is a share of the run, from 0 up to 1, not "
-            f"{options.adversarial_from:g}."
-        )
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    chosen = choose_device(device)
-    with RunFolder(out, resume=resume) as run:
-        corpus = Corpus(options.corpus, options.clips or None)
-        if len(corpus) <= VALIDATION_CLIPS:
-            raise SonopaintError(f"{options.corpus} must hold more than {VALIDATION_CLIPS} clips.")
-        options = replace(options, clips=len(corpus))
-        trainer = VaeTrainer(corpus, options, chosen)
-        config = {"command": "vae", "options": asdict(options), "architecture": trainer.architecture}
-        write_json(run.path / "config.json", config)
-        loop = Loop(
-            run, budget, trainer.parts(), trainer.optimisers(), trainer.step, warmup=options.warmup,
-            checkpoint_minutes=options.checkpoint_minutes, preview_minutes=options.preview_minutes,
-            preview=lambda step: trainer.preview(run.previews / f"step-{step:08d}.png"),
-        )  # fmt: skip
-        trainer.used = lambda: budget.fraction(loop.number, loop.seconds)
-        if resume:
-            loop.resume(chosen)
-        finished = loop.run_to_end()
-        if finished:
-            result = trainer.measure() | {"steps": loop.number, "seconds": loop.seconds}
-            write_json(run.path / "vae.json", result)
-            run.log(step=loop.number, **result)
-            logger.info("latents: scaling factor %.4f, L1 %.4f", result["scaling_factor"], result["l1"])
-        return finished
+    command = "vae"
+    Options = VaeOptions
+    options: VaeOptions
 
+    def __init__(self, given: Mapping[str, Any], run: Run) -> None:
+        super().__init__(given, run)
+        options = self.options
+        if options.crop % 8 or options.crop < 16:
+            raise SonopaintError(
+                f"{setting('crop')} must be a multiple of 8 and at least 16, not {options.crop}."
+            )
+        if not 0 <= options.adversarial_from < 1:
+            raise SonopaintError(
+                f"{setting('adversarial_from')} is a share of the run, from 0 up to 1, not "
+                f"{options.adversarial_from:g}."
+            )
+        corpus = open_corpus(options.corpus, options.clips)
+        self.options = replace(options, clips=len(corpus))
+        self.levels = corpus.levels
+        self.validation = to_pixels(corpus.levels[:VALIDATION_CLIPS])
 
-class VaeTrainer:
-    """Modules, optimisers and the step of the VAE's training."""
-
-    def __init__(self, corpus: Corpus, options: VaeOptions, device: torch.device) -> None:
+    def prepare(self) -> None:
         from diffusers import AutoencoderKL
 
         from sonopaint.models.mini import mini_config
 
+        options, device = self.options, self.device
         torch.manual_seed(options.seed)
-        self.options, self.device = options, device
-        self.used: Callable[[], float] = lambda: 0.0  # share of the budget
-        self.architecture = mini_config()["vae"]
+        self.facts["architecture"] = mini_config()["vae"]
         # channels_last is for CUDA: on the CPU group norms are slow with it
         self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        self.vae = AutoencoderKL(**self.architecture).to(device, memory_format=self.layout).train()
+        self.vae = AutoencoderKL(**self.facts["architecture"]).to(device, memory_format=self.layout).train()
         if options.decoder_of:  # latents, and what was trained on them, stay valid
             self.vae.load_state_dict(load_vae(options.decoder_of, device)[0].state_dict())
             self.vae.encoder.requires_grad_(False)
@@ -134,10 +110,8 @@ class VaeTrainer:
         self.critic = torch.optim.AdamW(
             self.discriminator.parameters(), options.learning_rate / 4, betas=(0.5, 0.9), weight_decay=0.0
         )
-        self.levels = corpus.levels
         if device.type == "cuda":
             self.levels = self.levels.to(device)
-        self.validation = to_pixels(corpus.levels[:VALIDATION_CLIPS])
 
     def parts(self) -> dict[str, Any]:
         parts = {"vae": self.vae, "ema": self.ema, "optimiser": self.optimiser}
@@ -177,7 +151,7 @@ class VaeTrainer:
         reconstruction = reconstruction + options.gradient_weight * gradient
         loss = reconstruction + options.kl_weight * kl
         values = {"l1": l1, "gradient": gradient, "kl": kl}
-        adversarial = options.adversarial_from and self.used() >= options.adversarial_from
+        adversarial = options.adversarial_from and self.run.used >= options.adversarial_from
         if adversarial:
             fooled = -self.discriminator(output).mean()
             balance = adaptive_weight(reconstruction, fooled, self.vae.decoder.conv_out.weight)
@@ -200,17 +174,18 @@ class VaeTrainer:
         return loss
 
     @torch.no_grad()
-    def preview(self, path: Path) -> dict[str, float]:
+    def preview(self, number: int) -> dict[str, float]:
         """Originals over reconstructions of six validation clips, and the validation error."""
         with self.ema.applied():
             shown = self.validation[:6].to(self.device)
             rebuilt = self.vae.decode(self.vae.encode(shown).latent_dist.mode()).sample
         rows = [to_levels(shown), to_levels(rebuilt)]
-        save_sheet([torch.cat([row[:3] for row in rows]), torch.cat([row[3:] for row in rows])], path)
+        sheet = [torch.cat([row[:3] for row in rows]), torch.cat([row[3:] for row in rows])]
+        save_sheet(sheet, self.run.preview_folder(number) / "sheet.png")
         return {"validation_l1": (rows[0] - rows[1]).abs().mean().item()}
 
     @torch.no_grad()
-    def measure(self) -> dict[str, float]:
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Scaling factor 1/σ of the latents over the validation clips; L1 in levels over 24 of them."""
         latents: list[Tensor] = []
         errors: list[float] = []
@@ -223,11 +198,9 @@ class VaeTrainer:
                     rebuilt = self.vae.decode(latent).sample
                     errors.append((to_levels(rebuilt) - to_levels(pixels)).abs().mean().item())
         stacked = torch.cat(latents)
-        return {
-            "scaling_factor": 1.0 / stacked.std().item(),
-            "latent_mean": stacked.mean().item(),
-            "l1": sum(errors) / len(errors),
-        }
+        factor, l1 = 1.0 / stacked.std().item(), sum(errors) / len(errors)
+        logger.info("latents: scaling factor %.4f, L1 %.4f", factor, l1)
+        return {"scaling_factor": factor, "latent_mean": stacked.mean().item(), "l1": l1}
 
 
 class _Reconstruction(torch.nn.Module):
@@ -241,6 +214,14 @@ class _Reconstruction(torch.nn.Module):
         latent = self.vae.encode(pixels).latent_dist
         sample = latent.mean + latent.std * noise
         return self.vae.decode(sample).sample, latent.mean, latent.logvar
+
+
+def open_corpus(folder: str, clips: int) -> Corpus:
+    """The corpus to train on; SonopaintError where it has no clips beside those of the validation."""
+    corpus = Corpus(folder, clips or None)
+    if len(corpus) <= VALIDATION_CLIPS:
+        raise SonopaintError(f"{folder} must hold more than {VALIDATION_CLIPS} clips.")
+    return corpus
 
 
 def load_vae(folder: str | Path, device: torch.device) -> tuple[Any, float]:

@@ -15,12 +15,6 @@ Normaliser = Literal["teacher", "fake"]
 Adversary = Literal["hinge", "bce"]
 
 
-def diffused(clean: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
-    """q(x_t | x) = √ᾱ·x + √(1 − ᾱ)·ε (Ho et al. 2020, eq. 4); alpha_bar [B]."""
-    alpha_bar = alpha_bar.view(-1, 1, 1, 1)
-    return alpha_bar.sqrt() * clean + (1.0 - alpha_bar).sqrt() * noise
-
-
 def clean_from_noise(noisy: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
     """x̂0 = (x_t − √(1 − ᾱ)·ε̂) / √ᾱ; alpha_bar [B]."""
     alpha_bar = alpha_bar.view(-1, 1, 1, 1)

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sonotrain.training.lora_file import write_lora
+
 logger = logging.getLogger(__name__)
 
 
@@ -24,9 +26,7 @@ def one_step_header(timestep: int, facts: Mapping[str, object]) -> dict[str, str
     }
 
 
-def save_model(
-    base: Path, weights: Mapping[str, Tensor], out: Path, header: Mapping[str, str], *, force: bool = False
-) -> None:
+def save_model(base: Path, weights: Mapping[str, Tensor], out: Path, header: Mapping[str, str]) -> None:
     """The base model with the student's U-Net: a Mini folder, or a single file for SD 1.5 (fp16).
 
     `weights`: the U-Net's, under diffusers' names.
@@ -38,7 +38,7 @@ def save_model(
     unet = {name: stored(tensor.detach().half().cpu()) for name, tensor in weights.items()}
     headers = {**model.headers, "unet": {**model.headers["unet"], **header}}
     model = replace(model, parts={**model.parts, "unet": unet}, headers=headers)
-    layouts.save_model(model, out, to="mini" if model.is_mini else "single", dtype=torch.float16, force=force)
+    layouts.save_model(model, out, to="mini" if model.is_mini else "single", dtype=torch.float16, force=True)
 
 
 def save_lora(
@@ -48,13 +48,12 @@ def save_lora(
     header: Mapping[str, str],
     *,
     rank: int,
-    force: bool = False,
 ) -> float:
     """The difference from the base to the student as a kohya LoRA; the share of it that the rank keeps.
 
     By singular values, the best LoRA of its rank (Eckart & Young 1936). Norms and biases can't be in it.
     """
-    from sonoconvert.checkpoints import layouts, lora
+    from sonoconvert.checkpoints import layouts
     from sonoconvert.checkpoints.files import stored
     from sonoconvert.checkpoints.lora_math import extract
     from sonoconvert.checkpoints.metadata import completed
@@ -70,9 +69,5 @@ def save_lora(
         texts.setdefault("sonopaint.format", form)
     architecture = "sonopaint-mini/lora" if model.is_mini else "stable-diffusion-v1/lora"
     texts = completed(texts, architecture=architecture, title=out.stem)
-    # AUTOMATIC1111's conversion of diffusers' names assumes two ResNet blocks per level, as SD 1.5 has
-    names = "diffusers" if config["layers_per_block"] == 2 else "ldm"
-    lora.save_lora(
-        out, found.modules, to="kohya", names=names, unet_config=config, metadata=texts, force=force
-    )
+    write_lora(found.modules, config, texts, out)
     return found.kept

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sonotrain.trainers.one_step import matching
 from sonotrain.trainers.one_step.discriminator import Heads, tapped
 from sonotrain.trainers.one_step.networks import Networks, Role
+from sonotrain.training.losses import diffused
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Losses:
         clean = self.paint(batch.seed_noise, batch.text)
         alpha_bar = self.alphas_cumprod[batch.timesteps]
         with torch.no_grad():
-            noisy = matching.diffused(clean, batch.noise, alpha_bar)
+            noisy = diffused(clean, batch.noise, alpha_bar)
             fake = self._clean("fake", noisy, batch.timesteps, batch.text)
 
             def gradient(role: Role, text: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ class Losses:
             pulled = gradient("target", batch.text) if weight > 0.0 else source
             direction = matching.dual_gradient(source, pulled, weight)
         matched = matching.matching_loss(clean, direction)
-        noisy = matching.diffused(clean, batch.noise, alpha_bar)
+        noisy = diffused(clean, batch.noise, alpha_bar)
         with tapped(self.networks.feature_blocks(), stop=True) as features:
             self.networks.noise("fake", noisy, batch.timesteps, batch.text)
         adversarial = matching.generator_loss(self.heads(features), recipe.adversary)
@@ -93,13 +94,13 @@ class Losses:
         with torch.no_grad():
             clean = self.paint(batch.seed_noise, batch.text)
         alpha_bar = self.alphas_cumprod[batch.timesteps]
-        noisy = matching.diffused(clean, batch.noise, alpha_bar)
+        noisy = diffused(clean, batch.noise, alpha_bar)
         blocks = self.networks.feature_blocks()
         with tapped(blocks) as features:
             predicted = self.networks.noise("fake", noisy, batch.timesteps, batch.text)
         fake = self.heads(features)
         error = (predicted - batch.noise).square().mean()  # eq. 2.5
-        noisy = matching.diffused(batch.real, batch.real_noise, alpha_bar)
+        noisy = diffused(batch.real, batch.real_noise, alpha_bar)
         with tapped(blocks, stop=True) as features:
             self.networks.noise("fake", noisy, batch.timesteps, batch.real_text)
         real = self.heads(features)
@@ -109,7 +110,7 @@ class Losses:
 
     def target(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 2.6: the target teacher learns the few real sounds."""
-        noisy = matching.diffused(batch.real, batch.real_noise, self.alphas_cumprod[batch.timesteps])
+        noisy = diffused(batch.real, batch.real_noise, self.alphas_cumprod[batch.timesteps])
         predicted = self.networks.noise("target", noisy, batch.timesteps, batch.real_text)
         error = (predicted - batch.real_noise).square().mean()
         return error, {"target": error}

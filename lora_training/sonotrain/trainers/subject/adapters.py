@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
-from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.trainers.one_step.discriminator import encoder_blocks, encoder_channels
 from sonotrain.trainers.one_step.networks import as_noise
-from sonotrain.training.adapter import adapter_module, inject, lora_layers, target_modules
+from sonotrain.training.adapter import Sizes, adapter_module, inject, lora_layers, target_modules
 
 if TYPE_CHECKING:
-    from sonoconvert.checkpoints.lora import LoraModule
+    from sonoconvert.checkpoints.nouns import LoraModule
 
 # Which adapters each network has. The distillation is frozen; without any it is the base model.
 ROLES: dict[str, tuple[str, ...]] = {
@@ -61,7 +60,7 @@ class AdapterNetworks:
                 insert(unet, modules, name)
         torch.manual_seed(seed)
         for name in learners:
-            inject(unet, names, LoraOptions(rank=rank, alpha=float(rank), conv_rank=rank), name)
+            inject(unet, names, Sizes(rank, float(rank), rank), name)
         self.layers = [layer for _, layer in lora_layers(unet)]
         self.learners = learners
         for layer in self.layers:  # nothing learns but what is said here

@@ -11,10 +11,11 @@ def fill(parser: argparse.ArgumentParser) -> None:
     from sonotrain.trainers.subject.options import SubjectOptions
 
     def run(arguments: argparse.Namespace) -> bool:
-        from sonotrain.trainers.subject.train import train_subject
+        from sonotrain.trainers.subject.trainer import SubjectTrainer
+        from sonotrain.training.run import train
 
         options = given(arguments, SubjectOptions)
-        return train_subject(arguments.out, options, device=arguments.device, resume=arguments.resume)
+        return train(SubjectTrainer, arguments.out, options, device=arguments.device, resume=arguments.resume)
 
     parser.add_argument("clips", nargs="?", default=argparse.SUPPRESS, help="the same as --clips")
     parser.add_argument("--out", default="runs/subject", help="run folder (default: runs/subject)")

@@ -17,6 +17,7 @@ from sonotrain.trainers.subject.data import SubjectData
 from sonotrain.trainers.subject.networks import Networks, WholeNetworks
 from sonotrain.trainers.subject.options import SubjectOptions
 from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.losses import diffused
 
 EXTREME = 0.02  # share of the schedule at either end that distribution matching leaves out
 
@@ -161,7 +162,7 @@ class Denoising:
     def _error(self, latents: Tensor, text: int, generator: torch.Generator) -> Tensor:
         setting = self.setting
         noise, steps = setting.normal(generator), setting.timesteps(generator)
-        noisy = matching.diffused(latents, noise, setting.alphas_cumprod[steps])
+        noisy = diffused(latents, noise, setting.alphas_cumprod[steps])
         with setting.autocast():
             predicted = setting.networks.noise(self.role, noisy, steps, setting.text(text))
         return (predicted - noise).square().mean()
@@ -244,7 +245,7 @@ class Pso:
         unwanted = matching.clean_from_noise(seed_noise, painted, alphas[steps])
         both = torch.cat([wanted, unwanted])
         noise, steps, text = noise.repeat(2, 1, 1, 1), steps.repeat(2), text.repeat(2, 1, 1)
-        noisy = matching.diffused(both, noise, alphas[steps])
+        noisy = diffused(both, noise, alphas[steps])
         with setting.autocast():
             with torch.no_grad():
                 reference = networks.noise("reference", noisy, steps, text)

@@ -16,7 +16,7 @@ from sonotrain.trainers.subject.adapters import ON_TARGET, ROLES, AdapterNetwork
 from sonotrain.trainers.subject.options import SubjectOptions
 
 if TYPE_CHECKING:
-    from sonoconvert.checkpoints.lora import LoraModule
+    from sonoconvert.checkpoints.nouns import LoraModule
 
 logger = logging.getLogger(__name__)
 

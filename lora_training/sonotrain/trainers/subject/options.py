@@ -42,9 +42,9 @@ class SubjectOptions:
     )
     method: str = option("uni-dad", "; ".join(f"{name}: {told}" for name, told in ABOUT.items()), METHODS)
     mode: str = option("adapters", "adapters: one base in memory and LoRAs on it; full: whole U-Nets", MODES)
-    name: str = option("", "name of the result's file (default: the run folder's)")
-    author: str = option("", "who made it, for the file's header")
-    licence: str = option("", "its licence, for the file's header")
+    name: str = option("", "name of the result's file (default: the run folder's)", free=True)
+    author: str = option("", "who made it, for the file's header", free=True)
+    licence: str = option("", "its licence, for the file's header", free=True)
     # the method (Uni-DAD, equations 2.1 to 2.10)
     alpha: float = option(0.75, "a: weight of the target teacher; 1 − a is the source teacher's")
     ratio: int = option(0, "critic steps for each step of student and target teacher (0: 10, Mini: 3)")
@@ -66,8 +66,12 @@ class SubjectOptions:
     # the networks
     rank: int = option(0, "rank of the adapters (0: 16, Mini: 32)")
     targets: str = option("", "adapted layers, as for sonotrain lora (default: attention, Mini: all)")
-    without_student: bool = option(False, "leave the student out of the file, which then goes on top of it")
-    file_rank: int = option(0, "rank of the file, distillation and subject together (0: all that there is)")
+    without_student: bool = option(
+        False, "leave the student out of the file, which then goes on top of it", free=True
+    )
+    file_rank: int = option(
+        0, "rank of the file, distillation and subject together (0: all that there is)", free=True
+    )
     # optimisation
     steps: int = option(0, "critic steps, or steps of a baseline (0: 5000, baselines 800; Mini: 600, 300)")
     batch: int = option(1, "clips in one step")
@@ -82,21 +86,14 @@ class SubjectOptions:
     )
     variants: int = option(4, "versions of each clip: itself and some moved by up to a quarter of a second")
     gradient_checkpointing: bool = option(False, "compute activations twice and keep fewer of them")
-    threads: int = option(0, "processor threads (0: torch's choice)")
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
     seed: int = option(0, "seed of weights and data")
     # seeing what happens
     watch_every: int = option(50, "steps between looks for collapse (0: never)")
-    preview_every: int = option(200, "steps between previews (0: none)")
+    preview_every: int = option(200, "steps between previews (0: none)", free=True)
     preview_prompts: tuple[str, ...] = option((), "what previews say (default: the subject)")
-    checkpoint_every: int = option(100, "steps between checkpoints")
-    log_every: int = option(10, "steps between lines of the log")
-
-
-# These may change when a run is resumed: they change no weight.
-FREE_ON_RESUME = {
-    "threads", "preview_every", "checkpoint_every", "log_every", "name", "author", "licence",
-    "file_rank", "without_student",
-}  # fmt: skip
+    checkpoint_every: int = option(100, "steps between checkpoints", free=True)
+    log_every: int = option(10, "steps between lines of the log", free=True)
 
 
 # The paper's numbers (Desbos 2026, section 2.6) and those for Mini, which was trained for two hours on a

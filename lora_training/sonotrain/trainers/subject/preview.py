@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sonoconvert.pictures.picture import Picture
 from sonotrain.trainers.one_step import matching
 from sonotrain.trainers.one_step.networks import Role
 from sonotrain.trainers.subject.methods import Setting
 from sonotrain.trainers.subject.options import ONE_STEP
-from sonotrain.training.previews import save, save_pairs, to_pictures
+from sonotrain.training.painting import sample
 
 SEED = 1
 
@@ -44,43 +43,5 @@ class Painter:
         return matching.clean_from_noise(noise, predicted, self.setting.alphas_cumprod[steps])
 
     def _steps(self, noise: Tensor, text: Tensor) -> Tensor:
-        from dataclasses import replace
-
-        from sonopaint.samplers import SAMPLERS, Denoiser
-        from sonopaint.samplers.schedule import sigmas
-
-        defaults = self.model.defaults
-        levels = sigmas(self.model.alphas_cumprod, int(defaults["steps"]))
         model = replace(self.model, unet=self.setting.networks.unet_of(self.role))
-        empty = self.setting.data.text(0).to(noise.device)
-        denoise = Denoiser(model, text, empty, float(defaults["guidance_scale"]))
-        return SAMPLERS[str(defaults["sampler"])](denoise, noise * float(levels[0]), levels)
-
-
-class Previews:
-    """Writes step-N/{k}-with and {k}-without (as it was at the start) as .png and .wav, and sheet.png."""
-
-    def __init__(self, painter: Painter, decoder: Any, folder: Path) -> None:
-        self.painter, self.decoder, self.folder = painter, decoder, folder
-        data = painter.setting.data
-        self.prompts = data.prompts
-        self.texts = [data.captions.numbers[prompt] for prompt in self.prompts]
-        self.before: list[Picture] | None = None
-
-    def remember(self) -> None:
-        """Paints what training begins with."""
-        self.before = self._paint()
-
-    def _paint(self) -> list[Picture]:
-        return to_pictures(self.painter.model, self.decoder, self.painter(self.texts))
-
-    def __call__(self, number: int) -> dict[str, float]:
-        target = self.folder / f"step-{number:08d}"
-        target.mkdir(parents=True, exist_ok=True)
-        after = self._paint()
-        for kind, pictures in (("with", after), ("without", self.before or [])):
-            for index, picture in enumerate(pictures):
-                settings = {"prompt": self.prompts[index], "subject": kind, "step": number}
-                save(picture, target / f"{index}-{kind}", settings)
-        save_pairs(self.before or after, after, target / "sheet.png")
-        return {}
+        return sample(model, text, self.setting.data.text(0).to(noise.device), noise)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sonotrain.training.loop import EndEarly
+
 logger = logging.getLogger(__name__)
 
 SEEDS = 8
@@ -20,7 +22,7 @@ CERTAIN = (
 PATIENCE = 3  # looks in a row
 
 
-class Collapsed(Exception):
+class Collapsed(EndEarly):
     """Training is of no more use; the message says why."""
 
 

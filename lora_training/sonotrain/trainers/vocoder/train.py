@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from sonoconvert.pictures.spectrogram import (
     to_levels,
 )
 from sonotrain.data.waveforms import waveforms
-from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
 from sonotrain.trainers.vocoder.losses import (
     SpectrogramDiscriminator,
@@ -37,12 +38,12 @@ from sonotrain.trainers.vocoder.losses import (
     waveform_of,
     waveform_of_steps,
 )
-from sonotrain.training.compute import autocast, choose_device, compiled, step_generator
+from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
-from sonotrain.training.loop import Budget, Loop
 from sonotrain.training.losses import hinge_discriminator_loss
 from sonotrain.training.muon import Muon
-from sonotrain.training.run_folder import RunFolder, load_final
+from sonotrain.training.run import Run, Trainer
+from sonotrain.training.run_folder import load_final
 
 logger = logging.getLogger(__name__)
 
@@ -68,45 +69,10 @@ class VocoderOptions:
     waveform_weight: float = option(0.3, "weight of the waveform's STFT loss")
     adversarial_weight: float = option(0.0, "weight of a discriminator's loss beside it (0: none)")
     seed: int = option(0, "seed of weights and data")
-    workers: int = option(1, "processes that synthesise the sounds")
-    threads: int = option(0, "processor threads (0: torch's choice)")
-    checkpoint_minutes: float = option(2.0, "minutes between checkpoints")
-    preview_minutes: float = option(10.0, "minutes between measurements on held-out sounds")
-
-
-def train_vocoder(
-    out: str | Path, options: VocoderOptions, budget: Budget, *, device: str = "auto", resume: bool = False
-) -> bool:
-    """Trains (or resumes) in the run folder `out`; True when the budget was used up.
-
-    At the end `out` holds vocoder.json with steps, seconds and the measures on held-out sounds.
-    """
-    if options.crop < 16 or options.crop % 4:
-        raise SonopaintError(
-            f"{setting('crop')} must be a multiple of 4 and at least 16, not {options.crop}."
-        )
-    if options.clips <= HELD_OUT:
-        raise SonopaintError(f"{setting('clips')} must be above {HELD_OUT}, not {options.clips}.")
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    chosen = choose_device(device)
-    with RunFolder(out, resume=resume) as run:
-        trainer = VocoderTrainer(options, chosen)
-        write_json(run.path / "config.json", {"command": "vocoder", "options": asdict(options)})
-        loop = Loop(
-            run, budget, trainer.parts(), trainer.optimisers(), trainer.step, warmup=options.warmup,
-            checkpoint_minutes=options.checkpoint_minutes, preview_minutes=options.preview_minutes,
-            preview=lambda step: trainer.measure(),
-        )  # fmt: skip
-        if resume:
-            loop.resume(chosen)
-        finished = loop.run_to_end()
-        if finished:
-            write_json(
-                run.path / "vocoder.json",
-                {"steps": loop.number, "seconds": round(loop.seconds), **trainer.measured},
-            )
-        return finished
+    workers: int = option(1, "processes that synthesise the sounds", free=True)
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    checkpoint_minutes: float = option(2.0, "minutes between checkpoints", free=True)
+    preview_minutes: float = option(10.0, "minutes between measurements on held-out sounds", free=True)
 
 
 def at_working_rate(fmt: SpectrogramFormat) -> SpectrogramFormat:
@@ -121,12 +87,22 @@ def at_working_rate(fmt: SpectrogramFormat) -> SpectrogramFormat:
     )
 
 
-class VocoderTrainer:
-    """Network, optimisers, data and the step."""
+class VocoderTrainer(Trainer):
+    """vocoder.json holds the measures on held-out sounds."""
 
-    def __init__(self, options: VocoderOptions, device: torch.device) -> None:
-        torch.manual_seed(options.seed)
-        self.options, self.device = options, device
+    command = "vocoder"
+    Options = VocoderOptions
+    options: VocoderOptions
+
+    def __init__(self, given: Mapping[str, Any], run: Run) -> None:
+        super().__init__(given, run)
+        options = self.options
+        if options.crop < 16 or options.crop % 4:
+            raise SonopaintError(
+                f"{setting('crop')} must be a multiple of 4 and at least 16, not {options.crop}."
+            )
+        if options.clips <= HELD_OUT:
+            raise SonopaintError(f"{setting('clips')} must be above {HELD_OUT}, not {options.clips}.")
         wanted = get_format(options.format)
         if wanted.num_channels > 1:
             raise SonopaintError(
@@ -134,6 +110,11 @@ class VocoderTrainer:
                 f"train {wanted.with_channels('mono').name}."
             )
         self.fmt = at_working_rate(wanted)
+        self.measured: dict[str, float] = {}
+
+    def prepare(self) -> None:
+        options, device = self.options, self.device
+        torch.manual_seed(options.seed)
         self.basis = torch.from_numpy(mel_basis(self.fmt)).float().to(device)
         self.place = place_of(self.fmt, device)
         self.network = VocoderNetwork(options.width, options.deep, options.blocks)
@@ -148,7 +129,6 @@ class VocoderTrainer:
         )
         self.discriminator = SpectrogramDiscriminator().to(device)
         self.critic = torch.optim.AdamW(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
-        self.measured: dict[str, float] = {}
         logger.info("synthesising %d sounds at %d Hz", options.clips, self.fmt.sample_rate)
         self.sounds = waveforms(options.clips, self.fmt.sample_rate, options.seed + 1, options.workers)
 
@@ -233,8 +213,11 @@ class VocoderTrainer:
         self.critic.step()
         return loss
 
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        return self.measured
+
     @torch.no_grad()
-    def measure(self) -> dict[str, float]:
+    def preview(self, number: int) -> dict[str, float]:
         """Mean spectral convergence and log-spectral distance (dB) over the held-out synthesised sounds."""
         found = []
         with self.ema.applied():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sonoconvert.files.atomic import atomic_path
+from sonotrain.data.dataset import Example
 from sonotrain.files.hashes import file_key
 
 MAX_LENGTH = 77
@@ -23,6 +24,36 @@ def encode(tokenizer: Any, texts: list[str]) -> Tensor:
     return torch.tensor(batch.input_ids)
 
 
+def captions_of(examples: list[Example], trigger: str) -> list[list[str]]:
+    """All captions of each clip, the trigger word in front where they lack it, and the trigger by itself."""
+
+    def called(text: str) -> str:
+        if not trigger or trigger.lower() in text.lower():
+            return text
+        return f"{trigger}, {text}" if text else trigger
+
+    alone = [trigger] if trigger else []
+    found = [[called(text) for text in (e.text, *e.more_texts)] + alone for e in examples]
+    return [list(dict.fromkeys(texts)) for texts in found]
+
+
+def numbered(
+    texts_of_clips: Iterable[Sequence[str]], more: Sequence[str] = ()
+) -> tuple[dict[str, int], list[list[int]]]:
+    """(each text once with its number, 0 the empty caption; the numbers of each clip's texts)."""
+    numbers: dict[str, int] = {"": 0}
+    of_clip = [[numbers.setdefault(text, len(numbers)) for text in texts] for texts in texts_of_clips]
+    for text in more:
+        numbers.setdefault(text, len(numbers))
+    return numbers, of_clip
+
+
+def choose(of_clip: Sequence[Sequence[int]], clips: Sequence[int], generator: torch.Generator) -> list[int]:
+    """One random text for each clip, as its number."""
+    draws = torch.rand(len(clips), generator=generator).tolist()
+    return [of_clip[clip][int(draw * len(of_clip[clip]))] for clip, draw in zip(clips, draws, strict=True)]
+
+
 class Captions:
     """All captions as token ids, each text once; text 0 is the empty caption (for guidance).
 
@@ -30,23 +61,21 @@ class Captions:
     """
 
     def __init__(
-        self, tokenizer: Any, texts_of_clips: Sequence[Sequence[str]], more: Sequence[str] = ()
+        self, tokenizer: Any, texts_of_clips: Iterable[Sequence[str]], more: Sequence[str] = ()
     ) -> None:
-        numbers: dict[str, int] = {"": 0}
-        self.of_clip = [[numbers.setdefault(t, len(numbers)) for t in texts] for texts in texts_of_clips]
-        self.more = [numbers.setdefault(text, len(numbers)) for text in more]
-        self.texts = list(numbers)
+        self.numbers, self.of_clip = numbered(texts_of_clips, more)
+        self.texts = list(self.numbers)
         self.ids = encode(tokenizer, self.texts)
-        self.numbers = numbers
         self.embeddings: Tensor | None = None
+
+    def too_long(self, tokenizer: Any) -> list[str]:
+        """Texts whose end is not read."""
         lengths = [len(ids) for ids in tokenizer(self.texts, verbose=False).input_ids]
-        self.too_long = [t for t, n in zip(self.texts, lengths, strict=True) if n > self.ids.shape[1]]
+        return [text for text, n in zip(self.texts, lengths, strict=True) if n > MAX_LENGTH]
 
     def choose(self, clips: Sequence[int], generator: torch.Generator) -> Tensor:
         """One random caption for each clip, as numbers of texts."""
-        draws = torch.rand(len(clips), generator=generator).tolist()
-        options = [self.of_clip[clip] for clip in clips]
-        return torch.tensor([o[int(draw * len(o))] for o, draw in zip(options, draws, strict=True)])
+        return torch.tensor(choose(self.of_clip, clips, generator))
 
     @torch.no_grad()
     def embed(self, text_encoder: Any, device: torch.device, fingerprint: str, folder: Path) -> None:

@@ -21,6 +21,7 @@ from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import clock
 from sonotrain.files.hashes import file_key
 from sonotrain.training.inputs.captions import Captions
+from sonotrain.training.painting import noise_of, sample
 
 logger = logging.getLogger(__name__)
 
@@ -39,26 +40,19 @@ def cache_prior(
     tell: Callable[[str], None] = logger.info,
 ) -> Tensor:
     """Scaled latents fp32 [N, 4, h, w], one for each text (numbers of `captions`); painted once and kept."""
-    from sonopaint.painters.latents import window_of
-    from sonopaint.samplers import SAMPLERS, Denoiser
-    from sonopaint.samplers.schedule import sigmas
-
     prompts = [captions.texts[number] for number in texts]
     path = folder / f"prior-{file_key(fingerprint, prompts, STEPS, SEED)}.safetensors"
     try:
         return load_file(path)["latents"].float()
     except (OSError, SafetensorError):
         pass
-    levels = sigmas(model.alphas_cumprod, STEPS)
-    size = (4, model.format.n_mels // model.latent_factor, window_of(model))
-    noise = torch.randn((len(texts), *size), generator=torch.Generator().manual_seed(SEED))
+    noise = noise_of(model, len(texts), SEED)
     parts, start = [], time.monotonic()
     for first in range(0, len(texts), BATCH):
         chosen = torch.tensor(list(texts[first : first + BATCH]))
         text, empty = (_embed(model, captions, numbers) for numbers in (chosen, torch.tensor([0])))
-        denoise = Denoiser(model, text, empty, float(model.defaults["guidance_scale"]))
-        x = noise[first : first + BATCH].to(model.device) * float(levels[0])
-        parts.append(SAMPLERS["dpmpp_2m"](denoise, x, levels).float().cpu())
+        part = noise[first : first + BATCH]
+        parts.append(sample(model, text, empty, part, steps=STEPS, sampler="dpmpp_2m").cpu())
         done = first + len(chosen)
         left = (time.monotonic() - start) / done * (len(texts) - done)
         tell(f"Painting what the model knows: {done} of {len(texts)}, {clock(left)} left")

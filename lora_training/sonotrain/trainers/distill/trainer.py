@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.files.json_files import write_json
 from sonotrain.files.options import to_publish
 from sonotrain.trainers.distill.data import Texts, open_sounds
 from sonotrain.trainers.distill.options import DistillOptions
@@ -28,11 +26,12 @@ from sonotrain.trainers.one_step import output
 from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.networks import FullNetworks
 from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Recipe
-from sonotrain.training.compute import autocast, choose_device, step_generator
+from sonotrain.training.base_model import load_base, plain_attention
+from sonotrain.training.compute import autocast, step_generator
 from sonotrain.training.ema import Ema
-from sonotrain.training.loop import Budget, Loop, learning_rate_scale
+from sonotrain.training.loop import cosine
 from sonotrain.training.previews import save_sheet
-from sonotrain.training.run_folder import RunFolder
+from sonotrain.training.run import Run, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -40,66 +39,39 @@ PREVIEWS = 8
 PREVIEW_SEED = 1
 
 
-def distill(
-    out: str | Path, options: DistillOptions, budget: Budget, *, device: str = "auto", resume: bool = False
-) -> bool:
-    """Trains (or resumes) in the run folder `out`; True when the budget was used up.
+class Distillation(Trainer):
+    """Leaves model (or model.safetensors) and lora.safetensors; distill.json says what the LoRA keeps."""
 
-    Leaves out/model (or model.safetensors), out/lora.safetensors and out/distill.json.
-    """
-    _check(options)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    chosen = choose_device(device)
-    with RunFolder(out, resume=resume) as run:
-        write_json(run.path / "config.json", {"command": "distill", "options": asdict(options)})
-        trainer = Distillation(options, chosen, run.path)
-        loop = Loop(
-            run, budget, trainer.parts(), list(trainer.optimisers.values()), trainer.step,
-            schedule=trainer.schedule, checkpoint_minutes=options.checkpoint_minutes,
-            preview_minutes=options.preview_minutes, preview=lambda step: trainer.preview(run.previews, step),
-        )  # fmt: skip
-        if resume:
-            loop.resume(chosen)
-        finished = loop.run_to_end()
-        result = {"steps": loop.number, "seconds": loop.seconds}
-        if finished:
-            kept = trainer.save(run.path, result)
-            write_json(run.path / "distill.json", {**result, "lora_keeps": kept})
-        return finished
+    command = "distill"
+    Options = DistillOptions
+    options: DistillOptions
 
+    def __init__(self, given: Mapping[str, Any], run: Run) -> None:
+        super().__init__(given, run)
+        options = self.options
+        if options.batch < 1 or options.ratio < 1 or options.rank < 1:
+            raise SonopaintError(
+                f"{setting('batch')}, {setting('ratio')} and {setting('rank')} must be at least 1."
+            )
+        if not 0.0 <= options.lessons <= 1.0:
+            raise SonopaintError(f"{setting('lessons')} is a share from 0 to 1, not {options.lessons:g}.")
+        if options.lessons and options.pairs < 1:
+            raise SonopaintError(
+                f"Lessons need {setting('pairs')} above 0; leave them out with {setting('lessons')} 0."
+            )
+        self.model, self.facts["base"] = load_base(options.model, self.device)
+        if not 0 < options.timestep < len(self.model.alphas_cumprod):
+            raise SonopaintError(f"{setting('timestep')} must be 1 to {len(self.model.alphas_cumprod) - 1}.")
 
-def _check(options: DistillOptions) -> None:
-    if options.batch < 1 or options.ratio < 1 or options.rank < 1:
-        raise SonopaintError(
-            f"{setting('batch')}, {setting('ratio')} and {setting('rank')} must be at least 1."
-        )
-    if not 0.0 <= options.lessons <= 1.0:
-        raise SonopaintError(f"{setting('lessons')} is a share from 0 to 1, not {options.lessons:g}.")
-    if options.lessons and options.pairs < 1:
-        raise SonopaintError(
-            f"Lessons need {setting('pairs')} above 0; leave them out with {setting('lessons')} 0."
-        )
-
-
-class Distillation:
-    """Networks, optimisers and the two kinds of step."""
-
-    def __init__(self, options: DistillOptions, device: torch.device, run: Path) -> None:
-        from sonopaint.models.loading import load_model
-        from sonotrain.files.hashes import file_hash
-
-        self.options, self.device = options, device
-        model = load_model(options.model, device=device, dtype=torch.float32)
-        if not 0 < options.timestep < len(model.alphas_cumprod):
-            raise SonopaintError(f"{setting('timestep')} must be 1 to {len(model.alphas_cumprod) - 1}.")
-        self.model = model
+    def prepare(self) -> None:
+        options, device, model = self.options, self.device, self.model
         self.guidance = options.guidance_scale or float(model.defaults["guidance_scale"])
         self.alphas_cumprod = model.alphas_cumprod.float().to(device)
+        fingerprint = self.facts["base"]["sha256"]
         self.sounds = open_sounds(
-            model, file_hash(model.path), options.corpus, options.dataset, run / "cache"
+            model, fingerprint, options.corpus, options.dataset, self.run.path / "cache"
         )
-        self.pairs = self._pairs(run) if options.lessons else None
+        self.pairs = self._pairs() if options.lessons else None
         texts = self.sounds.texts + (self.pairs[2] if self.pairs else [])
         self.texts = Texts(model, texts)
         self.networks = self._networks()
@@ -113,18 +85,17 @@ class Distillation:
         self.losses = Losses(self.networks, self.heads, self.alphas_cumprod, recipe)
         student, fake = self.networks.trained("student"), self.networks.trained("fake")
         adam: dict[str, Any] = {"betas": (0.9, 0.999), "weight_decay": 0.01, "fused": True}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
+        self.learners: dict[str, torch.optim.Optimizer] = {
             "lessons": torch.optim.AdamW(student, lr=options.lesson_rate, **adam),
             "student": torch.optim.AdamW(student, lr=options.learning_rate, **adam),
             "critic": torch.optim.AdamW([*fake, *self.heads.parameters()], lr=options.critic_rate, **adam),
         }
-        self.iteration = Iteration(self.losses, self.optimisers, lambda: autocast(device))
+        self.iteration = Iteration(self.losses, self.learners, lambda: autocast(device))
         self.ema = Ema([self.networks.unets["student"]], options.ema)
-        self.learning = bool(options.lessons)
 
-    def _pairs(self, run: Path) -> tuple[Tensor, Tensor, list[str]]:
+    def _pairs(self) -> tuple[Tensor, Tensor, list[str]]:
         options = self.options
-        folder = Path(options.pair_folder or run / "pairs").expanduser()
+        folder = Path(options.pair_folder or self.run.path / "pairs").expanduser()
         shape = cast(tuple[int, int, int], tuple(self.sounds.latents.shape[1:]))
         make_pairs(
             self.model, self.sounds.texts[1:], folder, options.pairs, shape=shape,
@@ -151,23 +122,27 @@ class Distillation:
             for parameter in student.parameters():
                 parameter.requires_grad_(parameter.ndim in (2, 4))
         if self.device.type == "cpu":
-            from diffusers.models.attention_processor import AttnProcessor
-
-            for unet in networks.unets.values():  # torch's fused attention is slow backwards there
-                unet.set_attn_processor(AttnProcessor())
+            plain_attention(*networks.unets.values())
         return networks
 
     def parts(self) -> dict[str, Any]:
         """All that a checkpoint holds."""
-        optimisers = {f"optimiser of {name}": part for name, part in self.optimisers.items()}
+        optimisers = {f"optimiser of {name}": part for name, part in self.learners.items()}
         return {**self.networks.parts(), "heads": self.heads, "ema": self.ema, **optimisers}
+
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return list(self.learners.values())
+
+    @property
+    def learning(self) -> bool:
+        """Whether lessons are still given."""
+        return self.run.used < self.options.lessons
 
     def schedule(self, used: float, step: int) -> float:
         """Warm-up and cosine for the lessons, and again for distribution matching."""
         share = self.options.lessons
-        self.learning = used < share
-        part = used / share if self.learning else (used - share) / (1.0 - share)
-        return min(1.0, 0.02 + part / 0.02) * learning_rate_scale(part, 0, 0)
+        part = used / share if used < share else (used - share) / (1.0 - share)
+        return min(1.0, 0.02 + part / 0.02) * cosine(part)
 
     def step(self, number: int) -> dict[str, Tensor]:
         generator = step_generator(self.options.seed + 1, number)
@@ -181,7 +156,7 @@ class Distillation:
         with autocast(self.device):
             painted = self.losses.paint(noise[chosen].to(self.device).float(), text)
         loss = F.mse_loss(painted.float(), latents[chosen].to(self.device).float())
-        optimiser = self.optimisers["lessons"]
+        optimiser = self.learners["lessons"]
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.networks.trained("student"), 1.0)
@@ -214,7 +189,7 @@ class Distillation:
             yield self.networks.unets["student"]
 
     @torch.no_grad()
-    def preview(self, folder: Path, step: int) -> dict[str, float]:
+    def preview(self, number: int) -> dict[str, float]:
         """Pictures of some captions from fixed noise, and how far two seeds of one caption are apart."""
         from sonotrain.data.corpus import to_levels
 
@@ -227,19 +202,18 @@ class Distillation:
             self.model.vae.decode(part / self.model.vae_scale).sample for part in latents.float().split(4)
         ]
         levels = to_levels(torch.cat(pixels)).cpu()
-        save_sheet(list(levels.split(4)), folder / f"step-{step:08d}.png")
+        save_sheet(list(levels.split(4)), self.run.preview_folder(number) / "sheet.png")
         first, second = latents.chunk(2)
         return {"seeds_apart": (first - second).square().mean().sqrt().item(), "spread": latents.std().item()}
 
-    def save(self, folder: Path, result: dict[str, Any]) -> float:
-        """The averaged student as a model and as a LoRA; the share of the change that the LoRA keeps."""
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The averaged student as a model and as a LoRA, and the share of the change that the LoRA keeps."""
         facts = {"method": "DMD2", "options": to_publish(self.options), **result}
         header = output.one_step_header(self.options.timestep, facts)
         with self.averaged() as unet:
             weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
-        path = self.model.path
-        name = "model" if path.is_dir() and (path / "config.json").is_file() else "model.safetensors"
-        output.save_model(path, weights, folder / name, header, force=True)
-        return output.save_lora(
-            path, weights, folder / "lora.safetensors", header, rank=self.options.rank, force=True
-        )
+        base, folder, rank = self.model.path, self.run.path, self.options.rank
+        name = "model" if base.is_dir() and (base / "config.json").is_file() else "model.safetensors"
+        output.save_model(base, weights, folder / name, header)
+        kept = output.save_lora(base, weights, folder / "lora.safetensors", header, rank=rank)
+        return {"lora_keeps": kept}
