@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonotrain.training.ema import Ema
-from sonotrain.training.loop import Budget, learning_rate_scale
+from sonotrain.training.loop import Budget, cosine, warmed_up
 from sonotrain.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
@@ -87,9 +87,10 @@ def test_a_rare_ema_averages_over_the_same_time() -> None:
     assert fourth.average[0].item() == pytest.approx(each.average[0].item(), rel=1e-4)
 
 
-def test_schedule_warms_up_and_falls_to_its_floor() -> None:
-    assert learning_rate_scale(0.0, 0, 100) == pytest.approx(0.01)
-    assert learning_rate_scale(0.0, 99, 100) == pytest.approx(1.0)
-    assert learning_rate_scale(1.0, 500, 100) == pytest.approx(0.02)
+@pytest.mark.parametrize("version", [1, 2])
+def test_schedule_warms_up_and_falls_to_its_floor(version: int) -> None:
+    assert warmed_up(cosine, 0.0, 0, 100, version) == pytest.approx(0.01)
+    assert warmed_up(cosine, 0.0, 99, 100, version) == pytest.approx(1.0)
+    assert warmed_up(cosine, 1.0, 500, 100, version) == pytest.approx(0.02)
     assert Budget(steps=10).fraction(5, 1e9) == 0.5
     assert Budget(minutes=2).fraction(0, 30.0) == 0.25
