@@ -118,10 +118,10 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
         "--content",
-        choices=("base", "mixed", "singles", "scenes"),
+        choices=("base", "mixed", "singles", "pairs", "scenes"),
         default="base",
         help="base: what Mini learns; mixed: more captions of two sounds, far sounds quieter; "
-        "singles: single events of all kinds, for the classifier; "
+        "singles and pairs: one event, or two, of all kinds, for the classifiers; "
         "scenes: clips before and after a box was painted",
     )
     _finish(parser, run)

@@ -13,7 +13,8 @@ from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data import foley
 from sonotrain.data.words import FRAMES
-from sonotrain.evaluation.base.examine import as_markdown, order_heard
+from sonotrain.evaluation.base.examine import as_markdown
+from sonotrain.evaluation.base.mixtures import order_heard
 from sonotrain.trainers.mini.export import BEGIN, END, quote_evaluation
 from sonotrain.trainers.mini.phrasings import foley_captions
 from sonotrain.trainers.mini.sound_classifier import (

@@ -26,6 +26,10 @@ logger = logging.getLogger(__name__)
 FORMAT = "sonopaint-mini"
 SHARD_CLIPS = 500
 MIXED = (("single", 0.5), ("parallel", 0.3), ("sequence", 0.2))
+ALL_KINDS = {
+    "singles": (("single", 1.0),),
+    "pairs": (("parallel", 0.5), ("sequence", 0.5)),
+}  # for classifiers
 BATCH_CLIPS = 50  # clips synthesised at once: bounds the memory to about 200 MB a worker
 
 
@@ -117,8 +121,8 @@ def synthesise(
     """`count` clips of the foley corpus: "levels" uint8 [count, 128, 320], and Records.
 
     `content` "base": what the base model learns; "mixed": the same with more captions of two sounds, and
-    what is far away is quieter; "singles": single events of all kinds, held-out ones too; "scenes": clips
-    before and after a box was painted (see Corpus).
+    what is far away is quieter; "singles": single events of all kinds, held-out ones too; "pairs": two of
+    them, as often at once as in turn; "scenes": clips before and after a box was painted (see Corpus).
     """
     if content == "scenes":
         return _synthesise_scenes(count, seed)
@@ -128,10 +132,10 @@ def synthesise(
 
     fmt = get_format(FORMAT)
     # foley.batch deals its kinds out in turn, so a batch smaller than their number would miss the last ones
-    kinds = list(foley.KINDS if content == "singles" else foley.BASE_KINDS)
+    kinds = list(foley.KINDS if content in ALL_KINDS else foley.BASE_KINDS)
     random.Random(seed).shuffle(kinds)
-    if content == "singles":
-        clips = foley.batch(count, seed, kinds, relations=[("single", 1.0)], device=device)
+    if content in ALL_KINDS:
+        clips = foley.batch(count, seed, kinds, relations=ALL_KINDS[content], device=device)
     elif content == "mixed":
         clips = foley.batch(count, seed, kinds, relations=MIXED, device=device)
         far = torch.tensor([-12.0 if "distant" in names else 0.0 for names in clips.attributes])

@@ -136,7 +136,7 @@ def fill_look(parser: argparse.ArgumentParser) -> Run:
     plan = Look(Evaluation())
 
     def run(arguments: argparse.Namespace) -> bool:
-        chosen = Look(_evaluation(arguments), arguments.seeds, arguments.pairs, arguments.mixtures)
+        chosen = Look(_evaluation(arguments), arguments.seeds, arguments.pairs)
         print(look(chosen, arguments.out, arguments.device))
         return True
 
@@ -144,7 +144,7 @@ def fill_look(parser: argparse.ArgumentParser) -> Run:
     add = parser.add_argument
     add("--seeds", type=int, default=plan.seeds, help=f"clips of one caption (default: {plan.seeds})")
     add("--pairs", type=int, default=plan.pairs, help=f"of opposite captions (default: {plan.pairs})")
-    add("--mixtures", type=int, default=plan.mixtures, help="captions of two events at once (default: 20)")
+    parser.set_defaults(mixtures=20)
     return run
 
 
@@ -191,6 +191,12 @@ def _add_evaluation(parser: argparse.ArgumentParser, out: str, none: str = "") -
     add("--classifier", default="", help="classifier file (default: the shipped one)")
     add("--per-kind", type=int, default=plan.per_kind, help=f"clips of each kind (default: 10{none})")
     add("--sequences", type=int, default=plan.sequences, help="clips of two events (default: 40)")
+    add(
+        "--mixtures",
+        type=int,
+        default=plan.mixtures,
+        help="captions of two events at once (default: %(default)s)",
+    )
     add("--reference", type=int, default=plan.reference, help="real clips of each kind to compare with")
     add("--kinds", default="", help="only these kinds, with commas between")
     add("--seed", type=int, default=plan.seed, help="seed of captions and noise (default: 5000)")
@@ -208,6 +214,7 @@ def _evaluation(arguments: argparse.Namespace) -> Evaluation:
         classifier=arguments.classifier,
         per_kind=arguments.per_kind,
         sequences=arguments.sequences,
+        mixtures=arguments.mixtures,
         reference=arguments.reference,
         kinds=_names(arguments.kinds),
         seed=arguments.seed,

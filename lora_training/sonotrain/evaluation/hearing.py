@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import Clip, read_clip
 from sonotrain.data.corpus import clock
-from sonotrain.evaluation.embeddings.base import Embedding
+from sonotrain.evaluation.embeddings.base import Embedded, Embedding
 from sonotrain.evaluation.embeddings.weights import sha256_of
 from sonotrain.evaluation.sets import Sound
 
@@ -147,6 +147,22 @@ def hear(
             logger.info("%s heard %d of %d clips, %s left", embedding.title, done, len(sounds), left)
     embed_waiting()
     return _gathered(sounds, found, skipped)
+
+
+def hear_waveforms(parts: Iterable[tuple[Tensor, Sequence[str]]], embedding: Embedding) -> Heard:
+    """Embed sounds that are no files: parts of mono waveforms [N, T] at the embedding's rate, with labels.
+
+    Whole clips only (no windows), of which one part at a time is held.
+    """
+    heard: list[Embedded] = []
+    sounds: list[Sound] = []
+    for waveforms, labels in parts:
+        heard += [embedding(some) for some in waveforms.split(BATCH)]
+        sounds += [Sound(Path(), "", label=label) for label in labels]
+    logits = [part.logits for part in heard if part.logits is not None]
+    clips = torch.cat([part.clip for part in heard])
+    rates, seconds = {embedding.sample_rate: len(sounds)}, [0.0] * len(sounds)
+    return Heard(sounds, clips, None, [], torch.cat(logits) if logits else None, [], rates, seconds)
 
 
 def _read(path: Path, embedding: Embedding, seconds: float) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,11 @@
-"""Judges a model as sound: top-1 of the classifier, Fréchet distance, order of two events, for each kind."""
+"""Judges a model as sound: top-1 of the classifier, Fréchet distance, two events in order and at once."""
 
 from __future__ import annotations
 
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,14 @@ from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import clock
 from sonotrain.data.words import FRAMES
 from sonotrain.evaluation import metrics
+from sonotrain.evaluation.base.mixtures import at_once, in_order, judge_of_mixtures
+from sonotrain.evaluation.compare import by_label
+from sonotrain.evaluation.embeddings.base import Embedding
+from sonotrain.evaluation.embeddings.corpus import load_corpus_classifier
 from sonotrain.evaluation.frechet import distance_of
+from sonotrain.evaluation.hearing import Heard, hear_waveforms
 from sonotrain.evaluation.plots import save_confusion
 from sonotrain.files.json_files import write_json
-from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
@@ -37,6 +41,7 @@ class Evaluation:
     classifier: str = ""  # a folder or file; empty: the shipped one
     per_kind: int = 10
     sequences: int = 40
+    mixtures: int = 40
     reference: int = 20  # held-out corpus clips of each kind that the Fréchet distance compares with
     kinds: tuple[str, ...] = ()  # empty: all that Mini learns
     seed: int = 5000
@@ -58,32 +63,29 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
             f"A Fréchet distance needs {setting('per_kind')} and {setting('reference')} of at least 2."
         )
     start = time.monotonic()
-    classifier, verdict = load_classifier(plan.classifier or None)
-    if strange := sorted(set(kinds) - set(classifier.kinds)):
+    judge = load_corpus_classifier(plan.classifier)
+    if strange := sorted(set(kinds) - set(judge.kinds)):
         raise SonopaintError(f"The classifier does not know {strange[0]!r}; train one on a newer corpus.")
     loras = [(plan.lora, 1.0)] if plan.lora else []
     model = load_model(plan.model, device=choose_device(device), dtype=torch.float32, loras=loras)
     settings = sampling(model, plan)
     labels = [kind for kind in kinds for _ in range(plan.per_kind)]
     logger.info("synthesising %d real clips", len(kinds) * (plan.per_kind + plan.reference))
-    real, captions = real_clips(classifier, kinds, plan.per_kind, plan.seed)
-    reference, _ = real_clips(classifier, kinds, plan.reference, plan.seed + 1)
+    real, captions = real_clips(judge, kinds, plan.per_kind, plan.seed)
+    reference, _ = real_clips(judge, kinds, plan.reference, plan.seed + 1)
     logger.info("painting %d clips with %s", len(labels), settings)
-    made = _judge_model(model, classifier, captions, plan.seed, settings)
-    order = _judge_order(model, classifier, kinds, plan.sequences, plan.seed, settings)
-    guesses = metrics.guesses(made[0], classifier.kinds)
-    confusion = metrics.confusion(guesses, labels)
-    table = {}
-    for index, kind in enumerate(kinds):
-        mine = slice(index * plan.per_kind, (index + 1) * plan.per_kind)
-        theirs = slice(index * plan.reference, (index + 1) * plan.reference)
-        table[kind] = {
-            "top1": metrics.found(made[0][mine], classifier.kinds, kind),
-            "real_top1": metrics.found(real[0][mine], classifier.kinds, kind),
-            "frechet": distance_of(made[1][mine], reference[1][theirs]),
-            "floor": distance_of(real[1][mine], reference[1][theirs]),
-            "taken_for": metrics.taken_for(confusion[kind], kind),
+    made = hear_waveforms(_painted(model, captions, labels, plan.seed, settings), judge)
+    rows, best = by_label(made, reference, judge), by_label(real, reference, judge)
+    table = {
+        kind: {
+            "top1": rows[kind]["found"],
+            "real_top1": best[kind]["found"],
+            "frechet": rows[kind]["frechet"],
+            "floor": best[kind]["frechet"],
+            "taken_for": rows[kind]["taken_for"],
         }
+        for kind in kinds
+    }
     return {
         "model": plan.model,
         "lora": plan.lora,
@@ -92,18 +94,27 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
         "per_kind": plan.per_kind,
         "seed": plan.seed,
         **settings,
-        "top1": metrics.top1(guesses, labels),
-        "real_top1": metrics.top1(metrics.guesses(real[0], classifier.kinds), labels),
-        "frechet": distance_of(made[1], reference[1]),
-        "floor": distance_of(real[1], reference[1]),
-        **order,
-        "classifier": verdict,
+        "top1": metrics.top1(guesses(made, judge), labels),
+        "real_top1": metrics.top1(guesses(real, judge), labels),
+        "frechet": distance_of(made.clips, reference.clips),
+        "floor": distance_of(real.clips, reference.clips),
+        **in_order(model, judge.model, kinds, plan.sequences, plan.seed, settings),
+        "at_once": at_once(
+            model, judge_of_mixtures(plan.classifier), kinds, plan.mixtures, plan.seed, settings
+        ),
+        "classifier": judge.metrics,
         "seconds": time.monotonic() - start,
         "table": table,
         "captions": captions,
-        "guesses": guesses,
+        "guesses": guesses(made, judge),
         "labels": labels,
     }
+
+
+def guesses(heard: Heard, judge: Embedding) -> list[str]:
+    """The most probable kind of each clip."""
+    assert heard.logits is not None
+    return metrics.guesses(heard.logits, judge.kinds)
 
 
 def evaluate_and_report(
@@ -154,88 +165,36 @@ def check_kinds(kinds: Sequence[str]) -> None:
         )
 
 
-def real_clips(
-    classifier: SoundClassifier, kinds: Sequence[str], count: int, seed: int
-) -> tuple[tuple[Tensor, Tensor], list[str]]:
-    """(logits, features) of corpus clips with a seed of their own, and an unseen caption for each."""
+def real_clips(judge: Embedding, kinds: Sequence[str], count: int, seed: int) -> tuple[Heard, list[str]]:
+    """`count` corpus clips of each kind with a seed of their own, heard, and an unseen caption for each."""
     from sonotrain.data import foley
     from sonotrain.data.foley import phrases
 
-    rng = random.Random(seed)
-    judged, said = [], []
-    for kind in kinds:
-        clips = foley.batch(count, rng.randrange(1 << 31), [kind], relations=[("single", 1.0)])
-        judged.append(classifier.judge(clips.waveforms))
-        for attributes in clips.attributes:
-            text = phrases.single(foley.KINDS[kind], attributes, rng)
-            said.append(rng.choice(FRAMES).format(text))
-    logits, features = zip(*judged, strict=True)
-    return (torch.cat(logits), torch.cat(features)), said
+    rng, said = random.Random(seed), []
+
+    def clips() -> Iterator[tuple[Tensor, list[str]]]:
+        for kind in kinds:
+            made = foley.batch(count, rng.randrange(1 << 31), [kind], relations=[("single", 1.0)])
+            yield made.waveforms, [kind] * count
+            for attributes in made.attributes:
+                text = phrases.single(foley.KINDS[kind], attributes, rng)
+                said.append(rng.choice(FRAMES).format(text))
+
+    return hear_waveforms(clips(), judge), said
 
 
-def _judge_model(
-    model: Any, classifier: SoundClassifier, captions: Sequence[str], seed: int, settings: dict[str, Any]
-) -> tuple[Tensor, Tensor]:
-    """(logits, features) of the model's clips, heard as sound."""
-    start, judged = time.monotonic(), []
+def _painted(
+    model: Any, captions: Sequence[str], labels: Sequence[str], seed: int, settings: dict[str, Any]
+) -> Iterator[tuple[Tensor, Sequence[str]]]:
+    """The model's clips as sound, and what they ought to be."""
+    start = time.monotonic()
     for first in range(0, len(captions), BATCH):
-        chosen = captions[first : first + BATCH]
-        pictures = paint(model, chosen, seed=seed + 7919 * (first + 1), **settings)
-        judged.append(classifier.judge(to_sound(pictures)))
-        done = first + len(chosen)
+        chosen = slice(first, first + BATCH)
+        pictures = paint(model, captions[chosen], seed=seed + 7919 * (first + 1), **settings)
+        yield to_sound(pictures), labels[chosen]
+        done = min(first + BATCH, len(captions))
         left = (time.monotonic() - start) / done * (len(captions) - done)
         logger.info("%d of %d clips, %s left", done, len(captions), clock(left))
-    logits, features = zip(*judged, strict=True)
-    return torch.cat(logits), torch.cat(features)
-
-
-def _judge_order(
-    model: Any,
-    classifier: SoundClassifier,
-    kinds: Sequence[str],
-    count: int,
-    seed: int,
-    settings: dict[str, Any],
-) -> dict[str, float]:
-    """Two events in sequence, painted and (as ``real_``…) out of the corpus; see order_heard."""
-    from sonoconvert.pictures.format import get_format
-    from sonoconvert.pictures.spectrogram import levels
-    from sonotrain.data import foley
-    from sonotrain.data.corpus import FORMAT
-    from sonotrain.data.foley import phrases
-
-    if count < 1 or len(kinds) < 2:
-        return {}
-    rng = random.Random(seed)
-    pairs = [rng.sample(list(kinds), 2) for _ in range(count)]
-    said = [phrases.pair(foley.KINDS[a], foley.KINDS[b], "sequence", rng) for a, b in pairs]
-    fmt, parts = get_format(FORMAT), []
-    for first in range(0, count, BATCH):
-        pictures = paint(model, said[first : first + BATCH], seed=seed + first, **settings)
-        parts.append(levels(to_sound(pictures), fmt))
-    real = foley.batch(count, seed, kinds, relations=[("sequence", 1.0)])
-    made, best = (
-        order_heard(classifier, sounds, wanted)
-        for sounds, wanted in ((torch.cat(parts), pairs), (levels(real.waveforms, fmt), real.kinds))
-    )
-    return {"sequences": count, **made, **{f"real_{name}": share for name, share in best.items()}}
-
-
-def order_heard(
-    classifier: SoundClassifier, sounds: Tensor, pairs: Sequence[Sequence[str]]
-) -> dict[str, float]:
-    """Shares of `sounds` (levels [N, 128, W]), which ought to be the kinds A then B of `pairs`.
-
-    `order`: "A then B" fits the clip's ends better than "B then A". `both`: the classifier names A in the
-    first and B in the last 40 %, out of all kinds.
-    """
-    first, last = (part.log_softmax(-1) for part in classifier.judge_halves(sounds))
-    order = both = 0
-    for row, pair in enumerate(pairs):
-        i, j = map(classifier.kinds.index, pair)
-        order += bool(first[row, i] + last[row, j] > first[row, j] + last[row, i])
-        both += bool(first[row].argmax() == i and last[row].argmax() == j)
-    return {"order": order / len(pairs), "both": both / len(pairs)}
 
 
 def as_markdown(result: dict[str, Any]) -> str:
@@ -256,6 +215,9 @@ def as_markdown(result: dict[str, Any]) -> str:
             f"{result['real_order']:.1%} |",
             f"| two events: both named, in order | {result['both']:.1%} | {result['real_both']:.1%} |",
         ]
+    if both := result.get("at_once"):
+        judge = "the judge of mixtures" if both["knows_mixtures"] else "a judge of single sounds"
+        lines.append(f"| two at once: both named by {judge} | {both['made']:.1%} | {both['real']:.1%} |")
     lines += [
         "",
         "| kind | top-1 | real | most taken for | Fréchet | real vs real |",

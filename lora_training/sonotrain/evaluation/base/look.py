@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.base.examine import Evaluation, check_kinds, evaluate_and_report, sampling
+from sonotrain.evaluation.base.mixtures import at_once, judge_of_mixtures
 from sonotrain.evaluation.base.pictures import grain, quiet, through_vae
 from sonotrain.evaluation.traits import OCTAVES, RATIO, SHARE, Traits, listen
 from sonotrain.files.json_files import write_json
@@ -58,7 +59,6 @@ class Look:
     evaluation: Evaluation
     seeds: int = 2  # clips of one caption of each kind: the sheet, and how they differ
     pairs: int = 4  # pairs of opposite captions for each kind of an attribute
-    mixtures: int = 20  # captions of two events at once
 
 
 def look(plan: Look, out: str | Path, device: str = "auto") -> str:
@@ -76,7 +76,8 @@ def look(plan: Look, out: str | Path, device: str = "auto") -> str:
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f"# A look at {Path(asked.model).name}", ""]
     if asked.per_kind:
-        parts += [evaluate_and_report(asked, folder, device), "![Confusion](confusion.png)", ""]
+        alone = replace(asked, mixtures=0)  # below
+        parts += [evaluate_and_report(alone, folder, device), "![Confusion](confusion.png)", ""]
     classifier, _ = load_classifier(asked.classifier or None)
     loras = [(asked.lora, 1.0)] if asked.lora else []
     model = load_model(asked.model, device=choose_device(device), dtype=torch.float32, loras=loras)
@@ -85,7 +86,8 @@ def look(plan: Look, out: str | Path, device: str = "auto") -> str:
     result["kinds"] = _kinds(model, classifier, kinds, plan, settings, folder / "sheet.png")
     logger.info("attributes")
     result["attributes"] = _attributes(model, classifier, kinds, plan, settings)
-    result["at_once"] = _mixtures(model, classifier, kinds, plan, settings)
+    judge = judge_of_mixtures(asked.classifier)
+    result["at_once"] = at_once(model, judge, kinds, asked.mixtures, asked.seed, settings)
     text = "\n".join([*parts, as_markdown(result)])
     write_json(folder / "look.json", result)
     (folder / "look.md").write_text(text, encoding="utf-8")
@@ -198,25 +200,6 @@ def more(clip: Traits, other: Traits, measure: str) -> bool:
     if measure in ("rate", "events"):
         return bool(one > two * (RATIO if measure == "rate" else 1))
     return bool(one > two + (OCTAVES if measure == "brightness" else SHARE))
-
-
-def _mixtures(
-    model: Any, classifier: SoundClassifier, kinds: Sequence[str], plan: Look, settings: dict[str, Any]
-) -> dict[str, float]:
-    """Two events at once: how often the classifier has both among its first three, and in real mixtures."""
-    from sonotrain.data import foley
-
-    if plan.mixtures < 1 or len(kinds) < 2:
-        return {}
-    clips = foley.batch(plan.mixtures, plan.evaluation.seed + 77, kinds, relations=[("parallel", 1.0)])
-    made = to_sound(paint(model, clips.captions, seed=plan.evaluation.seed + 77, **settings))
-    shares = {}
-    for name, sounds in (("made", made), ("real", clips.waveforms)):
-        first = classifier.judge(sounds)[0].topk(3).indices.tolist()
-        heard = [{classifier.kinds[index] for index in row} for row in first]
-        right = [set(wanted) <= named for wanted, named in zip(clips.kinds, heard, strict=True)]
-        shares[name] = sum(right) / len(right)
-    return {"clips": plan.mixtures, **shares}
 
 
 def as_markdown(result: dict[str, Any]) -> str:

@@ -24,10 +24,12 @@ from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.base.examine import check_kinds, real_clips
+from sonotrain.evaluation.embeddings.base import Embedding
+from sonotrain.evaluation.embeddings.corpus import load_corpus_classifier
 from sonotrain.evaluation.frechet import Reference
+from sonotrain.evaluation.hearing import Heard, hear_waveforms
 from sonotrain.evaluation.plots import plot
 from sonotrain.files.json_files import write_json
-from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
@@ -87,24 +89,24 @@ def sweep(plan: Sweep, out: str | Path, device: str = "auto") -> dict[str, Any]:
     if unknown := sorted(set(plan.samplers) - (set(SAMPLERS) - {"one_step"})):
         raise SonopaintError(f"{unknown[0]!r} is no sampler to sweep; choose from {', '.join(SAMPLERS)}.")
     check_kinds(kinds)
-    classifier, _ = load_classifier()
+    judge = load_corpus_classifier()
     model = load_model(plan.model, device=choose_device(device), dtype=torch.float32)
     if model.one_step is not None:
         raise SonopaintError(f"{plan.model} paints in one step, so there is nothing to sweep.")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     labels = kinds * plan.per_kind
-    reference, _ = real_clips(classifier, kinds, plan.reference, plan.seed - 1)
-    rounds = [real_clips(classifier, kinds, 1, plan.seed + index) for index in range(plan.per_kind)]
-    real = _joined([judged for judged, _ in rounds])
+    reference, _ = real_clips(judge, kinds, plan.reference, plan.seed - 1)
+    rounds = [real_clips(judge, kinds, 1, plan.seed + index) for index in range(plan.per_kind)]
+    real = _joined([_judged(heard) for heard, _ in rounds])
     settings = settings_of(plan, model.defaults)
     made: list[list[tuple[Tensor, Tensor]]] = [[] for _ in settings]
     for index, (_, captions) in enumerate(rounds):
         for place, cell in enumerate(settings):
-            made[place].append(_heard(folder, model, classifier, captions, plan.seed + index, cell))
+            made[place].append(_heard(folder, model, judge, captions, plan.seed + index, cell))
             logger.info("round %d of %d: %s", index + 1, plan.per_kind, cell)
     rows = compare(
-        [_joined(parts) for parts in [*made, [real]]], labels, classifier.kinds, Reference(reference[1])
+        [_joined(parts) for parts in [*made, [real]]], labels, judge.kinds, Reference(reference.clips)
     )
     for row, cell in zip(rows, settings, strict=False):
         row |= asdict(cell) | {"calls": calls(cell)}
@@ -171,13 +173,18 @@ def _within(features: Tensor, labels: Sequence[str]) -> float | None:
     return float(np.mean([metrics.diversity(features[group], measure="l2") for group in groups]))
 
 
+def _judged(heard: Heard) -> tuple[Tensor, Tensor]:
+    assert heard.logits is not None
+    return heard.logits, heard.clips
+
+
 def _joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     logits, features = zip(*parts, strict=True)
     return torch.cat(logits), torch.cat(features)
 
 
 def _heard(
-    folder: Path, model: Any, classifier: SoundClassifier, captions: list[str], seed: int, setting: Setting
+    folder: Path, model: Any, judge: Embedding, captions: list[str], seed: int, setting: Setting
 ) -> tuple[Tensor, Tensor]:
     """(logits, features) of one round, from the folder where another sweep has left them."""
     from sonotrain.training.compute import autocast
@@ -193,7 +200,7 @@ def _heard(
         pass
     with autocast(model.device):
         painted = paint(model, captions, seed=seed, **asdict(setting))
-    logits, features = classifier.judge(to_sound(painted))
+    logits, features = _judged(hear_waveforms([(to_sound(painted), captions)], judge))
     path.parent.mkdir(exist_ok=True)
     told = torch.tensor(list(asked.encode()), dtype=torch.uint8)
     with atomic_path(path, force=True) as beside:

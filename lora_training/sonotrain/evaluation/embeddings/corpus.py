@@ -34,9 +34,12 @@ class CorpusClassifier:
     )
     version = 1
 
-    def __init__(self, model: SoundClassifier, *, file: str, hash: str) -> None:
+    def __init__(
+        self, model: SoundClassifier, *, file: str, hash: str, metrics: dict[str, object] | None = None
+    ) -> None:
         fmt = get_format(FORMAT)
         self.model, self.file, self.hash = model, file, hash
+        self.metrics = metrics or {}  # how well it judges
         self.kinds = model.kinds
         self.sample_rate = fmt.sample_rate
         self.window_s: float | None = WINDOW_COLUMNS * fmt.hop_length / fmt.sample_rate
@@ -58,6 +61,6 @@ class CorpusClassifier:
 def load_corpus_classifier(weights: str | Path = "", device: str | torch.device = "cpu") -> CorpusClassifier:
     """The shipped classifier or another of its kind; it is small and always runs on the CPU."""
     path = Path(weights) if weights else shipped_classifier()
-    model, _ = load_classifier(path)
+    model, metrics = load_classifier(path)
     file = path / NAME if path.is_dir() else path
-    return CorpusClassifier(model, file=file.name, hash=sha256_of(file)[:10])
+    return CorpusClassifier(model, file=file.name, hash=sha256_of(file)[:10], metrics=metrics)

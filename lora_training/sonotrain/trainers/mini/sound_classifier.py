@@ -23,17 +23,19 @@ if TYPE_CHECKING:
 
 CHANNELS = (16, 32, 64, 128, 192, 256)
 NAME = "classifier.safetensors"
+MIXTURES = "mixtures.safetensors"  # beside it: the judge that names several sounds of one clip
 
 
 class SoundClassifier(nn.Module):
     """Levels [B, 128, W] in 0 … 1 (row 0 = lowest; any W ≥ 64) → logits [B, kinds]. About 0.8 M parameters.
 
-    Six strided blocks; mean and maximum over time, so that one short event in a long clip counts.
+    Six strided blocks; mean and maximum over time, so that one short event in a long clip counts. `several`:
+    its logits answer for each kind by itself (sigmoid) and not which one kind it is (softmax).
     """
 
-    def __init__(self, kinds: Sequence[str]) -> None:
+    def __init__(self, kinds: Sequence[str], several: bool = False) -> None:
         super().__init__()
-        self.kinds = list(kinds)
+        self.kinds, self.several = list(kinds), several
         blocks: list[nn.Module] = []
         inside = 2
         for channels in CHANNELS:
@@ -71,7 +73,7 @@ class SoundClassifier(nn.Module):
         """Kinds with their probabilities, most probable first, of the first 5.12 s of a Clip."""
         sound = clip.resampled(32_000).mono().waveform
         logits, _ = self.judge(sound)
-        chances = logits[0].softmax(0)
+        chances = logits[0].sigmoid() if self.several else logits[0].softmax(0)
         order = chances.argsort(descending=True).tolist()
         return [(self.kinds[index], chances[index].item()) for index in order]
 
@@ -91,6 +93,7 @@ def save_classifier(model: SoundClassifier, path: str | Path, metrics: dict[str,
         "sonopaint.format": FORMAT,
         "sonopaint.kinds": json.dumps(model.kinds),
         "sonopaint.metrics": json.dumps(metrics),
+        "sonopaint.several": json.dumps(model.several),
         "modelspec.title": "Sonopaint's sound classifier",
         "modelspec.license": "MIT",
     }
@@ -111,7 +114,8 @@ def load_classifier(path: str | Path | None = None) -> tuple[SoundClassifier, di
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-        model = SoundClassifier(json.loads(metadata["sonopaint.kinds"]))
+        several = bool(json.loads(metadata.get("sonopaint.several", "false")))
+        model = SoundClassifier(json.loads(metadata["sonopaint.kinds"]), several)
         model.load_state_dict(tensors)
         return model.eval(), json.loads(metadata["sonopaint.metrics"])
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
@@ -125,22 +129,24 @@ def shipped_classifier() -> Path:
     return shipped_folder() / "classifier" / NAME
 
 
-def augment(levels: Tensor, generator: torch.Generator) -> Tensor:
+def augment(levels: Tensor, generator: torch.Generator, *, whole: bool = False) -> Tensor:
     """What may happen to a sound without changing its kind, on levels [B, 128, W].
 
-    Start moved, cut to 40–100 % of its length, level and equaliser changed by some dB, noise floor, blur (a
-    VAE's), and bars of time and frequency erased (SpecAugment, Park et al. 2019).
+    Start moved and cut to 40–100 % of its length (unless it is to stay `whole`, with all its events), level
+    and equaliser changed by some dB, noise floor, blur (a VAE's), and bars of time and frequency erased
+    (SpecAugment, Park et al. 2019).
     """
 
     def draw(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator)
 
     count, rows, width = levels.shape
-    crop = int(width * (0.4 + 0.6 * draw(1).item())) if draw(1).item() < 0.5 else width
-    start = int((width - crop + 1) * draw(1).item())
-    levels = levels[..., start : start + crop]
-    shift = ((draw(1).item() - 0.5) * 0.3 * crop) if crop == width else 0.0
-    levels = torch.roll(levels, int(shift), dims=-1)
+    if not whole:
+        crop = int(width * (0.4 + 0.6 * draw(1).item())) if draw(1).item() < 0.5 else width
+        start = int((width - crop + 1) * draw(1).item())
+        levels = levels[..., start : start + crop]
+        shift = ((draw(1).item() - 0.5) * 0.3 * crop) if crop == width else 0.0
+        levels = torch.roll(levels, int(shift), dims=-1)
     gain = (draw(count, 1, 1) - 0.5) * 0.15  # ± 6 dB
     tilt = (draw(count, 1, 1) - 0.5) * 0.15 * torch.linspace(-1, 1, rows)[None, :, None]
     levels = torch.where(levels > 0, levels + gain + tilt, levels)
