@@ -11,10 +11,12 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
+from sonotrain.cli import main
 from sonotrain.data import foley
+from sonotrain.data.corpus import Record, write_shard
 from sonotrain.data.words import FRAMES
 from sonotrain.evaluation.base.examine import as_markdown
-from sonotrain.evaluation.base.mixtures import order_heard
+from sonotrain.evaluation.base.mixtures import both_named, judge_of_mixtures, order_heard
 from sonotrain.trainers.mini.export import BEGIN, END, quote_evaluation
 from sonotrain.trainers.mini.phrasings import foley_captions
 from sonotrain.trainers.mini.sound_classifier import (
@@ -83,6 +85,53 @@ def test_a_damaged_classifier_is_one_sentence(tmp_path: Path) -> None:
         load_classifier(path)
 
 
+KINDS = ("a", "b", "c", "d", "e", "f")
+
+
+def bands(folder: Path, relation: str, count: int) -> Path:
+    """A corpus whose kinds are bands of frequency that shine for a while; pairs are two of them."""
+    generator = torch.Generator().manual_seed(count)
+    levels, records = torch.zeros(count, 128, 160, dtype=torch.uint8), []
+    for row in range(count):
+        chosen = torch.randperm(len(KINDS), generator=generator)[: 1 if relation == "single" else 2].tolist()
+        for kind in chosen:
+            start = int(torch.randint(0, 80, (1,), generator=generator))
+            levels[row, 20 * kind : 20 * kind + 12, start : start + 60] = 200
+        records.append(Record(["x"], [KINDS[kind] for kind in chosen], relation, []))
+    folder.mkdir()
+    write_shard(folder, 0, {"levels": levels}, records)
+    return folder
+
+
+def test_a_judge_of_mixtures_learns_to_name_both_and_lies_beside_the_classifier(tmp_path: Path) -> None:
+    singles, pairs = bands(tmp_path / "singles", "single", 90), bands(tmp_path / "pairs", "parallel", 91)
+    command = ["base", "classifier", "--corpus", str(singles), "--round-trip", "0", "--held-out", "16"]
+    command += ["--batch", "16", "--device", "cpu", "--warmup", "5", "--weights", str(tmp_path / "weights")]
+    assert main([*command, "--steps", "1", "--out", str(tmp_path / "plain")]) == 0
+    assert judge_of_mixtures(tmp_path / "weights").several is False  # nothing better is there
+    told = [*command, "--pairs", str(pairs), "--steps", "60", "--out", str(tmp_path / "mixtures")]
+    assert main(told) == 0
+    judge, metrics = load_classifier(tmp_path / "weights" / "mixtures.safetensors")
+    assert judge.several and judge_of_mixtures(tmp_path / "weights").several
+    assert metrics["both_first_two"] > 0.8 and metrics["both_first_three"] >= metrics["both_first_two"]
+    assert metrics["accuracy"] > 0.9
+    assert load_classifier(tmp_path / "weights")[0].several is False  # top-1 stays with the old one
+    strange = bands(tmp_path / "strange", "parallel", 40)
+    (strange / "shard-00000.jsonl").write_text(
+        (strange / "shard-00000.jsonl").read_text().replace('"a"', '"z"')
+    )
+    assert main([*command, "--pairs", str(strange), "--steps", "1", "--out", str(tmp_path / "no")]) == 2
+
+
+def test_both_sounds_count_as_named_when_they_are_among_the_first_three(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judge = SoundClassifier(KINDS, several=True)
+    logits = torch.tensor([[9.0, 1, 8, 7, 0, 0], [9, 8, 7, 0, 0, 1]])
+    monkeypatch.setattr(judge, "judge", lambda waveforms: (logits, None))
+    assert both_named(judge, torch.zeros(2, 10), [("a", "d"), ("a", "f")]) == 0.5
+
+
 def test_augmentation_keeps_levels_and_is_seeded() -> None:
     pictures = torch.rand(4, 128, 320, generator=torch.Generator().manual_seed(0))
     for seed in range(20):
@@ -90,6 +139,7 @@ def test_augmentation_keeps_levels_and_is_seeded() -> None:
         assert changed.shape[:2] == (4, 128) and 64 <= changed.shape[2] <= 320
         assert changed.min() >= 0.0 and changed.max() <= 1.0
         assert torch.equal(changed, augment(pictures, torch.Generator().manual_seed(seed)))
+        assert augment(pictures, torch.Generator().manual_seed(seed), whole=True).shape == pictures.shape
 
 
 def test_captions_of_the_evaluation_are_not_in_the_corpus() -> None:

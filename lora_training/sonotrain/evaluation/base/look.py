@@ -21,6 +21,7 @@ from sonoconvert.pictures.plot import plot_spectrogram
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation import metrics
+from sonotrain.evaluation.base.checks import as_dicts, as_lines, check
 from sonotrain.evaluation.base.examine import Evaluation, check_kinds, evaluate_and_report, sampling
 from sonotrain.evaluation.base.mixtures import at_once, judge_of_mixtures
 from sonotrain.evaluation.base.pictures import grain, quiet, through_vae
@@ -86,6 +87,8 @@ def look(plan: Look, out: str | Path, device: str = "auto") -> str:
     result["kinds"] = _kinds(model, classifier, kinds, plan, settings, folder / "sheet.png")
     logger.info("attributes")
     result["attributes"] = _attributes(model, classifier, kinds, plan, settings)
+    found = check(model, classifier, seed=asked.seed, count=plan.seeds, settings=settings)
+    result["checks"] = as_dicts(found)
     judge = judge_of_mixtures(asked.classifier)
     result["at_once"] = at_once(model, judge, kinds, asked.mixtures, asked.seed, settings)
     text = "\n".join([*parts, as_markdown(result)])
@@ -226,6 +229,12 @@ def as_markdown(result: dict[str, Any]) -> str:
             f"{both['made']:.0%} | {both['real']:.0%} |"
         )
     lines += [
+        "",
+        "## What must stay",
+        "",
+        f"What was lost once, over {plan['seeds']} seeds.",
+        "",
+        *as_lines(result["checks"]),
         "",
         "## Every kind",
         "",

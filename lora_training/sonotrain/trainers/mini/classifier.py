@@ -1,10 +1,10 @@
-"""Trains the sound classifier on single events of all kinds."""
+"""Trains the sound classifier on single events of all kinds; on pairs of them too, the judge of mixtures."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,13 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import Corpus, quantise
 from sonotrain.files.options import option
-from sonotrain.trainers.mini.sound_classifier import NAME, SoundClassifier, augment, save_classifier
+from sonotrain.trainers.mini.sound_classifier import (
+    MIXTURES,
+    NAME,
+    SoundClassifier,
+    augment,
+    save_classifier,
+)
 from sonotrain.training.compute import step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.run import Run, Trainer
@@ -27,8 +33,9 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class ClassifierOptions:
     corpus: str = option("runs/singles", "corpus of single events, with a seed other than Mini's")
+    pairs: str = option("", "also learn to name both of two sounds: a corpus made with --content pairs")
     clips: int = option(0, "clips to use (0: all that are there)")
-    held_out: int = option(600, "clips at the end of the corpus that are kept for its accuracy")
+    held_out: int = option(600, "clips at the end of each corpus that are kept for its accuracy")
     round_trip: int = option(400, "clips that are also shown after picture → sound → picture")
     weights: str = option("", "also write the trained classifier into this folder", free=True)
     batch: int = option(32, "clips a step")
@@ -39,8 +46,19 @@ class ClassifierOptions:
     checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
 
 
+@dataclass
+class Clips:
+    """What is learnt, and what is kept for the accuracy: uint8 levels [N, 128, W] and targets [N, kinds]."""
+
+    levels: Tensor
+    targets: Tensor
+    held_levels: Tensor
+    held_targets: Tensor
+    pairs: bool
+
+
 class ClassifierTrainer(Trainer):
-    """Leaves classifier.safetensors with its accuracy in the header."""
+    """Leaves classifier.safetensors, or mixtures.safetensors, with its accuracy in the header."""
 
     command = "classifier"
     Options = ClassifierOptions
@@ -50,10 +68,6 @@ class ClassifierTrainer(Trainer):
         super().__init__(given, run)
         options = self.options
         corpus = self.corpus = Corpus(options.corpus, options.clips or None)
-        if len(corpus) <= options.held_out:
-            raise SonopaintError(
-                f"{options.corpus} must hold more than {setting('held_out')} {options.held_out} clips."
-            )
         self.options = replace(options, clips=len(corpus))
         if any(record.relation != "single" for record in corpus.records):
             raise SonopaintError(
@@ -63,35 +77,56 @@ class ClassifierTrainer(Trainer):
     def prepare(self) -> None:
         options, device, corpus = self.options, self.device, self.corpus
         kinds = corpus.kinds()
-        number = {name: index for index, name in enumerate(kinds)}
-        labels = torch.tensor([number[record.kinds[0]] for record in corpus.records])
-        split = len(corpus) - options.held_out
-        self.levels, self.labels = corpus.levels[:split], labels[:split]
-        self.held_levels, self.held_labels = corpus.levels[split:], labels[split:]
+        self.learnt = [self._set(corpus, kinds)]
+        if options.pairs:
+            self.learnt.append(self._set(Corpus(options.pairs), kinds))
         if options.round_trip:
-            again = round_trip(self.levels[: options.round_trip])
-            self.levels = torch.cat([self.levels, again])
-            self.labels = torch.cat([self.labels, self.labels[: len(again)]])
+            singles = self.learnt[0]
+            singles.levels = torch.cat([singles.levels, round_trip(singles.levels[: options.round_trip])])
+            singles.targets = torch.cat([singles.targets, singles.targets[: options.round_trip]])
         torch.manual_seed(options.seed)
-        self.model = SoundClassifier(kinds).to(device)
+        self.model = SoundClassifier(kinds, bool(options.pairs)).to(device)
         self.ema = Ema([self.model], 0.995)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), options.learning_rate, weight_decay=0.02)
+
+    def _set(self, corpus: Corpus, kinds: Sequence[str]) -> Clips:
+        held_out = self.options.held_out
+        if len(corpus) <= held_out:
+            raise SonopaintError(
+                f"{corpus.folder} must hold more than {setting('held_out')} {held_out} clips."
+            )
+        if unknown := sorted(set(corpus.kinds()) - set(kinds)):
+            raise SonopaintError(f"{corpus.folder} has {unknown[0]!r}, of which the singles have none.")
+        targets = torch.zeros(len(corpus), len(kinds))
+        for row, record in enumerate(corpus.records):
+            targets[row, [kinds.index(kind) for kind in record.kinds]] = 1.0
+        split = len(corpus) - held_out
+        pairs = any(record.relation != "single" for record in corpus.records)
+        return Clips(corpus.levels[:split], targets[:split], corpus.levels[split:], targets[split:], pairs)
 
     def parts(self) -> dict[str, Any]:
         return {"model": self.model, "ema": self.ema, "optimiser": self.optimiser}
 
     def step(self, number: int) -> dict[str, Tensor]:
         generator = step_generator(self.options.seed, number)
-        index = torch.randint(len(self.levels), (self.options.batch,), generator=generator)
-        levels = augment(self.levels[index].float() / 255.0, generator).to(self.device)
-        labels = self.labels[index].to(self.device)
-        logits = self.model(levels)
-        loss = F.cross_entropy(logits, labels, label_smoothing=0.05)
+        shares, count = [], self.options.batch // len(self.learnt)  # of both as many
+        for clips in self.learnt:
+            index = torch.randint(len(clips.levels), (count,), generator=generator)
+            levels = augment(clips.levels[index].float() / 255.0, generator, whole=clips.pairs)
+            logits, targets = self.model(levels.to(self.device)), clips.targets[index].to(self.device)
+            shares.append((self._loss(logits, targets), _right(logits, targets)))
+        loss, right = (torch.stack(values).mean() for values in zip(*shares, strict=True))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         self.ema.update()
-        return {"loss": loss, "accuracy": (logits.argmax(1) == labels).float().mean()}
+        return {"loss": loss, "accuracy": right}
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Which one kind it is; or of each kind whether it is there."""
+        if self.model.several:
+            return F.binary_cross_entropy_with_logits(logits, targets)
+        return F.cross_entropy(logits, targets.argmax(1), label_smoothing=0.05)
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.optimiser]
@@ -100,33 +135,51 @@ class ClassifierTrainer(Trainer):
         metrics = self.measure() | {"steps": result["steps"], "clips": len(self.corpus)}
         with self.ema.applied():
             for folder in (self.run.path, *([Path(self.options.weights)] if self.options.weights else [])):
-                save_classifier(self.model, folder / NAME, metrics)
-        shown = {name: metrics[name] for name in ("accuracy", "accuracy_after_round_trip")}
+                save_classifier(self.model, folder / (MIXTURES if self.options.pairs else NAME), metrics)
+        shown = {name: value for name, value in metrics.items() if isinstance(value, float)}
         logger.info("held-out clips: %s", shown)
         return metrics
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
-        """Accuracy on held-out clips, as synthesised and after picture → sound → picture; the worst kinds."""
-        count = min(len(self.held_levels), 100)
-        again = round_trip(self.held_levels[:count])
+        """Accuracy on held-out clips, as synthesised and after picture → sound → picture; the worst kinds.
+
+        Of pairs the share of which both are the two most probable, or among the first three.
+        """
+        singles, count = self.learnt[0], min(self.options.held_out, 100)
+        again = round_trip(singles.held_levels[:count])
         with self.ema.applied():
-            guesses = self._guess(self.held_levels)
-            guesses_again = self._guess(again)
-        right = guesses == self.held_labels
-        wrong = Counter(self.model.kinds[label] for label in self.held_labels[~right].tolist())
+            logits, heard = self._judge(singles.held_levels), self._judge(again)
+            found = {}
+            for pairs in self.learnt[1:]:
+                named = self._judge(pairs.held_levels)
+                found["both_first_two"] = _both(named, pairs.held_targets, 2)
+                found["both_first_three"] = _both(named, pairs.held_targets, 3)
+        wanted = singles.held_targets.argmax(1)
+        right = logits.argmax(1) == wanted
+        wrong = Counter(self.model.kinds[label] for label in wanted[~right].tolist())
         return {
             "accuracy": right.float().mean().item(),
-            "accuracy_after_round_trip": (guesses_again == self.held_labels[:count]).float().mean().item(),
+            "accuracy_after_round_trip": (heard.argmax(1) == wanted[:count]).float().mean().item(),
+            **found,
             "held_out": len(right),
             "most_missed": dict(wrong.most_common(5)),
         }
 
-    def _guess(self, levels: Tensor) -> Tensor:
-        parts = [
-            self.model(part.float().to(self.device) / 255.0).argmax(1).cpu() for part in levels.split(64)
-        ]
-        return torch.cat(parts)
+    def _judge(self, levels: Tensor) -> Tensor:
+        parts = (part.float().to(self.device) / 255.0 for part in levels.split(64))
+        return torch.cat([self.model(part).cpu() for part in parts])
+
+
+def _right(logits: Tensor, targets: Tensor) -> Tensor:
+    """Share of clips [B, kinds] whose most probable kind is in them."""
+    return targets.gather(1, logits.argmax(1, keepdim=True)).mean()
+
+
+def _both(logits: Tensor, targets: Tensor, first: int) -> float:
+    """Share of clips [B, kinds] all of whose kinds are among the `first` most probable."""
+    missed = targets.scatter(1, logits.topk(first).indices, 0.0)
+    return (missed.sum(1) == 0).double().mean().item()
 
 
 def round_trip(levels: Tensor) -> Tensor:
