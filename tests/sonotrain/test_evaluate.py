@@ -471,3 +471,33 @@ def test_clap_and_panns_are_measured_together(tmp_path: Path, monkeypatch: pytes
 def test_the_protocol_is_met_by_the_test_itself() -> None:
     embedding: Embedding = Ear()
     assert embedding.sample_rate == 16_000
+
+
+# --- the format that a LoRA says ----------------------------------------------------------------------------
+
+
+def test_a_named_format_overrides_a_loras_and_the_bench_paints_in_the_loras(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    from sonoconvert.files.clip import read_clip
+    from sonoconvert.pictures.format import get_format
+    from sonotrain.evaluation.bench.nouns import Shot
+    from sonotrain.evaluation.subject.methods import Weights
+    from sonotrain.evaluation.subject.painting import Sampling, painter
+
+    mine = replace(get_format("sonopaint-mini"), name="mine", hop_length=256)
+    module = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+    shapes = {"up": (16, 1), "down": (1, 32)}
+    tensors = {f"{module}.lora_{side}.weight": torch.zeros(shape) for side, shape in shapes.items()}
+    lora = tmp_path / "mine.safetensors"
+    save_file(tensors, lora, metadata={"sonopaint.format": json.dumps(mine.to_dict())})
+    plan = Plan(model=str(tiny_base), loras=(str(lora),), steps=1, guidance_scale=1.0)
+    for name, plan in (("own", plan), ("told", replace(plan, format="sonopaint-mini"))):
+        generate_all([Caption("a", ("a train horn",))], tmp_path / name, plan, device="cpu")
+    assert read_clip(tmp_path / "own" / "a.flac").duration_s == pytest.approx(2.56)
+    assert read_clip(tmp_path / "told" / "a.flac").duration_s == pytest.approx(5.12)
+    paint, _ = painter(Weights(tiny_base, lora), Sampling(steps=1, guidance=1.0), sounds=True)
+    paint(Shot(0, 0, "a train horn"), tmp_path / "bench.flac")
+    assert read_clip(tmp_path / "bench.flac").duration_s == pytest.approx(2.56)

@@ -39,6 +39,7 @@ class Plan:
     negative_prompt: str = ""
     seconds: float = 0.0
     prefix: str = ""  # put before each caption, such as "a spectrogram of "
+    format: str = ""  # "": that of the LoRAs' headers, else the model's
 
 
 def choose(captions: Sequence[Caption], seed: int) -> list[str]:
@@ -89,7 +90,8 @@ def _paint(
     from sonotrain.training.compute import choose_device
 
     logger.info("%d of %d clips are there", len(names) - len(missing), len(names))
-    model = load_model(plan.model, device=choose_device(device), loras=[_lora(text) for text in plan.loras])
+    loras = [_lora(text) for text in plan.loras]
+    model = load_model(plan.model, device=choose_device(device), loras=loras, format=plan.format or None)
     start = told = time.monotonic()
     for done, index in enumerate(missing, 1):
         settings = PaintSettings(
@@ -163,7 +165,8 @@ def _check_plan(folder: Path, plan: Plan, prompts: list[tuple[str, str]]) -> Non
         write_json(path, about)
         return
     before = read_json(path)
-    changed = [name for name, value in about["plan"].items() if before.get("plan", {}).get(name) != value]
+    found = {"format": ""} | before.get("plan", {})  # older folders say no format
+    changed = [name for name, value in about["plan"].items() if found.get(name) != value]
     if before.get("prompts") != about["prompts"]:
         changed.append("captions")
     if changed:
