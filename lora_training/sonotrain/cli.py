@@ -169,19 +169,19 @@ def _export(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.evaluation.cli import fill_evaluate
+    from sonotrain.evaluation.base.cli import fill_evaluate
 
     _finish(parser, fill_evaluate(parser))
 
 
 def _look(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.evaluation.cli import fill_look
+    from sonotrain.evaluation.base.cli import fill_look
 
     _finish(parser, fill_look(parser))
 
 
 def _sweep(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.evaluation.cli import fill_sweep
+    from sonotrain.evaluation.base.cli import fill_sweep
 
     _finish(parser, fill_sweep(parser))
 

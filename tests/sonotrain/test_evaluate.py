@@ -494,8 +494,8 @@ def test_a_named_format_overrides_a_loras_and_the_bench_paints_in_the_loras(
     lora = tmp_path / "mine.safetensors"
     save_file(tensors, lora, metadata={"sonopaint.format": json.dumps(mine.to_dict())})
     plan = Plan(model=str(tiny_base), loras=(str(lora),), steps=1, guidance_scale=1.0)
-    for name, plan in (("own", plan), ("told", replace(plan, format="sonopaint-mini"))):
-        generate_all([Caption("a", ("a train horn",))], tmp_path / name, plan, device="cpu")
+    for name, chosen in (("own", plan), ("told", replace(plan, format="sonopaint-mini"))):
+        generate_all([Caption("a", ("a train horn",))], tmp_path / name, chosen, device="cpu")
     assert read_clip(tmp_path / "own" / "a.flac").duration_s == pytest.approx(2.56)
     assert read_clip(tmp_path / "told" / "a.flac").duration_s == pytest.approx(5.12)
     paint, _ = painter(Weights(tiny_base, lora), Sampling(steps=1, guidance=1.0), sounds=True)

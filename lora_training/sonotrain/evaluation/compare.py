@@ -14,6 +14,7 @@ from sonotrain.evaluation import frechet, metrics
 from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.hearing import Heard, heard_seconds
 from sonotrain.evaluation.sets import pairs
+from sonotrain.files.options import option
 
 CERTAIN = 1.96  # standard errors to either side: 95 % of a normal distribution
 FEW_FOR_INFINITY = 50  # clips: with fewer the line over 1 / n says nothing
@@ -40,10 +41,10 @@ class Measures:
     replace: draw for FAD∞ as fadtk does (see frechet.infinity).
     """
 
-    resamples: int = 100
-    splits: int = 10
+    resamples: int = option(100, "bootstraps for ± (0: no ±)")
+    splits: int = option(10, "parts of the inception score")
     seed: int = 0
-    replace: bool = False
+    replace: bool = option(False, "draw for FAD∞ with replacement, as fadtk does", name="--fadtk")
 
 
 def compare(

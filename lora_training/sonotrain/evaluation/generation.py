@@ -20,6 +20,7 @@ from sonotrain.evaluation.hearing import Progress
 from sonotrain.evaluation.sets import Caption
 from sonotrain.evaluation.tables import write_json, write_text
 from sonotrain.files.json_files import read_json
+from sonotrain.files.options import option
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +33,14 @@ class Plan:
 
     model: str = "mini"
     loras: tuple[str, ...] = ()
-    seed: int = 0
-    steps: int = 0
-    guidance_scale: float = 0.0
-    sampler: str = ""
-    negative_prompt: str = ""
+    seed: int = option(0, "of captions, noise and bootstraps")
+    steps: int = option(0, "sampling steps (default: the model's)")
+    guidance_scale: float = option(0.0, "guidance scale (default: the model's)", name="--guidance")
+    sampler: str = option("", "sampler (default: the model's)")
+    negative_prompt: str = option("", "negative prompt", name="--negative")
     seconds: float = 0.0
-    prefix: str = ""  # put before each caption, such as "a spectrogram of "
-    format: str = ""  # "": that of the LoRAs' headers, else the model's
+    prefix: str = option("", 'put before each caption, such as "a spectrogram of "')
+    format: str = option("", "spectrogram format (default: that of the LoRAs' headers, else the model's)")
 
 
 def choose(captions: Sequence[Caption], seed: int) -> list[str]:

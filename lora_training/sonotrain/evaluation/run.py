@@ -21,32 +21,33 @@ from sonotrain.evaluation.hearing import Heard, Progress, hear
 from sonotrain.evaluation.plots import save_confusion
 from sonotrain.evaluation.sets import Caption, Sound, read_captions, read_set, with_captions
 from sonotrain.evaluation.tables import write_report
+from sonotrain.files.options import option
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What `sonotrain evaluate` was asked for.
-
-    generated: a folder of sounds, or "" where `plan` paints them; reference: folder or dataset, or "";
-    captions: see sets.read_captions; embeddings: names; weights: file of the only embedding that needs one;
-    clap: a CLAP folder for the CLAP score; split: of datasets; seconds: how much of each clip is heard;
-    limit: captions to paint (0: all), chosen at random by the seed.
-    """
+    """What `sonotrain evaluate` was asked for. generated: a folder of sounds, or "" where `plan` paints."""
 
     generated: str = ""
-    reference: str = ""
-    captions: str = ""
-    embeddings: tuple[str, ...] = ("auto",)
-    weights: str = ""
-    clap: str = ""
-    split: str = ""
-    seconds: float = 10.0
-    limit: int = 0
-    out: str = "runs/evaluate"
-    cache: str = "runs/embeddings"
-    device: str = "auto"
+    reference: str = option("", "folder of real sounds, or a dataset")
+    captions: str = option("", ".jsonl, .json or .csv with names and captions, or a dataset")
+    embeddings: tuple[str, ...] = option(
+        ("auto",),
+        "panns, vggish, clap, classifier, or several with commas (default: panns where its weights are, "
+        "else the corpus classifier)",
+        name="--embedding",
+        commas=True,
+    )
+    weights: str = option("", "the embedding's file (default: looked for in models/evaluation)")
+    clap: str = option("", "a CLAP folder, for the CLAP score beside another embedding")
+    split: str = option("", "train, validation, test or all of a dataset (default: test)")
+    seconds: float = option(10.0, "heard of each clip")
+    limit: int = option(0, "paint so many captions, chosen at random (default: all)")
+    out: str = option("runs/evaluate", "folder for the report")
+    cache: str = option("runs/embeddings", "folder for what was heard")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 …")
     measures: Measures = field(default_factory=Measures)
     plan: Plan | None = None
 
@@ -61,7 +62,8 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     _check(request)
     device = choose_device(request.device)
     # Loaded before anything is painted: a missing file should not cost an hour first.
-    embeddings = [load_embedding(name, request.weights, device) for name in request.embeddings]
+    names = dict.fromkeys(request.embeddings or ("auto",))
+    embeddings = [load_embedding(name, request.weights, device) for name in names]
     clap = next((e for e in embeddings if isinstance(e, Clap)), None)
     if clap is None and request.clap:
         clap = load_clap(request.clap, device)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import Field, asdict, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,31 +18,59 @@ WATCHED = "SONOTRAIN_WATCHED"
 
 
 def option(
-    default: Any, help: str, choices: tuple[Any, ...] = (), flag: str = "", *, free: bool = False
+    default: Any,
+    help: str,
+    choices: tuple[Any, ...] = (),
+    flag: str = "",
+    *,
+    free: bool = False,
+    name: str = "",
+    of: type = str,
+    metavar: str = "TEXT",
+    commas: bool = False,
 ) -> Any:
     """A field of an options dataclass with its explanation for --help; a tuple takes several values.
 
-    `flag` is another name for it on the command line. `free`: a resumed run may change it, because it changes
-    no weight.
+    `flag` is another name for it on the command line, `name` one in place of the field's. `free`: a resumed
+    run may change it, because it changes no weight. A tuple's values are of the type `of` and shown as
+    `metavar`; with `commas` they are given as one text.
     """
-    return field(default=default, metadata={"help": help, "choices": choices, "flag": flag, "free": free})
+    told = {"help": help, "choices": choices, "flag": flag, "free": free, "name": name}
+    return field(default=default, metadata=told | {"of": of, "metavar": metavar, "commas": commas})
 
 
-def add_options(parser: argparse.ArgumentParser, kind: type) -> None:
-    """Adds --field-name for each field; given ones only end up in the namespace."""
+def add_options(parser: Any, kind: type, names: Collection[str] = ()) -> None:
+    """Adds --field-name for each field made by `option` (or those called `names`) to a parser or its group.
+
+    Given ones only end up in the namespace.
+    """
     for item in fields(kind):
+        if "help" not in item.metadata or (names and item.name not in names):
+            continue
+        told, shown = item.metadata, item.default
         given: dict[str, Any] = {"default": argparse.SUPPRESS}
         if isinstance(item.default, bool):
-            given["action"] = argparse.BooleanOptionalAction
+            given["action"], shown = argparse.BooleanOptionalAction, "yes" if item.default else "no"
+        elif told["commas"]:
+            given |= {"type": partial(_split, of=told["of"]), "metavar": told["metavar"]}
+            shown = ",".join(map(str, item.default))
         elif isinstance(item.default, tuple):
-            given |= {"nargs": "*", "metavar": "TEXT"}
+            given |= {"nargs": "*", "type": told["of"], "metavar": told["metavar"]}
         else:
             given["type"] = type(item.default)
-            given["choices"] = item.metadata["choices"] or None
-        shown = ("yes" if item.default else "no") if isinstance(item.default, bool) else item.default
-        told = "" if shown in ("", ()) or "(default:" in item.metadata["help"] else f" (default: {shown})"
-        flags = filter(None, (item.metadata["flag"], "--" + item.name.replace("_", "-")))
-        parser.add_argument(*flags, dest=item.name, help=item.metadata["help"] + told, **given)
+            given["choices"] = told["choices"] or None
+        said = told["help"]
+        if shown not in ("", ()) and "(default:" not in said:
+            said += f" (default: {shown})"
+        flags = filter(None, (told["flag"], told["name"] or "--" + item.name.replace("_", "-")))
+        parser.add_argument(*flags, dest=item.name, help=said, **given)
+
+
+def _split(text: str, of: type) -> tuple[Any, ...]:
+    try:
+        return tuple(of(part) for part in text.split(",") if part)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers with commas between") from None
 
 
 def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
@@ -49,6 +78,14 @@ def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
     names = {item.name for item in fields(kind)}
     chosen = {name: value for name, value in vars(arguments).items() if name in names}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()}
+
+
+def use_threads(threads: int) -> None:
+    """Sets torch's processor threads; 0 leaves them as they are."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 def from_form(items: Sequence[Field[Any]], values: Sequence[Any]) -> dict[str, Any]:

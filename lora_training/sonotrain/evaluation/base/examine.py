@@ -25,6 +25,7 @@ from sonotrain.evaluation.frechet import distance_of
 from sonotrain.evaluation.hearing import Heard, hear_waveforms
 from sonotrain.evaluation.plots import save_confusion
 from sonotrain.files.json_files import write_json
+from sonotrain.files.options import option
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
@@ -36,18 +37,18 @@ BATCH = 24  # clips painted between two lines of progress
 class Evaluation:
     """What to judge, and how much of it."""
 
-    model: str = "mini"
-    lora: str = ""  # a LoRA's file, a one-step student's or a sound's; empty: none
-    classifier: str = ""  # a folder or file; empty: the shipped one
-    per_kind: int = 10
-    sequences: int = 40
-    mixtures: int = 40
-    reference: int = 20  # held-out corpus clips of each kind that the Fréchet distance compares with
-    kinds: tuple[str, ...] = ()  # empty: all that Mini learns
-    seed: int = 5000
-    steps: int = 0  # 0: the model's default
-    guidance_scale: float = 0.0  # 0: the model's default
-    sampler: str = ""  # empty: the model's default
+    model: str = option("weights/mini", "model folder, file or name")
+    lora: str = option("", "a LoRA on it, a one-step student's for example")
+    classifier: str = option("", "classifier file (default: the shipped one)")
+    per_kind: int = option(10, "clips of each kind")
+    sequences: int = option(40, "clips of two events in turn")
+    mixtures: int = option(40, "clips of two events at once")
+    reference: int = option(20, "held-out corpus clips of each kind that the Fréchet distance compares with")
+    kinds: tuple[str, ...] = option((), "only these kinds, with commas between", commas=True)
+    seed: int = option(5000, "seed of captions and noise")
+    steps: int = option(0, "sampling steps (default: the model's)")
+    guidance_scale: float = option(0.0, "guidance scale (default: the model's)", name="--guidance")
+    sampler: str = option("", "sampler (default: the model's)")
 
 
 def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:

@@ -27,6 +27,7 @@ from sonotrain.evaluation.base.mixtures import at_once, judge_of_mixtures
 from sonotrain.evaluation.base.pictures import grain, quiet, through_vae
 from sonotrain.evaluation.traits import OCTAVES, RATIO, SHARE, Traits, listen
 from sonotrain.files.json_files import write_json
+from sonotrain.files.options import option
 from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
 from sonotrain.training.painting import paint, to_sound
 
@@ -58,8 +59,8 @@ class Look:
     """How much to look at, beside the evaluation (whose `per_kind` 0 leaves it out)."""
 
     evaluation: Evaluation
-    seeds: int = 2  # clips of one caption of each kind: the sheet, and how they differ
-    pairs: int = 4  # pairs of opposite captions for each kind of an attribute
+    seeds: int = option(2, "clips of one caption of each kind: the sheet, and how they differ")
+    pairs: int = option(4, "pairs of opposite captions for each kind of an attribute")
 
 
 def look(plan: Look, out: str | Path, device: str = "auto") -> str:

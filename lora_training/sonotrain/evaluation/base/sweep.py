@@ -30,6 +30,7 @@ from sonotrain.evaluation.frechet import Reference
 from sonotrain.evaluation.hearing import Heard, hear_waveforms
 from sonotrain.evaluation.plots import plot
 from sonotrain.files.json_files import write_json
+from sonotrain.files.options import option
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
@@ -42,14 +43,18 @@ HEARD = "heard"  # the folder of what was heard
 class Sweep:
     """What to compare. Empty or 0 where the model's default is meant."""
 
-    model: str = "weights/mini"
-    samplers: tuple[str, ...] = ("dpmpp_2m", "euler", "heun", "ddim")
-    steps: tuple[int, ...] = (5, 10, 20, 40)
-    guidances: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
-    kinds: tuple[str, ...] = ()  # empty: all that Mini learns
-    per_kind: int = 2
+    model: str = option("weights/mini", "model folder, file or name")
+    samplers: tuple[str, ...] = option(
+        ("dpmpp_2m", "euler", "heun", "ddim"), "with commas between", commas=True
+    )
+    steps: tuple[int, ...] = option((5, 10, 20, 40), "of each sampler", of=int, commas=True)
+    guidances: tuple[float, ...] = option(
+        (1.0, 2.0, 3.0, 4.0, 6.0, 8.0), "of the model's sampler", of=float, commas=True
+    )
+    kinds: tuple[str, ...] = option((), "only these kinds, with commas between", commas=True)
+    per_kind: int = option(2, "clips of each kind; raise it later")
     reference: int = 8  # corpus clips of each kind that the Fréchet distance compares with
-    seed: int = 6000
+    seed: int = option(6000, "seed of captions and noise")
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,8 @@ def sweep(plan: Sweep, out: str | Path, device: str = "auto") -> dict[str, Any]:
     if unknown := sorted(set(plan.samplers) - (set(SAMPLERS) - {"one_step"})):
         raise SonopaintError(f"{unknown[0]!r} is no sampler to sweep; choose from {', '.join(SAMPLERS)}.")
     check_kinds(kinds)
+    if any(value <= 0 for value in (*plan.steps, *plan.guidances)):
+        raise SonopaintError(f"{setting('steps')} and {setting('guidances')} must be above 0.")
     judge = load_corpus_classifier()
     model = load_model(plan.model, device=choose_device(device), dtype=torch.float32)
     if model.one_step is not None:

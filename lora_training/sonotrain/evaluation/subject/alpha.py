@@ -15,6 +15,7 @@ from typing import Any
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.evaluation.plots import plot
 from sonotrain.evaluation.subject.run import Request, run
+from sonotrain.files.options import add_options, given
 
 logger = logging.getLogger(__name__)
 
@@ -76,30 +77,18 @@ def draw(average: Mapping[float, Mapping[str, Any]], path: Path) -> Path | None:
 
 def fill(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command; those of the training are `sonotrain subject`'s."""
-    plan = Request("")
 
     def command(arguments: argparse.Namespace) -> bool:
-        given: dict[str, Any] = {"threads": arguments.threads} if arguments.threads else {}
-        given |= {name: getattr(arguments, name) for name in ("student", "steps") if getattr(arguments, name)}
-        request = Request(
-            arguments.subjects, noun=arguments.noun, model=arguments.model, seeds=arguments.seeds,
-            only=tuple(filter(None, arguments.only.split(","))), prompts=tuple(arguments.prompts),
-            out=arguments.out, device=arguments.device, smoke=arguments.smoke,
-        )  # fmt: skip
-        return run_alpha(request, arguments.values, given)
+        further = {"threads": arguments.threads, "student": arguments.student, "steps": arguments.steps}
+        request = Request(**given(arguments, Request))
+        return run_alpha(request, arguments.values, {name: value for name, value in further.items() if value})
 
     add = parser.add_argument
     add("subjects", help="folder of one subject, or of a folder for each")
     add("--values", nargs="+", type=float, default=list(VALUES), metavar="α", help="0 0.25 0.5 0.75 1")
-    add("--class", dest="noun", default="", help="class noun, where no subject.json says it")
-    add("--only", default="", help="only these subjects, with commas between")
-    add("--model", default=plan.model, help="base model (default: mini)")
+    add_options(parser, Request, ("noun", "only", "model", "prompts", "seeds", "smoke", "device"))
     add("--student", default="", help="one-step student of the base (default: the one beside it)")
     add("--steps", type=int, default=0, help="critic steps of each run (0: what suits the model)")
-    add("--prompts", nargs="+", type=int, default=[], metavar="N", help="numbers from 1 to 25 (default: all)")
-    add("--seeds", type=int, default=plan.seeds, help="seeds of each prompt, from 0 (default: 4)")
-    add("--smoke", action="store_true", help="bench two prompts and two seeds: does everything run?")
     add("--out", default="runs/alpha", help="folder of the runs and the report (default: runs/alpha)")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
     add("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
     parser.set_defaults(run=command, resumable=False)

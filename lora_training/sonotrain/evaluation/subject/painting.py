@@ -15,19 +15,17 @@ from sonotrain.evaluation.bench.nouns import Make, Reference, Shot
 from sonotrain.evaluation.subject.folders import Subject
 from sonotrain.evaluation.subject.methods import Method, Weights, find_weights
 from sonotrain.evaluation.subject.prompts import PLAIN, Template
+from sonotrain.files.options import option
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How models of many steps sample (a student takes one, whatever this says).
+    """How models of many steps sample (a student takes one, whatever this says); DreamBooth: 50 of DDIM."""
 
-    steps, sampler: DreamBooth's 50 of DDIM; guidance: 0 is the model's own; size: of pictures, in pixels.
-    """
-
-    steps: int = 50
-    guidance: float = 0.0
-    sampler: str = "ddim"
-    size: int = 512
+    steps: int = option(50, "sampling steps")
+    guidance: float = option(0.0, "guidance scale (default: the model's)")
+    sampler: str = option("ddim", "sampler")
+    size: int = option(512, "side of pictures in pixels")
 
 
 class Painting:

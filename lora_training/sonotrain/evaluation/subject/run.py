@@ -16,6 +16,7 @@ from sonotrain.evaluation.subject.folders import find_subjects
 from sonotrain.evaluation.subject.methods import Method, read_methods
 from sonotrain.evaluation.subject.painting import Painting, Sampling
 from sonotrain.evaluation.subject.prompts import SEEDS
+from sonotrain.files.options import option
 
 PROMPTS = 25
 SMOKE_PROMPTS, SMOKE_SEEDS, SMOKE_STEPS = (5, 22), 2, 4
@@ -23,34 +24,29 @@ SMOKE_PROMPTS, SMOKE_SEEDS, SMOKE_STEPS = (5, 22), 2, 4
 
 @dataclass(frozen=True)
 class Request:
-    """What `sonotrain bench subject` was asked for.
-
-    subjects, noun, only: see folders.find_subjects; methods: NAME=PATH; prompts: numbers from 1 to 25, none =
-    all; seeds: how many, from 0; base: whether the model itself is a row; smoke: two prompts, two seeds and
-    four steps, to see that everything runs.
-    """
+    """What `sonotrain bench subject` was asked for; subjects, noun, only: see folders.find_subjects."""
 
     subjects: str
-    methods: tuple[str, ...] = ()
-    noun: str = ""
-    only: tuple[str, ...] = ()
-    token: str = "prt"
-    model: str = "mini"
-    base: bool = False
-    prompts: tuple[int, ...] = ()
-    seeds: int = SEEDS
+    methods: tuple[str, ...] = option((), "run folders, LoRAs or models", metavar="NAME=PATH")
+    base: bool = option(False, "also the model itself, asked for the class without the token")
+    noun: str = option("", "class noun, where no subject.json says it", name="--class")
+    only: tuple[str, ...] = option((), "only these subjects, with commas between", commas=True)
+    token: str = option("prt", "the rare token")
+    model: str = option("mini", "what LoRAs go on")
+    prompts: tuple[int, ...] = option((), "numbers from 1 to 25 (default: all)", of=int, metavar="N")
+    seeds: int = option(SEEDS, "seeds of each prompt, from 0")
+    smoke: bool = option(False, "two prompts, two seeds, four steps: does everything run?")
+    out: str = option("runs/bench-subject", "folder for the report")
+    cache: str = option("runs/embeddings", "folder for what was heard")
+    device: str = option("auto", "auto, cpu, cuda, cuda:1 …")
+    embedding: str = option("auto", "panns, vggish, clap or classifier (default: as evaluate)")
+    weights: str = option("", "the embedding's file (default: looked for in models/evaluation)")
+    clap: str = option("", "a CLAP folder, for the agreement of sound and words")
+    dino: str = option("", "pictures: a DINO folder")
+    clip: str = option("", "pictures: a CLIP folder")
+    alexnet: str = option("", "pictures: AlexNet's weights, for LPIPS")
+    lpips: str = option("", "pictures: LPIPS's linear layers")
     sampling: Sampling = field(default_factory=Sampling)
-    embedding: str = "auto"
-    weights: str = ""
-    clap: str = ""
-    dino: str = ""
-    clip: str = ""
-    alexnet: str = ""
-    lpips: str = ""
-    out: str = "runs/bench-subject"
-    cache: str = "runs/embeddings"
-    device: str = "auto"
-    smoke: bool = False
 
 
 def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:

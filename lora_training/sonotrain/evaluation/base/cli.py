@@ -1,0 +1,61 @@
+"""The command lines of `sonotrain base evaluate`, `look` and `sweep`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from sonotrain.evaluation.base.examine import Evaluation, evaluate_and_report
+from sonotrain.files.options import add_options, given, use_threads
+
+Run = Callable[[argparse.Namespace], bool]
+
+
+def fill_evaluate(parser: argparse.ArgumentParser) -> Run:
+    """Adds the arguments; the function that evaluates."""
+
+    def run(arguments: argparse.Namespace) -> bool:
+        use_threads(arguments.threads)
+        plan = Evaluation(**given(arguments, Evaluation))
+        print(evaluate_and_report(plan, arguments.out, arguments.device, card=arguments.card))
+        return True
+
+    _finish(parser, Evaluation, "runs/evaluation")
+    parser.add_argument("--card", action="store_true", help="put the table into the model's README.md")
+    return run
+
+
+def fill_look(parser: argparse.ArgumentParser) -> Run:
+    """Adds the arguments; the function that looks."""
+    from sonotrain.evaluation.base.look import Look, look
+
+    def run(arguments: argparse.Namespace) -> bool:
+        use_threads(arguments.threads)
+        plan = Evaluation(**{"mixtures": 20} | given(arguments, Evaluation))
+        print(look(Look(plan, **given(arguments, Look)), arguments.out, arguments.device))
+        return True
+
+    _finish(parser, Evaluation, "runs/look")
+    add_options(parser, Look)
+    parser.epilog = "--per-kind 0 leaves the evaluation out; --mixtures is 20 here."
+    return run
+
+
+def fill_sweep(parser: argparse.ArgumentParser) -> Run:
+    """Adds the arguments; the function that sweeps."""
+    from sonotrain.evaluation.base.sweep import Sweep, as_markdown, sweep
+
+    def run(arguments: argparse.Namespace) -> bool:
+        use_threads(arguments.threads)
+        plan = Sweep(**given(arguments, Sweep))
+        print(as_markdown(sweep(plan, arguments.out, arguments.device)))
+        return True
+
+    _finish(parser, Sweep, "runs/sweep")
+    return run
+
+
+def _finish(parser: argparse.ArgumentParser, kind: type, out: str) -> None:
+    parser.add_argument("--out", default=out, help=f"folder for tables and pictures (default: {out})")
+    add_options(parser, kind)
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
