@@ -11,4 +11,6 @@ FEATHER_S = 0.05  # seconds over which old and new sound cross-fade, on either s
 OVERLAP_S = 0.25  # seconds of a recording's ends that a model may paint over in the picture, to extend it
 SEAM_S = 1.0  # seconds that are repainted around the place where a loop's end meets its start
 JOIN_S = 0.25  # seconds over which neighbours cross-fade where sounds are joined
+# What is painted is fitted to what is around it, added to what is there, or left as it was painted.
+SURROUNDINGS = MATCH, ADD, FREE = "match", "add", "free"  # the first is the default
 LONGEST_S = 600.0  # a longer sound does not fit on one picture that a person could paint on

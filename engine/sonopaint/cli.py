@@ -220,6 +220,7 @@ def _settings(args: argparse.Namespace, like: dict[str, Any] | None = None) -> P
         "seed": args.seed,
         "strength": getattr(args, "strength", None),
         "iterations": args.iterations,
+        "surroundings": getattr(args, "surroundings", None),
     }
     values = {"seed": secrets.randbelow(2**32), **(like or {})}
     if args.sampler is None and (args.one_step or args.timestep is not None):
@@ -317,6 +318,8 @@ def _paint(
             print(png)
     for said in dict.fromkeys(filter(None, (result.settings.get("unknown") for result in results))):
         print(f"sonopaint: {said}", file=sys.stderr)
+    for note in (note for result in results for note in result.settings.get("notes", [])):
+        print(f"sonopaint: {note}", file=sys.stderr)
     if not args.quiet:
         shown = {name: results[0].settings[name] for name in ("seed", "steps", "guidance_scale", "sampler")}
         print(f"sonopaint: made with {json.dumps(shown)}", file=sys.stderr)

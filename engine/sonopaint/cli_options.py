@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-from sonoconvert.defaults import FEATHER_S, SEAM_S
+from sonoconvert.defaults import FEATHER_S, SEAM_S, SURROUNDINGS
 from sonoconvert.errors import SonopaintError
 from sonopaint.tasks.settings import CLIPS, EXTEND_S, VARY_STRENGTH
 
@@ -47,7 +47,9 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
         help="in kohya format; repeatable",
     )
     model.add_argument(
-        "--one-step", action="store_true", help="with the distilled version of the model (edits take 4 steps)"
+        "--one-step",
+        action="store_true",
+        help="with the distilled version of the model (variations take 4 steps)",
     )
     model.add_argument(
         "--timestep",
@@ -62,6 +64,16 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
     output.add_argument("--picture", action="store_true", help="also save the spectrogram as a PNG")
     output.add_argument("--force", action="store_true", help="replace existing files")
     output.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def _fitting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--surroundings",
+        choices=SURROUNDINGS,
+        default=SURROUNDINGS[0],
+        help="match: level, tilt and background as around it; add: to what is there; free: as it was painted "
+        f"({SURROUNDINGS[0]})",
+    )
 
 
 def generate(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +111,7 @@ def inpaint(parser: argparse.ArgumentParser) -> None:
         "--feather", type=float, default=FEATHER_S, metavar="S", help=f"cross-fade ({FEATHER_S:g})"
     )
     parser.add_argument("--strength", type=float, metavar="X", help="below 1: start from what is there (1)")
+    _fitting(parser)
     _painting(parser)
 
 
@@ -112,6 +125,7 @@ def extend(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--left-prompt", metavar="TEXT", help="other words for the left side")
     parser.add_argument("--right-prompt", metavar="TEXT", help="other words for the right side")
+    _fitting(parser)
     _painting(parser)
 
 
@@ -123,6 +137,7 @@ def loop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seam", type=float, metavar="S", help=f"seconds to repaint around its ends ({SEAM_S:g})"
     )
+    _fitting(parser)
     _painting(parser)
 
 

@@ -59,7 +59,7 @@ STABLE = {
     "SonopaintExtendCanvas": "audio format left right overlap",
     "SonopaintLoopCanvas": "audio format seam",
     "SonopaintVariation": "audio format",
-    "SonopaintPutBack": "image context quality seed",
+    "SonopaintPutBack": "image context quality seed surroundings",
     "SonopaintLoadMini": "model format",
     "SonopaintLoop": "model vae format",
     "SonopaintLongAudio": "model vae format",

@@ -115,9 +115,28 @@ def test_many_step_models_refuse_the_sampler(tiny: Any) -> None:
         generate(tiny, replace(BARK, sampler="one_step"))
 
 
-def test_edits_take_a_few_calls_and_keep_what_is_kept(
+def test_repainting_takes_one_call_where_windows_begin_with_the_event(
     student: Any, calls: list[tuple[int, float]], make_clip: Callable[..., Clip]
 ) -> None:
+    clip = make_clip(3.0)
+    (inpainted,) = inpaint(student, clip, Region((Box(1.0, 1.5),), feather_s=0.02), BARK)
+    assert {at for _, at in calls} == {999.0} and inpainted.settings["steps"] == 1
+    changed = (clip.waveform != inpainted.clip.waveform)[0].nonzero()
+    assert changed.min() >= round(0.98 * 44_100) and changed.max() < round(1.52 * 44_100)
+    (longer,) = extend(student, clip, 0.5, 0.0, BARK)
+    assert longer.settings["steps"] == 1
+    assert torch.equal(longer.clip.waveform[:, 22_050:], clip.waveform)
+    assert extend(student, clip, 0.0, 5.5, BARK)[0].settings["steps"] == 4  # several windows must agree
+
+
+def test_edits_take_a_few_calls_and_keep_what_is_kept(
+    student: Any,
+    calls: list[tuple[int, float]],
+    make_clip: Callable[..., Clip],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is kept is seen in a few calls: of models that know events anywhere in their pictures."""
+    monkeypatch.delitem(student.defaults, "event_lead_s")
     clip = make_clip(3.0)
     (inpainted,) = inpaint(student, clip, Region((Box(1.0, 1.5),), feather_s=0.02), BARK)
     assert [at for _, at in calls] == [999.0, 749.0, 499.0, 249.0] and inpainted.settings["steps"] == 4

@@ -81,6 +81,31 @@ def test_far_regions_are_painted_apart() -> None:
     assert paint_spans(np.zeros((4, 500), dtype=np.float32), 320) == []
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 1999), st.integers(1, 600)), min_size=1, max_size=4),
+    st.integers(300, 2000),
+    st.sampled_from([0, 8, 24, 64]),
+)
+def test_windows_that_begin_with_what_is_painted(
+    marks: list[tuple[int, int]], columns: int, lead: int
+) -> None:
+    """Each stretch is painted once, in a window of the model's width that begins just before it."""
+    mask = np.zeros((2, columns), dtype=np.float32)
+    for start, length in marks:
+        mask[1, start : start + length] = 1
+    if not (mask > 0).any() or (mask > 0).any(axis=0).all():
+        assert paint_spans(mask, 320, lead) == paint_spans(mask, 320)
+        return
+    masked = np.flatnonzero(mask[1])
+    spans = paint_spans(mask, 320, lead)
+    times = np.zeros(columns, dtype=int)
+    for (start, stop), after in zip(spans, [*(first for first, _ in spans[1:]), columns], strict=True):
+        assert stop - start >= 320 and (stop - start) % 64 == 0
+        assert 0 <= masked[masked >= start][0] - start <= lead
+        times[start : min(stop, after)] += 1
+    assert (times[masked] == 1).all() and times.max() == 1
+
+
 def test_padding() -> None:
     assert [padded(n) for n in (1, 64, 65, 320)] == [64, 64, 128, 320]
 

@@ -41,8 +41,8 @@ def edit(context: Any, request: Any, action: str = "Repaint", **changed: Any) ->
 
     values = {
         "marks": marks({"start": 0.8, "end": 1.4, "low": 500, "high": 4000}),
-        "feather": 50, "side": "The marks", "left": 0.0, "right": 0.0, "strength": 0.5, "prompt": "a horn",
-        "negative": "",
+        "feather": 50, "side": "The marks", "left": 0.0, "right": 0.0, "strength": 0.5,
+        "surroundings": "match", "prompt": "a horn", "negative": "",
     } | changed  # fmt: skip
     knobs = values.pop("knobs", KNOBS)
     return list(EditTab(context).run(request, *bar(context), action, *values.values(), *knobs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -153,10 +154,20 @@ def _with_reference(picture: Picture, fmt: SpectrogramFormat) -> Picture:
     """Give the picture of silence a peak, so that what is painted there has a level."""
     if picture.peak:
         return picture
+    return replace(picture, peak=SILENT_REFERENCE * full_scale(fmt))
+
+
+@lru_cache(maxsize=8)
+def full_scale(fmt: SpectrogramFormat) -> float:
+    """The mel magnitude of a sine of amplitude 1 in the middle of the format."""
+    return float(full_scale_tone(fmt).max())
+
+
+def full_scale_tone(fmt: SpectrogramFormat) -> torch.Tensor:
+    """Mel magnitudes [n_mels] of that sine."""
     time = torch.arange(4 * fmt.win_length) / fmt.sample_rate
-    tone = SILENT_REFERENCE * torch.sin(2 * math.pi * math.sqrt(fmt.f_max * max(fmt.f_min, 50.0)) * time)
-    middle = mel_magnitude(tone, fmt)[:, 1:-1]
-    return replace(picture, peak=float(middle.max()))
+    tone = torch.sin(2 * math.pi * math.sqrt(fmt.f_max * max(fmt.f_min, 50.0)) * time)
+    return mel_magnitude(tone, fmt)[:, 1:-1].amax(dim=1)
 
 
 def _mono(format: AnyFormat) -> SpectrogramFormat:

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
+from sonoconvert.defaults import FREE
 from sonoconvert.edits.canvas import Canvas, grid
 from sonoconvert.edits.region import merge_spans
-from sonoconvert.edits.seam import MAX_PAST, continued, ramp, weights
+from sonoconvert.edits.seam import MAX_PAST, continued, limited, ramp, weights
+from sonoconvert.edits.surroundings import fitted
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonoconvert.phase.gradient import phase_gradient
@@ -65,7 +67,9 @@ class _Plan:
         return _Plan(*(t[:, first:stop] for t in (self.mel, self.paint, self.change, self.gain)))
 
 
-def put_back(canvas: Canvas, painted: Picture, *, iterations: int = 32, seed: int = 0) -> Clip:
+def put_back(
+    canvas: Canvas, painted: Picture, *, iterations: int = 32, seed: int = 0, surroundings: str = FREE
+) -> Clip:
     """Return `canvas.source` with the painted region in it (a loop is rolled back).
 
     Samples outside the region and its feather are the source's bit for bit; an extension keeps every sample
@@ -77,9 +81,13 @@ def put_back(canvas: Canvas, painted: Picture, *, iterations: int = 32, seed: in
     mean RMS of all (in the source around the region), so the balance stays, and the mean of all channels
     shows again what was painted.
 
+    surroundings: whether what is painted is fitted to what surrounds it (see `surroundings.fitted`); then a
+    limiter keeps new samples below full scale as well.
+
     Raises SonopaintError when `painted` is not of the canvas's size and format. Deterministic under `seed`.
     """
     _check(canvas, painted)
+    levels = fitted(canvas, painted, surroundings)
     source = canvas.source
     rate, total = source.sample_rate, source.num_samples
     output = source.waveform.clone()
@@ -88,9 +96,11 @@ def put_back(canvas: Canvas, painted: Picture, *, iterations: int = 32, seed: in
         log.debug("decoding samples %d to %d of %d", first, stop, total)
         piece = source.waveform[:, first:stop]
         if canvas.kind == "extend":
-            changed = _extended(canvas, painted, piece, cores, first, iterations, seed + index)
+            changed = _extended(canvas, levels, piece, cores, first, iterations, seed + index)
         else:
-            changed = _inpainted(canvas, painted, piece, cores, first, iterations, seed + index)
+            changed = _inpainted(canvas, levels, piece, cores, first, iterations, seed + index)
+        if surroundings != FREE:
+            changed = limited(changed, piece, rate)
         output[:, first:stop] = changed
     if canvas.roll:
         output = torch.roll(output, -canvas.roll, dims=-1)
@@ -99,7 +109,7 @@ def put_back(canvas: Canvas, painted: Picture, *, iterations: int = 32, seed: in
 
 def _inpainted(
     canvas: Canvas,
-    painted: Picture,
+    levels: torch.Tensor,
     piece: torch.Tensor,
     cores: list[tuple[int, int]],
     first: int,
@@ -113,7 +123,7 @@ def _inpainted(
     weight = torch.from_numpy(weights(cores, first, count, total, outer, inner))
     x = _resample(piece, rate, fmt.sample_rate)
     free = _at_rate(weight > 0, x.shape[1], rate, fmt.sample_rate)
-    plan = _plan(canvas, painted, first, x.shape[1], keep=canvas.kind in ("inpaint", "vary"))
+    plan = _plan(canvas, levels, first, x.shape[1], keep=canvas.kind in ("inpaint", "vary"))
     y = _repaint(x, free, plan, fmt, iterations, seed)
     changed = piece + weight * _resample(y - x, fmt.sample_rate, rate, count)
     if rate > fmt.sample_rate:
@@ -127,7 +137,7 @@ def _inpainted(
 
 def _extended(
     canvas: Canvas,
-    painted: Picture,
+    levels: torch.Tensor,
     piece: torch.Tensor,
     cores: list[tuple[int, int]],
     first: int,
@@ -142,7 +152,7 @@ def _extended(
     # Continued past its ends, the source has no cliff there that would ring in the resampler.
     x = _resample(piece + _tails(piece, added, rate), rate, fmt.sample_rate)
     free = _at_rate(added, x.shape[1], rate, fmt.sample_rate)
-    y = _repaint(x, free, _plan(canvas, painted, first, x.shape[1], keep=False), fmt, iterations, seed)
+    y = _repaint(x, free, _plan(canvas, levels, first, x.shape[1], keep=False), fmt, iterations, seed)
     new = _resample(y, fmt.sample_rate, rate, count)
     return torch.where(added, new + _tails(piece - new, added, rate), piece)
 
@@ -166,10 +176,11 @@ def _tails(signal: torch.Tensor, added: torch.Tensor, rate: int) -> torch.Tensor
     return tails
 
 
-def _plan(canvas: Canvas, painted: Picture, first: int, samples: int, *, keep: bool) -> _Plan:
+def _plan(canvas: Canvas, levels: torch.Tensor, first: int, samples: int, *, keep: bool) -> _Plan:
     """The painting on the STFT grid of `samples` samples at the format's rate, from source sample `first` on.
 
-    keep: cells that the painter left as they were stay the source's.
+    levels: what is painted [n_mels, columns of the canvas]. keep: cells that the painter left as they were
+    stay the source's.
     """
     from scipy.ndimage import uniform_filter
 
@@ -178,7 +189,7 @@ def _plan(canvas: Canvas, painted: Picture, first: int, samples: int, *, keep: b
     frames = 1 + samples // hop
     offset = round((first - canvas.first) * fmt.sample_rate / canvas.source.sample_rate / hop)
     columns = torch.arange(offset, offset + frames).clamp(0, canvas.mask.shape[1] - 1)
-    before, after = canvas.picture.levels()[0][:, columns], painted.levels()[0][:, columns]
+    before, after = canvas.picture.levels()[0][:, columns], levels[:, columns]
     mask = torch.from_numpy(canvas.mask)[:, columns]
     mask = (mask >= 0.5).float()
     after = torch.where(mask > 0, after, before)

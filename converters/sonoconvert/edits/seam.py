@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+
+CEILING = 10 ** (-0.3 / 20)  # what was painted stays below it
+LIMITER_S = 0.005  # over which it is turned down
 
 MAX_ORDER = 64  # of the linear prediction: enough for a few dozen partials
 MAX_PAST = 4096  # samples that the prediction is fitted to
@@ -43,6 +47,25 @@ def weights(
         part = slice(low - first, high - first)
         weight[part] = np.maximum(weight[part], own)
     return weight
+
+
+def limited(sound: torch.Tensor, source: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """[channels, samples] in which new samples stay below CEILING, or below what the source had there.
+
+    Turned down over some milliseconds round each peak, all channels alike; samples that are the source's own
+    stay to the bit.
+    """
+    new = (sound != source).any(dim=0)
+    ceiling = max(CEILING, float(source[:, new].abs().max()) if new.any() else 0.0)
+    reach = round(LIMITER_S * sample_rate)
+    wanted = (ceiling / sound.abs().amax(dim=0).clamp_min(ceiling)).numpy()
+    if wanted.min() >= 1 or reach < 1:
+        return sound.clamp(-ceiling, ceiling)
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
+    gain = uniform_filter1d(minimum_filter1d(wanted, 2 * reach + 1, mode="nearest"), reach, mode="nearest")
+    turned = (sound * torch.from_numpy(gain)).clamp(-ceiling, ceiling)
+    return torch.where(sound == source, source, turned)
 
 
 def continued(past: np.ndarray, count: int) -> np.ndarray:

@@ -7,16 +7,18 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.files import PICKLES, read_header
+from sonoconvert.checkpoints.layouts import CONFIG_KEY
 from sonoconvert.defaults import UNSAID_FORMAT
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.folders import shipped_folder, user_folder
 
 logger = logging.getLogger(__name__)
+LATENT = 8  # pixels of one latent cell
 Kind = Literal["mini", "checkpoint", "diffusers", "lora"]
 # A word in a file's name → its format; the first that fits.
 _HINTS = {
@@ -136,6 +138,27 @@ def format_of_loras(headers: Iterable[tuple[str, Mapping[str, str]]]) -> Spectro
                 f"use LoRAs of one format, or say with {setting('format')} which to paint."
             )
     return told[0][1] if told else None
+
+
+def event_lead(path: Path, fmt: SpectrogramFormat) -> int | None:
+    """Columns of ``lead_of`` for a model's file or folder, from its config; None where it says nothing."""
+    try:
+        if path.is_dir():
+            text = (path / "config.json").read_text(encoding="utf-8")
+        else:
+            text = read_header(path)[1][CONFIG_KEY]
+        return lead_of(json.loads(text)["defaults"], fmt)
+    except (SonopaintError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def lead_of(defaults: Mapping[str, Any], fmt: SpectrogramFormat) -> int | None:
+    """Columns before what is painted at which a model's picture begins; None: it lies in its middle.
+
+    Of a model whose training pictures begin with the event (``event_lead_s``); whole cells of latents.
+    """
+    seconds = defaults.get("event_lead_s")
+    return None if seconds is None else round(fmt.columns(float(seconds)) / LATENT) * LATENT
 
 
 def check_stable_diffusion_1(name: str, shapes: ldm.Shapes) -> None:

@@ -72,7 +72,7 @@ def mini_config(vocab_size: int = 4096, scaling_factor: float = 0.18215) -> dict
         "text_encoder": text_encoder,
         "scheduler": scheduler,
         "format": "sonopaint-mini",
-        "defaults": {"steps": 20, "guidance_scale": 4.0, "sampler": "dpmpp_2m"},
+        "defaults": {"steps": 20, "guidance_scale": 4.0, "sampler": "dpmpp_2m", "event_lead_s": 0.384},
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sonoconvert.pictures.format import SpectrogramFormat
-from sonopaint.models.info import unet_file
+from sonopaint.models.info import lead_of, unet_file
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Model:
     path: Path
     device: torch.device
     dtype: torch.dtype
-    defaults: dict[str, Any]  # steps, guidance_scale, sampler
+    defaults: dict[str, Any]  # steps, guidance_scale, sampler, event_lead_s
     own_one_step: int | None = None  # the timestep that this checkpoint was distilled at, if it is a student
     lora_one_step: int | None = None  # that of a LoRA which makes it one
     latent_factor: int = 8  # pixels per latent, each way
@@ -41,6 +41,11 @@ class Model:
     def one_step(self) -> int | None:
         """The timestep of the student that this model is, with its LoRAs; None: it needs many steps."""
         return self.lora_one_step if self.own_one_step is None else self.own_one_step
+
+    @property
+    def lead(self) -> int | None:
+        """Columns before what is painted at which the model's picture begins (see ``lead_of``)."""
+        return lead_of(self.defaults, self.format)
 
     @cached_property
     def hash(self) -> str:

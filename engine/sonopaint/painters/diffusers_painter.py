@@ -67,6 +67,11 @@ class DiffusersPainter:
     def format(self) -> SpectrogramFormat:
         return self.model.format
 
+    @property
+    def lead(self) -> int | None:
+        """Columns before what is painted at which a window begins (see ``paint_spans``)."""
+        return self.model.lead
+
     def resolve(self, settings: PaintSettings) -> PaintSettings:
         """The settings with the model's defaults where they say None; a student's own where it has no choice.
 
@@ -145,7 +150,7 @@ class DiffusersPainter:
         # A loop has no seam of its own here only where the painted part reaches across the ends.
         across = bool(mask[:, 0].any() or mask[:, -1].any())
         circular = canvas.circular and across and columns % MULTIPLE == 0
-        spans = [(0, columns)] if circular else paint_spans(mask, self.format.width)
+        spans = [(0, columns)] if circular else paint_spans(mask, self.format.width, self.lead)
         if not spans:
             return canvas.picture
         report(0, len(spans) * (settings.steps or 1), "Reading the prompt")
@@ -159,10 +164,13 @@ class DiffusersPainter:
                 report(index * total + step, len(spans) * total, message)
 
             part, part_mask = pixels[:, start:stop], mask[:, start:stop]
-            painted = self._paint_part(part, part_mask, settings, conditioning, noise, circular, tell)
+            wide = stop - start
+            painted = self._paint_part(part, part_mask, wide, settings, conditioning, noise, circular, tell)
             if fmt.channels == "mono":
                 painted = painted.mean(axis=-1, keepdims=True)
-            pixels[:, start:stop] = _blend(part, painted, part_mask)
+            own = slice(start, min([stop, columns, *(first for first, _ in spans[index + 1 :])]))
+            count = own.stop - start
+            pixels[:, own] = _blend(part[:, :count], painted[:, :count], part_mask[:, :count])
         return dataclasses.replace(canvas.picture, pixels=pixels)
 
     def paint_between(
@@ -184,13 +192,17 @@ class DiffusersPainter:
         self,
         pixels: np.ndarray,
         mask: np.ndarray,
+        columns: int,
         settings: PaintSettings,
         conditioning: Conditioning,
         noise: Noise,
         circular: bool,
         report: Progress,
     ) -> np.ndarray:
-        """Paint pixels [H, W, 3] where mask [H, W] says so; float32 [H, W, 3] in 0 … 255, unmasked too."""
+        """Paint pixels [H, W, 3] where mask [H, W] says so; float32 [H, W, 3] in 0 … 255, unmasked too.
+
+        columns: how wide the model's picture is to be, at least W.
+        """
         from sonopaint.models.inpaint import kept_channels, sees_kept
         from sonopaint.samplers import SAMPLERS
         from sonopaint.samplers.one_step import pure_noise
@@ -199,7 +211,7 @@ class DiffusersPainter:
         model = self.model
         factor = model.latent_factor
         height, width = mask.shape
-        wide = padded(width)
+        wide = padded(max(width, columns))
         from_original = settings.fill == "original" or settings.strength < 1
         start_pixels = (
             pixels.astype(np.float32) if from_original else fill_masked(pixels, mask, circular=circular)

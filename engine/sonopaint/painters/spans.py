@@ -13,18 +13,25 @@ def padded(columns: int, multiple: int = MULTIPLE) -> int:
     return max(1, -(-columns // multiple)) * multiple
 
 
-def paint_spans(mask: np.ndarray, width: int) -> list[tuple[int, int]]:
+def paint_spans(mask: np.ndarray, width: int, lead: int | None = None) -> list[tuple[int, int]]:
     """Spans (start, stop) of columns that hold every masked column of ``mask`` [n_mels, columns].
 
     Each has context on both sides and is at least as wide as the model where the picture allows; spans that
     meet are joined. A length that is no multiple of 64 columns takes more context before it is padded, and
     only a picture narrower than that is left to be padded by the caller. Hours of untouched sound between
     two regions cost nothing.
+
+    lead: of a model that knows events at the beginning of its pictures only (``Model.lead``). Each span then
+    begins that many columns before what is painted and may stop after the picture's end, where the caller
+    pads it; a span paints its masked columns up to the start of the next one. Where everything is painted, or
+    ``lead`` is None, nothing of this happens.
     """
     columns = mask.shape[1]
     masked = np.flatnonzero((mask > 0).any(axis=0))
     if masked.size == 0:
         return []
+    if lead is not None and masked.size < columns:
+        return _leading(masked, width, lead)
     context = round(width * CONTEXT)
     breaks = np.flatnonzero(np.diff(masked) > 2 * context) + 1
     spans: list[tuple[int, int]] = []
@@ -34,6 +41,14 @@ def paint_spans(mask: np.ndarray, width: int) -> list[tuple[int, int]]:
             previous_start, previous_stop = spans.pop()
             start, stop = _grown(min(start, previous_start), max(stop, previous_stop), width, columns)
         spans.append((start, stop))
+    return spans
+
+
+def _leading(masked: np.ndarray, width: int, lead: int) -> list[tuple[int, int]]:
+    spans = []
+    for group in np.split(masked, np.flatnonzero(np.diff(masked) > max(lead, MULTIPLE)) + 1):
+        start = max(int(group[0]) - lead, 0)
+        spans.append((start, start + padded(max(int(group[-1]) + 1 - start, width))))
     return spans
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from sonoconvert.defaults import SURROUNDINGS
 from sonoconvert.errors import SonopaintError, setting
 
 MAX_PROMPT = 10_000  # characters; longer ones are a pasted file, not a prompt
 MAX_STEPS = 1000  # the timesteps that Stable Diffusion was trained on
+ANOTHER_SEED = 1000  # further than any batch is long
 MAX_SEED = 2**53 - 1  # exact in JSON and in a browser's numbers
+SILENCE = {"silence", "silent", "nothing", "mute", "stille", "nichts", "ruhe"}
 FILLS = ("noise", "original")
 # What nobody said, the same behind every door (see also sonoconvert.defaults).
 VARY_STRENGTH = 0.5  # how far `vary` goes from its source
@@ -37,6 +41,8 @@ class PaintSettings:
         from what is there, whatever ``fill`` says.
     fill: what a painted area starts from: "noise" (its content is forgotten) or "original".
     iterations: iterations of the phase search when the picture becomes sound.
+    surroundings: what edits do with what they painted: "match" its level, tilt and background to what is
+        around it, "add" it to what is there, or "free", as it was painted.
 
     Raises SonopaintError when a value makes no sense.
     """
@@ -50,6 +56,7 @@ class PaintSettings:
     strength: float = 1.0
     fill: str = "noise"
     iterations: int = 32
+    surroundings: str = SURROUNDINGS[0]
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -69,6 +76,11 @@ class PaintSettings:
         if self.fill not in FILLS:
             raise SonopaintError(f"{setting('fill')} must be one of {', '.join(FILLS)}, not {self.fill!r}.")
         _whole("iterations", self.iterations, 0, 1000)
+        if self.surroundings not in SURROUNDINGS:
+            choices = ", ".join(SURROUNDINGS)
+            raise SonopaintError(
+                f"{setting('surroundings')} must be one of {choices}, not {self.surroundings!r}."
+            )
 
     def resolved(self, defaults: Mapping[str, Any]) -> PaintSettings:
         """The same settings with every ``None`` replaced by the model's ``defaults``."""
@@ -89,6 +101,11 @@ class PaintSettings:
         """The settings that paint item ``index`` of a batch on its own."""
         return replace(self, seed=self.seed + index)
 
+    def for_another_try(self) -> PaintSettings:
+        """The settings for painting once more: a seed that no item of a batch has and hosts take."""
+        step = ANOTHER_SEED if self.seed + ANOTHER_SEED < 2**32 else -ANOTHER_SEED
+        return replace(self, seed=self.seed + step)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``from_dict(to_dict())`` is the identity."""
         return asdict(self)
@@ -102,6 +119,12 @@ class PaintSettings:
             )
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in values.items() if name in known})
+
+
+def wants_silence(prompt: str) -> bool:
+    """Whether nothing need be heard: the prompt is empty or about silence (English or German)."""
+    words = set(re.findall(r"\w+", prompt.lower()))
+    return not words or bool(words & SILENCE)
 
 
 def _text(name: str, value: object) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
-from sonoconvert.defaults import OVERLAP_S, SEAM_S
+from sonoconvert.defaults import OVERLAP_S, SEAM_S, SURROUNDINGS
 from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas, loop_canvas
 from sonoconvert.edits.edit import put_back
 from sonoconvert.edits.region import Region
+from sonoconvert.edits.surroundings import SILENT_DB, loudness_db
 from sonoconvert.files.clip import Clip
 from sonopaint.tasks.settings import EXTEND_S
 from sonopaint_comfyui import kinds
@@ -21,6 +23,8 @@ from sonopaint_comfyui.host import told
 from sonopaint_comfyui.kinds import EditContext, PictureInfo, advanced, schema
 from sonopaint_comfyui.sounds import audio_of, clips_of, repeated
 
+logger = logging.getLogger(__name__)
+TRY = "try another seed in the sampler, another prompt or a larger region"
 _AUDIO = "The recording. It is kept as it is outside of what is painted, at its own rate and channels."
 _FORMAT = "The format of the model that will paint."
 
@@ -44,9 +48,9 @@ def _outputs() -> list[Any]:
     ]
 
 
-def _made(audio: Any, make: Callable[[Clip], Canvas], fill: str) -> io.NodeOutput:
+def _made(audio: Any, make: Callable[[Clip], Canvas], fill: str, lead: int | None) -> io.NodeOutput:
     canvases = [make(clip) for clip in told(clips_of(audio))]
-    return io.NodeOutput(*for_sampler(canvases, fill))
+    return io.NodeOutput(*for_sampler(canvases, fill, lead))
 
 
 class InpaintCanvas(io.ComfyNode):
@@ -74,7 +78,7 @@ class InpaintCanvas(io.ComfyNode):
     def execute(
         cls, audio: Any, region: Region, format: PictureInfo, start_from: str = "noise"
     ) -> io.NodeOutput:
-        return _made(audio, lambda clip: inpaint_canvas(clip, region, format.format), start_from)
+        return _made(audio, lambda clip: inpaint_canvas(clip, region, format.format), start_from, format.lead)
 
 
 class ExtendCanvas(io.ComfyNode):
@@ -120,7 +124,7 @@ class ExtendCanvas(io.ComfyNode):
         def make(clip: Clip) -> Canvas:
             return extend_canvas(clip, left, right, format.format, overlap)
 
-        return _made(audio, make, "noise")
+        return _made(audio, make, "noise", format.lead)
 
 
 class LoopCanvas(io.ComfyNode):
@@ -152,7 +156,7 @@ class LoopCanvas(io.ComfyNode):
 
     @classmethod
     def execute(cls, audio: Any, format: PictureInfo, seam: float) -> io.NodeOutput:
-        return _made(audio, lambda clip: loop_canvas(clip, format.format, seam), "noise")
+        return _made(audio, lambda clip: loop_canvas(clip, format.format, seam), "noise", format.lead)
 
 
 class Variation(io.ComfyNode):
@@ -181,7 +185,7 @@ class Variation(io.ComfyNode):
         def make(clip: Clip) -> Canvas:
             return inpaint_canvas(clip, everything, format.format, kind="vary")
 
-        return _made(audio, make, "original")
+        return _made(audio, make, "original", format.lead)
 
 
 class PutBack(io.ComfyNode):
@@ -200,18 +204,40 @@ class PutBack(io.ComfyNode):
                 io.Image.Input("image", tooltip="What was painted, from VAE Decode."),
                 kinds.Context.Input("context", tooltip="From the canvas that the picture was painted on."),
                 *phase_inputs("Of the starting phase of new sound."),
+                io.Combo.Input(
+                    "surroundings",
+                    optional=True,
+                    options=list(SURROUNDINGS),
+                    default=SURROUNDINGS[0],
+                    tooltip="match: level, tilt and background become those of what is around; add: what is "
+                    "there stays behind it; free: as it was painted.",
+                ),
             ],
             outputs=[io.Audio.Output()],
         )
 
     @classmethod
-    def execute(cls, image: torch.Tensor, context: EditContext, quality: str, seed: int) -> io.NodeOutput:
+    def execute(
+        cls,
+        image: torch.Tensor,
+        context: EditContext,
+        quality: str,
+        seed: int,
+        surroundings: str = SURROUNDINGS[0],
+    ) -> io.NodeOutput:
         canvases = repeated(context.canvases, image.shape[0], "recordings", "pictures")
-        clips = []
+        clips, notes = [], []
         for index, canvas in told(list(enumerate(canvases))):
             painted = from_sampler(image[index], canvas, context)
-            clips.append(put_back(canvas, painted, iterations=QUALITIES[quality], seed=seed + index))
-        return io.NodeOutput(audio_of(clips))
+            iterations = QUALITIES[quality]
+            clips.append(
+                put_back(canvas, painted, iterations=iterations, seed=seed + index, surroundings=surroundings)
+            )
+            if canvas.kind != "vary" and loudness_db(canvas, painted) < -SILENT_DB:
+                notes.append(f"Nothing can be heard in what was painted of picture {index + 1}; {TRY}.")
+        for note in notes:
+            logger.warning(note)
+        return io.NodeOutput(audio_of(clips), ui={"text": tuple(notes)} if notes else None)
 
 
 NODES = [InpaintCanvas, ExtendCanvas, LoopCanvas, Variation, PutBack]

@@ -23,12 +23,14 @@ class PictureInfo:
     peaks: level of white for each picture of a batch; empty: not known, sounds are normalised.
     num_samples: exact length at the format's rate; None: all columns.
     loop: time wraps round.
+    lead: of the model that paints, see `paint_spans`.
     """
 
     format: SpectrogramFormat
     peaks: tuple[float | list[float] | None, ...] = ()
     num_samples: int | None = None
     loop: bool = False
+    lead: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class EditContext:
     """What a SONOPAINT_CONTEXT socket carries from a canvas to Put Back.
 
     canvases: one for each clip of the batch, all of the same size.
-    start, stop: columns of the canvas that the painter got; it may have got more on the right (padding).
+    start, stop: columns of the canvas that the painter got. width: columns of its picture, with what fills it
+    up on the right.
     """
 
     canvases: tuple[Canvas, ...]
     start: int
     stop: int
+    width: int
 
 
 Format = io.Custom("SONOPAINT_FORMAT")

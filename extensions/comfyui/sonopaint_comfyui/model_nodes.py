@@ -11,7 +11,7 @@ from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import PRESETS, get_format
-from sonopaint.models.info import describe, list_models
+from sonopaint.models.info import describe, event_lead, list_models
 from sonopaint_comfyui.kinds import METADATA, Format, PictureInfo, schema
 
 FALLBACK = "mini"
@@ -93,7 +93,7 @@ class LoadMini(io.ComfyNode):
         if hasattr(unet, "set_attachments"):
             unet.set_attachments(METADATA, about.metadata)
         fmt = about.format if format == AS_MODEL and about.format else get_format(format)
-        return io.NodeOutput(unet, clip, vae, PictureInfo(fmt))
+        return io.NodeOutput(unet, clip, vae, PictureInfo(fmt, lead=event_lead(path, fmt)))
 
 
 def load_folder(folder: Path) -> tuple[Any, Any, Any]:

@@ -216,8 +216,8 @@ def _few_steps() -> list[Any]:
             default=1,
             min=1,
             max=MOST_STUDENT_STEPS,
-            tooltip="1 for a new sound. 4 for inpainting, variations and long sounds, where what is painted "
-            "must agree with what is kept.",
+            tooltip="1 for a new sound, and for inpainting with Mini. 4 for variations and long sounds, "
+            "where what is painted must agree with what is kept.",
         ),
         io.Float.Input(
             "denoise",

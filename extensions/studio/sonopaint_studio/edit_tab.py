@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from sonoconvert.defaults import FEATHER_S, UNSAID_FORMAT
+from sonoconvert.defaults import FEATHER_S, SURROUNDINGS, UNSAID_FORMAT
 from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
@@ -34,6 +34,7 @@ HINTS = {
     "Loop": "Repaints around the ends, so that it plays round and round without a seam.",
     "Vary": "The whole sound, a little or very different.",
 }
+FITS = list(zip(("As around it", "Added to what is there", "As painted"), SURROUNDINGS, strict=True))
 RESULT_ACTIONS = (("source", "Go on with this"),)
 EMPTY = "The result appears here, to compare with the sound above."
 MAX_EXTEND_S = 60.0
@@ -172,7 +173,7 @@ class EditTab:
         """Yield (status, seed, go, stop, *views) while the sound is painted."""
         session = self.context.sessions.of(request)
         chosen, rest = Chosen.read(values)
-        action, marks, feather, side, left, right, strength, prompt, negative, *knob_values = rest
+        action, marks, feather, side, left, right, strength, fit, prompt, negative, *knob_values = rest
         now, skips = session.history.now, [gr.skip()] * 3
         try:
             if now is None:
@@ -183,7 +184,11 @@ class EditTab:
             if action == "Extend":
                 _check_extend(left, right)
             settings = paint_settings(
-                prompt, negative, *knob_values, strength=strength if action == "Vary" else 1.0
+                prompt,
+                negative,
+                *knob_values,
+                strength=strength if action == "Vary" else 1.0,
+                surroundings=fit,
             )
         except SonopaintError as error:
             yield error_html(error), gr.skip(), *widgets.idle(), *skips
@@ -205,9 +210,11 @@ class EditTab:
 
         for event in run_job(session, work):
             if isinstance(event, Finished):
-                session.history.add(Step(source, session.add(event.value)))
-                told = status_html(event) + note_html(event.value.settings.get("unknown", ""))
-                yield told, settings.seed, *widgets.idle(), *self.shown(session)
+                made = event.value
+                session.history.add(Step(source, session.add(made)))
+                notes = [*made.settings.get("notes", []), made.settings.get("unknown", "")]
+                told = status_html(event) + "".join(map(note_html, filter(None, notes)))
+                yield told, made.settings["seed"], *widgets.idle(), *self.shown(session)
             elif isinstance(event, Failed):
                 yield status_html(event), gr.skip(), *widgets.idle(), *skips
             else:
@@ -266,6 +273,12 @@ class EditTab:
                     visible=False,
                     elem_id="strength",
                 )
+                fit = gr.Dropdown(
+                    FITS,
+                    value=SURROUNDINGS[0],
+                    label="Level and background",
+                    elem_id="surroundings",
+                )
                 knobs = widgets.knobs(self.context.store.defaults(bar.model.value), list(SAMPLERS), "edit")
                 self.knobs = knobs
                 self.offer = gr.Button(
@@ -290,12 +303,13 @@ class EditTab:
                 gr.update(visible=name == "Repaint"),
                 gr.update(visible=name == "Extend"),
                 gr.update(visible=name == "Vary"),
+                gr.update(visible=name != "Vary"),
             ),
             action,
-            [hint, go, repaint_box, extend_box, strength],
+            [hint, go, repaint_box, extend_box, strength, fit],
             **widgets.QUICK,
         )
-        inputs = [*bar.inputs(), action, marks, feather, side, left, right, strength, prompt, negative]
+        inputs = [*bar.inputs(), action, marks, feather, side, left, right, strength, fit, prompt, negative]
         place = inputs.index(marks)
         go.click(
             self.run,

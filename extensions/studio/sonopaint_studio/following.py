@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.checkpoints.files import read_header
-from sonopaint.tasks.settings import FEW_STEPS, ONE_STEP
+from sonopaint.tasks.settings import ONE_STEP
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.model_store import STUDENT_DEFAULTS, ModelStore
@@ -64,7 +64,7 @@ def follow_model(
 ) -> None:
     """Wire steps, guidance, sampler and the One step box of both pages, and the length, to the model bar."""
     store = context.store
-    pages = ((generate, 1), (edit, FEW_STEPS))
+    pages = ((generate, 1), (edit, 1))  # the tasks know where a few are better
     outputs = [part for page, _ in pages for part in (page.steps, page.guidance, page.sampler, page.one_step)]
 
     def model_changed(*values: Any) -> list[Any]:

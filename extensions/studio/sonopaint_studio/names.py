@@ -10,6 +10,7 @@ _CALLED = {
     "guidance_scale": "“Guidance”",
     "batch": "“How many”",
     "strength": "“How different”",
+    "surroundings": "“Level and background”",
     "left": "“Seconds before”",
     "right": "“Seconds after”",
     "feather": "“Soft edge”",

@@ -14,6 +14,7 @@ from typing import Any
 from sonoconvert.edits.region import Region, load_brush
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip
+from sonopaint.models.info import event_lead
 from sonopaint.samplers.one_step import on_student
 from sonopaint.tasks import extend, generate, inpaint, interpolate, loop, vary
 from sonopaint.tasks.progress import Progress
@@ -76,12 +77,14 @@ def painter_for(arguments: Arguments) -> HostPainter:
         if student.kind == "checkpoint":
             checkpoint, path = student.name, student.path
     host.loaded_model()
+    fmt = host.format_of("\n".join(words), arguments.format, path)
     return HostPainter(
-        host.format_of("\n".join(words), arguments.format, path),
+        fmt,
         fill=arguments.fill,
         scheduler=arguments.scheduler if arguments.scheduler != "Automatic" else "",
         styles=arguments.styles,
         checkpoint=checkpoint,
+        lead=event_lead(path or host.chosen_checkpoint(), fmt),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sonoconvert.defaults import FEATHER_S, SEAM_S
+from sonoconvert.defaults import FEATHER_S, SEAM_S, SURROUNDINGS
 from sonoconvert.edits.region import Box
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import get_format
@@ -84,6 +84,12 @@ class Arguments:
     )
     fill: str = _option(
         "latent nothing", "what a painted area starts from", ("inpaint", "outpaint", "loop"), choices=FILLS
+    )
+    surroundings: str = _option(
+        SURROUNDINGS[0],
+        "match: level, tilt and background as around it; add: to what is there; free: as it was painted",
+        ("inpaint", "outpaint", "loop"),
+        choices=SURROUNDINGS,
     )
     region: dict[str, Any] = _option(
         None,
@@ -164,6 +170,7 @@ class Arguments:
             strength=self.strength,
             fill="original" if self.fill == "original" else "noise",
             iterations=self.iterations,
+            surroundings=self.surroundings,
         )
 
 

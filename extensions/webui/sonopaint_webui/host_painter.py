@@ -42,8 +42,8 @@ class HostPainter:
 
     format: of the pictures. fill: one of FILLS, what masked areas start from at full strength.
     scheduler: the schedule's label, empty for automatic. styles: names of the WebUI's styles.
-    checkpoint: paint with this one instead of the loaded one. about: our part of the infotext.
-    infotexts: of each picture of the host's.
+    checkpoint: paint with this one instead of the loaded one. lead: of the model, see `paint_spans`.
+    about: our part of the infotext. infotexts: of each picture of the host's.
     """
 
     format: SpectrogramFormat
@@ -51,6 +51,7 @@ class HostPainter:
     scheduler: str = ""
     styles: tuple[str, ...] = ()
     checkpoint: str = ""
+    lead: int | None = None
     about: str = ""
     infotexts: list[str] = dataclasses.field(default_factory=list)
 
@@ -112,37 +113,52 @@ class HostPainter:
                 "convert the sound with that format first."
             )
         settings, model = self.resolve(settings), host.loaded_model()
+        if self.lead is not None and settings.sampler == host.ONE_STEP_SAMPLER and settings.strength == 1:
+            settings = dataclasses.replace(settings, steps=1)  # a few are too quiet
         report = progress or silent
         mask = np.ascontiguousarray(canvas.mask[::-1])  # top row first, as pixels have it
         columns = mask.shape[1]
         across = bool(mask[:, 0].any() or mask[:, -1].any())
         circular = canvas.circular and across and columns % MULTIPLE == 0
-        windows = [(0, columns, 0)] if circular else _windows(mask, self.format.width)
+        windows = [(0, columns, 0)] if circular else _windows(mask, self.format.width, self.lead)
         pixels = canvas.picture.pixels.copy()
         with circular_time(*host.convolutions(model)) if circular else nullcontext():
             for index, (start, stop, seen) in enumerate(windows):
                 report(index, len(windows), "Painting")
                 part, part_mask = pixels[:, start:stop], mask[:, start:stop].copy()
                 part_mask[:, :seen] = 0  # painted by the window before
-                if not part_mask.any():
+                own = part_mask.copy()
+                if self.lead is not None and index + 1 < len(windows):
+                    own[:, windows[index + 1][0] - start :] = 0  # painted by the window after
+                if not own.any():
                     continue
                 # Windows of the same noise would sound alike.
                 item = dataclasses.replace(settings, seed=(settings.seed + index * 7919) % 2**32)
-                painted = self._paint_part(part, part_mask, item, circular, seeds).astype(np.float32)
+                wide = stop - start
+                painted = self._paint_part(part, part_mask, wide, item, circular, seeds).astype(np.float32)
                 if fmt.channels == "mono":
                     painted = painted.mean(axis=-1, keepdims=True)
-                weight = part_mask[..., None]
+                weight = own[..., None]
                 pixels[:, start:stop] = np.rint(part * (1 - weight) + painted * weight).astype(np.uint8)
         report(len(windows), len(windows), "Painting")
         return dataclasses.replace(canvas.picture, pixels=pixels)
 
     def _paint_part(
-        self, pixels: np.ndarray, mask: np.ndarray, settings: PaintSettings, circular: bool, seeds: Any
+        self,
+        pixels: np.ndarray,
+        mask: np.ndarray,
+        columns: int,
+        settings: PaintSettings,
+        circular: bool,
+        seeds: Any,
     ) -> np.ndarray:
-        """What the host paints over uint8 [H, W, 3] where mask [H, W] says so; unmasked cells too."""
+        """What the host paints over uint8 [H, W, 3] where mask [H, W] says so; unmasked cells too.
+
+        columns: how wide the host's picture is to be, at least W.
+        """
         height, width = mask.shape
         # The U-Net halves three times what the VAE has divided by 8. What fills a size up is free to paint.
-        tall, wide = padded(height), padded(width)
+        tall, wide = padded(height), padded(max(width, columns))
         more = ((tall - height, 0), (0, wide - width))
         original = settings.strength < 1 or self.fill == "original"
         everything = bool((mask > 0).all())
@@ -217,14 +233,14 @@ class HostPainter:
         return painted
 
 
-def _windows(mask: np.ndarray, width: int) -> list[tuple[int, int, int]]:
+def _windows(mask: np.ndarray, width: int, lead: int | None = None) -> list[tuple[int, int, int]]:
     """(start, stop, columns already painted) of what is painted one after the other.
 
     The host paints a picture in one piece; one that is wider than the model knows is painted from left to
     right, each window going on from the last quarter of the one before.
     """
     windows = []
-    for start, stop in paint_spans(mask, width):
+    for start, stop in paint_spans(mask, width, lead):
         if stop - start <= 1.5 * padded(width):
             windows.append((start, stop, 0))
             continue

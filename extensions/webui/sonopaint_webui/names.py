@@ -17,6 +17,7 @@ LABELS = {
     "seconds": "Length (s)",
     "to_prompt": "To this prompt",
     "to_seed": "To this seed",
+    "surroundings": "Level and background",
     "clips": "Sounds on the way",
     "student": "One-step file",
     "count": "How many",

@@ -145,14 +145,15 @@ class Panel:
         """(status, the results) of one press of the button."""
         made: list[dict[str, Any]] = []
         stopped = ""
-        unknown: dict[str, None] = {}
+        told: dict[str, None] = {}
         try:
             clip = results.open_sound(Path(path)) if path and self.takes_a_sound else None
             arguments = self._arguments(marks, given)
             for result, text in actions.run(arguments, clip, task or None):
                 kept = results.keep(result, text)
                 made.append(kept.view(_title(result.settings, clip)))
-                unknown[result.settings.get("unknown", "")] = None
+                notes = [result.settings.get("unknown", ""), *result.settings.get("notes", [])]
+                told |= dict.fromkeys(filter(None, notes))
         except SonopaintError as error:
             return compat.message(said(error).replace(str(path), "The sound")), compat.update()
         except Cancelled as error:
@@ -161,7 +162,7 @@ class Panel:
             return compat.message(stopped, "info"), compat.update()
         folder = Path(made[0]["path"]).parent
         status = compat.message(f"{len(made)} saved in {folder}.", "info")
-        status += "".join(compat.message(said, "warning") for said in unknown if said)
+        status += "".join(compat.message(note, "warning") for note in told)
         return status, results.views("cards", made)
 
     def paste(self, text: str) -> list[Any]:
