@@ -271,7 +271,8 @@ def test_corpus_is_the_same_after_a_shard_was_lost(tmp_path: Path) -> None:
 
 
 def test_singles_are_single_events_of_all_kinds() -> None:
-    levels, records = synthesise(4, seed=1, content="singles")
+    tensors, records = synthesise(4, seed=1, content="singles")
+    levels = tensors["levels"]
     assert levels.shape == (4, 128, 320) and levels.dtype == torch.uint8
     assert {record.relation for record in records} == {"single"}
 

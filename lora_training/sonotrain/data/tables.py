@@ -18,9 +18,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.suffixes import SOUNDS
 from sonotrain.data.options import DatasetOptions
 from sonotrain.data.recordings import (
-    SOUNDS,
     SPLIT_NAMES,
     TABLES,
     Found,

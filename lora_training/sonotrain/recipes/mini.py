@@ -110,13 +110,13 @@ def run_all(out: str | Path, preset: str, minutes: float, *, device: str = "auto
         build_corpus(singles, chosen.singles, 1000, workers, "singles", kind)
         judge = str(folder / "classifier")
         stages.append((ClassifierTrainer, {"corpus": str(singles), **chosen.classifier}, 0.0))
-    for kind, options, share in stages:
-        name = kind.command
+    for trainer, options, share in stages:
+        name = trainer.command
         if (folder / name / f"{name}.json").is_file():
             continue
         logger.info("--- %s", name)
         resume = any((folder / name / "checkpoints").glob("step-*.pt"))
-        if not train(kind, folder / name, options, budget(share), device=device, resume=resume):
+        if not train(trainer, folder / name, options, budget(share), device=device, resume=resume):
             return False
     model = folder / "mini"
     if not (model / "README.md").is_file():

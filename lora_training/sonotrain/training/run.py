@@ -280,7 +280,7 @@ class Run:
 
     def _finish(self, trainer: Trainer, loop: Loop, finished: bool) -> None:
         """Last preview, product, curves, card and result."""
-        told = {"step": loop.number, "total": self.total}
+        told: dict[str, Any] = {"step": loop.number, "total": self.total}
         if loop.ended:
             self.note(loop.ended)
         self.tell("finishing", **told)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import clock
 from sonotrain.training.compute import autocast, step_generator
 from sonotrain.training.painting import sample
@@ -66,12 +66,10 @@ def make_pairs(
                 )  # fmt: skip
             made.append(painted.half().cpu())
         path = _path(folder, chunk)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        tensors = {"noise": noise.contiguous(), "latents": torch.cat(made).contiguous()}
         metadata = {"captions": json.dumps([captions[i] for i in chosen])}
-        save_file(
-            {"noise": noise.contiguous(), "latents": torch.cat(made).contiguous()}, part, metadata=metadata
-        )
-        part.replace(path)
+        with atomic_path(path, force=True) as beside:
+            save_file(tensors, beside, metadata=metadata)
         left = (time.monotonic() - start) / done * (len(missing) - done)
         logger.info("pairs: %d of %d, %s left", min(count, (chunk + 1) * CHUNK), count, clock(left))
 

@@ -183,19 +183,21 @@ class DiffusionTrainer(Trainer):
         options = self.options
         generator = step_generator(options.seed, number)
         count = options.batch
-        ids, latents, kept = [], [], None
+        texts: list[Tensor] = []
+        pictures: list[Tensor] = []
+        kept = None
         if self.scenes:
             scenes = round(options.scene_share * options.batch)
             count -= scenes
-            picked, latents, kept = self.scenes.draw(scenes, generator)
+            picked, after, kept = self.scenes.draw(scenes, generator)
             kept = torch.cat([kept, kept.new_zeros(count, *kept.shape[1:])]).to(self.device)
-            ids = [self.captions(self.scenes.phrasings, picked, generator)]
-            latents = [latents.to(self.device)]
+            texts = [self.captions(self.scenes.phrasings, picked, generator)]
+            pictures = [after.to(self.device)]
         clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (count,), generator=generator)
         clips = clips + VALIDATION_CLIPS
-        ids = torch.cat([*ids, self.captions(self.phrasings, clips, generator)])
+        ids = torch.cat([*texts, self.captions(self.phrasings, clips, generator)])
         timesteps = torch.randint(len(self.alphas), (options.batch,), generator=generator).to(self.device)
-        latents = torch.cat([*latents, self.latents[clips.to(self.latents.device)].float()])
+        latents = torch.cat([*pictures, self.latents[clips.to(self.latents.device)].float()])
         drawn = step_generator(options.seed + 1, number, self.device)
         noise = torch.randn(latents.shape, generator=drawn, device=self.device)
         if options.noise_offset:

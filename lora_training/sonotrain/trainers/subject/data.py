@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.suffixes import SOUNDS
 from sonotrain.data.augment import Augmentation
-from sonotrain.data.recordings import SOUNDS
 from sonotrain.trainers.subject.options import SubjectOptions
 from sonotrain.training.inputs.captions import Captions
 from sonotrain.training.inputs.latents import Variants, cache_latents, encode_pixels
