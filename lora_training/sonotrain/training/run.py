@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 SCHEDULE = 2  # version of loop.warmed_up that new runs have; config.json of older ones names none
 # What a resumed run must find as it was, as a sentence calls it.
-CALLED = {"base": "base model", "data": "dataset", "global_batch": "number of clips in a step"}
+CALLED = {"base": "base model", "data": "dataset", "clips": "list of clips"}
+CALLED["global_batch"] = "number of clips in a step"
 
 
 class Processes(Protocol):
