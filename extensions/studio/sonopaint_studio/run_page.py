@@ -42,8 +42,7 @@ def status_of(state: runs.RunState) -> str:
         return error_html(SonopaintError(run_view.sentence_of(state)))
     said = run_view.sentence_of(state)
     if state.running:
-        done = state.step / state.total if state.total else 0.0
-        return status_html(Running(said, done, state.left_s if state.phase == "training" else None))
+        return status_html(Running(said, state.done, state.left_s if state.phase == "training" else None))
     return note_html(said)
 
 

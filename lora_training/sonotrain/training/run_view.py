@@ -121,7 +121,7 @@ def previews_of(state: RunState, address: Callable[[Path, str], str]) -> str:
         return ""
     if not any(preview.picture_with for preview in state.previews):
         source = html.escape(address(state.sheet, f"{state.folder.name}-{state.preview_step}-sheet.png"))
-        return f'<img class="sp-sheet" src="{source}" alt="Previews of step {state.preview_step}">'
+        return f'<img style="max-width: 100%" src="{source}" alt="Previews of step {state.preview_step}">'
     if not any(preview.picture_without for preview in state.previews):
         rows = "".join(
             f"<tr><th>{html.escape(preview.prompt)}</th>{_cell(preview, address, state, index, True)}</tr>"

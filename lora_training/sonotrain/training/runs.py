@@ -66,6 +66,11 @@ class RunState:
     preview_step: int = 0
 
     @property
+    def done(self) -> float:
+        """Share of the run that is done, 0 … 1."""
+        return self.step / self.total if self.total else self.share
+
+    @property
     def running(self) -> bool:
         return self.phase in RUNNING
 

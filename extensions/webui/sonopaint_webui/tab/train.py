@@ -272,7 +272,7 @@ def _status(state: RunState) -> str:
     if not state.running:
         return compat.message(SonopaintError(said), "error" if state.phase == "failed" else "info")
     left = f"{state.left_s / 60:.0f} min left" if state.phase == "training" and state.left_s else ""
-    done = f'<progress max="{state.total}" value="{state.step}"></progress>' if state.total else ""
+    done = f'<progress max="1" value="{state.done:.3f}"></progress>' if state.done else ""
     return f'<div class="sonopaint-running">{done}<span>{html.escape(said)}</span><span>{left}</span></div>'
 
 
