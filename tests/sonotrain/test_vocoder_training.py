@@ -178,8 +178,8 @@ def test_workers_make_the_same_sounds() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"crop": 10}, "--crop must be"),
-        ({"clips": 5}, "--clips must be"),
+        ({"crop": 10}, "crop must be"),
+        ({"clips": 5}, "clips must be"),
         ({"format": "riffusion-v1-stereo"}, "train riffusion-v1"),
         ({"format": "nothing"}, "no spectrogram format"),
     ],
