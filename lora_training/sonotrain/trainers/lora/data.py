@@ -29,7 +29,7 @@ KEPT_PROMPTS = 64  # prompts that --preserve keeps as they are
 
 @dataclass
 class TrainingData:
-    """Clips as latents, captions as numbers of texts, and the prompts of previews."""
+    """Clips as latents, captions as numbers of texts, and the prompts of previews (one for each picture)."""
 
     dataset: SoundDataset
     train: LatentCache
@@ -166,7 +166,7 @@ def prepare(
         validation_examples=validated,
         captions=captions,
         validation_texts=[captions.numbers[text] for text in validation],
-        prompts=prompts,
+        prompts=[prompt for prompt in prompts for _ in range(options.preview_images)],
         trigger=trigger,
         kept_prompts=numbers,
         prior=prior,

@@ -92,6 +92,7 @@ class LoraOptions:
     validate_every: int = option(50, "steps between validations (0: at the end)", free=True)
     preview_every: int = option(200, "steps between previews (0: none)", free=True)
     preview_prompts: tuple[str, ...] = option((), "what previews say (default: the trigger and two captions)")
+    preview_images: int = option(4, "pictures of each prompt, each from noise of its own (Mini: 1)")
     preview_steps: int = option(0, "sampling steps of previews (0: the model's)")
     save_every: int = option(0, "steps between saved LoRA files (0: at the end only)", free=True)
     log_every: int = option(10, "steps between lines of the log", free=True)
@@ -111,7 +112,10 @@ _SIZES: dict[str, dict[str, Any]] = {
 }
 # Mini was trained on 52 kinds of synthetic sound for two hours: it needs larger steps than SD 1.5.
 # Captions are not dropped there: --preserve keeps what it paints without words.
-MINI = {"learning_rate": 2e-3, "rank": 16, "preserve": 5.0, "caption_dropout": 0.0, "steps": 300}
+MINI = {
+    "learning_rate": 2e-3, "rank": 16, "preserve": 5.0, "caption_dropout": 0.0, "steps": 300,
+    "preview_images": 1,
+}  # fmt: skip
 SD = {"learning_rate": 1e-4, "epochs": 75}
 
 
@@ -168,6 +172,7 @@ def check(options: LoraOptions) -> None:
         )
     require(not {"/", "\\"} & set(options.name), "name", "a file's name without folders")
     require(1 <= options.rank <= 1024, "rank", "1 to 1024")
+    require(1 <= options.preview_images <= 64, "preview_images", "1 to 64")
     require(1 <= options.conv_rank <= 1024, "conv_rank", "1 to 1024")
     for name in ("batch", "accumulation", "variants", "log_every", "checkpoint_every", "restarts"):
         require(getattr(options, name) >= 1, name, "at least 1")

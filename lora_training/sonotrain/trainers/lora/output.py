@@ -128,7 +128,7 @@ def card(run: Path, name: str, base: dict[str, str], trainer: Learner, result: d
     if (run / "curves.png").is_file():
         more.append("![Curves](curves.png)")
     if folders := sorted(run.glob("previews/step-*/sheet.png")):
-        told = ", ".join(f"“{prompt}”" for prompt in data.prompts)
+        told = ", ".join(f"“{prompt}”" for prompt in dict.fromkeys(data.prompts))
         sheet = folders[-1].relative_to(run).as_posix()
         more += [f"Without the LoRA (above) and with it (below): {told}.", f"![Previews]({sheet})"]
     write_card(run, name, [usage(data), about], rows, options.licence, more)
