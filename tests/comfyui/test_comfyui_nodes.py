@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -162,6 +163,23 @@ def test_what_is_not_painted_stays_bit_for_bit(run: Any, audio: Any, mini: Any) 
     assert torch.equal(after[..., :first], before[..., :first])
     assert torch.equal(after[..., last:], before[..., last:])
     assert float((after - before)[..., first:last].abs().max()) > 0.01
+
+
+def test_a_model_that_knows_events_first_sees_the_region_first(run: Any, audio: Any, mini: Any) -> None:
+    """Its picture begins just before the region and is as wide as the model's; what is silent is said."""
+    sound, first = audio(6.0), dataclasses.replace(mini, lead=24)
+    region = run("SonopaintRegion", boxes="4.0:5.0", feather=0.05)[0]
+    image, mask, context = run("SonopaintInpaintCanvas", audio=sound, region=region, format=first).args
+    assert image.shape[1:3] == (128, 320) == mask.shape[1:]
+    assert context.start == round(4.0 / 0.016) - 24 and context.stop == round(6.0 / 0.016)
+    assert not mask[0, :, :24].any() and mask[0, :, 24:80].all()
+    assert mask[0, :, context.stop - context.start + 8 :].all()  # after the recording's end all is free
+    painted = torch.where(mask[..., None] > 0, torch.zeros_like(image), image)
+    answer = run("SonopaintPutBack", image=painted, context=context, quality="fast")
+    assert "Nothing can be heard" in answer.ui["text"][0]
+    assert torch.equal(answer[0]["waveform"][..., : round(3.95 * 32_000)], sound["waveform"][..., :126_400])
+    loud = torch.where(mask[..., None] > 0, torch.full_like(image, 0.9), image)
+    assert run("SonopaintPutBack", image=loud, context=context, quality="fast").ui is None
 
 
 def test_extending_keeps_every_sample(run: Any, audio: Any, mini: Any) -> None:
