@@ -54,7 +54,8 @@ def test_the_report_says_what_is_there_and_what_is_not(sounds: Path, tmp_path: P
     page = Tags()
     page.feed((tmp_path / "out" / "report.html").read_text("utf-8"))
     text = "".join(page.text)
-    for words in ("4", "recordings", "silent.wav", "is silent", "broken.wav", "could not be read", "Words"):
+    assert "4clips" in text and "2left out" in text  # a number above its word
+    for words in ("recordings", "silent.wav", "is silent", "broken.wav", "could not be read", "Words"):
         assert words in text
     assert '"quoted" <b>bold</b> & é' in text  # as text, not as markup
     names = [tag for tag, _ in page.tags]

@@ -390,7 +390,8 @@ def test_view_is_never_wider_than_browsers_draw(tmp_path: Path) -> None:
     from sonoconvert.files.clip import Clip
     from sonoconvert.pictures.format import get_format
     from sonoconvert.pictures.picture import Picture
-    from sonopaint_studio.sounds import WIDEST_VIEW, keep
+    from sonoconvert.pictures.view import WIDEST
+    from sonopaint_studio.sounds import keep
 
     levels = torch.zeros(1, 128, 20_000)
     levels[:, 5, 12_345] = 1.0  # one click: it must not fall between the columns that are shown
@@ -399,7 +400,7 @@ def test_view_is_never_wider_than_browsers_draw(tmp_path: Path) -> None:
         tmp_path, Clip(torch.zeros(1, 100), 32_000), title="Rain & <b>wind</b>/../..", picture=picture
     )
     view = np.asarray(Image.open(sound.view_path))
-    assert view.shape[1] <= WIDEST_VIEW and view[-6].max() == 255
+    assert view.shape[1] <= WIDEST and view[-6].max() == 255
     assert sound.clip_path.name == "rain-b-wind-b.wav"
     assert sound.view()["edges"] == sorted(sound.view()["edges"])
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.picture import Picture
 
 WIDEST = 8192  # columns; browsers refuse much wider pictures
@@ -16,18 +17,41 @@ WIDEST = 8192  # columns; browsers refuse much wider pictures
 
 def view_of(picture: Picture) -> dict[str, Any]:
     """What spectrogram.js shows but for the sound: a grey PNG as data URL, seconds, the rows' edges in Hz."""
-    levels = picture.levels().mean(dim=0).flip(0).numpy()
-    shrink = -(-levels.shape[1] // WIDEST)
-    if shrink > 1:  # the loudest of neighbouring columns, so that clicks stay visible
-        levels = np.pad(levels, ((0, 0), (0, -levels.shape[1] % shrink)))
-        levels = levels.reshape(levels.shape[0], -1, shrink).max(axis=2)
     file = io.BytesIO()
-    Image.fromarray((levels * 255).round().astype(np.uint8)).save(file, format="PNG")
-    fmt = picture.format
-    edges = [round(max(fmt.hz(row - 0.5), 0.0), 2) for row in range(fmt.n_mels + 1)]
+    grey(picture).save(file, format="PNG")
     encoded = base64.b64encode(file.getvalue()).decode("ascii")
     return {
         "view": f"data:image/png;base64,{encoded}",
         "duration": picture.duration_s,
-        "edges": edges,
+        "edges": row_edges(picture.format),
     }
+
+
+def row_edges(fmt: SpectrogramFormat) -> list[float]:
+    """The frequencies in Hz between the rows of a picture, lowest first."""
+    return [round(max(fmt.hz(row - 0.5), 0.0), 2) for row in range(fmt.n_mels + 1)]
+
+
+def grey(picture: Picture, peak: float | None = None) -> Image.Image:
+    """The picture with its top row high, loud as white, channels averaged, at most WIDEST columns wide.
+
+    peak: the mel magnitude that is white, so that pictures can be compared; else the picture's own.
+    """
+    levels = picture.levels().mean(dim=0).flip(0).numpy()
+    own, fmt = peak_of(picture), picture.format
+    if own and peak and own != peak:
+        if fmt.curve == "db":
+            levels = levels - 20 * np.log10(own / peak) / fmt.floor_db * (levels > 0)
+        else:
+            levels = levels * (own / peak) ** fmt.exponent
+        levels = levels.clip(0, 1)
+    shrink = -(-levels.shape[1] // WIDEST)
+    if shrink > 1:  # the loudest of neighbouring columns, so that clicks stay visible
+        levels = np.pad(levels, ((0, 0), (0, -levels.shape[1] % shrink)))
+        levels = levels.reshape(levels.shape[0], -1, shrink).max(axis=2)
+    return Image.fromarray((levels * 255).round().astype(np.uint8))
+
+
+def peak_of(picture: Picture) -> float | None:
+    """The loudest channel's peak; None where the picture does not know it."""
+    return max(picture.peak) if isinstance(picture.peak, list) else picture.peak

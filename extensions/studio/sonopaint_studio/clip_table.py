@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.view import row_edges
 from sonopaint_studio.session import Session
-from sonopaint_studio.sounds import row_edges, save_view
+from sonopaint_studio.sounds import save_view
 from sonotrain.data.dataset import SPLITS, Example, SoundDataset
 
 logger = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import gradio as gr
 
 from sonoconvert.defaults import FORMAT, UNSAID_FORMAT
+from sonoconvert.edits.source import is_png, open_source
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import PRESETS, get_format
@@ -21,7 +22,7 @@ from sonopaint_studio.context import Context
 from sonopaint_studio.disk import room
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
 from sonopaint_studio.session import Session
-from sonopaint_studio.sounds import file_stem, is_png, named, open_file
+from sonopaint_studio.sounds import file_stem, named
 
 SOUND_FORMATS = ("WAV", "FLAC", "OGG")
 
@@ -49,15 +50,15 @@ def convert_file(
     stem = file_stem(Path(name).stem)
     if is_png(path):
         try:
-            clip, _ = open_file(path)
+            clip, _ = open_source(path)
         except SonopaintError:
             if not bare:
                 raise
-            clip, _ = open_file(path, picture_format=bare)
+            clip, _ = open_source(path, get_format(bare))
         target = _unused(folder, stem, f".{sound_suffix.lower()}")
         write_clip(clip, target)
     else:
-        clip, _ = open_file(path)
+        clip, _ = open_source(path)
         target = _unused(folder, stem, ".png")
         save_picture(encode(clip, get_format(picture_format)), target)
     return target

@@ -10,10 +10,11 @@ import gradio as gr
 
 from sonoconvert.defaults import FEATHER_S, SURROUNDINGS, UNSAID_FORMAT
 from sonoconvert.edits.region import Region
+from sonoconvert.edits.source import is_png, open_source
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.drawing import read_drawing
-from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
+from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import EXTEND_S, ONE_STEP, VARY_STRENGTH, PaintSettings
 from sonopaint_studio import widgets
@@ -24,7 +25,7 @@ from sonopaint_studio.history import Step
 from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
-from sonopaint_studio.sounds import Sound, keep, named, open_file
+from sonopaint_studio.sounds import Sound, keep, named
 
 ACTIONS = ("Repaint", "Extend", "Loop", "Vary")
 LABELS = {"Repaint": "Repaint", "Extend": "Extend", "Loop": "Make a loop", "Vary": "Vary"}
@@ -124,7 +125,7 @@ class EditTab:
     ) -> None:
         folder = session.new_folder()
         with room(folder, path):
-            clip, picture = open_file(path, picture_format=picture_format)
+            clip, picture = open_source(path, get_format(picture_format) if picture_format else None)
             sound = keep(folder, clip, title=name, stem=Path(name).stem, picture=picture, form=form)
         session.history.add(Step(session.add(sound)))
 
@@ -375,7 +376,6 @@ def _check_extend(left: float | None, right: float | None) -> None:
 def _without_format(path: Path) -> bool:
     """Whether this is a healthy PNG that only lacks its format."""
     from sonoconvert.pictures.picture import load_picture
-    from sonopaint_studio.sounds import is_png
 
     if not is_png(path):
         return False

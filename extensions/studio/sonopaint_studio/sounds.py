@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sonoconvert.defaults import FORMAT, LONGEST_S
+from sonoconvert.defaults import FORMAT
+from sonoconvert.edits.source import is_png
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.view import grey, peak_of, row_edges
 from sonopaint_studio.names import said
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sonoconvert.pictures.picture import Picture
 
 logger = logging.getLogger(__name__)
-
-WIDEST_VIEW = 8192  # columns of the picture on the page; browsers refuse much wider ones
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,6 @@ class Sound:
         }
 
 
-def row_edges(fmt: SpectrogramFormat) -> list[float]:
-    """The frequencies in Hz between the rows of a picture, lowest first."""
-    return [round(max(fmt.hz(row - 0.5), 0.0), 2) for row in range(fmt.n_mels + 1)]
-
-
 def keep(
     folder: Path,
     clip: Clip,
@@ -105,7 +98,7 @@ def keep(
     view_path = folder / "view.png"
     if picture.peak is None:  # painted without a level: show the sound as it came out
         picture = encode(clip, picture.format)
-    peak = like.peak if like and like.format == picture.format else _peak(picture)
+    peak = like.peak if like and like.format == picture.format else peak_of(picture)
     save_view(picture, view_path, peak)
     return Sound(
         key=f"{folder.parent.name[:8]}-{folder.name}",
@@ -123,25 +116,6 @@ def keep(
     )
 
 
-def open_file(path: Path, *, picture_format: str | None = None) -> tuple[Clip, Picture | None]:
-    """Read a sound, or a picture and its sound. SonopaintError says what is wrong with the file."""
-    from sonoconvert.conversion.convert import decode
-    from sonoconvert.files.clip import read_clip
-    from sonoconvert.pictures.picture import load_picture
-
-    if is_png(path):
-        picture = load_picture(path, format=get_format(picture_format) if picture_format else None)
-        if picture.format.seconds(picture.pixels.shape[1]) > LONGEST_S:
-            raise SonopaintError(f"The picture is longer than {LONGEST_S / 60:g} minutes; cut it first.")
-        return decode(picture), picture
-    clip = read_clip(path, duration_s=LONGEST_S + 1)
-    if clip.duration_s > LONGEST_S:
-        raise SonopaintError(
-            f"The sound is longer than {LONGEST_S / 60:g} minutes; cut out the part to edit."
-        )
-    return clip, None
-
-
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings that ride along in a sound or picture; SonopaintError when there are none."""
     if is_png(path):
@@ -155,12 +129,6 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not settings:
         raise SonopaintError("This file carries no settings: it was not made by Sonopaint.")
     return settings
-
-
-def is_png(path: Path) -> bool:
-    """Whether the file is a PNG, by its first bytes; its name may say anything."""
-    with path.open("rb") as file:
-        return file.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
 def named(error: Exception, name: str) -> str:
@@ -185,29 +153,7 @@ def file_stem(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-") or "sound"
 
 
-def _peak(picture: Picture) -> float | None:
-    """The loudest channel's peak; None where the picture does not know it."""
-    return max(picture.peak) if isinstance(picture.peak, list) else picture.peak
-
-
 def save_view(picture: Picture, path: Path, peak: float | None) -> None:
-    """A grey PNG for the page: top row high, loud is white, channels averaged, at most WIDEST_VIEW wide.
-
-    White is the mel magnitude `peak`, or the picture's own where one of them is not known.
-    """
-    from PIL import Image
-
-    levels = picture.levels().mean(dim=0).flip(0).numpy()
-    own, fmt = _peak(picture), picture.format
-    if own and peak and own != peak:
-        if fmt.curve == "db":
-            levels = levels - 20 * np.log10(own / peak) / fmt.floor_db * (levels > 0)
-        else:
-            levels = levels * (own / peak) ** fmt.exponent
-        levels = levels.clip(0, 1)
-    shrink = -(-levels.shape[1] // WIDEST_VIEW)
-    if shrink > 1:  # the loudest of neighbouring columns, so that clicks stay visible
-        padded = np.pad(levels, ((0, 0), (0, -levels.shape[1] % shrink)))
-        levels = padded.reshape(levels.shape[0], -1, shrink).max(axis=2)
+    """The picture in grey for the page; white is the mel magnitude `peak`, or the picture's own."""
     with atomic_path(path) as beside:
-        Image.fromarray((levels * 255).round().astype(np.uint8)).save(beside)
+        grey(picture, peak).save(beside, format="PNG")

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.conversion.convert import decode, encode
-from sonoconvert.defaults import LONGEST_S
-from sonoconvert.errors import SonopaintError
-from sonoconvert.files.clip import Clip, read_clip, sound_header, write_clip
+from sonoconvert.conversion.convert import encode
+from sonoconvert.edits.source import open_source
+from sonoconvert.files.clip import Clip, write_clip
 from sonoconvert.pictures.format import SpectrogramFormat
-from sonoconvert.pictures.picture import Picture, load_picture, save_picture
+from sonoconvert.pictures.picture import Picture, save_picture
 from sonoconvert.pictures.view import view_of
 
 if TYPE_CHECKING:
@@ -128,18 +127,7 @@ def path_of(key: str) -> Path | None:
 
 def open_sound(path: Path) -> Clip:
     """Read a sound, or one of our pictures as sound. SonopaintError says what is wrong with the file."""
-    with path.open("rb") as file:
-        is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
-    if is_png:
-        return decode(load_picture(path))
-    header = sound_header(path)
-    seconds = header.frames / max(header.sample_rate, 1)
-    if seconds > LONGEST_S:
-        raise SonopaintError(
-            f"The sound lasts {seconds / 60:.1f} minutes; at most {LONGEST_S / 60:g} are edited at once: "
-            "cut out the part that you want."
-        )
-    return read_clip(path)
+    return open_source(path)[0]
 
 
 def source_view(clip: Clip, fmt: SpectrogramFormat, path: Path, title: str) -> dict[str, Any]:
