@@ -182,7 +182,7 @@ def test_folders_without_anything_useful_are_refused(write: Write, sounds: Path,
     with pytest.raises(SonopaintError, match="holds no sounds"):
         build_dataset(sounds, out)
     (sounds / "song.m4a").write_bytes(b"x")
-    with pytest.raises(SonopaintError, match="song.m4a .*convert it to WAV"):
+    with pytest.raises(SonopaintError, match="song.m4a .*can't be read as a sound"):
         build_dataset(sounds, out)
     with pytest.raises(SonopaintError, match="There is no folder or file"):
         build_dataset(tmp_path / "nowhere", out)

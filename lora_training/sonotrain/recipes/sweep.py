@@ -6,7 +6,6 @@ learning rates, warm-up, Adam's second decay and weight decay.
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.corpus import clock
 from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.plots import plot
 from sonotrain.trainers.lora.trainer import LoraTrainer
 from sonotrain.training.curves import series
 from sonotrain.training.run import train
@@ -184,20 +184,16 @@ def _number(value: Any) -> str:
 
 def draw(out: Path, names: list[str]) -> None:
     """sweep.png: validation loss of all runs over the steps."""
-    try:
-        figure_module = importlib.import_module("matplotlib.figure")
-    except ImportError:
-        logger.info("matplotlib is not installed: no sweep.png (the numbers are in sweep.json)")
-        return
-    figure = figure_module.Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
-    axis = figure.subplots()
-    for name in names:
-        axis.plot(*series(read_log(out / name), "validation_loss"), marker=".", linewidth=1.4, label=name)
-    axis.set(xlabel="step", ylabel="validation loss")
-    axis.grid(alpha=0.25)
-    axis.legend(frameon=False, fontsize=8)
-    with atomic_path(out / "sweep.png", force=True) as beside:
-        figure.savefig(beside)
+
+    def lines(figure: Any) -> None:
+        axis = figure.subplots()
+        for name in names:
+            axis.plot(*series(read_log(out / name), "validation_loss"), marker=".", linewidth=1.4, label=name)
+        axis.set(xlabel="step", ylabel="validation loss")
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False, fontsize=8)
+
+    plot(out / "sweep.png", (8, 4.5), lines)
 
 
 def _dataset(recipe: Recipe, variation: Variation, given: Mapping[str, Any], out: Path, clips: int) -> Path:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sonotrain.files.plots import plot
 from sonotrain.training.run_folder import read_log
 
 logger = logging.getLogger(__name__)
@@ -66,34 +67,27 @@ def draw_curves(run: Path, path: Path) -> Path | None:
     lines = read_log(run)
     if not lines:
         return None
-    try:
-        figure_module = importlib.import_module("matplotlib.figure")
-    except ImportError:
-        logger.info("matplotlib is not installed: no %s (the numbers are in log.jsonl)", path.name)
-        return None
-    from sonoconvert.files.atomic import atomic_path
-
     titles = panels(lines)
     found = {name: series(lines, name) for name in titles}
     found = {name: values for name, values in found.items() if len(values[0]) > 1}  # a point is no curve
     if not found:
         return None
     rows = -(-len(found) // 2)
-    figure = figure_module.Figure(figsize=(9, 2.75 * rows), dpi=110, layout="constrained")
-    for place, (name, (steps, values)) in enumerate(found.items(), 1):
-        axis = figure.add_subplot(rows, 2, place)
-        noisy = name not in STEADY
-        axis.plot(steps, values, color="#9ab8d6" if noisy else "#1f5f99", linewidth=1, label="raw")
-        if noisy and len(values) > 2:
-            axis.plot(steps, smoothed(values), color="#1f5f99", linewidth=1.6, label=f"EMA {SMOOTHING}")
-            axis.legend(frameon=False, fontsize=8)
-        axis.set_title(titles[name], fontsize=10)
-        axis.set_xlabel("step", fontsize=8)
-        axis.tick_params(labelsize=8)
-        axis.grid(alpha=0.25)
-    with atomic_path(path, force=True) as beside:
-        figure.savefig(beside)
-    return path
+
+    def draw(figure: Any) -> None:
+        for place, (name, (steps, values)) in enumerate(found.items(), 1):
+            axis = figure.add_subplot(rows, 2, place)
+            noisy = name not in STEADY
+            axis.plot(steps, values, color="#9ab8d6" if noisy else "#1f5f99", linewidth=1, label="raw")
+            if noisy and len(values) > 2:
+                axis.plot(steps, smoothed(values), color="#1f5f99", linewidth=1.6, label=f"EMA {SMOOTHING}")
+                axis.legend(frameon=False, fontsize=8)
+            axis.set_title(titles[name], fontsize=10)
+            axis.set_xlabel("step", fontsize=8)
+            axis.tick_params(labelsize=8)
+            axis.grid(alpha=0.25)
+
+    return plot(path, (9, 2.75 * rows), draw)
 
 
 class Trackers:

@@ -28,9 +28,9 @@ from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.embeddings.corpus import load_corpus_classifier
 from sonotrain.evaluation.frechet import Reference
 from sonotrain.evaluation.hearing import Heard, hear_waveforms
-from sonotrain.evaluation.plots import plot
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
+from sonotrain.files.plots import plot
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation.bench.nouns import PICTURES, REAL
-from sonotrain.evaluation.plots import plot
+from sonotrain.files.plots import plot
 
 COLUMNS, CELL, TITLE, GAP = 7, (180, 80), 14, 4
 COLOURS = ("#0a7d72", "#b3381f", "#5a4fcf", "#b8860b", "#2f6fb0", "#a0306f", "#5c6b2f", "#444444")

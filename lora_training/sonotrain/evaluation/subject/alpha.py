@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.evaluation.plots import plot
 from sonotrain.evaluation.subject.run import Request, run
 from sonotrain.files.options import add_options, given
+from sonotrain.files.plots import plot
 
 logger = logging.getLogger(__name__)
 
