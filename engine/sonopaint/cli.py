@@ -22,7 +22,7 @@ from sonopaint.cli_options import parser_of
 if TYPE_CHECKING:
     from sonoconvert.files.clip import Clip
     from sonopaint.models.model import Model
-    from sonopaint.tasks import PaintSettings, Result
+    from sonopaint.tasks import Edit, PaintSettings, Result
 
 OVERVIEW = """\
 usage: sonopaint COMMAND [options]
@@ -101,12 +101,9 @@ def _run_generate(args: argparse.Namespace) -> None:
 
 
 def _run_vary(args: argparse.Namespace) -> None:
-    settings = _settings(args)
-    paths = _paths(args, "vary", settings, args.batch)
-    from sonopaint.tasks import vary
+    from sonopaint.tasks import Edit
 
-    clip = _read(args.input)
-    _paint(args, paths, partial(vary, clip=clip, settings=settings, batch=args.batch))
+    _run_edit(args, Edit("vary"))
 
 
 def _run_inpaint(args: argparse.Namespace) -> None:
@@ -114,38 +111,29 @@ def _run_inpaint(args: argparse.Namespace) -> None:
         raise SonopaintError(
             "Say what to repaint with --region 1.0:2.5,200:4000 (seconds, hertz) or --mask mask.png."
         )
-    settings = _settings(args)
-    paths = _paths(args, "inpaint", settings, args.batch)
     from sonoconvert.edits.region import Region, load_brush, parse_region
-    from sonopaint.tasks import inpaint
+    from sonopaint.tasks import Edit
 
     boxes = tuple(parse_region(text) for text in args.region)
     brush = load_brush(args.mask) if args.mask else None
-    region = Region(boxes, brush, args.feather, args.invert)
-    clip = _read(args.input)
-    _paint(args, paths, partial(inpaint, clip=clip, region=region, settings=settings, batch=args.batch))
+    _run_edit(args, Edit("inpaint", Region(boxes, brush, args.feather, args.invert)))
 
 
 def _run_extend(args: argparse.Namespace) -> None:
-    settings = _settings(args)
-    paths = _paths(args, "extend", settings, args.batch)
-    from sonopaint.tasks import extend
+    from sonopaint.tasks import Edit
     from sonopaint.tasks.settings import EXTEND_S
 
     if args.left is None and args.right is None:
         args.right = EXTEND_S
     sides = {"left_prompt": args.left_prompt, "right_prompt": args.right_prompt}
+    _run_edit(args, Edit("extend", left_s=args.left or 0.0, right_s=args.right or 0.0, **sides))
+
+
+def _run_edit(args: argparse.Namespace, edit: Edit) -> None:
+    settings = _settings(args)
+    paths = _paths(args, edit.action, settings, args.batch)
     clip = _read(args.input)
-    work = partial(
-        extend,
-        clip=clip,
-        left_s=args.left or 0.0,
-        right_s=args.right or 0.0,
-        settings=settings,
-        batch=args.batch,
-        **sides,
-    )
-    _paint(args, paths, work)
+    _paint(args, paths, partial(edit.paint, clip=clip, settings=settings, batch=args.batch))
 
 
 def _run_loop(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
+    from sonopaint.tasks.edit import Edit
     from sonopaint.tasks.editing import extend, inpaint, vary
     from sonopaint.tasks.generation import generate
     from sonopaint.tasks.interpolation import interpolate
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sonopaint.tasks.result import Result
 
 _HOMES = {
+    "Edit": "edit",
     "Result": "result",
     "extend": "editing",
     "generate": "generation",
@@ -28,7 +30,7 @@ _HOMES = {
     "vary": "editing",
 }
 
-__all__ = ["PaintSettings", "Result", "extend", "generate", "inpaint", "interpolate", "loop", "vary"]
+__all__ = ["Edit", "PaintSettings", "Result", "extend", "generate", "inpaint", "interpolate", "loop", "vary"]
 
 
 def __getattr__(name: str) -> Any:

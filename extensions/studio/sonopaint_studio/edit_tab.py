@@ -12,11 +12,10 @@ from sonoconvert.defaults import FEATHER_S, SURROUNDINGS, UNSAID_FORMAT
 from sonoconvert.edits.region import Region
 from sonoconvert.edits.source import is_png, open_source
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.drawing import read_drawing
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
 from sonopaint.samplers import SAMPLERS
-from sonopaint.tasks.settings import EXTEND_S, ONE_STEP, VARY_STRENGTH, PaintSettings
+from sonopaint.tasks.settings import EXTEND_S, ONE_STEP, VARY_STRENGTH
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.disk import room
@@ -27,7 +26,7 @@ from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, keep, named
 
-ACTIONS = ("Repaint", "Extend", "Loop", "Vary")
+EDITS = {"Repaint": "inpaint", "Extend": "extend", "Loop": "loop", "Vary": "vary"}
 LABELS = {"Repaint": "Repaint", "Extend": "Extend", "Loop": "Make a loop", "Vary": "Vary"}
 HINTS = {
     "Repaint": "Only what is marked changes. Every other sample stays as it is.",
@@ -179,6 +178,8 @@ class EditTab:
         try:
             if now is None:
                 raise SonopaintError("There is no sound yet: drop one on the page, or record one.")
+            if action not in EDITS:
+                raise SonopaintError(f"There is no action {action!r}: choose one of {', '.join(EDITS)}.")
             region = Region()
             if action == "Repaint":
                 region = read_region(marks, feather_s=(feather or 0) / 1000, inverted=side == "The rest")
@@ -197,11 +198,14 @@ class EditTab:
         source = now.source
 
         def work(report: Report) -> Sound:
+            from sonopaint.tasks import Edit
+
             report(0, 0, "Reading the sound")
             clip = source.clip()
             one_step = settings.sampler == ONE_STEP
             with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
-                made = _paint(action, model, clip, settings, region, left or 0.0, right or 0.0, report)
+                edit = Edit(EDITS[action], region, left or 0.0, right or 0.0)
+                made = edit.paint(model, clip, settings, progress=report)[0].clip
                 form = model.format
             report(1, 1, "Saving")
             name = Path(source.downloads["WAV"]).stem
@@ -233,7 +237,7 @@ class EditTab:
         with gr.Row(elem_classes="sp-page sp-edit"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
                 action = gr.Radio(
-                    list(ACTIONS), value="Repaint", label="What to do", show_label=False, container=False,
+                    list(EDITS), value="Repaint", label="What to do", show_label=False, container=False,
                     elem_id="action", elem_classes="sp-segments",
                 )  # fmt: skip
                 hint = gr.HTML(note_html(HINTS["Repaint"]), apply_default_css=False, elem_id="edit-hint")
@@ -340,29 +344,6 @@ class EditTab:
 
 
 LABELS_AFTER = {"Repaint": "Repainted", "Extend": "Extended", "Loop": "Loop", "Vary": "Variation"}
-
-
-def _paint(
-    action: str,
-    model: Any,
-    clip: Clip,
-    settings: PaintSettings,
-    region: Region,
-    left_s: float,
-    right_s: float,
-    report: Report,
-) -> Clip:
-    from sonopaint.tasks import editing, looping
-
-    if action == "Repaint":
-        return editing.inpaint(model, clip, region, settings, progress=report)[0].clip
-    if action == "Extend":
-        return editing.extend(model, clip, left_s, right_s, settings, progress=report)[0].clip
-    if action == "Loop":
-        return looping.loop(model, clip, settings, progress=report)[0].clip
-    if action == "Vary":
-        return editing.vary(model, clip, settings, progress=report)[0].clip
-    raise SonopaintError(f"There is no action {action!r}: choose one of {', '.join(ACTIONS)}.")
 
 
 def _check_extend(left: float | None, right: float | None) -> None:

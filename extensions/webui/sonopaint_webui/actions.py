@@ -16,7 +16,7 @@ from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip
 from sonopaint.models.info import event_lead
 from sonopaint.samplers.one_step import on_student
-from sonopaint.tasks import extend, generate, inpaint, interpolate, loop, vary
+from sonopaint.tasks import Edit, generate, interpolate, loop
 from sonopaint.tasks.progress import Progress
 from sonopaint.tasks.result import Result
 from sonopaint.tasks.settings import PaintSettings
@@ -115,24 +115,19 @@ def _work(arguments: Arguments, clip: Clip | None) -> Work:
         return partial(_interpolate, arguments)
     if action == "one-step":
         return partial(generate, seconds=seconds)
-    if action == "loop":
-        # A sound is closed where its end meets its start; without one a new loop is made.
-        if clip is None:
-            return partial(loop, clip=None, seconds=seconds)
-        return partial(loop, clip=clip, seam_s=arguments.seam)
+    if action == "loop" and clip is None:  # without a sound a new loop is made
+        return partial(loop, clip=None, seconds=seconds)
     assert clip is not None
-    if action == "vary":
-        return partial(vary, clip=clip)
-    if action == "outpaint":
-        return partial(
-            extend,
-            clip=clip,
-            left_s=arguments.left,
-            right_s=arguments.right,
-            left_prompt=arguments.left_prompt or None,
-            right_prompt=arguments.right_prompt or None,
-        )
-    return partial(inpaint, clip=clip, region=read_region(arguments))
+    edit = Edit(
+        "extend" if action == "outpaint" else action,
+        region=read_region(arguments) if action == "inpaint" else None,
+        left_s=arguments.left,
+        right_s=arguments.right,
+        left_prompt=arguments.left_prompt or None,
+        right_prompt=arguments.right_prompt or None,
+        seam_s=arguments.seam,
+    )
+    return partial(edit.paint, clip=clip)
 
 
 def read_region(arguments: Arguments) -> Region:
