@@ -18,7 +18,7 @@ from sonoconvert.checkpoints import cli as weights
 from sonoconvert.conversion import INDEX_SUFFIX
 from sonoconvert.conversion.jobs import Job
 from sonoconvert.defaults import FORMAT
-from sonoconvert.errors import SonopaintError, flag
+from sonoconvert.errors import SonopaintError, flag, plain
 from sonoconvert.files.suffixes import SOUNDS
 from sonoconvert.pictures.format import CHANNELS, PRESETS
 from sonoconvert.terminal import polite
@@ -42,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _batch(options)
     except SonopaintError as error:
         print(f"sonoconvert: {error.told(flag)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = error.filename or "The output"
+        print(plain(f"sonoconvert: {where}: {error.strerror or error}; check the folder."), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("sonoconvert: stopped.", file=sys.stderr)

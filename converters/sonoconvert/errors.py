@@ -18,6 +18,16 @@ def setting(name: str) -> str:
     return f"\ue000{name}\ue001"
 
 
+# Control characters (which terminals obey), halves of characters (which no terminal takes), and what turns
+# the direction of text round.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """A text out of a file or of its name, as it can be printed: � for what can't, or should not."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
 class SonopaintError(ValueError):
     """Bad input from a person: one clear sentence that says what is wrong and what to do."""
 
@@ -28,7 +38,7 @@ class SonopaintError(ValueError):
 
     def told(self, called: Callable[[str], str]) -> str:
         """The sentence with each setting as `called` says it."""
-        return _MARKED.sub(lambda found: called(found[1]), super().__str__())
+        return _MARKED.sub(lambda found: called(found[1]), plain(super().__str__()))
 
     def __str__(self) -> str:
         return self.told(str)

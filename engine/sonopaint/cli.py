@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.errors import Cancelled, SonopaintError, flag
+from sonoconvert.errors import Cancelled, SonopaintError, flag, plain
 from sonoconvert.terminal import show_all_names
 from sonopaint.cli_options import parser_of
 
@@ -55,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments[0], arguments[1:])
     except SonopaintError as error:
         print(f"sonopaint: {error.told(_called)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = error.filename or "The output"
+        print(plain(f"sonopaint: {where}: {error.strerror or error}; check the folder."), file=sys.stderr)
         return 2
     except MemoryError:
         print("sonopaint: There is not enough memory; make a shorter sound.", file=sys.stderr)

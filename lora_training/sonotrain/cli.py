@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.errors import SonopaintError, flag, setting
+from sonoconvert.errors import SonopaintError, flag, plain, setting
 from sonoconvert.terminal import show_all_names
 from sonotrain.files.options import WATCHED, add_options, given
 
@@ -37,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SonopaintError as error:
         called = setting if os.environ.get(WATCHED) else _called
         print(f"sonotrain: {error.told(called)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = error.filename or "The output"
+        print(plain(f"sonotrain: {where}: {error.strerror or error}; check the folder."), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         pass

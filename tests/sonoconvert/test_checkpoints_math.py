@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sonoconvert.checkpoints.files import stored
 from sonoconvert.checkpoints.lora_math import cut, extract, merge, merge_into
 from sonoconvert.checkpoints.nouns import LoraModule, ModelFiles
+from sonoconvert.cli import main
 from sonoconvert.errors import SonopaintError
 
 LINEAR = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -183,3 +186,33 @@ def test_dora_is_merged_into_models_but_not_added(tmp_path: Path) -> None:
         merge([({name: module}, 1.0), (lora(1), 1.0)])
     merged = values_of(merge_into(model(weights()), [({name: module}, 1.0)]))
     torch.testing.assert_close(merged[name].norm(dim=1), torch.ones(12))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_broken_lora_can_not_be_cut(tmp_path: Path, capsys: Any, value: float) -> None:
+    down = torch.randn(4, 32)
+    down[1, 2] = value
+    name = "base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    source, target = tmp_path / "in.safetensors", tmp_path / "out.safetensors"
+    save_file({f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": torch.randn(32, 4)}, source)
+    assert main(["lora", str(source), str(target), "--rank", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "is broken" in said and "NaN" in said and "Traceback" not in said
+    assert not target.exists()
+
+
+def test_names_out_of_files_can_not_steer_a_terminal(tmp_path: Path, capsys: Any) -> None:
+    name = "\x1b]0;owned\x07\x1b[2J\u202eevil\ud800"
+    entry = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    header = json.dumps({name: entry, "__metadata__": {name: name, "modelspec.title": name}})
+    data = len(header).to_bytes(8, "little") + header.encode() + bytes(4)
+    whole, cut_off, moved = (tmp_path / f"{n}.safetensors" for n in "xyz")
+    whole.write_bytes(data)
+    cut_off.write_bytes(data[:-1])
+    moved.write_bytes(data.replace(b"[0, 4]", b"[1, 5]"))
+    lora = ["lora", whole, tmp_path / "o.safetensors"]
+    convert = ["checkpoint", whole, tmp_path / "folder"]
+    for command in (["info", whole], ["info", cut_off], ["info", moved], lora, convert):
+        main([str(word) for word in command])
+        printed = "".join(capsys.readouterr())
+        assert printed and not set(printed) & set("\x1b\x07\u202e\ud800"), command

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,3 +205,88 @@ def test_any_size_is_read_or_one_sentence(width: int, height: int, kind: str) ->
             return
     assert loaded.pixels.shape[0] == 128
     assert (height == 128) or any("was scaled" in note for note in loaded.damage)
+
+
+def chunk(name: bytes, content: bytes) -> bytes:
+    end = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + end
+
+
+def png_of_16_bits(path: Path, samples: np.ndarray, colour_type: int) -> Path:
+    """A PNG of uint16 [rows, columns, samples], without any filter."""
+    rows, columns, _ = samples.shape
+    lines = samples.astype(">u2").reshape(rows, -1).view(np.uint8)
+    packed = zlib.compress(np.pad(lines, ((0, 0), (1, 0))).tobytes())
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 16, colour_type, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize(("colour_type", "planes"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+@pytest.mark.parametrize("alpha", [65535, 255])
+def test_every_kind_of_16_bit_png_is_read_as_16_bits(
+    tmp_path: Path, rng: np.random.Generator, colour_type: int, planes: int, alpha: int
+) -> None:
+    samples = rng.integers(0, 65536, (128, 9, planes), dtype=np.uint16)
+    if planes in (2, 4):
+        samples[:, :, -1] = alpha
+    loaded = load_picture(png_of_16_bits(tmp_path / "x.png", samples, colour_type), format="sonopaint-mini")
+    shown = samples[:, :, :1].repeat(3, axis=2) if planes < 3 else samples[:, :, :3]
+    assert loaded.depth == 16
+    np.testing.assert_array_equal(loaded.pixels, shown)
+    assert any("transparent" in note for note in loaded.damage) == (planes in (2, 4) and alpha < 65535)
+
+
+def test_a_picture_that_was_made_longer_lasts_longer(tmp_path: Path, drawn: Picture) -> None:
+    """Outpainting programs keep the chunks of the picture that they began with."""
+    wide = np.concatenate([drawn.pixels, drawn.pixels[:, :70]], axis=1)
+    path = with_text(drawn, Image.fromarray(wide), tmp_path / "x.png")
+    loaded = load_picture(path)
+    np.testing.assert_array_equal(loaded.pixels, wide)
+    assert loaded.duration_s == loaded.format.seconds(wide.shape[1])
+    assert "somebody made it longer" in loaded.damage[0]
+
+
+DAMAGED_EXIF = [
+    b"",
+    b"MM",
+    b"MM\x00\x2a\x00\x00\x00\x08",
+    b"MM\x00\x2a\x00\x00\x00\x08\x00\x09" + b"\x01\x12\x00\x03\x00\x00",
+    b"II\x2a\x00\xff\xff\xff\xff",
+    b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00",
+    b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x05\x00\x00\x00\x01\x00\x00\xff\xff",
+    b"MM\x00\x2b\x00\x08\x00\x00\x00",
+    b"nonsense",
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED_EXIF)
+def test_damaged_exif_costs_nothing_but_itself(tmp_path: Path, drawn: Picture, content: bytes) -> None:
+    save_picture(drawn, tmp_path / "x.png")
+    data = (tmp_path / "x.png").read_bytes()
+    at = data.index(b"IDAT") - 4
+    (tmp_path / "x.png").write_bytes(data[:at] + chunk(b"eXIf", content) + data[at:])
+    loaded = load_picture(tmp_path / "x.png")
+    np.testing.assert_array_equal(loaded.pixels, drawn.pixels)
+    assert loaded.format == drawn.format
+
+
+def test_a_damaged_picture_does_not_end_a_batch(tmp_path: Path, drawn: Picture, capsys: Any) -> None:
+    """Chunks that Pillow itself stumbles over, in the middle of a folder."""
+    from sonoconvert.cli import main
+
+    save_picture(drawn, tmp_path / "a.png")
+    save_picture(drawn, tmp_path / "c.png")
+    data = (tmp_path / "a.png").read_bytes()
+    at = data.index(b"IDAT") - 4
+    odd = {"b1": (b"tRNS", b"\0"), "b2": (b"gAMA", b"\0"), "b3": (b"pHYs", b""), "b4": (b"eXIf", b"MM")}
+    for name, content in odd.items():
+        (tmp_path / f"{name}.png").write_bytes(data[:at] + chunk(*content) + data[at:])
+    sources = [str(path) for path in sorted(tmp_path.glob("*.png"))]
+    status = main(["to-sound", *sources, "-o", str(tmp_path / "out")])
+    made = {path.stem for path in (tmp_path / "out").glob("*.wav")}
+    assert {"a", "c", "b4"} <= made
+    said = capsys.readouterr().err
+    for name in {"b1", "b2", "b3"} - made:
+        assert f"{name}.png is" in said and status != 0
+    assert f"{len(made)} of 6 files converted" in said

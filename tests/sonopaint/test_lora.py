@@ -223,3 +223,87 @@ def test_loras_are_found_by_name_in_the_models_folder(tmp_path, monkeypatch):
     (tmp_path / "lora").mkdir()
     path = write(tmp_path / "lora", factors("lora_unet_x", (2, 2), (2, 2)), "horn.safetensors")
     assert find_lora("horn") == path == find_lora("horn.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("which", ["lora_up.weight", "lora_down.weight"])
+def test_a_broken_lora_is_said_before_painting(model, tmp_path, value, which):
+    before = snapshot(model)
+    tensors = factors(f"lora_unet_{ATTENTION}", (64, 2), (2, 32), 2.0)
+    tensors[f"lora_unet_{ATTENTION}.{which}"][0, 0] = value
+    save_file(tensors, tmp_path / "horn.safetensors")
+    with pytest.raises(SonopaintError, match="^The LoRA horn.safetensors is broken: .*NaN"):
+        apply_loras(model, [(tmp_path / "horn.safetensors", 1.0)])
+    assert changed(model, before) == [] and model.loras == []
+
+
+@pytest.mark.parametrize("extra", ["diff_b", "bias", "mystery.weight", "on_input"])
+def test_parts_beside_the_factors_are_named_and_the_factors_used(model, tmp_path, caplog, extra):
+    name = f"lora_unet_{ATTENTION}"
+    plain = factors(name, (64, 2), (2, 32), 2.0)
+    save_file(plain, tmp_path / "plain.safetensors")
+    save_file(plain | {f"{name}.{extra}": torch.ones(64)}, tmp_path / "more.safetensors")
+    apply_loras(model, [(tmp_path / "plain.safetensors", 1.0)])
+    wanted = snapshot(model)
+    apply_loras(model, [(tmp_path / "more.safetensors", 1.0)])
+    assert changed(model, wanted) == []
+    assert f"{name}.{extra}" in caplog.text
+
+
+def test_parts_that_change_the_factors_are_not_left_out(model, tmp_path):
+    name = f"lora_unet_{RESNET}"
+    tensors = factors(name, (96, 2, 1, 1), (2, 2, 1, 1)) | {f"{name}.lora_mid.weight": torch.ones(2, 2, 3, 3)}
+    save_file(tensors, tmp_path / "core.safetensors")
+    with pytest.raises(SonopaintError, match="another kind than LoRA: lora_mid"):
+        apply_loras(model, [(tmp_path / "core.safetensors", 1.0)])
+
+
+@pytest.mark.parametrize("name", ["horn [v2]", "horn*", "horn?", "[a-z]", "horn.v1.5", "hörn – 2"])
+def test_loras_with_odd_names_are_found_by_them(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("SONOPAINT_MODELS", str(tmp_path))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / f"{name}.safetensors").touch()
+    (tmp_path / "a horn v.safetensors").touch()
+    assert find_lora(name) == find_lora(f"{name}.safetensors") == tmp_path / "sub" / f"{name}.safetensors"
+
+
+FAMILIES = {
+    "LoHa": {"hada_w1_a": (128, 4), "hada_w1_b": (4, 128), "hada_w2_a": (128, 4), "hada_w2_b": (4, 128)},
+    "LoKr": {"lokr_w1": (8, 8), "lokr_w2_a": (16, 4), "lokr_w2_b": (4, 16), "alpha": ()},
+    "OFT": {"oft_blocks": (4, 8, 8), "alpha": ()},
+    "(IA)³": {"weight": (128,), "on_input": ()},
+    "GLoRA": {"a1.weight": (4, 128), "a2.weight": (128, 4), "b1.weight": (4, 128), "b2.weight": (128, 4)},
+    "norms": {"w_norm": (128,), "b_norm": (128,)},
+    "whole differences": {"diff": (128, 128), "diff_b": (128,)},
+    "Tucker's core": {
+        "lora_down.weight": (4, 128, 1, 1), "lora_up.weight": (128, 4, 1, 1), "lora_mid.weight": (4, 4, 3, 3),
+    },
+}  # fmt: skip
+
+
+def test_a_loha_for_mini_loads_nowhere(tmp_path):
+    from sonoconvert.checkpoints.explain import explain
+
+    name = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_k"
+    path = tmp_path / "x.safetensors"
+    save_file({f"{name}.{part}": torch.ones(shape) for part, shape in FAMILIES["LoHa"].items()}, path)
+    facts = explain(path)
+    assert (facts["base"], facts["loads_in"]) == ("Sonopaint Mini", []) and "LoHa" in facts["what"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_info_says_of_every_family_whether_it_loads_here(model, tmp_path, family):
+    """As `--lora` does: what is refused there is not said to load in Sonopaint."""
+    from sonoconvert.checkpoints.explain import explain, in_words
+
+    name, path = f"lora_unet_{ATTENTION}", tmp_path / "x.safetensors"
+    save_file({f"{name}.{part}": torch.ones(shape) for part, shape in FAMILIES[family].items()}, path)
+    facts = explain(path)
+    assert "Sonopaint" not in facts["loads_in"] and family in facts["what"], in_words(facts)
+    assert "ComfyUI" in facts["loads_in"]
+    with pytest.raises(SonopaintError):
+        apply_loras(model, [(path, 1.0)])
+    both = {f"lora_unet_{RESNET}.{part}": torch.ones(shape) for part, shape in FAMILIES[family].items()}
+    save_file(both | factors(name, (64, 2), (2, 32), 2.0), path)
+    assert "Sonopaint" in explain(path)["loads_in"] and family in explain(path)["what"]
+    apply_loras(model, [(path, 1.0)])

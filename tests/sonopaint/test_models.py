@@ -352,3 +352,42 @@ def test_a_shipped_name_is_not_shadowed_by_a_folder(tmp_path, monkeypatch):
     (tmp_path / "mini").mkdir()
     assert find_model("mini") != Path("mini") and (find_model("mini") / "config.json").is_file()
     assert find_model("./mini").resolve() == tmp_path / "mini"
+
+
+def test_a_broken_config_or_tokenizer_of_mini_is_one_sentence(tiny_folder, tmp_path):
+    """Every key of config.json, missing or odd: refused, and not by running out of memory."""
+    from sonoconvert.checkpoints.layouts import open_model
+
+    folder = shutil.copytree(tiny_folder, tmp_path / "mini")
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    parts = {key: part for key, part in config.items() if isinstance(part, dict)}
+    places = [(key,) for key in config] + [(key, name) for key, part in parts.items() for name in part]
+    refused_ = 0
+    for place in places:
+        for odd in ("missing", None, [], 10**12) if len(place) == 1 else ("missing", 10**12):
+            changed = json.loads(json.dumps(config))
+            inner = changed if len(place) == 1 else changed[place[0]]
+            if odd == "missing":
+                del inner[place[-1]]
+            else:
+                inner[place[-1]] = odd
+            file.write_text(json.dumps(changed), encoding="utf-8")
+            for read in (lambda: load_model(folder), lambda: open_model(folder)):
+                try:
+                    read()
+                except SonopaintError as error:
+                    refused_ += 1
+                    assert "\n" not in str(error).strip(), (place, odd)
+    assert refused_ > len(places)
+    file.write_text(json.dumps(config), encoding="utf-8")
+    for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        whole = (folder / "tokenizer" / name).read_bytes()
+        for odd in (b"", b"{", b"[]", b"\xff\xfe\x00", b"{" + b'"a":' * 3):
+            (folder / "tokenizer" / name).write_bytes(odd)
+            try:
+                load_model(folder)
+            except SonopaintError as error:
+                assert "\n" not in str(error)
+        (folder / "tokenizer" / name).write_bytes(whole)
+    assert load_model(folder).name == "mini"

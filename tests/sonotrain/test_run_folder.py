@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,3 +71,68 @@ def test_broken_json_is_one_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content, encoding="utf-8")
     with pytest.raises(SonopaintError, match=r"x\.json"):
         read_json(tmp_path / "x.json")
+
+
+def write_checkpoint(folder: Path, content: Any) -> None:
+    """A checkpoint of anything, with the digest that a stranger can make, too."""
+    path = folder / "checkpoints/step-00000001.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    path.with_suffix(".sha256").write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch pwned",)
+
+
+FOREIGN = [Evil(), {"parts": Evil()}, [1], 5, b"", b"PK\x03\x04", b"\x80\x02.", b"x" * 500]
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_foreign_checkpoints_are_refused_and_run_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / "run", content)
+    with pytest.raises(SonopaintError, match="is no checkpoint of one of Sonopaint's runs"):
+        RunFolder(tmp_path / "run", resume=True).load_checkpoint()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_checkpoints_are_not_opened_by_a_pytorch_that_could_run_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkpoint(tmp_path, {"step": 1})
+    for version in ("2.5.1+cu121", "2.1.0", "1.13", "2.6.0", "2.10.0a0"):
+        monkeypatch.setattr(torch, "__version__", version)
+        if version in ("2.6.0", "2.10.0a0"):
+            assert RunFolder(tmp_path).load_checkpoint() == {"step": 1}
+        else:
+            with pytest.raises(SonopaintError, match="CVE-2025-32434.*update PyTorch"):
+                RunFolder(tmp_path).load_checkpoint()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"parts": {}, "step": 1, "seconds": 1.0},
+        {"parts": {"network": {"weight": torch.zeros(3, 3)}}, "step": 1, "seconds": 1.0},
+        {"parts": {"network": 5}, "step": 1, "seconds": 1.0},
+        {"parts": {"network": torch.nn.Linear(2, 2).state_dict()}, "step": "x", "seconds": 1.0},
+        {"parts": {"network": torch.nn.Linear(2, 2).state_dict()}},
+    ],
+)
+def test_resuming_from_another_runs_checkpoint_is_one_sentence(tmp_path: Path, state: dict[str, Any]) -> None:
+    from types import SimpleNamespace
+
+    from sonotrain.training.loop import Loop
+
+    write_checkpoint(tmp_path, state)
+    loop = SimpleNamespace(run=RunFolder(tmp_path), parts={"network": torch.nn.Linear(2, 2)})
+    with pytest.raises(SonopaintError, match="is of another run"):
+        Loop.resume(loop, torch.device("cpu"))  # type: ignore[arg-type]

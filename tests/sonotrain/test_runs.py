@@ -95,3 +95,71 @@ def test_a_form_gives_what_differs_from_the_defaults() -> None:
     assert from_form(items, [None, None, False, None]) == {}
     with pytest.raises(SonopaintError, match="Rank is 'x'; it must be a number"):
         from_form(items, ["", "x", False, ""])
+
+
+ODD = [
+    None, True, "x", "\ud800", [], {}, [1] * 50, [None], -1, 0.5, 1e308, float("nan"), float("inf"),
+    2**63, 10**400,
+]  # fmt: skip
+STATE = {
+    "phase": "training", "doing": "x", "step": 3, "total": 100, "seconds": 1.0, "left_s": 5.0,
+    "memory_mb": 100.0,
+    "notes": ["a"], "file": "x.safetensors",
+}  # fmt: skip
+
+
+def shown(folder: Path) -> runs.RunState:
+    """The run's state, after all that a page draws of it has been drawn."""
+    from sonotrain.training import run_view
+
+    state = runs.read(folder)
+    parts = run_view.sentence_of(state), run_view.facts_of(state), run_view.curves_of(state)
+    parts += (run_view.previews_of(state, lambda path, name: name),)
+    assert all(isinstance(part, str) for part in parts) and "nan" not in parts[2]
+    return state
+
+
+@pytest.mark.parametrize("key", [*STATE, "prompts", "steps"])
+def test_a_state_that_another_program_wrote_is_shown_as_far_as_it_goes(tmp_path: Path, key: str) -> None:
+    (tmp_path / "previews/step-00000003").mkdir(parents=True)
+    (tmp_path / "previews/step-00000003/sheet.png").touch()
+    (tmp_path / "previews/step-x").mkdir()
+    (tmp_path / "previews/step-x/sheet.png").touch()
+    config = {"command": "lora", "prompts": ["a", "b"], "steps": 100}
+    for odd in ODD:
+        for name, values in (("state.json", STATE), ("config.json", config)):
+            (tmp_path / name).write_text(json.dumps(values | ({key: odd} if key in values else {})))
+        state = shown(tmp_path)
+        assert state.phase in ("failed", "none", "training") and isinstance(state.step, int)
+        if key != "step":
+            assert state.step == 3
+    for text in ("", "[]", "[" * 100_000, '{"step": ', "\x00", '"x"'):
+        (tmp_path / "state.json").write_text(text)
+        assert shown(tmp_path).phase == "none"
+
+
+def test_a_result_outside_of_the_run_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret.safetensors").touch()
+    (tmp_path / "run").mkdir()
+    for name in ("../secret.safetensors", str(tmp_path / "secret.safetensors"), "a\0b"):
+        write_json(tmp_path / "run/state.json", STATE | {"file": name, "phase": "finished"})
+        assert shown(tmp_path / "run").file is None
+    (tmp_path / "run/x.safetensors").touch()
+    write_json(tmp_path / "run/state.json", STATE | {"phase": "finished"})
+    assert shown(tmp_path / "run").file == tmp_path / "run/x.safetensors"
+
+
+def test_a_damaged_log_is_read_line_by_line(tmp_path: Path) -> None:
+    good = [json.dumps({"step": step, "loss": 0.5 + step}) for step in range(5)]
+    bad = [
+        '{"step": 9223372036854775808, "loss": 0.5}', '{"step": 1.5, "loss": 1}', '{"step": true, "loss": 1}',
+        '{"step": 2, "loss": NaN}', '{"step": 2, "loss": 1e999}', f'{{"step": 2, "loss": {10**400}}}', "[1]",
+        "{", "",
+        "[" * 100_000, '{"step": 3, "loss": "x", "lr": [1]}', '{"step": -1, "loss": 3}',
+    ]  # fmt: skip
+    for line in bad:
+        text = "\n".join([*good[:3], line, *good[3:]]) + "\n"
+        (tmp_path / "log.jsonl").write_bytes(text.encode() + b'{"step": 5, \x80\xff\n')
+        state = shown(tmp_path)
+        losses = [one["loss"] for one in state.log if isinstance(one.get("loss"), float)]
+        assert [0.5, 1.5] == losses[:2] and losses[-2:] == [3.5, 4.5], line

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, plain
 from sonoconvert.files.atomic import refuse_existing
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _load(
         file = read_lora(path, config)
         modules, metadata = file.modules, file.metadata
         for name, reason in file.unknown.items():
-            print(f"  left out: {name} ({reason})", file=sys.stderr)
+            print(plain(f"  left out: {name} ({reason})"), file=sys.stderr)
         if not modules:
             raise SonopaintError(f"{path.name} has nothing that can be used: {listed(file.unknown)}.")
     else:

@@ -15,6 +15,13 @@ from sonoconvert.checkpoints.lora import grouped_keys
 
 SONOPAINT, HOSTS = "Sonopaint", ["AUTOMATIC1111", "Forge", "ComfyUI"]
 _WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL", 256: "Sonopaint Mini"}
+_LORA = re.compile(r"\.lora_|\.lora\.|_lora\.|\.hada_|\.lokr_|\.oft_|lora_linear_layer")
+# LyCORIS' and others' ways, by the beginning of a part that only they have. The hosts know them, we do not.
+_FAMILIES = (
+    ("hada_", "LoHa"), ("lokr_", "LoKr"), ("oft_", "OFT"), ("on_input", "(IA)³"), ("a1.", "GLoRA"),
+    ("lora_mid", "Tucker's core"), ("w_norm", "norms"), ("diff", "whole differences"),
+)  # fmt: skip
+_MINI_INSIDE = (64, 128, 256)  # channels of Mini's self-attention; Stable Diffusion 1 has 320 to 1280
 _SHOWN = 120  # characters of a header's value
 
 
@@ -98,7 +105,7 @@ def _kind(tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> dict[st
     def has(*starts: str) -> bool:
         return any(name.startswith(starts) for name in names)
 
-    if any(re.search(r"\.lora_|\.lora\.|_lora\.|\.hada_|\.lokr_|lora_linear_layer", name) for name in names):
+    if has("lora_unet_", "lora_te") or any(_LORA.search(name) for name in names):
         return _lora(tensors, metadata)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     if has(ldm.UNET_PREFIX):
@@ -147,10 +154,32 @@ def _lora(tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> dict[st
         (t.shape[1] for n, t in downs.items() if re.search(r"attn2[._]to_k", n) and len(t.shape) > 1), None
     )
     base = "SDXL" if any(name.startswith("lora_te2_") for name in groups) else _WIDTHS.get(width or 0)
+    inner = next(
+        (
+            part.shape[1]
+            for name, parts_ in groups.items()
+            if re.search(r"attn1[._]to_[qkv]", name)
+            and (part := parts_.get("down", parts_.get("hada_w1_b"))) is not None
+            and len(part.shape) > 1
+        ),
+        None,
+    )
+    if base is None and inner in _MINI_INSIDE:
+        base = "Sonopaint Mini"
     mini = base == "Sonopaint Mini" or "sonopaint-mini" in metadata.get("modelspec.architecture", "")
     shown = str(ranks[0]) if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}" if ranks else "unknown"
     what = f"a LoRA in {kind} format, rank {shown}"
     notes, others = [], [n for n, p in groups.items() if not {"down", "up"} <= p.keys()]
+    plain = (p for p in groups.values() if {"down", "up"} <= p.keys())
+    usable = any(not any(part.startswith("lora_mid") for part in p) for p in plain)
+    odd = {
+        family for p in groups.values() for part in p for start, family in _FAMILIES if part.startswith(start)
+    }
+    if odd and not usable:
+        what = f"a LoRA of another kind ({', '.join(sorted(odd))}, LyCORIS) in {kind} format"
+        notes.append("Sonopaint uses plain LoRAs (down and up) only")
+    elif odd:
+        what += f", with {', '.join(sorted(odd))}, which Sonopaint does not use"
     scales = _scales(groups)
     if kohya and not any("alpha" in parts for parts in groups.values()):
         notes.append("without .alpha (hosts will use scale 1)")
@@ -167,9 +196,9 @@ def _lora(tensors: Mapping[str, Stored], metadata: Mapping[str, str]) -> dict[st
         names, unknown = lora_names.from_kohya(groups, metadata, None)
         if unknown:
             notes.append(f"{len(unknown)} names are of modules that SD 1 does not have: {listed(unknown, 3)}")
-    loads = [SONOPAINT] if base in ("Stable Diffusion 1.x", "Sonopaint Mini", None) else []
+    loads = [SONOPAINT] if usable and base in ("Stable Diffusion 1.x", "Sonopaint Mini", None) else []
     if kohya and not mini:
-        loads = [*HOSTS, "diffusers", *loads]
+        loads = [*HOSTS, *(["diffusers"] if usable else []), *loads]
     elif not kohya:
         loads = ["diffusers" if kind == "diffusers" else "PEFT", *loads]
         notes.append("WebUI and ComfyUI need it in kohya format: sonoconvert lora IN OUT.safetensors")

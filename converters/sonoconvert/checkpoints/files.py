@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.errors import SonopaintError, plain, setting
 from sonoconvert.files.atomic import atomic_path
 
 PICKLES = {".ckpt", ".pt", ".pth", ".bin", ".pkl"}
@@ -242,7 +242,7 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     """The first few names and how many more there are, for messages."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return plain(", ".join(names[:most]) + more)
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

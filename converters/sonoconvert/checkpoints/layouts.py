@@ -24,6 +24,7 @@ from sonoconvert.checkpoints.diffusers_texts import SD1_SCHEDULER, diffusers_tex
 from sonoconvert.checkpoints.files import PICKLES, Stored, read_stored, write_tensors
 from sonoconvert.checkpoints.nouns import ModelFiles
 from sonoconvert.checkpoints.pickles import read_pickle
+from sonoconvert.checkpoints.schedule import header_of, scheduler_of_single
 from sonoconvert.checkpoints.webui import for_webui
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path, refuse_existing
@@ -176,10 +177,8 @@ def _open_single(path: Path) -> ModelFiles:
                 "unet": ldm.unet_config(local["unet"]),
                 "vae": ldm.vae_config(local["vae"]),
                 "text_encoder": ldm.text_config(local["text_encoder"]),
-                "scheduler": dict(SD1_SCHEDULER),
+                "scheduler": scheduler_of_single(path, tensors, header),
             }
-            if prediction := header.get("modelspec.prediction_type"):
-                config["scheduler"]["prediction_type"] = "v_prediction" if prediction == "v" else prediction
         found = {
             part: {n: tensors[original] for n, original in names.items()} for part, names in inside.items()
         }
@@ -281,8 +280,8 @@ def _single_header(model: ModelFiles) -> dict[str, str]:
         header[TOKENIZER_KEY] = json.dumps(model.tokenizer, ensure_ascii=False)
     if model.is_mini:
         header[CONFIG_KEY] = json.dumps(model.config)
-    elif (prediction := model.config["scheduler"].get("prediction_type", "epsilon")) != "epsilon":
-        header["modelspec.prediction_type"] = prediction
+    else:
+        header |= header_of(model.config["scheduler"])
     return header
 
 

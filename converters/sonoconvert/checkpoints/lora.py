@@ -44,6 +44,9 @@ _ENDINGS = (
     (re.compile(r"\.dora_scale$"), "dora_scale"),
     (re.compile(r"\.lora_magnitude_vector(\.\w+)*$"), "magnitude"),  # PEFT's and diffusers'
 )
+PARTS = {"down", "up", "alpha", "dora_scale", "magnitude"}
+# Other parts that stand beside down and up are left out, but these change what down and up mean.
+_INSIDE = ("lora_mid", "hada_", "lokr_", "oft_", "t1", "t2")
 # The names that text encoders' projections had in early diffusers.
 _EARLY = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
@@ -98,6 +101,7 @@ def read_lora(path: str | Path, unet_config: Mapping[str, Any] | None = None) ->
         if problem := _problem(parts):
             unknown[key] = problem
             continue
+        unknown |= {f"{key}.{part}": "a part that no LoRA has" for part in sorted(parts.keys() - PARTS)}
         name, rank = names[key], parts["down"].shape[0]
         alpha = parts["alpha"].item() if "alpha" in parts else lora_peft.alpha(configs, name, rank)
         scale = parts.get("dora_scale")
@@ -241,8 +245,8 @@ def _dotted_names(keys: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
 
 def _problem(parts: Mapping[str, torch.Tensor]) -> str | None:
     """Why these tensors are no LoRA of one module."""
-    others = sorted(parts.keys() - {"down", "up", "alpha", "dora_scale", "magnitude"})
-    if others:
+    others = sorted(parts.keys() - PARTS)
+    if others and not {"down", "up"} <= parts.keys() or any(part.startswith(_INSIDE) for part in others):
         return f"another kind than LoRA: {', '.join(others)}"
     if not {"down", "up"} <= parts.keys():
         return "half of its factors is missing"

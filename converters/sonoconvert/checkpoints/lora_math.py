@@ -103,7 +103,12 @@ def merge(loras: Sequence[tuple[Modules, float]], *, rank: int | None = None) ->
 
 
 def cut(module: LoraModule, rank: int) -> LoraModule:
-    """The best approximation of a module by a smaller rank."""
+    """The best approximation of a module by a smaller rank. SonopaintError for NaN and infinite factors."""
+    if not (torch.isfinite(module.up).all() and torch.isfinite(module.down).all()):
+        raise SonopaintError(
+            "The LoRA is broken: its factors hold infinite values or ones that are no numbers (NaN); get it "
+            "anew."
+        )
     left, r_left = torch.linalg.qr(module.up.float().flatten(1))
     right, r_right = torch.linalg.qr(module.down.float().flatten(1).T)
     u, s, vh = torch.linalg.svd(r_left @ r_right.T * (module.alpha / module.rank))

@@ -218,6 +218,6 @@ def _parse_settings(comment: str) -> dict[str, Any]:
         return {}
     try:
         settings = json.loads(comment)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return settings if isinstance(settings, dict) else {}

@@ -6,12 +6,14 @@ them, and change their colours. What can be undone is undone and said in a sente
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
-from sonoconvert.pictures.png16 import is_rgb16, read_rgb16
+from sonoconvert.pictures.png16 import is_16_bit, read_16_bit
 
 _ORIENTATION = 274  # EXIF
 # How often `np.rot90` turns, and whether it is mirrored first: EXIF orientations 2 to 8.
@@ -23,6 +25,7 @@ _MOST_CELLS = 1 << 26
 # Mean difference of red, green and blue in 255ths: a painter's pictures stay far below.
 _COLOURED = 12
 _FEW_COLOURS = 64
+_TRANSPARENT = "has transparent parts, whose colours were taken as they are; flatten it"
 
 
 def read_pixels(image: Image.Image) -> tuple[np.ndarray, list[str]]:
@@ -36,19 +39,31 @@ def read_pixels(image: Image.Image) -> tuple[np.ndarray, list[str]]:
         notes.append("is a JPEG: its compression adds noise to the sound; use PNG")
     elif image.format == "WEBP":
         notes.append("is a WebP: if it was compressed with losses, that adds noise to the sound; use PNG")
-    if is_rgb16(image):
-        pixels = read_rgb16(image)
+    if is_16_bit(image):
+        pixels = read_16_bit(image)
+        if "A" in image.getbands() and (np.asarray(image.getchannel("A")) < 255).any():
+            notes.append(_TRANSPARENT)
     elif image.mode.startswith("I;16"):
         pixels = np.repeat(np.asarray(image).astype(np.uint16)[:, :, None], 3, axis=2)
     else:
         pixels = _to_rgb(image, notes)
     # Only now: asking a PNG for its EXIF reads the pixels too.
-    turned = image.getexif().get(_ORIENTATION, 1)
-    if turned in _TURNS:
+    turned = exif_of(image, notes).get(_ORIENTATION, 1)
+    if isinstance(turned, int) and turned in _TURNS:
         times, mirrored = _TURNS[turned]
         pixels = np.ascontiguousarray(np.rot90(pixels[:, ::-1] if mirrored else pixels, times))
         notes.append("was turned by a camera's or gallery's EXIF tag; it was turned upright")
     return pixels, notes
+
+
+def exif_of(image: Image.Image, notes: list[str] | None = None) -> dict[int, Any]:
+    """An image's EXIF tags; none, and a note, where they are damaged: the pixels may be whole."""
+    try:
+        return dict(image.getexif())
+    except Exception as error:  # noqa: BLE001 - Pillow's reader fails on damaged tags in every way there is
+        if notes is not None:
+            notes.append(f"has damaged EXIF tags ({type(error).__name__}), which were passed over")
+        return {}
 
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
@@ -69,7 +84,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> np.ndarray:
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = np.array(image.convert("RGBA"))
         if (rgba[:, :, 3] < 255).any():
-            notes.append("has transparent parts, whose colours were taken as they are; flatten it")
+            notes.append(_TRANSPARENT)
         return np.ascontiguousarray(rgba[:, :, :3])
     # A copy: Pillow's own buffer is read-only.
     return np.array(image.convert("RGB"), dtype=np.uint8)
@@ -122,13 +137,18 @@ def fit(
             f"{fmt.seconds(width):.2f} s"
         )
         return pixels, [note], True
+    if height == rows and told and width > columns:  # scaling would have changed the height, too
+        note = (
+            f"is {width} columns wide, though it says {columns}: somebody made it longer; taken as it is, "
+            f"{fmt.seconds(width):.2f} s"
+        )
+        return pixels, [note], True
     scale = height / rows
     even = abs(width / columns / scale - 1) <= _SAME_ASPECT or abs(width - columns * scale) <= 1.5
     sensible = _SMALLEST < scale <= _LARGEST and rows * columns <= _MOST_CELLS
     sensible = sensible and (told or not _other_preset(height, fmt))
     cut = not told and height < rows and width == fmt.width  # rows are missing, columns are not
-    stretched = told and height == rows
-    if not sensible or cut or not (even or stretched):
+    if not sensible or cut or not even:
         if told:
             turned = " (it looks turned by 90 degrees)" if (width, height) == (rows, columns) else ""
             raise SonopaintError(

@@ -49,7 +49,9 @@ def decoded(path: Path, unread: str) -> Sound:
         return _by_program(path, what, unread)
     try:
         return _Decoded(path)
-    except av.error.FFmpegError as error:
+    except SonopaintError:
+        raise
+    except Exception as error:  # noqa: BLE001 - FFmpeg's errors, and what PyAV lacks in a damaged file
         if what:
             raise SonopaintError(f"{path} is {what}, but damaged; save it again.") from error
         raise SonopaintError(f"{unread}; give a WAV, FLAC, OGG, MP3, M4A or WebM file.") from error

@@ -50,7 +50,8 @@ def find_links(path: str | os.PathLike[str]) -> Links | None:
                 opened.discard(serial)
             complete = not opened
             position = end
-    return Links([*zip(starts, [*starts[1:], size], strict=True)], complete)
+    ends = [*starts[1:], size] if starts else []  # damage may have taken the only beginning
+    return Links([*zip(starts, ends, strict=True)], complete)
 
 
 def _next_page(file: BinaryIO, position: int, size: int) -> int:

@@ -18,7 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
-from sonoconvert.files.damage import colour_notes, fit, read_pixels
+from sonoconvert.files.damage import colour_notes, exif_of, fit, read_pixels
 from sonoconvert.pictures import png16, riffusion_exif
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
 
@@ -219,7 +219,7 @@ def load_picture(path: str | os.PathLike[str], *, format: str | SpectrogramForma
         raise SonopaintError(f"{source} is not a picture that can be read; give a PNG.") from error
     except SonopaintError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, MemoryError) as error:
+    except Exception as error:  # noqa: BLE001 - Pillow's readers fail on damaged chunks in every way there is
         raise SonopaintError(f"{source} is a damaged picture ({error}); use an intact copy.") from error
 
 
@@ -236,7 +236,7 @@ def picture_from_image(
         found = get_format(_parse(text["sonopaint.format"], name))
         details = _parse(text.get("sonopaint.picture", "{}"), name)
         settings = _parse(text.get("sonopaint.settings", "{}"), name)
-    elif (tags := dict(image.getexif())) and riffusion_exif.SAMPLE_RATE in tags:
+    elif riffusion_exif.SAMPLE_RATE in (tags := exif_of(image)):
         found = riffusion_exif.from_exif(tags, pixels.shape[0], name)
         details = {"peak": riffusion_exif.peak_of(tags)}
     elif format is not None:
@@ -269,7 +269,7 @@ def _is_peak(value: Any) -> bool:
 def _parse(text: str, name: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SonopaintError(f"{name} has a damaged sonopaint chunk; use the original picture.") from error
     if not isinstance(value, dict):
         raise SonopaintError(f"{name} has a damaged sonopaint chunk; use the original picture.")

@@ -1,4 +1,6 @@
-"""16-bit RGB PNGs, which Pillow reads as 8 bits and can't write (W3C PNG specification, third edition).
+"""16-bit PNGs with colours or alpha, which Pillow reads as 8 bits and can't write.
+
+Source: W3C PNG specification, third edition.
 
 Samples are big-endian; each row of bytes is preceded by the number of the filter that predicts it (§ 9).
 """
@@ -36,18 +38,25 @@ def write(path: Path, pixels: np.ndarray, chunks: Iterable[tuple[bytes, bytes]] 
         file.write(_chunk(b"IEND", b""))
 
 
-def is_rgb16(image: Image.Image) -> bool:
-    """Whether an opened, not yet loaded image is a 16-bit RGB PNG."""
+# How Pillow names the samples of a 16-bit PNG → what it is told that they are, to give the other byte.
+_OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}
+
+
+def is_16_bit(image: Image.Image) -> bool:
+    """Whether an opened, not yet loaded image is a 16-bit PNG of RGB, RGBA or grey with alpha."""
     tiles = getattr(image, "tile", None) or []
-    return image.format == "PNG" and len(tiles) == 1 and tiles[0][3] == "RGB;16B"
+    known = len(tiles) == 1 and tiles[0][3] in _OTHER_BYTE
+    return known and image.format == "PNG" and image.mode in ("RGB", "RGBA")
 
 
-def read_rgb16(image: Image.Image) -> np.ndarray:
-    """uint16 [rows, columns, 3] of an opened, not yet loaded 16-bit RGB PNG.
+def read_16_bit(image: Image.Image) -> np.ndarray:
+    """uint16 [rows, columns, 3] of an opened, not yet loaded 16-bit PNG, without its alpha; loads it.
 
     Pillow gives the first byte of each sample. Told that the samples are little-endian, it takes the second
-    byte for the upper one; so the file is unpacked once for each byte.
+    byte for the upper one; so the file is unpacked once for each byte. Grey and alpha of two bytes each are
+    read as four samples of one byte.
     """
+    kind = getattr(image, "tile", [])[0][3]
     stream: Any = getattr(image, "fp", None)
     position = stream.tell()
     stream.seek(0)
@@ -56,8 +65,13 @@ def read_rgb16(image: Image.Image) -> np.ndarray:
     with Image.open(copy, formats=("PNG",)) as again:
         tile: Any = again.tile[0]
         # A named tuple since Pillow 11.
-        told: Any = tile._replace(args="RGB;16L") if hasattr(tile, "_replace") else (*tile[:3], "RGB;16L")
+        other = _OTHER_BYTE[kind]
+        told: Any = tile._replace(args=other) if hasattr(tile, "_replace") else (*tile[:3], other)
         again.tile = [told]
+        if kind == "LA;16B":
+            image.load()
+            samples = np.asarray(again, dtype=np.uint16)
+            return np.repeat((samples[:, :, :1] << 8) | samples[:, :, 1:2], 3, axis=2)
         low = np.asarray(again.convert("RGB"), dtype=np.uint16)
     return (np.asarray(image.convert("RGB"), dtype=np.uint16) << 8) | low
 

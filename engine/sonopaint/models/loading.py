@@ -10,8 +10,10 @@ from typing import Any
 import torch
 
 from sonoconvert.checkpoints import ldm
+from sonoconvert.checkpoints.diffusers_texts import SD1_SCHEDULER
 from sonoconvert.checkpoints.files import read_header, read_tensors
 from sonoconvert.checkpoints.layouts import CONFIG_KEY, TOKENIZER_KEY
+from sonoconvert.checkpoints.schedule import scheduler_of_single
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonopaint.models.info import (
@@ -34,7 +36,6 @@ __all__ = ["Model", "ModelInfo", "describe", "list_models", "load_model"]
 
 PREDICTIONS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
 PREDICTIONS["sample"] = "sample"
-SD_SCHEDULER = {"beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
 
 
 def load_model(
@@ -116,7 +117,7 @@ def _load_single_file(path: Path, dtype: torch.dtype, format: str | SpectrogramF
     unet_part, vae_part, text_part = part(ldm.UNET_PREFIX), part(ldm.VAE_PREFIX), part(ldm.TEXT_PREFIX)
     if not any(key.startswith("text_model.") for key in text_part):  # some merged checkpoints lack it
         text_part = {f"text_model.{key}": tensor for key, tensor in text_part.items()}
-    scheduler = {**SD_SCHEDULER, "prediction_type": metadata.get("modelspec.prediction_type") or "epsilon"}
+    scheduler = scheduler_of_single(path, shapes, metadata)
     defaults = SD_DEFAULTS
     try:
         if CONFIG_KEY in metadata:  # a Mini in one file
@@ -174,7 +175,7 @@ def _load_diffusers(folder: Path, dtype: torch.dtype, format: str | SpectrogramF
     for part, values, file in zip((unet, vae, text_encoder), tensors, files, strict=True):
         fill(part, values, file)
     scheduler_file = folder / "scheduler" / "scheduler_config.json"
-    scheduler = SD_SCHEDULER | (_read_json(scheduler_file) if scheduler_file.is_file() else {})
+    scheduler = SD1_SCHEDULER | (_read_json(scheduler_file) if scheduler_file.is_file() else {})
     tokenizer_folder = folder / "tokenizer"
     has_tokenizer = (tokenizer_folder / "vocab.json").is_file()
     tokenizer = load_tokenizer(tokenizer_folder) if has_tokenizer else find_clip_tokenizer(folder.parent)
@@ -189,7 +190,7 @@ def _model(
     scheduler: dict[str, Any],
     defaults: dict[str, Any],
 ) -> Model:
-    from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+    from sonopaint.samplers.schedule import alphas_cumprod_of
 
     unet, vae, text_encoder, tokenizer = parts
     prediction = str(scheduler.get("prediction_type", "epsilon"))
@@ -207,9 +208,7 @@ def _model(
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
-        alphas_cumprod=scaled_linear_alphas_cumprod(
-            scheduler["beta_start"], scheduler["beta_end"], scheduler["num_train_timesteps"]
-        ),
+        alphas_cumprod=alphas_cumprod_of(scheduler, path.name),
         prediction_type=PREDICTIONS[prediction],
         format=form,
         name=path.name.removesuffix(".safetensors"),

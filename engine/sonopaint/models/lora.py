@@ -77,7 +77,8 @@ def find_lora(name_or_path: str | Path) -> Path:
         found = (
             one
             for folder in (user_folder(), shipped_folder())
-            for one in sorted(folder.rglob(f"{stem}.safetensors"))
+            for one in sorted(folder.rglob("*.safetensors"))
+            if one.name == f"{stem}.safetensors"
         )
         path = next(found, path)
     return path
@@ -122,4 +123,8 @@ def _changes(label: str, file: LoraFile, weights: Mapping[str, torch.Tensor]) ->
             result[name] = file.modules[name].change(weights[name])
         except SonopaintError as error:
             raise SonopaintError(f"{label} was made for another model: of {name} {error}") from error
+        if not torch.isfinite(result[name]).all():
+            raise SonopaintError(
+                f"The LoRA {label} is broken: {name} holds infinite or no numbers (NaN); get it anew."
+            )
     return result

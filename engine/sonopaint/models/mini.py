@@ -87,6 +87,28 @@ def build_mini(config: dict[str, Any]) -> tuple[Any, Any, Any]:
     return unet.eval(), vae.eval(), text_encoder.eval()
 
 
+def check_config(config: Any) -> None:
+    """ValueError, KeyError or TypeError unless a config.json of Mini has all its parts and believable sizes.
+
+    Networks are built by it: a number too large would take all the memory.
+    """
+    from sonoconvert.checkpoints import ldm
+    from sonoconvert.pictures.format import get_format
+
+    for part in (*PARTS, "scheduler", "defaults"):
+        if not isinstance(config[part], dict):
+            raise ValueError(f"{part} holds no settings")
+    ldm.check_levels(config["unet"])
+    ldm.check_levels(config["vae"])
+    for part in PARTS:
+        for key, value in config[part].items():
+            if isinstance(value, int) and not -(1 << 20) <= value <= 1 << 20:
+                raise ValueError(f"{key} {str(value)[:40]}")
+    if not 1 <= config["text_encoder"].get("num_hidden_layers", 12) <= 100:
+        raise ValueError("num_hidden_layers")
+    get_format(config["format"])
+
+
 def save_mini(
     folder: str | Path,
     unet: Any,
@@ -169,8 +191,9 @@ def load_mini(folder: str | Path) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
         with torch.device("meta"):  # shapes only: the files bring the values
+            check_config(config)
             parts = dict(zip(PARTS, build_mini(config), strict=True))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - diffusers and transformers fail on odd values in every way
         raise SonopaintError(f"{folder} holds no readable Mini (config.json: {error}).") from error
     for name, part in parts.items():
         path = folder / f"{name}.safetensors"

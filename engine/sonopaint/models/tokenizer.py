@@ -76,9 +76,14 @@ def load_tokenizer(folder: str | Path) -> Any:
     """transformers' CLIP tokenizer from a folder with vocab.json and merges.txt; never asks a hub."""
     from transformers import CLIPTokenizerFast
 
-    return CLIPTokenizerFast.from_pretrained(
-        str(folder), local_files_only=True, model_max_length=MAX_LENGTH, pad_token=END
-    )
+    try:
+        return CLIPTokenizerFast.from_pretrained(
+            str(folder), local_files_only=True, model_max_length=MAX_LENGTH, pad_token=END
+        )
+    except Exception as error:  # noqa: BLE001 - the Rust library raises plain Exceptions
+        raise SonopaintError(
+            f"The tokenizer in {folder} can't be read ({str(error)[:100]}); get its files anew."
+        ) from error
 
 
 def tokenizer_of_header(path: Path, metadata: Mapping[str, str]) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -18,6 +19,50 @@ def scaled_linear_alphas_cumprod(
     """Stable Diffusion's cumulative products of alpha, float64 [num_timesteps]; betas' roots are linear."""
     betas = torch.linspace(beta_start**0.5, beta_end**0.5, num_timesteps, dtype=torch.float64) ** 2
     return torch.cumprod(1 - betas, dim=0)
+
+
+def alphas_cumprod_of(scheduler: Mapping[str, Any], name: str) -> torch.Tensor:
+    """Cumulative products of alpha, float64 [timesteps], as diffusers' scheduler_config.json describes them.
+
+    Read are trained_betas, beta_schedule, beta_start, beta_end, num_train_timesteps, and
+    rescale_betas_zero_snr (Lin et al. 2023, arXiv:2305.08891, algorithm 1; the last value is at most
+    2^-24 instead of 0, as in diffusers, so that its sigma is finite). Raises SonopaintError,
+    naming the model, for others.
+    """
+    try:
+        steps = int(scheduler["num_train_timesteps"])
+        low, high = float(scheduler["beta_start"]), float(scheduler["beta_end"])
+        kind, trained = scheduler.get("beta_schedule", "scaled_linear"), scheduler.get("trained_betas")
+        if not 1 < steps <= 100_000 or "FlowMatch" in str(scheduler.get("_class_name")):
+            raise ValueError
+        t = torch.arange(steps + 1, dtype=torch.float64) / steps
+        if trained is not None:
+            alphas = torch.cumprod(1 - torch.tensor(trained, dtype=torch.float64), dim=0)
+        elif kind == "scaled_linear":
+            alphas = scaled_linear_alphas_cumprod(low, high, steps)
+        elif kind == "linear":
+            alphas = torch.cumprod(1 - torch.linspace(low, high, steps, dtype=torch.float64), dim=0)
+        elif kind == "squaredcos_cap_v2":  # Nichol & Dhariwal 2021, arXiv:2102.09672, equation 17
+            bars = ((t + 0.008) / 1.008 * math.pi / 2).cos() ** 2
+            alphas = torch.cumprod(1 - (1 - bars[1:] / bars[:-1]).clamp(max=0.999), dim=0)
+        else:
+            raise ValueError
+        if scheduler.get("rescale_betas_zero_snr"):
+            roots = alphas.sqrt()
+            roots = (roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))
+            alphas = roots**2
+            alphas[-1] = min(2.0**-24, alphas[-2].item() / 2)
+        falling = len(alphas) == steps and bool((alphas[1:] < alphas[:-1]).all())
+        if not falling or not bool(((alphas > 0) & (alphas < 1)).all()):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        keys = ("_class_name", "beta_schedule", "beta_start", "beta_end", "num_train_timesteps")
+        told = {key: scheduler[key] for key in keys if key in scheduler}
+        raise SonopaintError(
+            f"{name} was trained on a noise schedule that is not known here ({str(told)[:200]}); only "
+            "diffusers' linear, scaled_linear and squaredcos_cap_v2 can be used."
+        ) from error
+    return alphas
 
 
 def training_sigmas(alphas_cumprod: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ def is_full(error: BaseException | None) -> bool:
     """Whether an error, or what led to it, is that of a full disk or of a used-up quota."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if os.strerror(errno.ENOSPC) in str(error):  # libraries in Rust tell it as text
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -129,7 +129,9 @@ def _json_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
             return
         for number, line in json_lines(text):
             yield _mapping(json.loads(line), path, number)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except SonopaintError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise SonopaintError(
             f"{path} is damaged in line {number or 1} ({error}); write one JSON object a line."
         ) from error

@@ -16,7 +16,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         value = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise SonopaintError(f"{path} is missing; run the step that makes it first.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SonopaintError(f"{path} cannot be read ({error}); make it anew.") from error
     if not isinstance(value, dict):
         raise SonopaintError(f"{path} holds no JSON object; make it anew.")

@@ -154,9 +154,15 @@ class Loop:
         if saved is None:
             logger.info("no whole checkpoint in %s: starting from the beginning", self.run.path)
             return
-        for name, part in self.parts.items():
-            part.load_state_dict(saved["parts"][name])
-        self.number, self.seconds = saved["step"], saved["seconds"]
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(saved["parts"][name])
+            self.number, self.seconds = int(saved["step"]), float(saved["seconds"])
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise SonopaintError(
+                f"The checkpoint in {self.run.path} is of another run (its parts don't fit this one); put "
+                "its own back, or begin anew in another folder."
+            ) from error
         logger.info("going on from step %d (%s trained)", self.number, clock(self.seconds))
 
     def run_to_end(self) -> bool:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from sonotrain.files.json_files import read_json, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
+SAFE_TORCH = (2, 6)  # before it, torch.load(weights_only=True) could be made to run code: CVE-2025-32434
 KEPT_CHECKPOINTS = 2
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -151,9 +153,27 @@ class RunFolder:
         for path in sorted(self.checkpoints.glob("step-*.pt"), reverse=True):
             digest = path.with_suffix(".sha256")
             if digest.is_file() and digest.read_text(encoding="utf-8").strip() == sha256_of(path):
-                return torch.load(path, map_location=device, weights_only=True)
+                return _load(path, device)
             logger.warning("%s is damaged; the checkpoint before it is used.", path)
         return None
+
+
+def _load(path: Path, device: str | torch.device) -> dict[str, Any]:
+    """A checkpoint of ours; nothing in it can run. SonopaintError for anything else."""
+    if tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) < SAFE_TORCH:
+        raise SonopaintError(
+            f"{path} is not opened with PyTorch {torch.__version__}: before version 2.6 a stranger's "
+            "checkpoint could run code (CVE-2025-32434); update PyTorch."
+        )
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError
+    except Exception as error:  # noqa: BLE001 - foreign pickles fail in every way
+        raise SonopaintError(
+            f"{path} is no checkpoint of one of Sonopaint's runs; remove it, and the one before it is used."
+        ) from error
+    return state
 
 
 def load_final(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -163,6 +183,8 @@ def load_final(folder: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     saved = RunFolder(folder, resume=True).load_checkpoint()
     if saved is None:
         raise SonopaintError(f"{folder} holds no whole checkpoint; train it first.")
+    if not isinstance(saved.get("parts"), dict):
+        raise SonopaintError(f"The checkpoint in {folder} is of another kind of run; train it anew.")
     return saved["parts"], config
 
 
@@ -188,19 +210,25 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(folder) / "log.jsonl"
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+        if not isinstance(line, dict) or type(line.get("step")) is not int or not 0 <= line["step"] < 1 << 40:
             continue
+        line = {key: value for key, value in line.items() if _is_shown(value)}
         while lines and lines[-1]["step"] > line["step"]:
             lines.pop()
         same = [old for old in lines[-4:] if old["step"] == line["step"] and old.keys() == line.keys()]
         lines = [old for old in lines if old not in same] if same else lines
         lines.append(line)
     return lines
+
+
+def _is_shown(value: Any) -> bool:
+    """False for numbers that no curve can show: NaN, infinity, and what is too large for floats."""
+    return not isinstance(value, (int, float)) or abs(value) < 1e300
 
 
 def _plain(value: Any) -> Any:

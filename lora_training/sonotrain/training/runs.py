@@ -28,6 +28,13 @@ RUNNING = ("preparing", "training", "finishing")
 WORDS = {name: ("base", name) for name in ("vae", "text", "diffusion", "classifier")}
 WORDS["vocoder"] = ("vocoder", "train")
 PAGES = ("lora", "subject")  # trainers with a page of their own
+PHASES = {"none", *RUNNING, "finished", "stopped", "failed"}
+KINDS: dict[str, type] = {
+    **dict.fromkeys(("phase", "doing", "file", "command"), str),
+    **dict.fromkeys(("step", "total"), int),
+    **dict.fromkeys(("seconds", "left_s", "memory_mb", "share"), float),
+    **dict.fromkeys(("notes", "prompts"), list),
+}
 # What tells Python which environment it is in.
 FOREIGN = {"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__"}
 
@@ -209,7 +216,7 @@ def read(folder: str | Path, process: subprocess.Popen[bytes] | None = None) -> 
         phase=phase,
         doing=str(state.get("doing", "")),
         step=int(state.get("step", 0)),
-        total=int(state.get("total", config.get("steps", 0))),
+        total=int(state.get("total", _checked({"total": config.get("steps")}).get("total", 0))),
         share=float(state.get("share", 0.0)),
         seconds=float(state.get("seconds", 0.0)),
         left_s=state.get("left_s"),
@@ -252,14 +259,33 @@ def _environment(python: str) -> dict[str, str]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return read_json(path)
+        return _checked(read_json(path))
     except SonopaintError:
         return {}
 
 
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Without the values that can't be what pages show: another program may have written the file."""
+    kept = dict(values)
+    for key, kind in KINDS.items():
+        value = kept.get(key)
+        if kind is list and isinstance(value, list):
+            kept[key] = [one for one in value if isinstance(one, str)]
+        elif isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+            kept.pop(key, None)
+        elif isinstance(value, (int, float)) and not abs(value) < 1e12:  # true for NaN, too
+            del kept[key]
+    if kept.get("phase") not in PHASES:
+        kept.pop("phase", None)
+    if "file" in kept and Path(kept["file"]).name != kept["file"].replace("\0", ""):
+        del kept["file"]
+    return kept
+
+
 def _previews(folder: Path, prompts: list[str]) -> tuple[int, Path | None, list[Preview]]:
     """(step, sheet, previews) of the newest whole sheet."""
-    sheets = sorted(folder.glob("previews/step-*/sheet.png"))
+    every = folder.glob("previews/step-*/sheet.png")
+    sheets = sorted(sheet for sheet in every if sheet.parent.name[5:].isdecimal())
     if not sheets:
         return 0, None, []
     target = sheets[-1].parent
