@@ -122,6 +122,15 @@ def test_an_event_in_near_silence_can_be_heard() -> None:
     assert -40 < loudest_db(result) < -15
 
 
+def test_painted_silence_stays_silent() -> None:
+    """What little a painter leaves in a silence that was asked for is not turned up."""
+    source = noise(4, 0.05)
+    canvas = inpaint_canvas(clip_of(source), Region((Box(1.0, 3.0),)), MINI)
+    picture = painted(canvas, 0.9, noise(2.2, 0.3, seed=2), white_db=-50)
+    result = put_back(canvas, picture, surroundings="match").waveform[0].numpy()
+    assert db(result[round(1.2 * RATE) : round(2.8 * RATE)]) < db(source) - 35
+
+
 def test_a_box_in_frequency_keeps_what_is_behind() -> None:
     """A whistle over an engine, in a box: the engine goes on in the box's rows, with no hole."""
     source = noise(6, 0.05)

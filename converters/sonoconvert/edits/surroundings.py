@@ -147,6 +147,8 @@ def _fit(
     kept = source[rows][:, ~mask.any(axis=0)] * loud
     loudest = max(_loudest(near), _loudest(_level(kept, fmt)) - ON_A_BED_DB[1])
     nothing = loudest < NOTHING_DBFS - peak_dbfs
+    if _loudest(painted) < (0 if nothing else loudest) - SILENT_DB:
+        return gains, background  # silence was painted, and may have been asked for
     steady = _is_bed(near)
     like = _is_bed(painted) and steady and not nothing
     if not steady:
