@@ -274,13 +274,13 @@ def test_faults_are_named() -> None:
 
 def test_missing_and_wrong_things_are_said_in_one_sentence(subjects: Path, tmp_path: Path) -> None:
     for changes, words in (
-        ({"methods": ()}, "Give at least one --methods"),
+        ({"methods": ()}, "Give at least one methods"),
         ({"methods": ("fresh",)}, "'fresh' is no method; write NAME=PATH"),
         ({"methods": ("a=mini", "a=mini")}, "there twice"),
         ({"methods": ("a=/no/where",)}, "There is no model /no/where"),
         ({"only": ("cat",)}, "has no subject 'cat'; it has giant-dog"),
         ({"prompts": (26,)}, "numbers from 1 to 25, not 26"),
-        ({"seeds": 0}, "--seeds must be from 1 to 1000"),
+        ({"seeds": 0}, "seeds must be from 1 to 1000"),
     ):
         with pytest.raises(SonopaintError, match=words):
             run(request(subjects, tmp_path, **changes))
