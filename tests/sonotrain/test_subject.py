@@ -86,6 +86,31 @@ def test_a_run_leaves_one_lora_with_distillation_and_subject(
     assert read_json(tmp_path / "horn/state.json")["phase"] == "finished"
 
 
+def test_db_dmd2_on_a_target_that_is_given_leaves_all_of_it_in_the_file(
+    tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sonopaint.models.loading import load_model
+
+    made: list[UniDad] = []
+    init = UniDad.__init__
+    monkeypatch.setattr(UniDad, "__init__", lambda self, *a, **k: (init(self, *a, **k), made.append(self))[0])
+    rate = {"learning_rate": 0.02}
+    assert train(SubjectTrainer, tmp_path / "known", given | rate | {"method": "lora"}, device="cpu")
+    more = {"method": "db-dmd2", "target": str(tmp_path / "known/known.safetensors")}
+    assert train(SubjectTrainer, tmp_path / "horn", given | rate | more, device="cpu")
+    assert read_json(tmp_path / "horn/subject.json")["steps"] == given["steps"]  # nothing to adapt
+    networks = made[0].setting.networks
+    x = torch.randn(2, 4, 16, 40, generator=torch.Generator().manual_seed(0))
+    text, steps = torch.randn(2, 77, 32, generator=torch.Generator().manual_seed(1)), torch.tensor([999, 999])
+    with torch.no_grad():
+        trained = networks.noise("student", x, steps, text)
+        distilled = networks.noise("reference", x, steps, text)
+        loaded = load_model(given["model"], device="cpu", loras=[(tmp_path / "horn/horn.safetensors", 1.0)])
+        used = loaded.unet(x, steps, text).sample
+    change = (trained - distilled).abs().max()
+    assert change > 0.001 and (used - trained).abs().max() < 0.02 * change + 2e-4  # fp16 weights
+
+
 def values_alive() -> int:
     """Numbers in all tensors that Python still holds, each storage once."""
     gc.collect()
