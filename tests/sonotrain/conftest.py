@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -136,9 +137,9 @@ def singles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_stripes(tmp_path_factory.mktemp("singles"), pairs=False)
 
 
-@pytest.fixture(scope="session")
-def tiny_mini() -> Iterator[None]:
-    """Mini's architecture at a fraction of its size."""
+@contextmanager
+def small_mini() -> Iterator[None]:
+    """Within the block Mini's architecture has a fraction of its size."""
     from sonopaint.models import mini
 
     full = mini.mini_config
@@ -160,9 +161,9 @@ def tiny_mini() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def few_sounds() -> Iterator[None]:
-    """One second of tones and noise each, in place of the vocoder's corpus; two of them held out."""
+@contextmanager
+def short_sounds() -> Iterator[None]:
+    """Within the block the vocoder learns from a second of tones and noise each; two are held out."""
 
     def made(clips: int, rate: int, seed: int, workers: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -173,6 +174,20 @@ def few_sounds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sonotrain.trainers.vocoder.train.waveforms", made)
         patch.setattr("sonotrain.trainers.vocoder.train.HELD_OUT", 2)
+        yield
+
+
+@pytest.fixture
+def tiny_mini() -> Iterator[None]:
+    """Mini's architecture at a fraction of its size."""
+    with small_mini():
+        yield
+
+
+@pytest.fixture
+def few_sounds() -> Iterator[None]:
+    """Tones and noise in place of the vocoder's corpus."""
+    with short_sounds():
         yield
 
 
@@ -195,7 +210,8 @@ class Case:
         from sonotrain.training.run import train
 
         budget = Budget(steps=self.steps) if self.steps else None
-        return train(self.kind, out, self.given | (more or {}), budget, device="cpu", **how)
+        with small_mini(), short_sounds():
+            return train(self.kind, out, self.given | (more or {}), budget, device="cpu", **how)
 
 
 TRAINERS = ("vae", "text", "diffusion", "classifier", "vocoder", "distill", "lora", "subject")
@@ -206,7 +222,6 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """`case(name)`: the smallest run of each of TRAINERS that does all that the trainer does."""
     found: dict[str, Case] = {}
     corpus = request.getfixturevalue("corpus")
-    request.getfixturevalue("tiny_mini")
     common = {"checkpoint_minutes": OFTEN, "threads": 1, "warmup": 2}
 
     def of(name: str) -> Case:
@@ -233,7 +248,6 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             more = {"corpus": value("singles"), "held_out": 4, "round_trip": 2, "batch": 4}
             return Case("mini.classifier:ClassifierTrainer", common | more, 3, 2)
         if name == "vocoder":
-            request.getfixturevalue("few_sounds")
             more = {"format": "sonopaint-mini", "clips": 4, "batch": 1, "crop": 16, "width": 8, "deep": 8}
             return Case("vocoder.train:VocoderTrainer", common | more | {"blocks": 1}, 4, 3)
         given: dict[str, Any] = {"model": value("tiny_base"), "threads": 1}

@@ -190,6 +190,11 @@ def test_runs_begun_before_keep_their_schedule(tmp_path: Path) -> None:
     assert read_json(tmp_path / "config.json")["schedule"] == 1
 
 
+@pytest.fixture
+def small(tiny_mini: None, few_sounds: None) -> None:
+    """Models and sounds as `case` has them."""
+
+
 # --- all trainers -------------------------------------------------------------------------------------------
 
 
@@ -206,6 +211,7 @@ def test_a_run_that_broke_off_goes_on_exactly(
     case: Callable[[str], Any],
     whole: Callable[[str], Path],
     tmp_path: Path,
+    small: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The newest checkpoint is damaged as well, so that the one before it must do."""
@@ -259,7 +265,7 @@ def test_a_command_line_says_so_too(
     assert "batch (2 → 5), seed (0 → 9)" in error and error.count("\n") == 1
 
 
-def test_a_run_of_before_is_resumed(whole: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_run_of_before_is_resumed(whole: Callable[[str], Path], tmp_path: Path, small: None) -> None:
     """config.json as trainers wrote it until 2026-11-28: neither budget nor schedule."""
     from sonotrain.trainers.mini.vae import VaeTrainer
 
@@ -271,7 +277,9 @@ def test_a_run_of_before_is_resumed(whole: Callable[[str], Path], tmp_path: Path
     assert read_json(tmp_path / "old/vae.json")["steps"] == 7
 
 
-def test_trainers_are_prepared_without_a_loop(case: Callable[[str], Any], tmp_path: Path) -> None:
+def test_trainers_are_prepared_without_a_loop(
+    case: Callable[[str], Any], tmp_path: Path, small: None
+) -> None:
     from sonotrain.training.run import Alone
     from sonotrain.training.run_folder import RunFolder
 
