@@ -232,8 +232,11 @@ def _number(folder: Path, line: dict[str, Any], key: str) -> float:
 
 def _file(folder: Path, name: Any) -> Path:
     """A file right inside `folder`; names that lead elsewhere are refused."""
-    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-        raise SonopaintError(f"{folder / METADATA} names {name!r}, which is not a file of this folder.")
+    odd = not isinstance(name, str) or name in ("", ".", "..") or len(name) > 250
+    if odd or "/" in name or "\\" in name or "\0" in name:
+        raise SonopaintError(
+            f"{folder / METADATA} names {str(name)[:80]!r}, which is not a file of this folder."
+        )
     path = folder / name
     if not path.is_file():
         raise SonopaintError(f"The dataset lacks {path}; make it again (what is there is kept).")

@@ -277,7 +277,11 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
             del kept[key]
     if kept.get("phase") not in PHASES:
         kept.pop("phase", None)
-    if "file" in kept and Path(kept["file"]).name != kept["file"].replace("\0", ""):
+    if (
+        len(kept.get("file", "")) > 250
+        or "file" in kept
+        and Path(kept["file"]).name != kept["file"].replace("\0", "")
+    ):
         del kept["file"]
     return kept
 
