@@ -406,7 +406,8 @@ def test_our_own_texts_that_a_windows_editor_saved_are_read(tmp_path: Path, way:
     [
         {"start_s": [1] * 50}, {"start_s": "x"}, {"start_s": float("nan")}, {"peak": {"a": 1}},
         {"peak": 1e300}, {"peak": 10**400}, {"more_texts": 5}, {"label": []}, {"repeats": 0},
-        {"repeats": 10**9}, {"repeats": "2"}, {"columns": 1.5}, {"audio": 3}, {"audio": "../a.flac"}, {"audio": "9" * 5000},
+        {"repeats": 10**9}, {"repeats": "2"}, {"columns": 1.5}, {"audio": 3}, {"audio": "../a.flac"},
+        {"audio": "9" * 5000},
         {"text": None},
     ],
 )  # fmt: skip
