@@ -182,7 +182,7 @@ def _listed(folder: Path) -> list[Sound]:
         path = folder / name
         if not name or os.path.isabs(name) or ".." in Path(name).parts or path.suffix.lower() not in SUFFIXES:
             raise SonopaintError(f"{folder / METADATA} names no sound of this folder in line {number}.")
-        if not path.is_file():
+        if not os.path.isfile(path):  # False for names that no file can have
             raise SonopaintError(f"{folder} lacks {name}, which its {METADATA} names in line {number}.")
         key = line["key"] if isinstance(line.get("key"), str) else Path(name).with_suffix("").as_posix()
         label = line["label"] if isinstance(line.get("label"), str) else None
