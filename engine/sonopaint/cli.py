@@ -167,7 +167,8 @@ def _run_models(args: argparse.Namespace) -> None:
     from sonopaint.models.students import paints_in_one_step
 
     if args.kinds:
-        return _show_kinds(args.kinds)
+        _show_kinds(args.kinds)
+        return
     found = list_models()
     for model in found:
         fmt = model.format.name if model.format else "-"
