@@ -56,7 +56,7 @@ class Knowledge:
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Knowledge | None:
         """What a model's configuration says; None where it says nothing, or nothing that makes sense."""
-        told = config.get(KEY)
+        told: Any = config.get(KEY)
         try:
             kinds = {str(kind): tuple(says.split("; ")) for kind, says in told["kinds"].items()}
             other = frozenset(told["other"].split())
