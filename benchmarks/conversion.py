@@ -13,6 +13,9 @@ STFT whose magnitudes are floored at −80 dB of the peak:
 * spectral convergence: ‖S − Ŝ‖ / ‖S‖ (lower is better);
 * log-spectral distance: mean over frames of the root mean square of the difference in dB.
 
+"Long" is all sounds in one: drawn as one picture, and as parts that are read and decoded by and by
+(`conversion.parts`), which must be as true.
+
 Means of the measures and medians of the times over 5.1 s clips, after one warm-up (the mel basis and its
 inverse are cached by all): seconds on the clock, and of processor time over all threads, which a busy
 machine disturbs less. The ratios are of processor time. --write puts the table and a plot into docs/.
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,9 +36,9 @@ import torch
 from sounds import RATE, SAMPLES, measures, recordings, synthesised
 
 from sonoconvert.conversion.convert import decode, encode
-from sonoconvert.files.clip import Clip
-from sonoconvert.phase import vocoder
-from sonoconvert.phase.search import BEST
+from sonoconvert.conversion.parts import decode_parts, encode_parts
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.phase.search import QUALITIES, PhaseSearch
 from sonoconvert.pictures.format import PRESETS
 from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import from_levels, mel_basis
@@ -113,6 +117,33 @@ def librosa_decode(mel: torch.Tensor, length: int) -> torch.Tensor:
     return torch.from_numpy(sound)
 
 
+def in_parts(clip: Clip, search: PhaseSearch, part_s: float) -> torch.Tensor:
+    """A clip drawn as parts of `part_s` seconds and back: float [T]."""
+    with tempfile.TemporaryDirectory() as folder:
+        sound = Path(folder) / "x.wav"
+        write_clip(clip, sound, subtype="FLOAT")
+        index = encode_parts(sound, sound.with_suffix(".png"), FORMAT, part_s)[-1]
+        decode_parts(index, sound, search, subtype="FLOAT", force=True)
+        return read_clip(sound).waveform[0]
+
+
+def long_table(sounds: dict[str, np.ndarray], part_s: float = 10.0) -> list[str]:
+    """Markdown rows: all sounds as one long one, as one picture and in parts; means over its sounds."""
+    clip = Clip(torch.from_numpy(np.concatenate(list(sounds.values())))[None], RATE)
+    ways = {"learned": PhaseSearch(), "without": PhaseSearch(learned=False)}
+    rows = []
+    for name, search in ways.items():
+        made = {
+            "one picture": decode(encode(clip, FORMAT), search).waveform[0],
+            f"parts of {part_s:g} s": in_parts(clip, search, part_s),
+        }
+        for shape, sound in made.items():
+            pairs = zip(clip.waveform[0].split(SAMPLES), sound.split(SAMPLES), strict=True)
+            convergence, distance = np.mean([measures(true, heard) for true, heard in pairs], axis=0)
+            rows.append(f"| {shape}, {name} | {convergence:.3f} | {distance:.2f} |")
+    return rows
+
+
 LIBROSA = "librosa"
 Encoder = Callable[[Clip], torch.Tensor | Picture]
 Decoder = Callable[[Picture, torch.Tensor], torch.Tensor]
@@ -125,11 +156,18 @@ ENCODERS: dict[str, Encoder] = {
 DECODERS: dict[str, Decoder] = {
     "reference": lambda picture, mel: reference_decode(mel, SAMPLES),
     LIBROSA: lambda picture, mel: librosa_decode(mel, SAMPLES),
-    "sonoconvert, fast": lambda picture, mel: decode(picture, learned=False).waveform[0],
-    "sonoconvert, best": lambda picture, mel: decode(picture, iterations=BEST, learned=False).waveform[0],
 }
-if vocoder.load(FORMAT) is not None:
-    DECODERS["sonoconvert, learned"] = lambda picture, mel: decode(picture).waveform[0]
+
+
+def searched(name: str, search: PhaseSearch) -> None:
+    DECODERS[f"sonoconvert, {name}"] = lambda picture, mel: decode(picture, search).waveform[0]
+
+
+for quality in QUALITIES:
+    searched(quality, PhaseSearch.of(quality, learned=False))
+if PhaseSearch().decoder(FORMAT) is not None:
+    for quality in QUALITIES:
+        searched(f"learned, {quality}", PhaseSearch.of(quality))
 
 
 def timed(job: Callable[..., Any], *arguments: Any) -> tuple[tuple[float, float], Any]:
@@ -190,7 +228,7 @@ def main() -> None:
 
     warm = Clip(torch.randn(1, SAMPLES) * 0.1, RATE)
     warm_picture = encode(warm, FORMAT)
-    decode(warm_picture, iterations=1)
+    decode(warm_picture, PhaseSearch(1))
     librosa_decode(librosa_encode(warm.waveform[0])[:, :20], 20 * FORMAT.hop_length)
     encoding: dict[str, list[tuple[float, float]]] = {name: [] for name in ENCODERS}
     decoding: dict[str, list[tuple[float, float]]] = {name: [] for name in DECODERS}
@@ -225,6 +263,10 @@ def main() -> None:
             "| encode | clock s | processor s | faster |",
             "|---|---|---|---|",
             *table(list(ENCODERS), encoding, {}),
+            "",
+            "| long, decode | spectral convergence | log-spectral distance, dB |",
+            "|---|---|---|",
+            *long_table(sounds),
         ]
     )
     sys.stdout.write(f"\n\n{text}\n")

@@ -1,6 +1,6 @@
 """Painted regions: how true they are, and whether their seams can be heard.
 
-    python benchmarks/edit.py [--folder RECORDINGS] [--format riffusion-v1]
+    python benchmarks/edit.py [--folder RECORDINGS] [--format riffusion-v1] [--iterations N] [--no-learned]
 
 Each sound is repainted from 1.5 s to 3 s by a painter who knows what comes: "mixed" adds the next sound of
 the list there at half its level (a train horn over a forest: much of the source stays), "other" replaces it.
@@ -26,6 +26,7 @@ from sonoconvert.edits.canvas import Canvas, inpaint_canvas
 from sonoconvert.edits.edit import put_back
 from sonoconvert.edits.region import Box, Region
 from sonoconvert.files.clip import Clip
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import mel_magnitude, to_levels
 
@@ -76,7 +77,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, help="recordings to use as well")
     parser.add_argument("--format", default="riffusion-v1")
+    parser.add_argument("--iterations", type=int, default=PhaseSearch.iterations, help="default: %(default)s")
+    parser.add_argument("--no-learned", action="store_true", help="leave the learned decoder out")
     options = parser.parse_args()
+    search = PhaseSearch(options.iterations, learned=not options.no_learned)
     sounds = synthesised() | (recordings(options.folder) if options.folder else {})
     sounds = {name: sound for name, sound in sounds.items() if len(sound) == SAMPLES}
     names = list(sounds)
@@ -92,7 +96,7 @@ def main() -> None:
             canvas = inpaint_canvas(clip, Region((Box(START_S, STOP_S),)), options.format)
             picture = painted(canvas, truth)
             began = time.process_time()
-            result = put_back(canvas, picture).waveform[0]
+            result = put_back(canvas, picture, search).waveform[0]
             spent = time.process_time() - began
             inside = slice(round(START_S * RATE), round(STOP_S * RATE))
             convergence, distance = measures(torch.from_numpy(truth).float()[inside], result[inside])

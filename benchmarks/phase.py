@@ -9,9 +9,11 @@ All start from the same 8-bit riffusion-v1 pictures; the measures are those of c
 * RTISI-LA: frame by frame with look-ahead (Zhu, Beauregard & Wyse 2007): the way for streams;
 * gradient: phase-gradient integration (Průša 2017) alone, and as the start of Griffin–Lim;
 * bands: the magnitudes within a mel band free (`sonoconvert.phase.inversion.MelBands`), from random phases;
-* sonoconvert: `sonoconvert.phase.search.reconstruct`: gradient start, bands, coarse frames before fine ones.
+* sonoconvert: `sonoconvert.phase.search.reconstruct`: gradient start, bands, coarse frames before fine ones;
+* sonoconvert, learned: the same from the learned decoder's phases, where there are weights.
 
-The first three and plain starts are here for comparison only. All but the last work on every second frame.
+The first three and plain starts are here for comparison only. All but the last two work on every second
+frame.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from sonoconvert.conversion.convert import encode
 from sonoconvert.files.clip import Clip
 from sonoconvert.phase.gradient import phase_gradient
 from sonoconvert.phase.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase.search import reconstruct
+from sonoconvert.phase.search import PhaseSearch, reconstruct
 from sonoconvert.pictures.format import PRESETS
 from sonoconvert.pictures.spectrogram import (
     absolute,
@@ -138,8 +140,12 @@ def ways(mel: Tensor, length: int) -> dict[str, Callable[[int], Tensor]]:
     def finished(way: Callable[[int], Tensor]) -> Callable[[int], Tensor]:
         return lambda n: at_full_rate(way(n), length)
 
+    def searched(learned: bool) -> Callable[[int], Tensor]:
+        return lambda n: reconstruct(mel[None], FORMAT, PhaseSearch(n, learned=learned), length=length)[0]
+
     return {name: finished(way) for name, way in coarse.items()} | {
-        "sonoconvert": lambda n: reconstruct(mel[None], FORMAT, iterations=n, length=length)[0]
+        name: searched(learned)
+        for name, learned in {"sonoconvert": False, "sonoconvert, learned": True}.items()
     }
 
 
@@ -147,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, help="recordings to use as well")
     parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--iterations", type=int, nargs="+", default=[0, 16, 64])
+    parser.add_argument("--iterations", type=int, nargs="+", default=[0, 16, 32, 64])
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

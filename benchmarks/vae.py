@@ -24,7 +24,7 @@ import torch
 from sounds import RATE, measures, recordings
 
 from sonoconvert.files.clip import Clip
-from sonoconvert.phase.search import FAST, reconstruct
+from sonoconvert.phase.search import PhaseSearch, reconstruct
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
 from sonopaint.models.loading import load_model
@@ -109,7 +109,7 @@ def measure(model: Any, sound: torch.Tensor) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {"original": {"sound": true, "picture": picture}}
     for way, drawn, seconds in (("conversion", quantise(picture) / 255.0, 0.0), ("VAE", blurred, spent)):
         begin = time.process_time()
-        made = reconstruct(from_levels(drawn, FMT, peak), FMT, iterations=FAST, length=SAMPLES)[0]
+        made = reconstruct(from_levels(drawn, FMT, peak), FMT, PhaseSearch(learned=False), length=SAMPLES)[0]
         convergence, distance = measures(*(at_44k(wave[: len(sound)]) for wave in (true, made)))
         found[way] = {
             "sound": made,

@@ -2,7 +2,7 @@
 
     python benchmarks/vocoder.py [--format riffusion-v1] [--folder RECORDINGS] [--weights FILE] [--threads N]
 
-Each sound becomes an 8-bit picture, and that becomes sound again by `phase.reconstruct` (FAST and BEST) and
+Each sound becomes an 8-bit picture, and that becomes sound again by `phase.reconstruct` (fast and best) and
 by the decoder. Measures and sounds are those of benchmarks/conversion.py (below 10 kHz; spectral convergence,
 log-spectral distance in dB; seconds on the clock and of processor time over all threads). The decoder was
 trained on synthesised sounds only; recordings in --folder are the test.
@@ -22,7 +22,7 @@ from sounds import RATE, measures, recordings, synthesised
 from sonoconvert.conversion.convert import encode
 from sonoconvert.files.clip import Clip
 from sonoconvert.phase import vocoder
-from sonoconvert.phase.search import BEST, FAST, reconstruct
+from sonoconvert.phase.search import PhaseSearch, reconstruct
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import from_levels
 
@@ -40,10 +40,11 @@ def main() -> None:
     decoder = vocoder.read(options.weights) if options.weights else vocoder.load(fmt)
     if decoder is None:
         sys.exit(f"There are no decoder weights for {fmt.name}; train them (sonotrain vocoder train).")
+    searches = [PhaseSearch.of(quality, learned=False) for quality in ("fast", "best")]
     ways = {
-        "fast": lambda mel, length: reconstruct(mel, fmt, iterations=FAST, length=length),
-        "best": lambda mel, length: reconstruct(mel, fmt, iterations=BEST, length=length),
-        "learned": lambda mel, length: decoder.decode(mel, fmt, length=length),
+        "fast": lambda mel, length: reconstruct(mel, fmt, searches[0], length=length),
+        "best": lambda mel, length: reconstruct(mel, fmt, searches[1], length=length),
+        "learned": lambda mel, length: reconstruct(mel, fmt, vocoder=decoder, length=length),
     }
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     spent: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}

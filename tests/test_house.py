@@ -103,6 +103,19 @@ def test_diffusers_and_transformers_stay_in_their_places() -> None:
     assert not found, "\n".join(found)
 
 
+def test_samplers_know_nothing_of_stable_diffusion() -> None:
+    known = ("sonopaint.samplers", "sonoconvert.errors")
+    found = [
+        where(path, node, f"samplers know a denoiser and noise levels, not {node.module}")
+        for path in sources("engine/sonopaint/samplers")
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("sono")
+        and not (node.module or "").startswith(known)
+    ]
+    assert not found, "\n".join(found)
+
+
 @pytest.mark.parametrize("package", WINGS)
 def test_optional_packages_are_imported_lazily_and_guarded(package: str) -> None:
     found = [

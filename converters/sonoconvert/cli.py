@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from sonoconvert.checkpoints import cli as weights
 from sonoconvert.conversion import INDEX_SUFFIX
 from sonoconvert.conversion.jobs import Job
-from sonoconvert.defaults import FORMAT
+from sonoconvert.defaults import FORMAT, ITERATIONS
 from sonoconvert.errors import SonopaintError, flag, plain
 from sonoconvert.files.suffixes import SOUNDS
 from sonoconvert.pictures.format import CHANNELS, PRESETS
@@ -113,9 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--iterations",
         type=_at_least_one,
-        default=16,
+        default=ITERATIONS,
         metavar="N",
-        help="of the phase reconstruction: default 16; 128 is the truest",
+        help="of the phase reconstruction: default %(default)s; 128 is the truest",
     )
     command.add_argument(
         "--no-learned", dest="learned", action="store_false", help="leave the learned decoder out"

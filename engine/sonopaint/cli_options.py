@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-from sonoconvert.defaults import FEATHER_S, SEAM_S, SURROUNDINGS
+from sonoconvert.defaults import FEATHER_S, ITERATIONS, SEAM_S, SURROUNDINGS
 from sonoconvert.errors import SonopaintError
 from sonopaint.tasks.settings import CLIPS, EXTEND_S, VARY_STRENGTH
 
@@ -32,7 +32,9 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
     paint.add_argument("--steps", type=int, metavar="N", help="sampler steps (the model's own)")
     paint.add_argument("--cfg", type=float, metavar="X", help="guidance scale (the model's own)")
     paint.add_argument("--sampler", metavar="NAME", help="ddim, euler, heun, dpmpp_2m, lcm or one_step")
-    paint.add_argument("--iterations", type=int, metavar="N", help="of the phase reconstruction (32)")
+    paint.add_argument(
+        "--iterations", type=int, metavar="N", help=f"of the phase reconstruction ({ITERATIONS})"
+    )
     if batch:
         paint.add_argument(
             "--batch", "--count", type=int, default=1, metavar="N", help="out-1.wav, out-2.wav …"

@@ -26,7 +26,7 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, studio: str) -> Pat
     from sonoconvert.checkpoints.nouns import LoraModule
     from sonopaint.models.folders import user_folder
     from sonopaint.models.loading import load_model
-    from sonopaint.samplers.one_step import ONE_STEP_KEY
+    from sonopaint.models.one_step import ONE_STEP_KEY
     from sonotrain.training import runs
 
     name = "mid_block.attentions.0.proj_in"

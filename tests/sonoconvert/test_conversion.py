@@ -13,11 +13,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from sonoconvert.conversion.convert import decode, encode, mix_to
-from sonoconvert.errors import SonopaintError
+from sonoconvert.defaults import ITERATIONS, QUALITIES
+from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip, read_clip
 from sonoconvert.phase import search as phase
 from sonoconvert.phase.inversion import mel_to_linear
-from sonoconvert.phase.search import griffin_lim
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures import picture as picture_module
 from sonoconvert.pictures.format import PRESETS
 from sonoconvert.pictures.picture import Picture, load_picture, save_picture
@@ -86,6 +87,7 @@ def test_mel_magnitude_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) ->
     wave = torch.randn(1, 40_000, generator=torch.Generator().manual_seed(0))
     whole = mel_magnitude(wave, MINI)
     monkeypatch.setattr("sonoconvert.pictures.spectrogram._BLOCK_FRAMES", 7)
+    monkeypatch.setattr("sonoconvert.pictures.spectrogram._CACHED_SAMPLES", 3 * MINI.n_fft)
     torch.testing.assert_close(mel_magnitude(wave, MINI), whole)
 
 
@@ -281,9 +283,9 @@ def test_round_trip_through_a_file(tmp_path: Path, name: str) -> None:
 
 def test_decode_is_deterministic_under_the_seed() -> None:
     drawn = encode(tones(32_000, 0.4), MINI)
-    first = decode(drawn, seed=1).waveform
-    assert torch.equal(first, decode(drawn, seed=1).waveform)
-    assert not torch.equal(first, decode(drawn, seed=2).waveform)
+    first = decode(drawn, PhaseSearch(seed=1)).waveform
+    assert torch.equal(first, decode(drawn, PhaseSearch(seed=1)).waveform)
+    assert not torch.equal(first, decode(drawn, PhaseSearch(seed=2)).waveform)
 
 
 def test_unknown_peak_is_normalised() -> None:
@@ -313,7 +315,7 @@ def test_any_rate_and_channel_count(channels: int, rate: int) -> None:
     clip = tones(rate, 0.25, channels)
     for name in ("sonopaint-mini", "riffusion-v1-stereo"):
         fmt = PRESETS[name]
-        result = decode(encode(clip, fmt), iterations=2)
+        result = decode(encode(clip, fmt), PhaseSearch(2))
         assert result.num_channels == fmt.num_channels
         assert result.duration_s == pytest.approx(clip.duration_s, abs=2 / fmt.sample_rate)
 
@@ -346,47 +348,7 @@ def test_circular_decoding_loops(name: str) -> None:
     assert float(high[0]) < 10 * float(high[1]) + 1e-4
 
 
-# --- Griffin–Lim -------------------------------------------------------------------------------------------
-
-
-def convergence(wave: torch.Tensor, target: torch.Tensor, win: int, hop: int) -> float:
-    made = stft(wave, win, win, hop).abs()
-    return float(torch.linalg.norm(made - target) / torch.linalg.norm(target))
-
-
-def test_griffin_lim_converges_and_momentum_helps() -> None:
-    wave = tones(16_000, 1.0).waveform
-    target = stft(wave, 512, 512, 128).abs()
-    errors = {
-        (n, m): convergence(
-            griffin_lim(target, 512, 128, iterations=n, momentum=m, length=16_000), target, 512, 128
-        )
-        for n, m in ((0, 0.99), (8, 0.99), (32, 0.99), (32, 0.0))
-    }
-    assert errors[32, 0.99] < errors[8, 0.99] < errors[0, 0.99]
-    assert errors[32, 0.99] < errors[32, 0.0]
-    assert errors[32, 0.99] < 0.15
-
-
-def test_griffin_lim_keeps_the_true_phase() -> None:
-    wave = tones(16_000, 0.5).waveform
-    spectrum = stft(wave, 512, 512, 128)
-    result = griffin_lim(spectrum.abs(), 512, 128, initial=spectrum, iterations=4, length=8000)
-    torch.testing.assert_close(result, wave, atol=1e-4, rtol=0)
-
-
-def test_fixed_cells_keep_their_value() -> None:
-    wave = tones(16_000, 1.0).waveform
-    spectrum = stft(wave, 512, 512, 128)
-    fixed = torch.ones(spectrum.shape[-2:], dtype=torch.bool)
-    fixed[:, 50:70] = False
-    start = torch.where(fixed, spectrum, spectrum.abs().to(spectrum.dtype))
-    result = griffin_lim(spectrum.abs(), 512, 128, initial=start, fixed=fixed, length=16_000)
-    # Windows reach two hops; beyond them nothing changed.
-    outside = torch.ones(16_000, dtype=torch.bool)
-    outside[48 * 128 : 72 * 128] = False
-    torch.testing.assert_close(result[:, outside], wave[:, outside], atol=1e-4, rtol=0)
-    assert not torch.allclose(result[:, ~outside], wave[:, ~outside], atol=1e-3)
+# --- long pictures, stopping --------------------------------------------------------------------------
 
 
 def test_long_pictures_are_decoded_in_blocks_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,6 +364,39 @@ def test_long_pictures_are_decoded_in_blocks_without_seams(monkeypatch: pytest.M
         for w in (whole, blocks)
     ]
     assert errors[1] < errors[0] + 0.03
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_decoding_tells_how_far_it_is_and_stops_between_iterations(
+    circular: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phase, "_BLOCK_COLUMNS", 50)
+    drawn = encode(tones(32_000, 2.0), MINI)
+    shares: list[float] = []
+    told = decode(drawn, PhaseSearch(5), circular=circular, progress=shares.append)
+    assert torch.equal(told.waveform, decode(drawn, PhaseSearch(5), circular=circular).waveform)
+    assert shares == sorted(shares) and shares[0] == 0 and 0.7 < shares[-1] < 1
+    assert len(shares) >= 5 * (1 if circular else 3)
+
+    def stop(share: float) -> None:
+        stopped.append(share)
+        if share > 0.3:
+            raise Cancelled
+
+    stopped: list[float] = []
+    with pytest.raises(Cancelled):
+        decode(drawn, PhaseSearch(5), circular=circular, progress=stop)
+    assert stopped == shares[: len(stopped)] and stopped[-1] < 0.6
+
+
+def test_a_search_has_a_name_and_no_negative_iterations() -> None:
+    assert PhaseSearch() == PhaseSearch(ITERATIONS, 0, True) and PhaseSearch().quality is not None
+    assert PhaseSearch.of("best", seed=3, learned=False) == PhaseSearch(QUALITIES["best"], 3, False)
+    assert PhaseSearch(17).quality is None
+    with pytest.raises(SonopaintError, match="-1"):
+        PhaseSearch(-1)
+    with pytest.raises(SonopaintError, match="'finest'.*best"):
+        PhaseSearch.of("finest")
 
 
 # --- pictures that are not as they should be ---------------------------------------------------------------

@@ -18,8 +18,9 @@ from sonoconvert.edits import edit
 from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas, loop_canvas
 from sonoconvert.edits.edit import put_back
 from sonoconvert.edits.region import Box, Region
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.format import PRESETS
 from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
@@ -66,6 +67,21 @@ def loudest_hz(samples: torch.Tensor, rate: int) -> float:
     return float(spectrum.argmax()) / 4
 
 
+def test_putting_back_tells_how_far_it_is_and_stops_between_iterations() -> None:
+    canvas = inpaint_canvas(noise(2.0, 32_000, 2), Region((Box(0.2, 0.4), Box(1.5, 1.7))), MINI)
+    shares: list[float] = []
+    put_back(canvas, paint_noise(canvas), PhaseSearch(4), progress=shares.append)
+    # Two stretches: four iterations on the mean, one in each channel.
+    assert shares == sorted(shares) and len(shares) == 2 * (1 + 4 + 2) and 0.8 < shares[-1] < 1
+
+    def stop(share: float) -> None:
+        if share > 0.2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        put_back(canvas, paint_noise(canvas), PhaseSearch(4), progress=stop)
+
+
 @settings(max_examples=10)
 @given(
     name=st.sampled_from(["sonopaint-mini", "sonopaint-mini", "riffusion-v1"]),
@@ -89,7 +105,7 @@ def test_outside_the_region_nothing_changes(
     end = min(start + length, clip.duration_s)
     region = Region((Box(start, end, *band),), feather_s=feather)
     canvas = inpaint_canvas(clip, region, name)
-    result = put_back(canvas, paint_noise(canvas), iterations=2)
+    result = put_back(canvas, paint_noise(canvas), PhaseSearch(2))
     assert result.waveform.shape == clip.waveform.shape and result.sample_rate == rate
     assert torch.isfinite(result.waveform).all()
     [(first_s, last_s)] = region.time_support(clip.duration_s)
@@ -188,7 +204,7 @@ def test_equal_arguments_give_equal_samples() -> None:
     clip = noise(1.0, 32_000)
     canvas = inpaint_canvas(clip, Region((Box(0.3, 0.7),)), MINI)
     picture = paint_sound(canvas, noise(1.0, 32_000, amplitude=0.01))
-    first, again = (put_back(canvas, picture, iterations=4, seed=3) for _ in range(2))
+    first, again = (put_back(canvas, picture, PhaseSearch(4, seed=3)) for _ in range(2))
     assert torch.equal(first.waveform, again.waveform)
     assert not torch.equal(first.waveform, clip.waveform)
 
@@ -217,7 +233,7 @@ def test_a_brush_and_an_inverted_region() -> None:
     brush[10:30, 100:140] = 1
     for region in (Region(brush=brush), Region((Box(0.8, 1.6),), inverted=True)):
         canvas = inpaint_canvas(clip, region, MINI)
-        changed = (put_back(canvas, paint_noise(canvas), iterations=2).waveform - clip.waveform).abs()[0]
+        changed = (put_back(canvas, paint_noise(canvas), PhaseSearch(2)).waveform - clip.waveform).abs()[0]
         inside = torch.zeros(clip.num_samples, dtype=torch.bool)
         for start, end in region.time_support(clip.duration_s):
             inside[max(round(start * 32_000) - 1, 0) : round(end * 32_000) + 1] = True
@@ -245,7 +261,7 @@ def test_a_region_in_an_hour_is_quick() -> None:
     clip = noise(3600.0, 8000)
     started = time.perf_counter()
     canvas = inpaint_canvas(clip, Region((Box(1800.0, 1800.5),)), MINI)
-    result = put_back(canvas, paint_noise(canvas), iterations=8)
+    result = put_back(canvas, paint_noise(canvas), PhaseSearch(8))
     assert time.perf_counter() - started < 20
     changed = torch.nonzero((result.waveform != clip.waveform)[0])[:, 0]
     assert 1799.94 * 8000 < int(changed[0]) and int(changed[-1]) < 1800.56 * 8000
@@ -277,7 +293,7 @@ def test_files_keep_their_integers(
         canvas = extend_canvas(clip, 0.25, 0.5, MINI)
     else:
         canvas = loop_canvas(clip, MINI, seam_s=0.3)
-    write_clip(put_back(canvas, paint_noise(canvas), iterations=4), out)
+    write_clip(put_back(canvas, paint_noise(canvas), PhaseSearch(4)), out)
     before, after = (soundfile.read(p, dtype="int32", always_2d=True)[0] for p in (path, out))
     assert soundfile.info(out).subtype == subtype
     if task == "inpaint":

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from sonoconvert.phase.gradient import phase_gradient
 from sonoconvert.phase.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase.search import BEST, FAST, griffin_lim, reconstruct
+from sonoconvert.phase.search import MOMENTUM, PhaseSearch, iterate, reconstruct
 from sonoconvert.pictures import spectrogram
 from sonoconvert.pictures.banded import Banded
 from sonoconvert.pictures.format import PRESETS
+from sonoconvert.pictures.grid import working_grid
 from sonoconvert.pictures.spectrogram import istft, mel_magnitude, stft
 
 RATE = 16_000
@@ -32,6 +33,35 @@ def sweep_and_hits(seconds: float = 1.0) -> torch.Tensor:
 def convergence(wave: torch.Tensor, target: torch.Tensor) -> float:
     made = stft(wave, WIN, WIN, HOP).abs()
     return float(torch.linalg.norm(made - target) / torch.linalg.norm(target))
+
+
+def griffin_lim(
+    magnitude: torch.Tensor,
+    win: int,
+    hop: int,
+    *,
+    iterations: int = 32,
+    momentum: float = MOMENTUM,
+    initial: torch.Tensor | None = None,
+    fixed: torch.Tensor | None = None,
+    length: int,
+) -> torch.Tensor:
+    """The plain opponent, by the same loop: magnitudes [..., bins, frames] stay, phases begin at random."""
+    target = magnitude.transpose(-1, -2).contiguous()
+    if initial is None:
+        angle = torch.rand(target.shape[-2:], generator=torch.Generator().manual_seed(0)) * (2 * torch.pi)
+        start = torch.polar(torch.ones_like(angle), angle).expand_as(target)
+    else:
+        start = initial.transpose(-1, -2)
+
+    def project(spectrum: torch.Tensor) -> torch.Tensor:
+        made = torch.sgn(spectrum) * target
+        return made if fixed is None else torch.where(fixed.T, start, made)
+
+    frames = target.shape[-2]
+    inner = min(max(length, (frames - 1) * hop), frames * hop - 1)
+    made = iterate(project(start), project, win, hop, iterations, momentum=momentum, length=inner)
+    return istft(made.transpose(-1, -2), win, win, hop, length=length)
 
 
 @settings(max_examples=30)
@@ -119,7 +149,10 @@ def test_more_iterations_are_truer_and_few_beat_fixed_magnitudes(name: str) -> N
         true, heard = (stft(sound[0], 2048, 2048, 512).abs() for sound in (wave, made))
         return float(torch.linalg.norm(heard - true) / torch.linalg.norm(true))
 
-    fast, best = (error(reconstruct(mel, fmt, iterations=n, length=length)) for n in (FAST, BEST))
+    fast, best = (
+        error(reconstruct(mel, fmt, PhaseSearch.of(quality, learned=False), length=length))
+        for quality in ("fast", "best")
+    )
     plain = griffin_lim(mel_to_linear(mel, fmt), fmt.win_length, fmt.hop_length, iterations=32, length=length)
     assert best < fast < 0.95 * error(plain)
 
@@ -132,6 +165,56 @@ def test_the_lower_rate_draws_the_same_picture(seconds: float, monkeypatch: pyte
     wave[:, ::997] += 20
     quick = mel_magnitude(wave, fmt)
     monkeypatch.setattr(spectrogram, "_TRANSITION", 3.0)
-    assert spectrogram.shorter_window(fmt, 1.1) < fmt.win_length == spectrogram.shorter_window(fmt, 3.0)
+    assert working_grid(fmt, 1.1).win < fmt.win_length == working_grid(fmt, 3.0).win
     whole = mel_magnitude(wave, fmt)
     assert float((quick - whole).abs().max()) < 1e-5 * float(whole.max())
+
+
+def tones(seconds: float) -> torch.Tensor:
+    """Decaying partials and a noisy hit: [1, T] at RATE."""
+    t = np.arange(int(RATE * seconds)) / RATE
+    sound = sum(np.sin(2 * np.pi * 220 * k * t) / k for k in range(1, 7)) * np.exp(-3 * t)
+    noise = np.random.default_rng(0).standard_normal(len(t))
+    return torch.from_numpy(0.25 * (sound + 0.5 * noise * np.exp(-40 * np.abs(t - 0.5 * seconds)))).float()[
+        None
+    ]
+
+
+def distance(wave: torch.Tensor, target: torch.Tensor, win: int, hop: int) -> float:
+    made = stft(wave, win, win, hop).abs()
+    return float(torch.linalg.norm(made - target) / torch.linalg.norm(target))
+
+
+def test_griffin_lim_converges_and_momentum_helps() -> None:
+    wave = tones(1.0)
+    target = stft(wave, 512, 512, 128).abs()
+    errors = {
+        (n, m): distance(
+            griffin_lim(target, 512, 128, iterations=n, momentum=m, length=16_000), target, 512, 128
+        )
+        for n, m in ((0, 0.99), (8, 0.99), (32, 0.99), (32, 0.0))
+    }
+    assert errors[32, 0.99] < errors[8, 0.99] < errors[0, 0.99]
+    assert errors[32, 0.99] < errors[32, 0.0]
+    assert errors[32, 0.99] < 0.15
+
+
+def test_griffin_lim_keeps_the_true_phase() -> None:
+    wave = tones(0.5)
+    spectrum = stft(wave, 512, 512, 128)
+    result = griffin_lim(spectrum.abs(), 512, 128, initial=spectrum, iterations=4, length=8000)
+    torch.testing.assert_close(result, wave, atol=1e-4, rtol=0)
+
+
+def test_fixed_cells_keep_their_value() -> None:
+    wave = tones(1.0)
+    spectrum = stft(wave, 512, 512, 128)
+    fixed = torch.ones(spectrum.shape[-2:], dtype=torch.bool)
+    fixed[:, 50:70] = False
+    start = torch.where(fixed, spectrum, spectrum.abs().to(spectrum.dtype))
+    result = griffin_lim(spectrum.abs(), 512, 128, initial=start, fixed=fixed, length=16_000)
+    # Windows reach two hops; beyond them nothing changed.
+    outside = torch.ones(16_000, dtype=torch.bool)
+    outside[48 * 128 : 72 * 128] = False
+    torch.testing.assert_close(result[:, outside], wave[:, outside], atol=1e-4, rtol=0)
+    assert not torch.allclose(result[:, ~outside], wave[:, ~outside], atol=1e-3)

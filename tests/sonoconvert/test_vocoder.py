@@ -12,13 +12,20 @@ from safetensors.torch import load_file, save_file
 
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.conversion.convert import decode, encode
+from sonoconvert.conversion.parts import decode_parts, encode_parts
+from sonoconvert.edits.canvas import inpaint_canvas
+from sonoconvert.edits.edit import put_back
+from sonoconvert.edits.region import Box, Region
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.clip import Clip
-from sonoconvert.phase import vocoder
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.phase import search, vocoder
 from sonoconvert.phase.integration import integrate
+from sonoconvert.phase.search import PhaseSearch, reconstruct
 from sonoconvert.phase.vocoder import Vocoder
-from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
+from sonoconvert.pictures.grid import working_grid
+from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import istft, mel_magnitude, stft
 
 SMALL = SpectrogramFormat("small", 8000, 512, 256, 32, 40, 0.0, 4000.0)
@@ -61,9 +68,9 @@ def convergence(true: torch.Tensor, made: torch.Tensor, circular: bool = False) 
 @pytest.mark.parametrize("fmt", ALL, ids=lambda fmt: fmt.name)
 def test_the_working_grid_holds_all_bands_in_whole_samples(fmt: SpectrogramFormat) -> None:
     grid = working_grid(fmt)
-    assert grid.rate * fmt.win_length == fmt.sample_rate * grid.size
-    assert grid.hop * fmt.win_length == fmt.hop_length * grid.size
-    assert fmt.f_max <= grid.rate / 2 and grid.size <= fmt.win_length
+    assert grid.rate * fmt.win_length == fmt.sample_rate * grid.win
+    assert grid.hop * fmt.win_length == fmt.hop_length * grid.win
+    assert fmt.f_max <= grid.rate / 2 and grid.win <= fmt.win_length
 
 
 @pytest.mark.parametrize("circular", [False, True])
@@ -75,6 +82,19 @@ def test_true_steps_give_the_sound_back(circular: bool) -> None:
     back = istft(made, 256, 256, 32, circular=circular, length=6400)
     # Separate components may turn against each other, so not zero; a random phase gives 0.6.
     assert convergence(true, back, circular) < 0.08
+
+
+def test_known_cells_among_others_stay_and_are_continued() -> None:
+    """A box in the middle of a sound: what lies around it leads into it in phase."""
+    true = sound(6400, 8000)
+    spectrum = stft(true, 256, 256, 32)[0, :, :200].T.numpy()
+    known = spectrum / np.maximum(np.abs(spectrum), 1e-12)
+    fixed = np.ones(spectrum.shape, bool)
+    fixed[80:100, 10:60] = False
+    phase = integrate(np.abs(spectrum), *true_steps(spectrum, 32), 32, known=known, fixed=fixed)
+    assert np.allclose(phase[fixed], known[fixed], atol=1e-5)
+    loud = ~fixed & (np.abs(spectrum) > 1e-2 * np.abs(spectrum).max())
+    assert np.median(np.abs(np.angle(phase * known.conj()))[loud]) < 0.1
 
 
 def test_sweeping_on_mends_what_contradicts_the_steps() -> None:
@@ -105,9 +125,9 @@ def test_known_frames_stay_and_are_continued() -> None:
 
 def test_silence_and_single_columns_are_decoded() -> None:
     decoder = Vocoder(network(), SMALL)
-    assert torch.equal(decoder.decode(torch.zeros(1, 40, 50), SMALL).abs().max(), torch.tensor(0.0))
+    assert not reconstruct(torch.zeros(1, 40, 50), SMALL, vocoder=decoder).any()
     for columns in (1, 2, 3, 5):
-        made = decoder.decode(torch.rand(2, 40, columns), SMALL)
+        made = reconstruct(torch.rand(2, 40, columns), SMALL, vocoder=decoder)
         assert made.shape == (2, 32 * columns) and made.isfinite().all()
 
 
@@ -130,7 +150,7 @@ def test_the_network_works_in_pieces_as_in_one(monkeypatch: pytest.MonkeyPatch) 
     mel = mel_magnitude(sound(16000, 8000), SMALL)
     for circular in (False, True):
         whole = decoder.cells(mel, circular=circular)
-        monkeypatch.setattr(vocoder, "_NETWORK_FRAMES", 64)
+        monkeypatch.setattr(vocoder, "NETWORK_FRAMES", 64)
         pieces = decoder.cells(mel, circular=circular)
         monkeypatch.undo()
         for one, other in zip(whole, pieces, strict=True):
@@ -141,7 +161,7 @@ def test_long_pictures_go_through_in_blocks_without_a_seam(monkeypatch: pytest.M
     """A steady tone through true steps: at a block's border it neither clicks nor loses its level."""
 
     class Knowing(Vocoder):
-        def cells(self, mel, start=0, stop=None, *, circular=False):  # type: ignore[no-untyped-def]
+        def cells(self, mel, start=0, stop=None, *, circular=False, tick=None):  # type: ignore[no-untyped-def]
             spectrum = stft(true, 256, 256, 32)[..., : mel.shape[-1]].transpose(-1, -2)[:, start:stop]
             advance, across = true_steps(spectrum[0].numpy(), 32)
             return spectrum.abs(), torch.from_numpy(advance)[None], torch.from_numpy(across)[None]
@@ -150,8 +170,8 @@ def test_long_pictures_go_through_in_blocks_without_a_seam(monkeypatch: pytest.M
     true = torch.sin(2 * torch.pi * 440 * t)[None]
     decoder = Knowing(network(), SMALL)
     mel = mel_magnitude(true, SMALL)
-    monkeypatch.setattr(vocoder, "_BLOCK_COLUMNS", 220)
-    made = decoder.decode(mel, SMALL, length=32 * 600, iterations=0)[0]
+    monkeypatch.setattr(search, "_BLOCK_COLUMNS", 220)
+    made = reconstruct(mel, SMALL, PhaseSearch(0), vocoder=decoder, length=32 * 600)[0]
     assert made.shape == (32 * 600,)
     inner = made[2000:-2000]
     level = inner.unfold(0, 400, 100).square().mean(dim=-1).sqrt()
@@ -164,11 +184,11 @@ def test_long_pictures_go_through_in_blocks_without_a_seam(monkeypatch: pytest.M
 def test_decoding_is_the_same_twice_and_channels_do_not_mix() -> None:
     decoder = Vocoder(network(), SMALL)
     mel = mel_magnitude(torch.cat([sound(4000, 8000), sound(4000, 8000, seed=1)]), SMALL)
-    made = decoder.decode(mel, SMALL, length=3999)
+    made = reconstruct(mel, SMALL, vocoder=decoder, length=3999)
     assert made.shape == (2, 3999)
-    assert torch.equal(made, decoder.decode(mel, SMALL, length=3999))
-    made = decoder.decode(mel, SMALL, length=3999, iterations=0)
-    alone = decoder.decode(mel[1:], SMALL, length=3999, iterations=0)
+    assert torch.equal(made, reconstruct(mel, SMALL, vocoder=decoder, length=3999))
+    made = reconstruct(mel, SMALL, PhaseSearch(0), vocoder=decoder, length=3999)
+    alone = reconstruct(mel[1:], SMALL, PhaseSearch(0), vocoder=decoder, length=3999)
     # Not to the bit: sums of another order, and iterations that make much of little.
     assert float((made[1:] - alone).norm() / alone.norm()) < 0.01
 
@@ -176,13 +196,13 @@ def test_decoding_is_the_same_twice_and_channels_do_not_mix() -> None:
 def test_a_louder_picture_is_the_same_sound_louder() -> None:
     decoder = Vocoder(network(), SMALL)
     mel = mel_magnitude(sound(4000, 8000), SMALL)
-    quiet, loud = decoder.decode(mel, SMALL), decoder.decode(1024 * mel, SMALL)
+    quiet, loud = reconstruct(mel, SMALL, vocoder=decoder), reconstruct(1024 * mel, SMALL, vocoder=decoder)
     assert torch.allclose(1024 * quiet, loud, atol=1e-5 * float(loud.abs().max()))
 
 
 def test_a_loop_has_whole_hops() -> None:
     decoder = Vocoder(network(), SMALL)
-    assert decoder.decode(torch.rand(1, 40, 33), SMALL, circular=True).shape == (1, 33 * 32)
+    assert reconstruct(torch.rand(1, 40, 33), SMALL, vocoder=decoder, circular=True).shape == (1, 33 * 32)
 
 
 def written(path: Path, fmt: SpectrogramFormat = SMALL) -> Path:
@@ -226,9 +246,31 @@ def test_decoding_a_picture_starts_from_the_weights_that_are_there(
     made = decode(picture).waveform
     assert made.shape == without.shape == (1, 8000)
     assert not torch.equal(made, without)
-    assert torch.equal(decode(picture, learned=False).waveform, without)
+    assert torch.equal(decode(picture, PhaseSearch(learned=False)).waveform, without)
     # The mel bands decide the loudness, whatever the network says.
     assert float(made.square().mean() / without.square().mean()) == pytest.approx(1, abs=0.3)
+
+
+def test_parts_and_edits_start_from_the_weights_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocoder, "shipped_folder", lambda: tmp_path)
+    clip = Clip(sound(8000, 8000), 8000)
+    write_clip(clip, tmp_path / "x.wav", subtype="FLOAT")
+    index = encode_parts(tmp_path / "x.wav", tmp_path / "x.png", SMALL, 0.3)[-1]
+    canvas = inpaint_canvas(clip, Region((Box(0.3, 0.6),)), SMALL)
+    levels = torch.where(torch.from_numpy(canvas.mask) > 0.5, 0.7, canvas.picture.levels())
+    painted = Picture.from_levels(levels, SMALL, canvas.picture.peak, canvas.picture.num_samples)
+
+    def made(search: PhaseSearch) -> list[torch.Tensor]:
+        decode_parts(index, tmp_path / "y.wav", search, subtype="FLOAT", force=True)
+        return [read_clip(tmp_path / "y.wav").waveform, put_back(canvas, painted, search).waveform]
+
+    without = made(PhaseSearch(4))
+    written(tmp_path / "vocoder" / "small.safetensors")
+    for first, second, third in zip(
+        without, made(PhaseSearch(4)), made(PhaseSearch(4, learned=False)), strict=True
+    ):
+        assert torch.equal(first, third) and not torch.equal(first, second)
+        assert float(second.square().mean() / first.square().mean()) == pytest.approx(1, abs=0.3)
 
 
 def test_weights_of_another_grid_are_passed_over(
@@ -239,9 +281,8 @@ def test_weights_of_another_grid_are_passed_over(
     assert vocoder.load(PRESETS["sonopaint-mini"]) is None
     assert "another format" in caplog.text
     with pytest.raises(SonopaintError, match="small"):
-        vocoder.read(tmp_path / "vocoder" / "sonopaint-mini.safetensors").decode(
-            torch.rand(1, 128, 4), PRESETS["sonopaint-mini"]
-        )
+        other = vocoder.read(tmp_path / "vocoder" / "sonopaint-mini.safetensors")
+        reconstruct(torch.rand(1, 128, 4), PRESETS["sonopaint-mini"], vocoder=other)
 
 
 @pytest.mark.parametrize(

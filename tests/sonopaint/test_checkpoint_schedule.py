@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from sonoconvert.checkpoints.layouts import open_model, save_model
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.loading import load_model
-from sonopaint.samplers.schedule import alphas_cumprod_of, scaled_linear_alphas_cumprod, training_sigmas
+from sonopaint.models.schedule import alphas_cumprod_of, scaled_linear_alphas_cumprod, training_sigmas
 
 YAMLS = [
     'model:\n  params:\n    parameterization: "v"\n',

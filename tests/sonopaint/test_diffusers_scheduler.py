@@ -12,12 +12,13 @@ from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline, StableDiffu
 from diffusers.configuration_utils import FrozenDict
 
 from sonoconvert.errors import SonopaintError
+from sonopaint.models.denoiser import Denoiser
 from sonopaint.models.loading import load_model
 from sonopaint.models.prompt import encode_prompt
+from sonopaint.models.schedule import one_step_sigma, sigmas
 from sonopaint.painters.diffusers_scheduler import OneStepScheduler
-from sonopaint.samplers import Denoiser, sample_student
-from sonopaint.samplers.one_step import one_step_sigma, pure_noise, sample_one_step
-from sonopaint.samplers.schedule import sigmas
+from sonopaint.samplers import sample_student
+from sonopaint.samplers.one_step import pure_noise, sample_one_step
 
 
 def pipeline(model: Any, scheduler: Any, kind: Any = StableDiffusionPipeline) -> Any:

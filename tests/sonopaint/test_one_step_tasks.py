@@ -21,11 +21,13 @@ from sonoconvert.edits.region import Box, Region
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonopaint.cli import main
+from sonopaint.models.denoiser import Denoiser
 from sonopaint.models.loading import load_model
 from sonopaint.models.lora import apply_loras, remove_loras
+from sonopaint.models.one_step import ONE_STEP_KEY
+from sonopaint.models.schedule import one_step_sigma
 from sonopaint.models.students import with_student
-from sonopaint.samplers import Denoiser
-from sonopaint.samplers.one_step import ONE_STEP_KEY, one_step_sigma, sample_one_step
+from sonopaint.samplers.one_step import sample_one_step
 from sonopaint.tasks import PaintSettings, extend, generate, inpaint, interpolate, loop, vary
 
 STUDENT = {ONE_STEP_KEY: json.dumps({"timestep": 999})}

@@ -10,14 +10,11 @@ import pytest
 import torch
 
 from sonoconvert.errors import Cancelled, SonopaintError
-from sonopaint.samplers import SAMPLERS, Denoiser
+from sonopaint.models.denoiser import Denoiser
+from sonopaint.models.schedule import scaled_linear_alphas_cumprod, sigma_to_timestep, sigmas, training_sigmas
+from sonopaint.samplers import SAMPLERS
 from sonopaint.samplers.common import noise_like
-from sonopaint.samplers.schedule import (
-    scaled_linear_alphas_cumprod,
-    sigma_to_timestep,
-    sigmas,
-    training_sigmas,
-)
+from sonopaint.samplers.schedule import karras
 
 SHAPE = (2, 4, 6, 10)
 ALPHAS = scaled_linear_alphas_cumprod()
@@ -148,6 +145,57 @@ def test_stochastic_samplers_have_the_right_spread(name):
     assert out.mean().item() == pytest.approx(DATA_MEAN, abs=0.02)
     if name == "ddim":  # LCM presumes a consistency model: with a plain denoiser it narrows
         assert out.std().item() == pytest.approx(DATA_STD, abs=0.03)
+
+
+def test_heun_without_churn_is_algorithm_1():
+    """Bit for bit what it was before it had churn, and without a draw from its generator."""
+    levels = sigmas(ALPHAS, 12, "karras")
+    x = noise(2) * float(levels[0])
+    for sigma, sigma_next in zip(levels[:-1].tolist(), levels[1:].tolist(), strict=True):
+        slope = (x - wavy(x, sigma)) / sigma
+        guess = x + slope * (sigma_next - sigma)
+        if sigma_next > 0:
+            guess = x + (slope + (guess - wavy(guess, sigma_next)) / sigma_next) / 2 * (sigma_next - sigma)
+        x = guess
+    generator = torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    made = SAMPLERS["heun"](wavy, noise(2) * float(levels[0]), levels, generator=generator)
+    assert torch.equal(made, x) and torch.equal(generator.get_state(), before)
+    outside = SAMPLERS["heun"](wavy, noise(2) * float(levels[0]), levels, s_churn=40, s_min=100.0)
+    assert torch.equal(outside, x)
+
+
+@pytest.mark.parametrize(("s_min", "s_max", "s_noise"), [(0.0, math.inf, 1.0), (0.05, 10.0, 1.01)])
+def test_heun_with_churn_follows_the_closed_form_for_gaussian_data(s_min, s_max, s_noise):
+    """Algorithm 2 with the exact solution in place of Heun's step, and the same noise."""
+    levels, churn = karras(400, 0.02, 14.6), 40.0
+    start = noise(5) * float(levels[0])
+    options = {"s_churn": churn, "s_min": s_min, "s_max": s_max, "s_noise": s_noise}
+    made = SAMPLERS["heun"](gaussian, start, levels, generator=torch.Generator().manual_seed(9), **options)
+    x, generator, stirred = start, torch.Generator().manual_seed(9), 0
+    for sigma, sigma_next in zip(levels[:-1].tolist(), levels[1:].tolist(), strict=True):
+        gamma = min(churn / 400, 2**0.5 - 1) if s_min <= sigma <= s_max else 0.0
+        raised = sigma * (1 + gamma)
+        if gamma:
+            stirred += 1
+            x = x + s_noise * (raised**2 - sigma**2) ** 0.5 * noise_like(x, generator)
+        shrink = ((DATA_STD**2 + sigma_next**2) / (DATA_STD**2 + raised**2)) ** 0.5
+        x = DATA_MEAN + (x - DATA_MEAN) * shrink
+    assert stirred == sum(s_min <= sigma <= s_max for sigma in levels[:-1].tolist()) > 50
+    torch.testing.assert_close(made, x, atol=5e-3, rtol=5e-3)
+
+
+def test_karras_levels_are_equation_5():
+    found = karras(18, 0.002, 80.0)
+    assert found[0] == pytest.approx(80) and found[17] == pytest.approx(0.002) and found[18] == 0
+    third = (80 ** (1 / 7) + 3 / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    assert found[3].item() == pytest.approx(third)
+    torch.testing.assert_close(karras(1, 0.1, 5.0), torch.tensor([5.0, 0.0], dtype=torch.float64))
+    ends = training_sigmas(ALPHAS)[[0, 999]].tolist()
+    torch.testing.assert_close(karras(20, *ends), sigmas(ALPHAS, 20, "karras"))
+    for wrong in ((0, 0.1, 1.0), (3, 0.0, 1.0), (3, 2.0, 1.0)):
+        with pytest.raises(SonopaintError, match="can't be made"):
+            karras(*wrong)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -9,15 +9,10 @@ import pytest
 import torch
 
 from sonoconvert.errors import SonopaintError
-from sonopaint.samplers import Denoiser
-from sonopaint.samplers.one_step import (
-    ON_STUDENT_KEY,
-    ONE_STEP_KEY,
-    one_step_sigma,
-    sample_one_step,
-    student_timestep,
-)
-from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+from sonopaint.models.denoiser import Denoiser
+from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY, student_timestep
+from sonopaint.models.schedule import one_step_sigma, scaled_linear_alphas_cumprod
+from sonopaint.samplers.one_step import sample_one_step
 
 ALPHAS = scaled_linear_alphas_cumprod()
 

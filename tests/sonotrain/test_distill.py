@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from sonoconvert.checkpoints.files import read_header
 from sonopaint.models.loading import load_model
-from sonopaint.samplers.one_step import student_timestep
+from sonopaint.models.one_step import student_timestep
 from sonotrain.cli import main
 from sonotrain.trainers.distill.pairs import load_pairs
 from sonotrain.trainers.distill.trainer import Distillation

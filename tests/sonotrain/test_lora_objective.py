@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from sonoconvert.errors import SonopaintError
-from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+from sonopaint.models.schedule import scaled_linear_alphas_cumprod
 from sonotrain.trainers.lora import objective
 from sonotrain.trainers.lora.optimisers import make_schedule
 from sonotrain.trainers.lora.options import LoraOptions

@@ -162,7 +162,7 @@ def test_a_file_without_the_student_takes_the_one_beside_the_model(
 ) -> None:
     """What it paints is what the whole file paints."""
     from sonopaint.models.loading import load_model
-    from sonopaint.samplers.one_step import student_timestep
+    from sonopaint.models.one_step import student_timestep
 
     base = tmp_path / "base"
     shutil.copytree(tiny_base, base)

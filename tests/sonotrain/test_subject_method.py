@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sonoconvert.checkpoints.nouns import LoraModule
 from sonoconvert.errors import SonopaintError
-from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+from sonopaint.models.schedule import scaled_linear_alphas_cumprod
 from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.step import Batch, Losses, Recipe
 from sonotrain.trainers.subject.adapters import AdapterNetworks

@@ -11,6 +11,7 @@ import torch
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.phase import vocoder
+from sonoconvert.phase.search import reconstruct
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import mel_magnitude, stft, to_levels
@@ -158,7 +159,7 @@ def test_from_the_command_line_to_weights_that_decode(
     facts = json.loads(decoder.metadata["sonopaint.training"])
     assert facts["result"]["steps"] == 2 and facts["options"]["format"] == "sonopaint-mini"
     mel = mel_magnitude(torch.randn(1, 8192), fmt)
-    assert decoder.decode(mel, fmt, length=8000).shape == (1, 8000)
+    assert reconstruct(mel, fmt, vocoder=decoder, length=8000).shape == (1, 8000)
 
 
 def test_all_formats_at_once_and_going_on(tmp_path: Path, few_sounds: None) -> None:

@@ -10,6 +10,7 @@ from sonoconvert.conversion.convert import decode, encode, mix_to
 from sonoconvert.files.clip import read_clip
 from sonoconvert.files.folders import shipped_folder
 from sonoconvert.phase import vocoder
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.format import get_format
 from sonotrain.trainers.vocoder.losses import distances
 
@@ -38,7 +39,7 @@ def test_shipped_weights_beat_the_same_iterations_without_them(
     fmt = get_format(path.stem)
     clip = mix_to(read_clip(repository / "tests" / "fixtures" / name), 1).resampled(fmt.sample_rate)
     picture = encode(clip, fmt)
-    learned, iterative = (decode(picture, learned=way).waveform[0] for way in (True, False))
+    learned, iterative = (decode(picture, PhaseSearch(learned=way)).waveform[0] for way in (True, False))
     true = clip.waveform[0]
     better, worse = (distances(true, made, fmt.sample_rate) for made in (learned, iterative))
     assert better[0] < 0.85 * worse[0]

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from safetensors.torch import load_file, save_file
 
-from sonopaint.samplers.one_step import ONE_STEP_KEY
+from sonopaint.models.one_step import ONE_STEP_KEY
 
 STUDENT = {ONE_STEP_KEY: json.dumps({"timestep": 999})}
 KNOBS = (7, False, 1, 1.0, "one_step")  # seed, new each time, steps, guidance, sampler

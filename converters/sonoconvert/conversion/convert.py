@@ -8,12 +8,12 @@ import torch
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
-from sonoconvert.phase import vocoder
-from sonoconvert.phase.search import FAST, reconstruct
+from sonoconvert.phase.search import PhaseSearch, reconstruct
 from sonoconvert.pictures import mid_side
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonoconvert.pictures.picture import MAX_PIXELS, Picture
 from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
+from sonoconvert.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -36,26 +36,33 @@ def encode(clip: Clip, format: str | SpectrogramFormat, *, circular: bool = Fals
     """
     fmt = get_format(format)
     refuse_too_wide(clip.duration_s, fmt)
-    mixed = mix_to(clip, fmt.num_channels).resampled(fmt.sample_rate)
-    drawn = mid_side.planes(mixed.waveform) if fmt.channels == "mid-side" else mixed.waveform
-    mel = mel_magnitude(drawn, fmt, circular=circular)
+    mel, num_samples = magnitudes(clip, fmt, circular=circular)
     peak = float(mel.max())
     levels, _ = to_levels(mel, fmt, peak)
-    return Picture.from_levels(levels, fmt, peak, mixed.num_samples, dict(clip.settings), depth=depth)
+    return Picture.from_levels(levels, fmt, peak, num_samples, dict(clip.settings), depth=depth)
+
+
+def magnitudes(clip: Clip, fmt: SpectrogramFormat, *, circular: bool = False) -> tuple[torch.Tensor, int]:
+    """What a picture of a clip draws: mel magnitudes [planes, n_mels, frames], and samples at its rate."""
+    mixed = mix_to(clip, fmt.num_channels).resampled(fmt.sample_rate)
+    drawn = mid_side.planes(mixed.waveform) if fmt.channels == "mid-side" else mixed.waveform
+    return mel_magnitude(drawn, fmt, circular=circular), mixed.num_samples
 
 
 def decode(
-    picture: Picture, *, iterations: int = FAST, seed: int = 0, circular: bool = False, learned: bool = True
+    picture: Picture,
+    search: PhaseSearch | None = None,
+    *,
+    circular: bool = False,
+    progress: Progress | None = None,
 ) -> Clip:
-    """Turn a picture into sound: mel inversion, then phase reconstruction.
+    """Turn a picture into sound: mel inversion, then a search for the phase.
 
     Args:
-        iterations: of the phase reconstruction; `phase.BEST` is slower and truer.
-        learned: start the iterations from the learned decoder's spectrum where there are weights for the
-            format (`vocoder.load`), else from phase-gradient integration.
-        seed: the same seed gives the same samples on one device.
+        search: default: `PhaseSearch()`.
         circular: the picture is a loop: the end leads into the beginning, and the clip has
             columns · hop samples.
+        progress: told the share that is done; may raise Cancelled.
 
     Returns:
         A clip at the format's rate and channels; at its absolute level if the picture knows its peak,
@@ -65,22 +72,30 @@ def decode(
     peaks = picture.peak if isinstance(picture.peak, list) else [picture.peak]
     known = torch.tensor([1.0 if peak is None else peak for peak in peaks])
     drawn = from_levels(picture.levels(), fmt, known)
-    mel = mid_side.middle_and_side(drawn) if fmt.channels == "mid-side" else drawn
     length = picture.columns * fmt.hop_length
     if picture.num_samples is not None and not circular:
         length = picture.num_samples
-    decoder = vocoder.load(fmt) if learned else None
-    if decoder is not None:
-        waveform = decoder.decode(
-            mel, fmt, length=length, circular=circular, iterations=iterations, seed=seed
-        )
-    else:
-        waveform = reconstruct(mel, fmt, iterations=iterations, seed=seed, circular=circular, length=length)
-    if fmt.channels == "mid-side":
-        waveform = mid_side.left_and_right(waveform, drawn, fmt, circular=circular)
+    waveform = waveform_of(drawn, fmt, search, circular=circular, length=length, progress=progress)
     if None in peaks:
         waveform = waveform * (_UNKNOWN_PEAK_LEVEL / waveform.abs().max().clamp_min(1e-9))
     return Clip(waveform, fmt.sample_rate, dict(picture.settings))
+
+
+def waveform_of(
+    drawn: torch.Tensor,
+    fmt: SpectrogramFormat,
+    search: PhaseSearch | None = None,
+    *,
+    length: int,
+    circular: bool = False,
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """The sound [channels, length] of what a picture draws: mel magnitudes [planes, n_mels, frames]."""
+    mel = mid_side.middle_and_side(drawn) if fmt.channels == "mid-side" else drawn
+    waveform = reconstruct(mel, fmt, search, circular=circular, length=length, progress=progress)
+    if fmt.channels == "mid-side":
+        return mid_side.left_and_right(waveform, drawn, fmt, circular=circular)
+    return waveform
 
 
 def refuse_too_wide(duration_s: float, fmt: SpectrogramFormat) -> None:

@@ -7,7 +7,6 @@ import glob
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +14,9 @@ from sonoconvert.conversion import INDEX_SUFFIX
 from sonoconvert.errors import SonopaintError, flag, setting
 from sonoconvert.files.atomic import refuse_existing
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
+from sonoconvert.progress import Progress
 
 logger = logging.getLogger(__name__)
-
-Share = Callable[[float], None]  # of the file in work that is done, 0 … 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Outcome:
     seconds: float = 0.0
 
 
-def attempt(job: Job, share: Share | None = None) -> Outcome:
+def attempt(job: Job, share: Progress | None = None) -> Outcome:
     """Convert and tell what went wrong; a file that can't be converted is no reason to stop a batch."""
     began = time.monotonic()
     error = None
@@ -60,7 +58,7 @@ def attempt(job: Job, share: Share | None = None) -> Outcome:
     return Outcome(job, [str(path) for path in outputs], error, time.monotonic() - began)
 
 
-def convert(job: Job, share: Share | None = None) -> list[Path]:
+def convert(job: Job, share: Progress | None = None) -> list[Path]:
     """Do it; returns the files that were written.
 
     Raises:
@@ -82,7 +80,7 @@ def format_of(options: argparse.Namespace) -> SpectrogramFormat | None:
     return fmt if options.channels is None else fmt.with_channels(options.channels)
 
 
-def _to_picture(job: Job, share: Share | None) -> list[Path]:
+def _to_picture(job: Job, share: Progress | None) -> list[Path]:
     from sonoconvert.conversion.convert import encode, refuse_too_wide
     from sonoconvert.files.clip import iter_clips, read_clip, sound_header
     from sonoconvert.pictures.picture import save_picture
@@ -129,12 +127,14 @@ def _to_picture(job: Job, share: Share | None) -> list[Path]:
     return written
 
 
-def _to_sound(job: Job, share: Share | None) -> list[Path]:
+def _to_sound(job: Job, share: Progress | None) -> list[Path]:
     from sonoconvert.conversion.convert import decode
     from sonoconvert.files.clip import write_clip
+    from sonoconvert.phase.search import PhaseSearch
     from sonoconvert.pictures.picture import load_picture
 
     options = job.options
+    search = PhaseSearch(options.iterations, options.seed, options.learned)
     refuse_existing(job.target, force=options.force)
     if job.source.name.endswith(INDEX_SUFFIX):
         from sonoconvert.conversion.parts import decode_parts
@@ -142,20 +142,13 @@ def _to_sound(job: Job, share: Share | None) -> list[Path]:
         decode_parts(
             job.source,
             job.target,
-            iterations=options.iterations,
-            seed=options.seed,
+            search,
             subtype=options.subtype,
             force=options.force,
             progress=share,
         )
         return [job.target]
     picture = load_picture(job.source, format=format_of(options))
-    clip = decode(
-        picture,
-        iterations=options.iterations,
-        seed=options.seed,
-        circular=options.loop,
-        learned=options.learned,
-    )
+    clip = decode(picture, search, circular=options.loop, progress=share)
     write_clip(clip, job.target, subtype=options.subtype, force=options.force)
     return [job.target]

@@ -12,7 +12,7 @@ import json
 import math
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,16 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path, refuse_existing
 from sonoconvert.files.clip import iter_clips, sound_header
 from sonoconvert.files.writing import sound_writer
-from sonoconvert.phase.search import FAST, reconstruct_blocks
+from sonoconvert.phase.search import PhaseSearch, reconstruct_blocks
 from sonoconvert.pictures import mid_side
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonoconvert.pictures.picture import MAX_PIXELS, Picture, load_picture, save_picture
 from sonoconvert.pictures.spectrogram import from_levels, mel_magnitude, to_levels
+from sonoconvert.progress import Progress
 
 _READ_S = 10.0  # read and resampled at once
 _BLOCK_COLUMNS = 1024  # decoded at once
 _MAX_INDEX_BYTES = 1 << 26
-
-Progress = Callable[[float], None]  # share done, 0 … 1; may raise Cancelled
 
 
 @dataclass(frozen=True)
@@ -149,9 +148,8 @@ def encode_parts(
 def decode_parts(
     index: str | os.PathLike[str] | Index,
     target: str | os.PathLike[str],
+    search: PhaseSearch | None = None,
     *,
-    iterations: int = FAST,
-    seed: int = 0,
     subtype: str | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -159,7 +157,7 @@ def decode_parts(
     """Turn all parts of an index into one sound file; each block continues the phase of the one before it.
 
     Args:
-        iterations, seed: as for `convert.decode`.
+        search: as for `convert.decode`.
         subtype: as for `clip.write_clip`.
 
     Raises:
@@ -176,14 +174,13 @@ def decode_parts(
         reader.mel,
         whole.columns,
         fmt,
-        iterations=iterations,
-        seed=seed,
+        search,
         length=whole.num_samples,
         block_columns=_BLOCK_COLUMNS,
+        progress=progress,
     )
     if fmt.channels == "mid-side":
         blocks = _left_and_right(blocks, reader, fmt)
-    done = 0
     with sound_writer(
         target,
         fmt.sample_rate,
@@ -195,9 +192,6 @@ def decode_parts(
     ) as write:
         for block in blocks:
             write(block)
-            done += block.shape[1]
-            if progress is not None:
-                progress(done / whole.num_samples)
 
 
 class _Reader:

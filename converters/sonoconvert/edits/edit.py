@@ -25,19 +25,11 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonoconvert.phase.gradient import phase_gradient
 from sonoconvert.phase.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase.search import MOMENTUM
+from sonoconvert.phase.search import PhaseSearch, iterate
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.picture import Picture
-from sonoconvert.pictures.spectrogram import (
-    absolute,
-    analyse,
-    frame,
-    from_levels,
-    overlap_add,
-    pad_ends,
-    stft,
-    synthesise,
-)
+from sonoconvert.pictures.spectrogram import absolute, from_levels, overlap_add, stft, synthesise
+from sonoconvert.progress import Progress, Steps, portion
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +60,12 @@ class _Plan:
 
 
 def put_back(
-    canvas: Canvas, painted: Picture, *, iterations: int = 32, seed: int = 0, surroundings: str = FREE
+    canvas: Canvas,
+    painted: Picture,
+    search: PhaseSearch | None = None,
+    *,
+    surroundings: str = FREE,
+    progress: Progress | None = None,
 ) -> Clip:
     """Return `canvas.source` with the painted region in it (a loop is rolled back).
 
@@ -82,23 +79,26 @@ def put_back(
     shows again what was painted.
 
     surroundings: whether what is painted is fitted to what surrounds it (see `surroundings.fitted`); then a
-    limiter keeps new samples below full scale as well.
+    limiter keeps new samples below full scale as well. search: default `PhaseSearch()`; the same seed gives
+    the same samples. progress: told the share that is done; may raise Cancelled.
 
-    Raises SonopaintError when `painted` is not of the canvas's size and format. Deterministic under `seed`.
+    Raises SonopaintError when `painted` is not of the canvas's size and format.
     """
     _check(canvas, painted)
+    search = search or PhaseSearch()
     levels = fitted(canvas, painted, surroundings)
     source = canvas.source
     rate, total = source.sample_rate, source.num_samples
     output = source.waveform.clone()
     cores = [(round(a * rate), round(b * rate)) for a, b in canvas.region.spans(source.duration_s)]
-    for index, (first, stop) in enumerate(_stretches(canvas, cores)):
+    stretches = _stretches(canvas, cores)
+    change = _extended if canvas.kind == "extend" else _inpainted
+    for index, (first, stop) in enumerate(stretches):
         log.debug("decoding samples %d to %d of %d", first, stop, total)
-        piece = source.waveform[:, first:stop]
-        if canvas.kind == "extend":
-            changed = _extended(canvas, levels, piece, cores, first, iterations, seed + index)
-        else:
-            changed = _inpainted(canvas, levels, piece, cores, first, iterations, seed + index)
+        piece, own = source.waveform[:, first:stop], replace(search, seed=search.seed + index)
+        share = portion(progress, index / len(stretches), (index + 1) / len(stretches))
+        share(0.0)
+        changed = change(canvas, levels, piece, cores, first, own, share)
         if surroundings != FREE:
             changed = limited(changed, piece, rate)
         output[:, first:stop] = changed
@@ -113,8 +113,8 @@ def _inpainted(
     piece: torch.Tensor,
     cores: list[tuple[int, int]],
     first: int,
-    iterations: int,
-    seed: int,
+    search: PhaseSearch,
+    progress: Progress,
 ) -> torch.Tensor:
     rate, fmt = canvas.source.sample_rate, canvas.picture.format
     count, total = piece.shape[1], canvas.source.num_samples
@@ -124,7 +124,7 @@ def _inpainted(
     x = _resample(piece, rate, fmt.sample_rate)
     free = _at_rate(weight > 0, x.shape[1], rate, fmt.sample_rate)
     plan = _plan(canvas, levels, first, x.shape[1], keep=canvas.kind in ("inpaint", "vary"))
-    y = _repaint(x, free, plan, fmt, iterations, seed)
+    y = _repaint(x, free, plan, fmt, search, progress)
     changed = piece + weight * _resample(y - x, fmt.sample_rate, rate, count)
     if rate > fmt.sample_rate:
         # What the source has above the format goes where the top row was repainted.
@@ -141,8 +141,8 @@ def _extended(
     piece: torch.Tensor,
     cores: list[tuple[int, int]],
     first: int,
-    iterations: int,
-    seed: int,
+    search: PhaseSearch,
+    progress: Progress,
 ) -> torch.Tensor:
     """The new time is y alone; at the border, what y lacks of the source is continued by prediction."""
     rate, fmt, count = canvas.source.sample_rate, canvas.picture.format, piece.shape[1]
@@ -152,7 +152,8 @@ def _extended(
     # Continued past its ends, the source has no cliff there that would ring in the resampler.
     x = _resample(piece + _tails(piece, added, rate), rate, fmt.sample_rate)
     free = _at_rate(added, x.shape[1], rate, fmt.sample_rate)
-    y = _repaint(x, free, _plan(canvas, levels, first, x.shape[1], keep=False), fmt, iterations, seed)
+    plan = _plan(canvas, levels, first, x.shape[1], keep=False)
+    y = _repaint(x, free, plan, fmt, search, progress)
     new = _resample(y, fmt.sample_rate, rate, count)
     return torch.where(added, new + _tails(piece - new, added, rate), piece)
 
@@ -219,7 +220,12 @@ def _rows(fmt: SpectrogramFormat, bin_index: int) -> tuple[int, int]:
 
 
 def _repaint(
-    x: torch.Tensor, free: torch.Tensor, plan: _Plan, fmt: SpectrogramFormat, iterations: int, seed: int
+    x: torch.Tensor,
+    free: torch.Tensor,
+    plan: _Plan,
+    fmt: SpectrogramFormat,
+    search: PhaseSearch,
+    progress: Progress,
 ) -> torch.Tensor:
     """Decode the plan: [channels, samples] at the format's rate, pinned to x outside `free`."""
     hop, length = fmt.hop_length, x.shape[1]
@@ -235,7 +241,9 @@ def _repaint(
         # What an earlier piece decoded is known now; what lies right of this one is left to the next.
         known = ~free[first:stop] | (torch.arange(first, stop) < done)
         columns = plan.columns(first // hop, first // hop + 1 + (stop - first) // hop)
-        decoded = _decode(y[:, first:stop], known, columns, fmt, iterations, seed + done)
+        own = replace(search, seed=search.seed + done)
+        low, high = ((min(at, end) - begin) / (end - begin) for at in (done, done + step))
+        decoded = _decode(y[:, first:stop], known, columns, fmt, own, portion(progress, low, high))
         # The piece goes on from the one before over the half window in which both are near the same.
         start = first if done == begin else done - fmt.win_length // 2
         end_here = stop if done + step >= end else done + step
@@ -248,40 +256,62 @@ def _repaint(
 
 
 def _decode(
-    x: torch.Tensor, known: torch.Tensor, plan: _Plan, fmt: SpectrogramFormat, iterations: int, seed: int
+    x: torch.Tensor,
+    known: torch.Tensor,
+    plan: _Plan,
+    fmt: SpectrogramFormat,
+    search: PhaseSearch,
+    progress: Progress,
 ) -> torch.Tensor:
     """One piece: first on the mean of the channels, then with that phase in each channel."""
     win, hop = fmt.win_length, fmt.hop_length
-    bands = mel_bands(fmt, win // 2 + 1, x.dtype, x.device)
     # Frames that hold known samples only are the source's, whatever was painted there.
     pinned = (plan.paint == 0) | (plan.change == 0) | _held(known, win, hop, plan.paint.shape[1])
-
     if pinned.all():
         return x
+    fewer = max(search.iterations // 4, 1)
+    tick = Steps(progress, search.iterations + (fewer * len(x) if len(x) > 1 else 0))
     mean = x.mean(dim=0, keepdim=True)
     own = stft(mean, win, win, hop)
-    linear = mel_to_linear(plan.mel, fmt)
-    for _ in range(SHARPENING):
-        linear = linear * bands.correction(linear.T, plan.mel.T).T
-    loudness = torch.where(pinned, own[0].abs(), linear)
-    # The source's phase is a good start where the source is no quieter than what is painted; from there it
-    # is carried on into what is new.
-    near = pinned | (own[0].abs() > linear) | (plan.change < 1)
-    phase = phase_gradient(loudness.T, win, hop, seed=seed, initial=own[0].T, fixed=near.T).T
-    y = _pinned_griffin_lim(own, mean, pinned, known, plan, plan.mel[None], linear * phase, fmt, iterations)
+    linear, phase = _begun(own[0], pinned, plan, fmt, search)
+    y = _pinned(own, mean, pinned, known, plan, plan.mel[None], linear * phase, fmt, search.iterations, tick)
     if x.shape[0] == 1:
         return y
     phase = _unit(stft(y, win, win, hop))
     own = stft(x, win, win, hop)
     balance = _balance(own, pinned)[:, None, None]
     start = linear * balance * phase
-    fewer = max(iterations // 4, 1)
     # One by one: a product over all channels would round identical ones differently.
     decoded = [
-        _pinned_griffin_lim(own[c], x[c], pinned, known, plan, plan.mel * balance[c], start[c], fmt, fewer)
+        _pinned(own[c], x[c], pinned, known, plan, plan.mel * balance[c], start[c], fmt, fewer, tick)
         for c in map(slice, range(len(x)), range(1, len(x) + 1))
     ]
     return torch.cat(decoded)
+
+
+def _begun(
+    own: torch.Tensor, pinned: torch.Tensor, plan: _Plan, fmt: SpectrogramFormat, search: PhaseSearch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the search begins: magnitudes, and phases that carry `own`'s on into what is painted.
+
+    own: complex [bins, frames] of the source. Returns float and complex [bins, frames].
+    """
+    vocoder = search.decoder(fmt)
+    if vocoder is not None:
+        near = pinned | (plan.change < 1)
+        linear, phase = vocoder.continued(plan.mel, own.T, near.T, seed=search.seed)
+        above = (0, 0, 0, len(own) - linear.shape[-1])
+        return pad(linear.T, above), pad(phase.T, above)
+    win, hop = fmt.win_length, fmt.hop_length
+    bands = mel_bands(fmt, win // 2 + 1, plan.mel.dtype, plan.mel.device)
+    linear = mel_to_linear(plan.mel, fmt)
+    for _ in range(SHARPENING):
+        linear = linear * bands.correction(linear.T, plan.mel.T).T
+    # The source's phase is a good start where the source is no quieter than what is painted; from there it
+    # is carried on into what is new.
+    near = pinned | (own.abs() > linear) | (plan.change < 1)
+    loudness = torch.where(pinned, own.abs(), linear)
+    return linear, phase_gradient(loudness.T, win, hop, seed=search.seed, initial=own.T, fixed=near.T).T
 
 
 def _held(known: torch.Tensor, win: int, hop: int, frames: int) -> torch.Tensor:
@@ -302,7 +332,7 @@ def _balance(own: torch.Tensor, pinned: torch.Tensor) -> torch.Tensor:
     return rms / mean if mean > 1e-6 else torch.ones_like(rms)
 
 
-def _pinned_griffin_lim(
+def _pinned(
     own: torch.Tensor,
     x: torch.Tensor,
     pinned: torch.Tensor,
@@ -312,8 +342,9 @@ def _pinned_griffin_lim(
     start: torch.Tensor,
     fmt: SpectrogramFormat,
     iterations: int,
+    tick: Steps,
 ) -> torch.Tensor:
-    """Fast Griffin–Lim (Perraudin 2013) with three projections: mel bands, pinned cells, known samples.
+    """The search with three projections: mel bands, pinned cells, known samples.
 
     own, start: [channels, bins, frames]; x: [channels, samples]; mel: what is painted [channels, n_mels,
     frames]; pinned: cells that stay `own`; known: samples that are x's. Returns float [channels, samples].
@@ -327,21 +358,16 @@ def _pinned_griffin_lim(
     bands = mel_bands(fmt, win // 2 + 1, x.dtype, x.device)
     scaled = absolute(own) * gain
 
-    def sound(spectrum: torch.Tensor) -> torch.Tensor:
-        return overlap_add(synthesise(spectrum, win, win), win, hop, length=length)
-
-    def project(spectrum: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    def chosen(spectrum: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         return torch.where(pinned, own, torch.lerp(scaled * _unit(spectrum), new, change.to(new.dtype)))
 
-    spectrum = project(start, start)
-    previous: torch.Tensor | None = None
-    for _ in range(iterations):
-        wave = torch.where(known, x, sound(spectrum))
-        consistent = analyse(frame(pad_ends(wave, win, hop), win, hop), win, win)
-        ahead = consistent if previous is None else torch.lerp(previous, consistent, 1 + MOMENTUM)
-        previous = consistent
-        spectrum = project(ahead, ahead * bands.correction(absolute(ahead), mel))
-    return sound(spectrum)
+    spectrum = iterate(
+        chosen(start, start),
+        lambda ahead: chosen(ahead, ahead * bands.correction(absolute(ahead), mel)),
+        win, hop, iterations,
+        length=length, hold=lambda wave: torch.where(known, x, wave), tick=tick,
+    )  # fmt: skip
+    return overlap_add(synthesise(spectrum, win, win), win, hop, length=length)
 
 
 def _unit(spectrum: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,8 @@ from scipy.linalg.lapack import cptsv
 
 # How much an advance over time counts without any certainty, beside one that is certain.
 _DOUBT = 1e-4
+# How much a cell that stays counts beside a step that is certain.
+_HOLD = np.float32(1e3)
 
 
 def integrate(
@@ -16,6 +18,7 @@ def integrate(
     hop: int,
     *,
     known: np.ndarray | None = None,
+    fixed: np.ndarray | None = None,
     start: np.ndarray | None = None,
     circular: bool = False,
     sweeps: int = 3,
@@ -37,6 +40,7 @@ def integrate(
             the window's centre. The last bin's is not used.
         hop: in samples of the grid whose FFT has `size`.
         known: complex [n, bins], n ≤ frames: the phasors of the first frames, which stay.
+        fixed: bool [n, bins]: which cells of `known` stay; default: all.
         start: complex [frames, bins]: the phasors to sweep on from, in place of a first sweep that knows only
             the past. What they say at large stays; what contradicts the steps nearby gives way.
         circular: the last frame leads into the first.
@@ -60,21 +64,20 @@ def integrate(
     over[:, :-1] += np.abs(upward)
     over[:, 1:] += np.abs(upward)
     below, along = -upward, np.abs(onward)
-    mirrored = (
-        not circular and known is None
-    )  # the first frame is its own mirror image: its phases are 0 or π
-    result = np.empty((frames, bins), np.complex64)
-    first = 0
-    if known is not None:
-        first = len(known)
-        result[:first] = _unit(np.asarray(known, np.complex64))
-    begin = 0
+    # The first frame is its own mirror image: its phases are 0 or π.
+    mirrored = not circular and known is None
+    result = np.zeros((frames, bins), np.complex64)
+    begin = 0 if start is None else 1
     if start is not None:
-        result[first:] = _unit(np.asarray(start[first:], np.complex64))
-        begin = 1
+        result[:] = _unit(np.asarray(start, np.complex64))
+    held = np.zeros((frames, bins), bool)
+    if known is not None:
+        held[: len(known)] = True if fixed is None else fixed
+        result[held] = _unit(np.asarray(known, np.complex64))[held[: len(known)]]
+    left = np.flatnonzero(~held.all(axis=1))
+    part = held.any(axis=1)
     for sweep in range(begin, begin + sweeps):
-        order = range(first, frames) if sweep % 2 == 0 else range(frames - 1, first - 1, -1)
-        for i in order:
+        for i in left if sweep % 2 == 0 else left[::-1]:
             if i == 0 and sweep == 0:
                 signs = np.sign(np.random.default_rng(seed).random(bins) - 0.5) * centre
                 pull, diagonal = (signs * along[0] * 0.01).astype(np.complex64), along[0] * 0.01
@@ -86,11 +89,15 @@ def integrate(
                     following = (i + 1) % frames
                     pull = pull + onward[i].conj() * result[following]
                     diagonal = diagonal + along[i]
+            kept = held[i]
+            if part[i]:
+                pull = pull + kept * (_HOLD * result[i])
+                diagonal = diagonal + _HOLD * kept
             # Hermitian, positive definite, and diagonally dominant.
             solved = cptsv(diagonal + over[i], below[i], pull)[2].reshape(bins)
             if i == 0 and mirrored:
                 solved = np.where((solved * centre).real < 0, -centre, centre).astype(np.complex64)
-            result[i] = _unit(solved)
+            result[i] = np.where(kept, result[i], _unit(solved)) if part[i] else _unit(solved)
     return result
 
 

@@ -1,103 +1,174 @@
-"""Phase reconstruction: from magnitudes, or from mel bands, to a waveform.
+"""Phase search: from mel bands to a waveform.
 
 The phase is where a picture's loss is. What `reconstruct` does about it, in the order of what it gains: it
-starts from phase-gradient integration in place of noise, it lets the magnitudes within a mel band settle
-where the waveform wants them, and it works on a coarse grid of frames before the fine one.
-`benchmarks/phase.py` compares it with the methods that were left out.
+starts from learned phases, or from phase-gradient integration, in place of noise; it lets the magnitudes
+within a mel band settle where the waveform wants them; and it works on a coarse grid of frames before the
+fine one. `benchmarks/phase.py` compares it with the methods that were left out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
+from sonoconvert.defaults import ITERATIONS, QUALITIES
+from sonoconvert.errors import SonopaintError
 from sonoconvert.phase.gradient import phase_gradient
 from sonoconvert.phase.inversion import mel_bands, mel_to_linear
+from sonoconvert.phase.vocoder import NETWORK_FRAMES, Learned, Vocoder, load
 from sonoconvert.pictures.format import SpectrogramFormat
-from sonoconvert.pictures.spectrogram import (
-    absolute,
-    analyse,
-    frame,
-    overlap_add,
-    pad_ends,
-    shorter_window,
-    synthesise,
-)
+from sonoconvert.pictures.grid import working_grid
+from sonoconvert.pictures.spectrogram import absolute, analyse, frame, overlap_add, pad_ends, synthesise
+from sonoconvert.progress import Progress, Steps, portion
 
-# Iterations of `reconstruct`: the default, and where more of them hardly tell.
-FAST, BEST = 16, 128
 MOMENTUM = 0.99
 
 # Columns that are reconstructed at once: bounds memory for long pictures (41 s of riffusion-v1).
 _BLOCK_COLUMNS = 4096
 
-Project = Callable[[torch.Tensor], torch.Tensor]
+
+@dataclass(frozen=True)
+class PhaseSearch:
+    """How the phase of a picture is searched for; the defaults of every door.
+
+    iterations: of `iterate`; see `defaults.QUALITIES`.
+    seed: of what no magnitude tells; the same seed gives the same samples on one device.
+    learned: begin with the learned decoder where there are weights for the format.
+    """
+
+    iterations: int = ITERATIONS
+    seed: int = 0
+    learned: bool = True
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0:
+            raise SonopaintError(f"A phase search has 0 iterations or more, not {self.iterations}.")
+
+    @classmethod
+    def of(cls, quality: str, *, seed: int = 0, learned: bool = True) -> PhaseSearch:
+        """The search of a quality's name."""
+        if quality not in QUALITIES:
+            raise SonopaintError(f"There is no quality {quality!r}; use one of {', '.join(QUALITIES)}.")
+        return cls(QUALITIES[quality], seed, learned)
+
+    @property
+    def quality(self) -> str | None:
+        """The name of the quality that has these iterations."""
+        return next((name for name, count in QUALITIES.items() if count == self.iterations), None)
+
+    def decoder(self, fmt: SpectrogramFormat) -> Vocoder | None:
+        """The learned decoder to begin with, None where it is not wanted or there is none."""
+        return load(fmt) if self.learned else None
 
 
-def griffin_lim(
-    magnitude: torch.Tensor,
+def iterate(
+    spectrum: Tensor,
+    project: Callable[[Tensor], Tensor],
     win: int,
     hop: int,
+    iterations: int,
     *,
-    iterations: int = 32,
     momentum: float = MOMENTUM,
-    seed: int = 0,
-    initial: torch.Tensor | None = None,
-    fixed: torch.Tensor | None = None,
     circular: bool = False,
     length: int | None = None,
-) -> torch.Tensor:
-    """Fast Griffin–Lim (Perraudin, Balazs & Søndergaard 2013, algorithm 2).
+    hold: Callable[[Tensor], Tensor] | None = None,
+    tick: Callable[[], None] | None = None,
+) -> Tensor:
+    """Fast Griffin–Lim (Perraudin, Balazs & Søndergaard 2013, algorithm 2): the one loop of all searches.
 
     Args:
-        magnitude: float [..., F, frames] with F = n_fft // 2 + 1; n_fft is `win` unless F says more.
-        win, hop: window and hop in samples.
-        iterations: pairs of inverse and forward transforms; 0 keeps the starting phase.
+        spectrum: complex [..., frames, win // 2 + 1] of a Hann-windowed STFT; where to begin.
+        project: brings a spectrum to what is known of it: magnitudes, mel bands, pinned cells.
+        iterations: pairs of inverse and forward transforms.
         momentum: acceleration (α in the paper); 0 is the original Griffin & Lim (1984).
-        seed: of the random starting phase, the same for all leading dimensions; the same seed gives the
-            same samples on one device.
-        initial: complex [..., F, frames] whose phase is the start.
-        fixed: bool, broadcastable to `magnitude`: cells that keep `initial`'s complex value throughout.
-        circular: time wraps (loops); the result has frames·hop samples.
-        length: samples of the result; default (frames − 1)·hop.
+        circular: time wraps.
+        length: samples of the waveform, which must have as many frames; default: as many as can be.
+        hold: brings the waveform [..., length] to what is known of it.
+        tick: called before each iteration; may raise Cancelled.
 
     Returns:
-        float [..., length].
+        The projected spectrum.
     """
-    n_fft = max(win, 2 * (magnitude.shape[-2] - 1))
-    # [..., frames, F]: the FFT works on the last axis, so the loop needs no transposition.
-    target = magnitude.transpose(-1, -2).contiguous()
-    if initial is None:
-        start, keep = _random_phase(target, torch.Generator().manual_seed(seed)), None
-    else:
-        start = initial.transpose(-1, -2).contiguous()
-        keep = None if fixed is None else fixed.transpose(-1, -2)
+    frames = spectrum.shape[-2]
+    length = frames * hop - (0 if circular else 1) if length is None else length
+    previous: Tensor | None = None
+    for _ in range(iterations):
+        if tick is not None:
+            tick()
+        wave = overlap_add(synthesise(spectrum, win, win), win, hop, circular=circular, length=length)
+        if hold is not None:
+            wave = hold(wave)
+        consistent = analyse(frame(pad_ends(wave, win, hop, circular=circular), win, hop), win, win)
+        # t_n + α (t_n − t_{n−1})
+        ahead = consistent if previous is None else previous.lerp_(consistent, 1 + momentum)
+        spectrum, previous = project(ahead), consistent
+    return spectrum
 
-    def project(spectrum: torch.Tensor) -> torch.Tensor:
-        result = torch.sgn(spectrum) * target
-        return result if keep is None else torch.where(keep, start, result)
 
-    spectrum = _iterate(project(start), project, n_fft, win, hop, iterations, momentum, circular, length)
-    framed = synthesise(spectrum, n_fft, win)
-    return overlap_add(framed, win, hop, circular=circular, length=None if circular else length)
+class Start(Protocol):
+    """Where the search for one block's phases begins, and what mends them on the way.
+
+    Spectra are complex [channels, frames, bins] on the working grid, with the magnitudes of a `win_length`
+    FFT; `known` is the part of one, the first frames, that stays.
+    """
+
+    every: int  # iterations between two mendings; 0: none
+    momentum: float  # of the last iterations
+
+    def begin(self, stride: int, known: Tensor | None) -> Tensor:
+        """Every `stride`-th frame."""
+
+    def mended(self, spectrum: Tensor, known: Tensor | None) -> Tensor:
+        """A spectrum of all frames whose phases agree better with what is known of their steps."""
+
+
+class _Gradient:
+    """Phase-gradient integration of the channels' mean magnitudes, which all channels share."""
+
+    every, momentum = 0, MOMENTUM
+
+    def __init__(self, mel: Tensor, fmt: SpectrogramFormat, seed: int, circular: bool) -> None:
+        self.grid, self.seed, self.circular = working_grid(fmt), seed, circular
+        self.magnitude = mel_to_linear(mel, fmt)[..., : self.grid.bins, :].transpose(-1, -2)
+
+    def begin(self, stride: int, known: Tensor | None) -> Tensor:
+        magnitude = self.magnitude[..., ::stride, :]
+        loudness = magnitude.mean(dim=0)
+        initial = fixed = None
+        if known is not None:
+            mean = known[..., ::stride, :].sum(dim=0)
+            initial = pad(mean, (0, 0, 0, len(loudness) - len(mean)))
+            fixed = (torch.arange(len(loudness)) < len(mean))[:, None].expand_as(loudness)
+        phase = phase_gradient(
+            loudness, self.grid.win, stride * self.grid.hop, seed=self.seed, circular=self.circular,
+            initial=initial, fixed=fixed,
+        )  # fmt: skip
+        return magnitude * phase
+
+    def mended(self, spectrum: Tensor, known: Tensor | None) -> Tensor:
+        return spectrum
 
 
 def reconstruct(
-    mel: torch.Tensor,
+    mel: Tensor,
     fmt: SpectrogramFormat,
+    search: PhaseSearch | None = None,
     *,
-    iterations: int = FAST,
-    seed: int = 0,
+    vocoder: Vocoder | None = None,
     circular: bool = False,
     length: int | None = None,
-) -> torch.Tensor:
+    progress: Progress | None = None,
+) -> Tensor:
     """A waveform from the mel magnitudes of one clip.
 
     Fast Griffin–Lim whose projection is onto the mel bands in place of fixed linear magnitudes (the
-    magnitude within a band is the waveform's own; Masuyama, Ueno & Ono 2023 call it bi-level consistency),
-    from a phase-gradient start that all channels share.
+    magnitude within a band is the waveform's own; Masuyama, Ueno & Ono 2023 call it bi-level consistency).
     Two savings that cost no quality: the iterations run at the lowest sample rate that holds `f_max`
     (20 kHz for riffusion-v1; same window and hop in seconds, so the same cells), and where windows overlap
     at least eight-fold, they run at twice the hop, and a quarter as many more at the full hop.
@@ -105,34 +176,33 @@ def reconstruct(
 
     Args:
         mel: float [channels, n_mels, columns].
-        iterations: `FAST` and `BEST` are the two that benchmarks/conversion.py measures.
+        vocoder: the learned decoder to begin with, in place of the one that `search` finds.
+        circular: time wraps; the result has columns·hop samples.
+        progress: told the share that is done before each iteration; may raise Cancelled.
 
     Returns:
         float [channels, length]; default columns·hop samples.
     """
     pieces = reconstruct_blocks(
-        lambda start, stop: mel[..., start:stop],
-        mel.shape[-1],
-        fmt,
-        iterations=iterations,
-        seed=seed,
-        circular=circular,
-        length=length,
-    )
+        lambda start, stop: mel[..., start:stop], mel.shape[-1], fmt, search,
+        vocoder=vocoder, circular=circular, length=length, progress=progress,
+    )  # fmt: skip
     return torch.cat(list(pieces), dim=-1)
 
 
+@torch.no_grad()
 def reconstruct_blocks(
-    read: Callable[[int, int], torch.Tensor],
+    read: Callable[[int, int], Tensor],
     columns: int,
     fmt: SpectrogramFormat,
+    search: PhaseSearch | None = None,
     *,
-    iterations: int = FAST,
-    seed: int = 0,
+    vocoder: Vocoder | None = None,
     circular: bool = False,
     length: int | None = None,
     block_columns: int | None = None,
-) -> Iterator[torch.Tensor]:
+    progress: Progress | None = None,
+) -> Iterator[Tensor]:
     """`reconstruct` for pictures that are too long to be held: the waveform comes by and by, without seams.
 
     Args:
@@ -143,104 +213,98 @@ def reconstruct_blocks(
     Yields:
         float [channels, n], one after the other; together they are what `reconstruct` returns.
     """
+    search = search or PhaseSearch()
+    vocoder = vocoder or search.decoder(fmt)
+    if vocoder is not None and not vocoder.fits(fmt):
+        raise SonopaintError(
+            f"These decoder weights are for {vocoder.fmt.name}, not for {fmt.name}; decode without them."
+        )
     win, hop = fmt.win_length, fmt.hop_length
-    work = shorter_window(fmt)
-    length = columns * hop if length is None else length
+    length = columns * hop if length is None or circular else length
     # Frames at a block's end lack the future: they are done again by the next block, which keeps the
     # `context` frames before them fixed. Between those, both blocks give the same samples.
     context = 2 * math.ceil(win / hop)
     block = columns if circular else block_columns or _BLOCK_COLUMNS
-    start, written, kept = 0, 0, None
+    start, written, known = 0, 0, None
     while True:
         stop = min(start + block, columns)
-        spectrum = _coarse_to_fine(read(start, stop), fmt, work, kept, iterations, seed, circular)
         last = stop == columns
         end = length if last else (stop - context - context // 2) * hop
-        full = torch.nn.functional.pad(spectrum, (0, (win - work) // 2)) * (win / work)
+        share = portion(progress, written / length, end / length)
+        share(0.0)
+        spectrum = _searched(read, start, stop, columns, fmt, search, vocoder, known, circular, share)
+        full = pad(spectrum, (0, win // 2 + 1 - spectrum.shape[-1]))
         span = None if circular else end - start * hop
         sound = overlap_add(synthesise(full, win, win), win, hop, circular=circular, length=span)
         yield sound[..., written - start * hop :]
         if last:
             return
-        kept = spectrum[..., -2 * context : -context, :]
+        known = spectrum[..., -2 * context : -context, :]
         start, written = stop - 2 * context, end
 
 
-def _coarse_to_fine(
-    mel: torch.Tensor,
+def _searched(
+    read: Callable[[int, int], Tensor],
+    start: int,
+    stop: int,
+    columns: int,
     fmt: SpectrogramFormat,
-    size: int,
-    kept: torch.Tensor | None,
-    iterations: int,
-    seed: int,
+    search: PhaseSearch,
+    vocoder: Vocoder | None,
+    known: Tensor | None,
     circular: bool,
-) -> torch.Tensor:
-    """Complex [channels, frames, size // 2 + 1] of mel bands, first on every second frame.
+    progress: Progress,
+) -> Tensor:
+    """The spectrum [channels, frames, bins] of columns start … stop on the working grid.
 
-    size: window and FFT of the work, at the rate fmt.sample_rate · size / win_length.
-    kept: complex [channels, n, size // 2 + 1], the first frames, which stay as they are.
+    known: complex [channels, n, bins], the first frames, which stay as they are.
     """
-    scale, hop, frames = size / fmt.win_length, fmt.hop_length * size // fmt.win_length, mel.shape[-1]
-    bands = mel_bands(fmt, size // 2 + 1, mel.dtype, mel.device)
-    linear = mel_to_linear(mel, fmt)[..., : size // 2 + 1, :].transpose(-1, -2) * scale
-    target = mel.transpose(-1, -2).contiguous() * scale
-    keep = torch.zeros(frames, 1, dtype=torch.bool, device=mel.device)
-    known = torch.zeros_like(linear, dtype=torch.complex64)
-    if kept is not None:
-        keep[: kept.shape[-2]] = True
-        known[..., : kept.shape[-2], :] = kept
+    grid, frames, iterations = working_grid(fmt), stop - start, search.iterations
+    stride = 2 if grid.win >= 8 * grid.hop and frames >= 4 and not (circular and frames % 2) else 1
+    last = math.ceil(iterations / 4) if stride > 1 or vocoder is not None else 0
+    tick = Steps(progress, iterations + last)
+    began: Start
+    if vocoder is None:
+        mel = read(start, stop)
+        began = _Gradient(mel, fmt, search.seed, circular)
+    else:
+        tick.total += math.ceil(frames / NETWORK_FRAMES) + math.ceil(iterations / Learned.every)
+        first, after = max(start - vocoder.network.reach, 0), min(stop + vocoder.network.reach, columns)
+        around = read(first, after).float()
+        mel = around[..., start - first : stop - first]
+        cells = vocoder.cells(around, start - first, stop - first, circular=circular, tick=tick)
+        began = Learned(cells, grid.hop, search.seed, circular)
+    bands = mel_bands(fmt, grid.bins, mel.dtype, mel.device)
+    wanted = mel.transpose(-1, -2).contiguous()
 
-    def iterated(spectrum: torch.Tensor, stride: int, times: int) -> torch.Tensor:
-        every = slice(None, None, stride)
+    def iterated(spectrum: Tensor, stride: int, times: int, momentum: float = MOMENTUM) -> Tensor:
+        target = wanted[..., ::stride, :]
 
-        def project(spectrum: torch.Tensor) -> torch.Tensor:
-            free = spectrum * bands.correction(absolute(spectrum), target[..., every, :])
-            return free if kept is None else torch.where(keep[every], known[..., every, :], free)
+        def fixed(spectrum: Tensor) -> Tensor:
+            if known is None:
+                return spectrum
+            kept = known[..., ::stride, :]
+            return torch.cat([kept, spectrum[..., kept.shape[-2] :, :]], dim=-2)
 
-        return _iterate(spectrum, project, size, size, stride * hop, times, MOMENTUM, circular)
+        def project(ahead: Tensor) -> Tensor:
+            return fixed(ahead * bands.correction(absolute(ahead), target))
 
-    coarse = size >= 8 * hop and frames >= 4 and not (circular and frames % 2)
-    stride = 2 if coarse else 1
-    every = slice(None, None, stride)
-    loudness = linear.mean(dim=0)[every]
-    start = {"initial": known.sum(dim=0)[every], "fixed": keep[every].expand_as(loudness)}
-    phase = phase_gradient(loudness, size, stride * hop, seed=seed, circular=circular, **start)
-    spectrum = linear[..., every, :] * phase
-    spectrum = iterated(spectrum, stride, iterations)
-    if not coarse:
-        return spectrum
-    length = None if circular else (frames - 1) * hop
-    signal = overlap_add(synthesise(spectrum, size, size), size, 2 * hop, circular=circular, length=length)
-    fine = analyse(frame(pad_ends(signal, size, hop, circular=circular), size, hop), size, size)
-    return iterated(fine, 1, math.ceil(iterations / 4))
+        return iterate(
+            fixed(spectrum), project, grid.win, stride * grid.hop, times,
+            momentum=momentum, circular=circular, tick=tick,
+        )  # fmt: skip
 
-
-def _iterate(
-    spectrum: torch.Tensor,
-    project: Project,
-    n_fft: int,
-    win: int,
-    hop: int,
-    iterations: int,
-    momentum: float,
-    circular: bool = False,
-    length: int | None = None,
-) -> torch.Tensor:
-    """The loop itself, on complex [..., frames, F]; `project` brings a spectrum to the magnitudes."""
-    frames = spectrum.shape[-2]
-    # The signal must be analysed into as many frames again.
-    inner = frames * hop if circular else min(max(length or 0, (frames - 1) * hop), frames * hop - 1)
-    previous: torch.Tensor | None = None
-    for _ in range(iterations):
-        signal = overlap_add(synthesise(spectrum, n_fft, win), win, hop, circular=circular, length=inner)
-        consistent = analyse(frame(pad_ends(signal, win, hop, circular=circular), win, hop), n_fft, win)
-        # t_n + α (t_n − t_{n−1})
-        ahead = consistent if previous is None else previous.lerp_(consistent, 1 + momentum)
-        spectrum, previous = project(ahead), consistent
-    return spectrum
-
-
-def _random_phase(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Unit complex numbers of uniform phase [frames, F]. Drawn on the CPU: the same on every device."""
-    angle = torch.rand(like.shape[-2:], generator=generator, dtype=like.dtype) * (2 * torch.pi)
-    return torch.polar(torch.ones_like(angle), angle).to(like.device)
+    spectrum = began.begin(stride, known)
+    for done in range(0, max(iterations, 1), began.every or max(iterations, 1)):
+        coarse = spectrum[..., ::stride, :] if done else spectrum
+        spectrum = iterated(coarse, stride, min(began.every or iterations, iterations - done))
+        if stride > 1:
+            framed = synthesise(spectrum, grid.win, grid.win)
+            length = None if circular else (frames - 1) * grid.hop
+            wave = overlap_add(framed, grid.win, stride * grid.hop, circular=circular, length=length)
+            padded = pad_ends(wave, grid.win, grid.hop, circular=circular)
+            spectrum = analyse(frame(padded, grid.win, grid.hop), grid.win, grid.win)
+        if began.every:
+            tick()
+        spectrum = began.mended(spectrum, known)
+    return iterated(spectrum, 1, last, began.momentum)

@@ -1,16 +1,15 @@
 """The learned decoder: mel magnitudes → waveform.
 
 A small convolutional network (`vocoder_network`) reads the magnitude of every cell from the mel picture, and
-how the phase goes on from each cell to the next ones; `phase_integration` sums that up to phases; projections
-onto the mel bands settle both, and an inverse STFT makes the sound. Weights lie in
-`vocoder/<format>.safetensors` of the models folder or of `weights/`.
+how the phase goes on from each cell to the next ones; `integration` sums that up to phases, and `search` goes
+on from there. Weights lie in `vocoder/<format>.safetensors` of the models folder or of `weights/`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,10 +20,9 @@ from sonoconvert.checkpoints.files import read_header, read_tensors, write_tenso
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.folders import shipped_folder, user_folder
 from sonoconvert.phase.integration import integrate
-from sonoconvert.phase.inversion import mel_bands
-from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of
 from sonoconvert.pictures.format import SpectrogramFormat
-from sonoconvert.pictures.spectrogram import absolute, analyse, frame, overlap_add, pad_ends, synthesise
+from sonoconvert.pictures.grid import working_grid
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +30,15 @@ FOLDER = "vocoder"
 # What the network's input depends on. The channel layout, the width and the curve may differ.
 _ANALYSIS = "sample_rate n_fft win_length hop_length n_mels f_min f_max mel_scale mel_norm".split()
 
-# Frames that go through the network, and columns that are decoded, at once: they bound the memory.
-_NETWORK_FRAMES = 512
-_BLOCK_COLUMNS = 4096
+# Frames that go through the network at once: they bound the memory.
+NETWORK_FRAMES = 512
 # Mirrored frames that the network sees beyond a clip's ends, as in its training.
 _EDGE = 12
-# Projections onto the mel bands (as phase.FAST), so many between two integrations, and their momentum.
-ITERATIONS, _ROUND, _MOMENTUM = 16, 16, 0.99
 _SILENT = -4.9  # log10: an estimate below counts as nothing (the network's input is floored at −5)
 _MOST_WEIGHTS = 64 << 20  # bytes; larger files are no decoders
+
+# magnitude, advance, across [channels, frames, bins] of the working grid, as `integrate` takes them.
+Cells = tuple[Tensor, Tensor, Tensor]
 
 
 class Vocoder:
@@ -61,125 +59,19 @@ class Vocoder:
         return all(getattr(self.fmt, name) == getattr(fmt, name) for name in _ANALYSIS)
 
     @torch.no_grad()
-    def decode(
-        self,
-        mel: Tensor,
-        fmt: SpectrogramFormat,
-        *,
-        length: int | None = None,
-        circular: bool = False,
-        iterations: int = ITERATIONS,
-        seed: int = 0,
-    ) -> Tensor:
-        """A waveform from mel magnitudes.
-
-        Long pictures go through in blocks, each continuing the phase of the one before it, in bounded memory.
-
-        Args:
-            mel: float [channels, n_mels, columns] of a format that `fits`.
-            length: samples of the result; default columns·hop.
-            circular: time wraps; the result has columns·hop samples.
-            iterations: projections onto the mel bands, as in `phase.reconstruct`: at twice the hop where
-                windows overlap at least eight-fold, then a quarter as many at the full hop. After each 16
-                of them the phases are integrated again, from where they are: the projections look after
-                what is loud and make weak cells inconsistent, the integration mends those.
-            seed: of the signs that no magnitude tells.
-
-        Returns:
-            float32 [channels, length] on mel's device; the same samples in each run on one device.
-        """
-        if not self.fits(fmt):
-            raise SonopaintError(
-                f"These decoder weights are for {self.fmt.name}, not for {fmt.name}; decode without them."
-            )
-        mel = mel.float()
-        if circular:
-            return self._block(mel, 0, mel.shape[-1], None, iterations, seed, True)[0]
-        hop, columns = fmt.hop_length, mel.shape[-1]
-        length = columns * hop if length is None else length
-        # As in phase.reconstruct: the frames at a block's end are done again by the next block.
-        context = self.network.reach
-        pieces: list[Tensor] = []
-        start, written, known = 0, 0, None
-        while True:
-            stop = min(start + _BLOCK_COLUMNS, columns)
-            last = stop == columns
-            end = length if last else (stop - 2 * context) * hop
-            span = end - start * hop
-            sound, spectrum = self._block(mel, start, stop, known, iterations, seed, False, span)
-            pieces.append(sound[..., written - start * hop :])
-            if last:
-                return torch.cat(pieces, dim=-1)
-            known = spectrum[..., -4 * context : -2 * context, :]
-            start, written = stop - 4 * context, end
-
-    def _block(
-        self,
-        mel: Tensor,
-        start: int,
-        stop: int,
-        known: Tensor | None,
-        iterations: int,
-        seed: int,
-        circular: bool,
-        length: int | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Sound [channels, length] of columns start … stop, and its spectrum [channels, frames, bins].
-
-        known: spectrum of the first frames, which stays as it is.
-        """
-        win, hop = self.fmt.win_length, self.fmt.hop_length
-        grid, frames = working_grid(self.fmt), stop - start
-        cells = self.cells(mel, start, stop, circular=circular)
-        part = mel[..., start:stop]
-        spectrum = _integrated(cells, grid.hop, known, None, circular, seed)
-        stride = 2 if grid.size >= 8 * grid.hop and frames >= 4 and not (circular and frames % 2) else 1
-        for first in range(0, iterations, _ROUND):
-            times = min(_ROUND, iterations - first)
-            spectrum = self._iterated(spectrum[..., ::stride, :], part, known, stride, times, circular)
-            if stride > 1:
-                sound = _sound(spectrum, grid.size, stride * grid.hop, (frames - 1) * grid.hop, circular)
-                spectrum = _analysed(sound, grid.size, grid.hop, circular)
-            spectrum = _integrated(cells, grid.hop, known, spectrum, circular, seed)
-        spectrum = self._iterated(spectrum, part, known, 1, math.ceil(iterations / 4), circular, 0.0)
-        full = torch.nn.functional.pad(spectrum, (0, win // 2 + 1 - grid.bins))
-        return _sound(full, win, hop, length, circular), spectrum
-
-    def _iterated(
-        self,
-        spectrum: Tensor,
-        mel: Tensor,
-        known: Tensor | None,
-        stride: int,
-        times: int,
-        circular: bool,
-        momentum: float = _MOMENTUM,
-    ) -> Tensor:
-        """Every `stride`-th frame, projected onto the mel bands and onto the spectra of sounds in turn."""
-        grid, frames = working_grid(self.fmt), spectrum.shape[-2]
-        hop = stride * grid.hop
-        bands = mel_bands(self.fmt, grid.bins, mel.dtype, mel.device)
-        wanted = mel[..., ::stride].transpose(-1, -2).contiguous()
-        fixed = None if known is None else known[..., ::stride, :]
-        previous: Tensor | None = None
-        for turn in range(times + 1):
-            if fixed is not None:
-                spectrum = torch.cat([fixed, spectrum[..., fixed.shape[-2] :, :]], dim=-2)
-            if turn == times:
-                break
-            sound = _sound(spectrum, grid.size, hop, frames * hop - 1, circular)
-            consistent = _analysed(sound, grid.size, hop, circular)
-            ahead = consistent if previous is None else previous.lerp_(consistent, 1 + momentum)
-            spectrum, previous = ahead * bands.correction(absolute(ahead), wanted), consistent
-        return spectrum
-
-    @torch.no_grad()
     def cells(
-        self, mel: Tensor, start: int = 0, stop: int | None = None, *, circular: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        mel: Tensor,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        circular: bool = False,
+        tick: Callable[[], None] | None = None,
+    ) -> Cells:
         """What the network says of columns start … stop of mel [channels, n_mels, columns].
 
-        `start` must be a multiple of 4 (the network's own grid).
+        `start` must be a multiple of 4 (the network's own grid); `tick` is called before each piece of the
+        work and may raise Cancelled.
 
         Returns:
             magnitude float [channels, frames, bins], on the scale of a `win_length` FFT; advance, across:
@@ -190,8 +82,10 @@ class Vocoder:
         reference = reference_of(mel, self.fmt)
         place = place_of(self.fmt, mel.device)
         parts = []
-        for first in range(start, stop, _NETWORK_FRAMES):
-            last = min(first + _NETWORK_FRAMES, stop)
+        for first in range(start, stop, NETWORK_FRAMES):
+            if tick is not None:
+                tick()
+            last = min(first + NETWORK_FRAMES, stop)
             low, high = first - reach, last + reach
             if not circular:
                 low, high = max(low, -_EDGE), min(high, columns + _EDGE)
@@ -208,37 +102,56 @@ class Vocoder:
             torch.complex(output[:, 3].contiguous(), output[:, 4].contiguous()),
         )
 
+    def continued(self, mel: Tensor, own: Tensor, kept: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """What mel magnitudes [n_mels, frames] look like where a sound's cells are known.
 
-def _integrated(
-    cells: tuple[Tensor, Tensor, Tensor],
-    hop: int,
-    known: Tensor | None,
-    start: Tensor | None,
-    circular: bool,
-    seed: int,
-) -> Tensor:
-    """The cells' magnitudes with integrated phases, complex [channels, frames, bins]; `start`: where from."""
-    magnitude = cells[0]
-    phases = []
-    for channel in range(len(magnitude)):
-        loud, advance, across = (part[channel].cpu().numpy() for part in cells)
-        kept, begun = (None if given is None else given[channel].cpu().numpy() for given in (known, start))
-        sweeps = 3 if begun is None else 1
+        Args:
+            own: complex [frames, win_length // 2 + 1]: the sound's spectrum.
+            kept: bool, likewise: where its phase stays, to be carried on into the other cells.
+            seed: of the signs that no magnitude tells.
+
+        Returns:
+            magnitude float and phase complex [frames, bins] of the working grid.
+        """
+        magnitude, advance, across = (part[0] for part in self.cells(mel[None]))
+        bins = magnitude.shape[-1]
         phase = integrate(
-            loud, advance, across, hop,
-            known=kept, start=begun, circular=circular, sweeps=sweeps, seed=seed,
+            magnitude.cpu().numpy(), advance.cpu().numpy(), across.cpu().numpy(), working_grid(self.fmt).hop,
+            known=own[:, :bins].cpu().numpy(), fixed=kept[:, :bins].cpu().numpy(), seed=seed,
         )  # fmt: skip
-        phases.append(torch.from_numpy(phase))
-    return magnitude * torch.stack(phases).to(magnitude.device)
+        return magnitude, torch.from_numpy(phase).to(mel.device)
 
 
-def _sound(spectrum: Tensor, size: int, hop: int, length: int | None, circular: bool) -> Tensor:
-    framed = synthesise(spectrum, size, size)
-    return overlap_add(framed, size, hop, circular=circular, length=None if circular else length)
+class Learned:
+    """Phases integrated from what the network says of their steps: a `search.Start`.
 
+    After each 16 iterations they are integrated again, from where they are: the projections look after what
+    is loud and make weak cells inconsistent, the integration mends those.
+    """
 
-def _analysed(sound: Tensor, size: int, hop: int, circular: bool) -> Tensor:
-    return analyse(frame(pad_ends(sound, size, hop, circular=circular), size, hop), size, size)
+    every, momentum = 16, 0.0
+
+    def __init__(self, cells: Cells, hop: int, seed: int, circular: bool) -> None:
+        self.cells, self.hop, self.seed, self.circular = cells, hop, seed, circular
+
+    def begin(self, stride: int, known: Tensor | None) -> Tensor:
+        return self._integrated(None, known)[..., ::stride, :]
+
+    def mended(self, spectrum: Tensor, known: Tensor | None) -> Tensor:
+        return self._integrated(spectrum, known)
+
+    def _integrated(self, start: Tensor | None, known: Tensor | None) -> Tensor:
+        """The cells' magnitudes with integrated phases, complex [channels, frames, bins]."""
+        phases = []
+        for channel, parts in enumerate(zip(*self.cells, strict=True)):
+            kept, begun = (None if t is None else t[channel].cpu().numpy() for t in (known, start))
+            phase = integrate(
+                *(part.cpu().numpy() for part in parts), self.hop,
+                known=kept, start=begun, circular=self.circular, sweeps=1 if start is not None else 3,
+                seed=self.seed,
+            )  # fmt: skip
+            phases.append(torch.from_numpy(phase))
+        return self.cells[0] * torch.stack(phases).to(self.cells[0].device)
 
 
 def load(fmt: SpectrogramFormat) -> Vocoder | None:

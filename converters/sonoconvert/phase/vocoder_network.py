@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.pictures.grid import working_grid
 from sonoconvert.pictures.spectrogram import mel_basis
 
 # Magnitudes below this, relative to the loudest, are alike to the network (−100 dB).
@@ -21,33 +20,6 @@ PATCH = (2, 4)
 # Times and frequencies of one cell of the network's deepest level, in positions.
 DEEP = 2
 _OUTPUTS = 6
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The lowest sample rate that holds a format's `f_max`, with the format's frames.
-
-    `size` (window = FFT) and `hop` are whole numbers of samples at `rate` Hz; bins are the format's own
-    (`rate / size` = `sample_rate / win_length`), `bins` = size // 2 + 1 of them.
-    """
-
-    rate: int
-    size: int
-    hop: int
-
-    @property
-    def bins(self) -> int:
-        return self.size // 2 + 1
-
-
-def working_grid(fmt: SpectrogramFormat) -> Grid:
-    """The grid on which the network and the iterations work."""
-    step = math.lcm(fmt.win_length // math.gcd(fmt.win_length, fmt.hop_length), 2)
-    # The rate, too, must be a whole number.
-    step = math.lcm(step, fmt.win_length // math.gcd(fmt.win_length, fmt.sample_rate))
-    needed = 2 * math.ceil(fmt.f_max * fmt.win_length / fmt.sample_rate)
-    size = min(math.ceil(needed / step) * step, fmt.win_length)
-    return Grid(fmt.sample_rate * size // fmt.win_length, size, fmt.hop_length * size // fmt.win_length)
 
 
 @lru_cache(maxsize=8)

@@ -16,9 +16,12 @@ import torch
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.banded import Banded
 from sonoconvert.pictures.format import SpectrogramFormat, hz_to_mel, mel_to_hz
+from sonoconvert.pictures.grid import working_grid
 
-# Frames that are transformed at once: bounds memory at about 300 MB for the largest preset.
-_BLOCK_FRAMES = 2048
+# Frames whose bands are summed at once: bounds memory at about 300 MB for the largest preset.
+_BLOCK_FRAMES = 512
+# Of them, FFT samples that are transformed at once on a processor: as many as its cache holds.
+_CACHED_SAMPLES = 1 << 19
 # Above the highest band, as part of it: what lies beyond leaks through the window by less than −100 dB.
 _TRANSITION = 1.1
 
@@ -104,7 +107,7 @@ def absolute(spectrum: torch.Tensor) -> torch.Tensor:
     """|spectrum| of complex [...]; three times as quick as `abs`, which guards against overflow."""
     if spectrum.requires_grad:  # a root has no gradient at 0
         return spectrum.abs()
-    return (spectrum.real.square() + spectrum.imag.square()).sqrt()
+    return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).sqrt_()
 
 
 def overlap_add(
@@ -159,29 +162,19 @@ def mel_magnitude(waveform: torch.Tensor, fmt: SpectrogramFormat, *, circular: b
     """
     padded = pad_ends(waveform, fmt.win_length, fmt.hop_length, circular=circular)
     # At the lowest rate that holds the bands: the same cells for half the work (riffusion-v1).
-    win = shorter_window(fmt, _TRANSITION)
-    hop, n_fft = (size * win // fmt.win_length for size in (fmt.hop_length, fmt.n_fft))
-    framed = frame(_decimated(padded, fmt.win_length, win), win, hop)
+    grid = working_grid(fmt, _TRANSITION)
+    framed = frame(_decimated(padded, fmt.win_length, grid.win), grid.win, grid.hop)
     framed = framed[..., : fmt.frames(waveform.shape[-1]), :]
     first, basis = _used_basis(fmt, waveform.dtype, waveform.device)
     blocks = []
     # Fewer at a time where the grid is finer still ("rgb" formats).
-    at_once = max(1, min(_BLOCK_FRAMES, _BLOCK_FRAMES * 17_640 // n_fft))
-    for block in framed.split(at_once, dim=-2):
-        spectrum = analyse(block, n_fft, win)[..., first : first + basis.shape[1]]
-        blocks.append(basis.times(absolute(spectrum)))
-    return torch.cat(blocks, dim=-2).transpose(-1, -2) * (fmt.win_length / win)
-
-
-def shorter_window(fmt: SpectrogramFormat, margin: float = 1.0) -> int:
-    """The format's window in samples at the lowest rate whose half is `margin` · f_max or more.
-
-    Window, hop and FFT are whole numbers there, so that its cells are the format's.
-    """
-    whole = (fmt.win_length // math.gcd(fmt.win_length, size) for size in (fmt.hop_length, fmt.n_fft))
-    step = math.lcm(*whole, 2)
-    needed = 2 * math.ceil(margin * fmt.f_max * fmt.win_length / fmt.sample_rate)
-    return min(math.ceil(needed / step) * step, fmt.win_length)
+    for block in framed.split(max(1, min(_BLOCK_FRAMES, _BLOCK_FRAMES * 17_640 // grid.n_fft)), dim=-2):
+        rows = block[..., 0, 0].numel() * grid.n_fft
+        few = max(1, _CACHED_SAMPLES // max(rows, 1)) if block.device.type == "cpu" else block.shape[-2]
+        spectra = (analyse(part, grid.n_fft, grid.win) for part in block.split(few, dim=-2))
+        sizes = [absolute(spectrum[..., first : first + basis.shape[1]]) for spectrum in spectra]
+        blocks.append(basis.times(torch.cat(sizes, dim=-2)))
+    return torch.cat(blocks, dim=-2).transpose(-1, -2) * (fmt.win_length / grid.win)
 
 
 def _decimated(waveform: torch.Tensor, size: int, new_size: int) -> torch.Tensor:
@@ -214,7 +207,9 @@ def to_levels(
     peak = torch.as_tensor(peak, dtype=mel.dtype, device=mel.device).expand(mel.shape[:-2])
     relative = mel / peak.clamp_min(torch.finfo(mel.dtype).tiny)[..., None, None]
     if fmt.curve == "power":
-        return relative.clamp(0, 1) ** fmt.exponent, peak
+        relative = relative.clamp(0, 1)
+        # Two roots are a quarter of the power's work.
+        return (relative.sqrt().sqrt() if fmt.exponent == 0.25 else relative**fmt.exponent), peak
     decibels = 20 * torch.log10(relative.clamp_min(1e-12))
     return (1 - decibels / fmt.floor_db).clamp(0, 1), peak
 

@@ -1,1 +1,1 @@
-"""Other representations of a sound than the mel picture."""
+"""Sounds as tensors that models work on: one protocol for pictures, transforms and latents."""

@@ -13,13 +13,15 @@ what lies at the clip's end reaches into its beginning, within a bin's window (0
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import Clip
 
 # Below this share of the frame operator's largest value a frequency counts as outside the band.
 _OUTSIDE = 1e-6
@@ -27,7 +29,10 @@ _OUTSIDE = 1e-6
 
 @dataclass(frozen=True)
 class CqtFormat:
-    """Parameters in Hz and samples; the defaults are those of § 3.3.1."""
+    """Parameters in Hz and samples; the defaults are those of § 3.3.1.
+
+    As a `Representation`: the real and imaginary parts of a clip's mean channel, [2, n_bins, frames].
+    """
 
     sample_rate: int = 24_000
     f_min: float = 440.0 * 2 ** (-21 / 12)  # C3, 130.81 Hz
@@ -58,6 +63,23 @@ class CqtFormat:
     def frames(self, num_samples: int) -> int:
         """Frames of a clip: 1 + samples // hop."""
         return 1 + num_samples // self.hop_length
+
+    @property
+    def frame_rate(self) -> float:
+        return self.sample_rate / self.hop_length
+
+    def shape(self, num_samples: int) -> tuple[int, ...]:
+        return (2, self.n_bins, self.frames(num_samples))
+
+    def header(self) -> dict[str, Any]:
+        return {"kind": "cqt", **asdict(self)}
+
+    def encode(self, clip: Clip) -> torch.Tensor:
+        return to_channels(cqt(clip.mono().resampled(self.sample_rate).waveform[0], self))
+
+    def decode(self, tensor: torch.Tensor, num_samples: int | None = None) -> Clip:
+        length = (tensor.shape[-1] - 1) * self.hop_length if num_samples is None else num_samples
+        return Clip(icqt(from_channels(tensor.float()), self, length=length)[None], self.sample_rate)
 
 
 def cqt(waveform: torch.Tensor, fmt: CqtFormat | None = None) -> torch.Tensor:

@@ -9,17 +9,86 @@ and fine, never 1 to 3: the document's tables number them in both directions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import Clip
+from sonoconvert.phase.search import reconstruct
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.spectrogram import mel_basis, stft
 
 SAMPLE_RATE = 44_100
-FINE = (128, 256)  # bands, hop; window and FFT are four hops
-MULTI_SCALE = ((32, 1024), (64, 512), (128, 256))
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """log(1 + mel power): one level of a pyramid, a `Representation` [1, bands, frames] of a mean channel.
+
+    Bands are Slaney's, of equal area, from 0 Hz to 22.05 kHz; window and FFT are four hops; the surplus last
+    frame is left out. At the fine level a few of the lowest bands lie between two FFT bins and stay 0, as
+    they do with these parameters in any library.
+    """
+
+    bands: int = 128
+    hop: int = 256
+
+    @property
+    def sample_rate(self) -> int:
+        return SAMPLE_RATE
+
+    @property
+    def frame_rate(self) -> float:
+        return SAMPLE_RATE / self.hop
+
+    @property
+    def format(self) -> SpectrogramFormat:
+        """Its frames and bands, of magnitudes in place of powers."""
+        return SpectrogramFormat(
+            name="log-mel",
+            sample_rate=SAMPLE_RATE,
+            n_fft=4 * self.hop,
+            win_length=4 * self.hop,
+            hop_length=self.hop,
+            n_mels=self.bands,
+            f_min=0.0,
+            f_max=SAMPLE_RATE / 2,
+            mel_scale="slaney",
+            mel_norm="slaney",
+        )
+
+    def shape(self, num_samples: int) -> tuple[int, ...]:
+        return (1, self.bands, max(1, num_samples // self.hop))
+
+    def header(self) -> dict[str, Any]:
+        return {"kind": "log-mel", **asdict(self)}
+
+    def of(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Float [..., samples] at 44.1 kHz → [..., bands, frames]; differentiable."""
+        power = stft(waveform, 4 * self.hop, 4 * self.hop, self.hop).abs().square()
+        frames = self.shape(waveform.shape[-1])[-1]
+        return torch.log1p(_basis(self, waveform.dtype, waveform.device) @ power[..., :frames])
+
+    def encode(self, clip: Clip) -> torch.Tensor:
+        return self.of(clip.mono().resampled(SAMPLE_RATE).waveform)
+
+    def decode(self, tensor: torch.Tensor, num_samples: int | None = None) -> Clip:
+        """By a phase search, twice: even magnitudes within a band, then as the first sound has them."""
+        length = tensor.shape[-1] * self.hop if num_samples is None else num_samples
+        power = torch.expm1(tensor.float()).clamp_min(0)
+        mel = (power * _basis(self, power.dtype, power.device).sum(dim=1)[:, None]).sqrt()
+        for _ in range(2):
+            made = reconstruct(mel, self.format, length=length)
+            missed = power / torch.expm1(self.of(made)).clamp_min(1e-6)
+            mel = mel * missed.clamp(0.01, 100).sqrt()
+        return Clip(made, SAMPLE_RATE)
+
+
+FINE = LogMel(128, 256)
+MULTI_SCALE = (LogMel(32, 1024), LogMel(64, 512), FINE)
 
 
 def mel_pyramid(waveform: torch.Tensor, levels: int = 3) -> list[torch.Tensor]:
@@ -35,62 +104,35 @@ def mel_pyramid(waveform: torch.Tensor, levels: int = 3) -> list[torch.Tensor]:
     """
     if not 1 <= levels <= 8:
         raise SonopaintError(f"A mel pyramid has 1 to 8 levels (128 bands halve 7 times), not {levels}.")
-    pyramid = [log_mel(waveform, *FINE)]
+    pyramid = [FINE.of(waveform)]
     for _ in range(levels - 1):
         fine = pyramid[-1]
         flat = fine.reshape(-1, 1, *fine.shape[-2:])
         if flat.shape[-1] < 2:
             raise SonopaintError(
                 f"{waveform.shape[-1]} samples are too short for {levels} levels of a mel pyramid; give at "
-                f"least {FINE[1] * 2 ** (levels - 1)}."
+                f"least {FINE.hop * 2 ** (levels - 1)}."
             )
         coarse = torch.nn.functional.avg_pool2d(flat, 2)
         pyramid.append(coarse.reshape(*fine.shape[:-2], *coarse.shape[-2:]))
     return pyramid[::-1]
 
 
-def multi_scale_mels(
-    waveform: torch.Tensor, scales: Sequence[tuple[int, int]] = MULTI_SCALE
-) -> list[torch.Tensor]:
+def multi_scale_mels(waveform: torch.Tensor, scales: Sequence[LogMel] = MULTI_SCALE) -> list[torch.Tensor]:
     """Eq. 39 as the authors' experiments did it: each level a mel spectrogram of its own.
 
     A coarser level then has longer windows and resolves what the fine one's bands blur.
 
     Args:
         waveform: float [..., samples] at 44.1 kHz.
-        scales: (bands, hop) of each level; window and FFT are four hops.
+        scales: the levels.
 
     Returns:
         Log mel spectrograms [..., bands, frames] in the order of `scales`. Differentiable.
     """
-    return [log_mel(waveform, bands, hop) for bands, hop in scales]
-
-
-def log_mel(waveform: torch.Tensor, bands: int, hop: int) -> torch.Tensor:
-    """log(1 + mel power) of float [..., samples] at 44.1 kHz → [..., bands, samples // hop] (at least 1).
-
-    Bands are Slaney's, of equal area, from 0 Hz to 22.05 kHz; the surplus last frame is left out. At the fine
-    level a few of the lowest bands lie between two FFT bins and stay 0, as they do with these parameters
-    in any library.
-    """
-    power = stft(waveform, 4 * hop, 4 * hop, hop).abs().square()
-    frames = max(1, waveform.shape[-1] // hop)
-    basis = _basis(bands, hop, waveform.dtype, waveform.device)
-    return torch.log1p(basis @ power[..., :frames])
+    return [scale.of(waveform) for scale in scales]
 
 
 @lru_cache(maxsize=16)
-def _basis(bands: int, hop: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    fmt = SpectrogramFormat(
-        name="mel-pyramid",
-        sample_rate=SAMPLE_RATE,
-        n_fft=4 * hop,
-        win_length=4 * hop,
-        hop_length=hop,
-        n_mels=bands,
-        f_min=0.0,
-        f_max=SAMPLE_RATE / 2,
-        mel_scale="slaney",
-        mel_norm="slaney",
-    )
-    return torch.from_numpy(mel_basis(fmt)).to(device=device, dtype=dtype)
+def _basis(scale: LogMel, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(mel_basis(scale.format)).to(device=device, dtype=dtype)

@@ -80,9 +80,12 @@ class Codec:
         """In kbps, for `codes`."""
         return [float(width) for width in self.config.target_bandwidths]
 
-    def latents(self, clip: Clip) -> Encoded:
-        """The continuous representation: the encoder's output, the quantiser left out."""
-        wave, scale = self._prepared(clip)
+    def latents(self, clip: Clip, scale: float | None = None) -> Encoded:
+        """The continuous representation: the encoder's output, the quantiser left out.
+
+        scale: what a normalising codec divides by, in place of the clip's RMS.
+        """
+        wave, scale = self._prepared(clip, scale)
         with torch.no_grad():
             values = self.network.encoder(wave)[0]
         return Encoded(values.cpu(), wave.shape[-1], scale, dict(clip.settings))
@@ -127,13 +130,51 @@ class Codec:
         wave = torch.nn.functional.pad(wave, (0, max(encoded.num_samples - wave.shape[-1], 0)))
         return Clip(wave[:, : encoded.num_samples], self.sample_rate, dict(encoded.settings))
 
-    def _prepared(self, clip: Clip) -> tuple[torch.Tensor, float | None]:
+    def _prepared(self, clip: Clip, scale: float | None = None) -> tuple[torch.Tensor, float | None]:
         mixed = mix_to(clip, int(self.config.audio_channels)).resampled(self.sample_rate)
         wave = mixed.waveform[None].to(self.network.device)
         if not self.config.normalize:
             return wave, None
-        scale = float(wave.mean(dim=1).square().mean().sqrt()) + 1e-8
+        if scale is None:
+            scale = float(wave.mean(dim=1).square().mean().sqrt()) + 1e-8
         return wave / scale, scale
+
+
+@dataclass(frozen=True)
+class CodecLatents:
+    """A codec's continuous latents as a `sonoconvert.representations` one: float32 [features, frames].
+
+    rms: what a codec that normalises loudness divides every clip by (others divide by nothing), so that
+        latents keep the level.
+    """
+
+    codec: Codec
+    rms: float = 0.1
+
+    @property
+    def sample_rate(self) -> int:
+        return self.codec.sample_rate
+
+    @property
+    def frame_rate(self) -> float:
+        return self.codec.frame_rate
+
+    def shape(self, num_samples: int) -> tuple[int, ...]:
+        return (self.codec.features, -(-num_samples // int(self.codec.network.config.hop_length)))
+
+    def header(self) -> dict[str, Any]:
+        kept = ("sampling_rate", "audio_channels", "hidden_size", "upsampling_ratios", "normalize")
+        facts = {name: getattr(self.codec.config, name) for name in kept}
+        return {"kind": "codec-latents", **facts, "rms": self.rms}
+
+    def encode(self, clip: Clip) -> torch.Tensor:
+        return self.codec.latents(clip, self.rms).values
+
+    def decode(self, tensor: torch.Tensor, num_samples: int | None = None) -> Clip:
+        hop = int(self.codec.network.config.hop_length)
+        length = tensor.shape[-1] * hop if num_samples is None else num_samples
+        scale = self.rms if self.codec.config.normalize else None
+        return self.codec.decode(Encoded(tensor, length, scale))
 
 
 def load_codec(folder: str | os.PathLike[str], *, device: str = "cpu") -> Codec:

@@ -28,8 +28,9 @@ from sonopaint.models.info import (
 )
 from sonopaint.models.mini import fill, load_mini
 from sonopaint.models.model import Model
+from sonopaint.models.one_step import header_timestep
+from sonopaint.models.schedule import one_step_sigma
 from sonopaint.models.tokenizer import find_clip_tokenizer, load_tokenizer, tokenizer_of_header
-from sonopaint.samplers.one_step import header_timestep, one_step_sigma
 from sonopaint.tasks.settings import SD_DEFAULTS
 
 __all__ = ["Model", "ModelInfo", "describe", "list_models", "load_model"]
@@ -190,7 +191,7 @@ def _model(
     scheduler: dict[str, Any],
     defaults: dict[str, Any],
 ) -> Model:
-    from sonopaint.samplers.schedule import alphas_cumprod_of
+    from sonopaint.models.schedule import alphas_cumprod_of
 
     unet, vae, text_encoder, tokenizer = parts
     prediction = str(scheduler.get("prediction_type", "epsilon"))

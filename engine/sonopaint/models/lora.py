@@ -16,7 +16,8 @@ from sonoconvert.checkpoints.lora import LoraFile, read_lora
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.folders import shipped_folder, user_folder
 from sonopaint.models.mini import stored_name
-from sonopaint.samplers.one_step import header_timestep, one_step_sigma
+from sonopaint.models.one_step import header_timestep
+from sonopaint.models.schedule import one_step_sigma
 
 if TYPE_CHECKING:
     from sonopaint.models.model import Model

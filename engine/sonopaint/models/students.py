@@ -8,7 +8,7 @@ from pathlib import Path
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import ModelInfo, describe, find_model
 from sonopaint.models.lora import Loras, find_lora, headers_of
-from sonopaint.samplers.one_step import header_timestep, on_student, student_timestep
+from sonopaint.models.one_step import header_timestep, on_student, student_timestep
 
 logger = logging.getLogger(__name__)
 

@@ -77,8 +77,8 @@ class DiffusersPainter:
 
         Raises SonopaintError for an unknown sampler, and for the one of students on another model.
         """
+        from sonopaint.models.one_step import student_timestep
         from sonopaint.samplers import SAMPLERS
-        from sonopaint.samplers.one_step import student_timestep
 
         resolved = settings.resolved(self.model.defaults)
         if resolved.sampler not in SAMPLERS:
@@ -204,9 +204,9 @@ class DiffusersPainter:
         columns: how wide the model's picture is to be, at least W.
         """
         from sonopaint.models.inpaint import kept_channels, sees_kept
+        from sonopaint.models.schedule import sigmas as schedule
         from sonopaint.samplers import SAMPLERS
         from sonopaint.samplers.one_step import pure_noise
-        from sonopaint.samplers.schedule import sigmas as schedule
 
         model = self.model
         factor = model.latent_factor
@@ -283,7 +283,7 @@ class DiffusersPainter:
 
 
 def _denoiser(model: Model, conditioning: Conditioning, settings: PaintSettings, circular: bool) -> Any:
-    from sonopaint.samplers import Denoiser
+    from sonopaint.models.denoiser import Denoiser
 
     return Denoiser(
         model,

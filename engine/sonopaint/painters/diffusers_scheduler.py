@@ -10,11 +10,11 @@ from diffusers import ConfigMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
 
+from sonopaint.models.denoiser import x0_of
+from sonopaint.models.schedule import one_step_sigma, scaled_linear_alphas_cumprod, training_sigmas
+from sonopaint.models.schedule import sigmas as schedule
 from sonopaint.samplers.common import Generators, noise_like
-from sonopaint.samplers.denoiser import x0_of
-from sonopaint.samplers.one_step import one_step_sigma, sample_one_step
-from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod, training_sigmas
-from sonopaint.samplers.schedule import sigmas as schedule
+from sonopaint.samplers.one_step import sample_one_step
 
 
 @dataclass

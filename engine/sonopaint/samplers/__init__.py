@@ -1,9 +1,8 @@
-"""Samplers as pure functions with one signature (see ``common``), and the schedule they follow."""
+"""Samplers as pure functions with one signature (``common``); they know a denoiser and noise levels only."""
 
 from __future__ import annotations
 
 from sonopaint.samplers.ddim import sample_ddim
-from sonopaint.samplers.denoiser import Denoiser
 from sonopaint.samplers.dpmpp_2m import sample_dpmpp_2m
 from sonopaint.samplers.euler import sample_euler
 from sonopaint.samplers.heun import sample_heun
@@ -21,7 +20,6 @@ SAMPLERS = {
 
 __all__ = [
     "SAMPLERS",
-    "Denoiser",
     "sample_ddim",
     "sample_dpmpp_2m",
     "sample_euler",

@@ -2,8 +2,8 @@
 
 A sampler is a pure function ``sampler(denoise, x, sigmas, *, callback=None, generator=None) -> x0`` in the
 variance-exploding scaling of Karras et al. 2022: ``x = x0 + sigma * noise``. ``denoise(x, sigma)`` predicts
-x0 for a whole batch at one noise level; ``sigmas`` falls and ends in 0 (see ``schedule.sigmas``); ``x`` is
-expected at noise level ``sigmas[0]``.
+x0 for a whole batch at one noise level; ``sigmas`` falls and ends in 0 (``schedule.karras``, or a model's
+own: ``models.schedule.sigmas``); ``x`` is expected at noise level ``sigmas[0]``.
 """
 
 from __future__ import annotations

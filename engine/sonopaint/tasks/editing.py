@@ -116,10 +116,7 @@ def edited(
     for index, item in enumerate(items(settings, batch)):
         tell = Part(progress, index, batch)
         item, picture, notes = _heard(painter, canvas, item, passes, tell)
-        tell.finishing("Making the sound")
-        clip = put_back(
-            canvas, picture, iterations=item.iterations, seed=item.seed, surroundings=item.surroundings
-        )
+        clip = put_back(canvas, picture, item.search, surroundings=item.surroundings, progress=tell.sound)
         more = extra | ({"notes": notes} if notes else {})
         results.append(Result.of(clip, picture, record(task, painter, item, **more)))
     if progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,8 +53,7 @@ def generate(
     for index, item in enumerate(items(settings, batch)):
         tell = Part(progress, index, batch)
         picture = painter.paint(canvas, item.prompt, item, tell)
-        tell.finishing("Making the sound")
-        clip = sound_of(picture, item)
+        clip = sound_of(picture, item, tell.sound)
         results.append(Result.of(clip, picture, record("generate", painter, item, seconds=clip.duration_s)))
     if progress:
         progress(1, 1, "Done")
@@ -92,6 +92,8 @@ def blank_canvas(fmt: SpectrogramFormat, columns: int, num_samples: int, *, circ
     )
 
 
-def sound_of(picture: Picture, settings: PaintSettings, *, circular: bool = False) -> Clip:
+def sound_of(
+    picture: Picture, settings: PaintSettings, progress: Callable[[float], None] | None = None
+) -> Clip:
     """The painted picture as sound, peak at −1 dBFS, exactly as long as the picture says."""
-    return normalised(decode(picture, iterations=settings.iterations, seed=settings.seed, circular=circular))
+    return normalised(decode(picture, settings.search, progress=progress))

@@ -53,13 +53,12 @@ def interpolate(
         guidance = (1 - t) * (a.guidance_scale or 0.0) + t * (b.guidance_scale or 0.0)
         item = dataclasses.replace(a, guidance_scale=guidance)
         picture = painter.paint_between(canvas, item, b, t, tell)
-        tell.finishing("Making the sound")
-        clip = sound_of(picture, item)
+        clip = sound_of(picture, item, tell.sound)
         extra = {"seconds": clip.duration_s, "to": b.to_dict(), "position": t, "clips": n}
         results.append(Result.of(clip, picture, record("interpolate", painter, item, **extra)))
 
     whole = joined([result.picture for result in results])
-    clip = sound_of(whole, a)
+    clip = sound_of(whole, a, tell.sound)
     extra = {"seconds": clip.duration_s, "to": b.to_dict(), "position": "all", "clips": n}
     results.append(Result.of(clip, whole, record("interpolate", painter, a, **extra)))
     if progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from sonoconvert.defaults import SEAM_S
 from sonoconvert.edits.canvas import loop_canvas
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.painters.spans import MULTIPLE
@@ -73,8 +75,7 @@ def _new_loop(
     for index, item in enumerate(items(settings, batch)):
         tell = Part(progress, index, batch)
         painted = painter.paint(canvas, item.prompt, item, tell)
-        tell.finishing("Making the sound")
-        picture, clip = fitted_loop(painted, num_samples, iterations=item.iterations, seed=item.seed)
+        picture, clip = fitted_loop(painted, num_samples, item.search, progress=tell.sound)
         results.append(Result.of(clip, picture, record("loop", painter, item, seconds=clip.duration_s)))
     if progress:
         progress(1, 1, "Done")
@@ -82,7 +83,11 @@ def _new_loop(
 
 
 def fitted_loop(
-    painted: Picture, num_samples: int, *, iterations: int = 32, seed: int = 0, learned: bool = True
+    painted: Picture,
+    num_samples: int,
+    search: PhaseSearch | None = None,
+    *,
+    progress: Callable[[float], None] | None = None,
 ) -> tuple[Picture, Clip]:
     """A painted loop at exactly `num_samples`: the picture stretched to whole columns, and its sound.
 
@@ -94,7 +99,7 @@ def fitted_loop(
         pixels=_stretched_round(painted.pixels, columns),
         num_samples=columns * painted.format.hop_length,
     )
-    clip = decode(picture, iterations=iterations, seed=seed, circular=True, learned=learned)
+    clip = decode(picture, search, circular=True, progress=progress)
     if picture.peak is not None:
         return picture, _resampled_round(clip, num_samples)
     return picture, normalised(_resampled_round(normalised(clip), num_samples))

@@ -16,7 +16,7 @@ def silent(step: int, total: int, message: str) -> None:
 class Part:
     """Progress of part ``index`` of ``count`` equal parts, told in the steps of the whole.
 
-    One more step than the part itself counts is kept for what follows it (``finishing``): making the sound.
+    One more step than the part itself counts is kept for making the sound (``sound``).
     """
 
     def __init__(self, progress: Progress | None, index: int, count: int) -> None:
@@ -29,6 +29,6 @@ class Part:
         each = total + 1
         self._report(self._index * each + step, self._count * each, message)
 
-    def finishing(self, message: str) -> None:
-        """The part's own steps are done; ``message`` comes now."""
-        self(self._total, self._total, message)
+    def sound(self, share: float) -> None:
+        """What ``decode`` and ``put_back`` tell: the part's own steps are done, its sound is being made."""
+        self(self._total, self._total, "Making the sound")

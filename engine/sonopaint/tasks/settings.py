@@ -6,10 +6,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sonoconvert.defaults import SURROUNDINGS
+from sonoconvert.defaults import ITERATIONS, SURROUNDINGS
 from sonoconvert.errors import SonopaintError, setting
+
+if TYPE_CHECKING:
+    from sonoconvert.phase.search import PhaseSearch
 
 MAX_PROMPT = 10_000  # characters; longer ones are a pasted file, not a prompt
 MAX_STEPS = 1000  # the timesteps that Stable Diffusion was trained on
@@ -55,7 +58,7 @@ class PaintSettings:
     seed: int = 0
     strength: float = 1.0
     fill: str = "noise"
-    iterations: int = 32
+    iterations: int = ITERATIONS
     surroundings: str = SURROUNDINGS[0]
 
     def __post_init__(self) -> None:
@@ -81,6 +84,13 @@ class PaintSettings:
             raise SonopaintError(
                 f"{setting('surroundings')} must be one of {choices}, not {self.surroundings!r}."
             )
+
+    @property
+    def search(self) -> PhaseSearch:
+        """How the phase is searched for when the picture becomes sound."""
+        from sonoconvert.phase.search import PhaseSearch
+
+        return PhaseSearch(self.iterations, self.seed)
 
     def resolved(self, defaults: Mapping[str, Any]) -> PaintSettings:
         """The same settings with every ``None`` replaced by the model's ``defaults``."""

@@ -15,11 +15,12 @@ from sonoconvert.edits.edit import put_back
 from sonoconvert.edits.region import Region
 from sonoconvert.edits.surroundings import SILENT_DB, loudness_db
 from sonoconvert.files.clip import Clip
+from sonoconvert.phase.search import PhaseSearch
 from sonopaint.tasks.settings import EXTEND_S
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.canvases import for_sampler, from_sampler
-from sonopaint_comfyui.convert_nodes import QUALITIES, phase_inputs
-from sonopaint_comfyui.host import told
+from sonopaint_comfyui.convert_nodes import phase_inputs
+from sonopaint_comfyui.host import stoppable, told
 from sonopaint_comfyui.kinds import EditContext, PictureInfo, advanced, schema
 from sonopaint_comfyui.sounds import audio_of, clips_of, repeated
 
@@ -229,10 +230,8 @@ class PutBack(io.ComfyNode):
         clips, notes = [], []
         for index, canvas in told(list(enumerate(canvases))):
             painted = from_sampler(image[index], canvas, context)
-            iterations = QUALITIES[quality]
-            clips.append(
-                put_back(canvas, painted, iterations=iterations, seed=seed + index, surroundings=surroundings)
-            )
+            search = PhaseSearch.of(quality, seed=seed + index)
+            clips.append(put_back(canvas, painted, search, surroundings=surroundings, progress=stoppable))
             if canvas.kind != "vary" and loudness_db(canvas, painted) < -SILENT_DB:
                 notes.append(f"Nothing can be heard in what was painted of picture {index + 1}; {TRY}.")
         for note in notes:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
 from sonoconvert.conversion.convert import decode, encode
+from sonoconvert.defaults import QUALITIES
 from sonoconvert.files.clip import Clip
-from sonoconvert.phase.search import BEST, FAST
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.spans import padded
 from sonopaint.tasks.looping import fitted_loop
-from sonopaint_comfyui.host import told
+from sonopaint_comfyui.host import stoppable, told
 from sonopaint_comfyui.kinds import Format, PictureInfo, advanced, schema
 from sonopaint_comfyui.sounds import audio_of, clips_of, image_of, pictures_of
 from sonopaint_comfyui.views import shown
 
-QUALITIES = {"fast": FAST, "normal": 32, "high": 64, "best": BEST}  # iterations of the phase reconstruction
 DECODERS = {"automatic": True, "phase search only": False}  # whether a learned decoder may begin
 
 
@@ -29,7 +30,7 @@ def phase_inputs(seed: str) -> list[Any]:
         io.Combo.Input(
             "quality",
             options=list(QUALITIES),
-            default="normal",
+            default=PhaseSearch().quality,
             tooltip=f"How long to search for the phase: {counts} iterations.",
         ),
         io.Int.Input("seed", default=0, min=0, max=2**53 - 1, control_after_generate=False, tooltip=seed),
@@ -108,17 +109,17 @@ class SpectrogramToAudio(io.ComfyNode):
         cls, image: torch.Tensor, format: PictureInfo, decoder: str, quality: str, seed: int
     ) -> io.NodeOutput:
         pictures = list(enumerate(pictures_of(image, format)))
-        learned = DECODERS[decoder]
-        clips = [sound(p, format, QUALITIES[quality], seed + i, learned) for i, p in told(pictures)]
+        search = PhaseSearch.of(quality, seed=seed, learned=DECODERS[decoder])
+        clips = [sound(p, format, replace(search, seed=seed + i)) for i, p in told(pictures)]
         return io.NodeOutput(audio_of(clips))
 
 
-def sound(picture: Picture, info: PictureInfo, iterations: int, seed: int, learned: bool) -> Clip:
+def sound(picture: Picture, info: PictureInfo, search: PhaseSearch) -> Clip:
     """The picture's sound: at its own level where that is known, else with a peak of −1 dBFS."""
     if info.loop:
         length = info.num_samples or picture.columns * picture.format.hop_length
-        return fitted_loop(picture, length, iterations=iterations, seed=seed, learned=learned)[1]
-    return decode(picture, iterations=iterations, seed=seed, learned=learned)
+        return fitted_loop(picture, length, search, progress=stoppable)[1]
+    return decode(picture, search, progress=stoppable)
 
 
 NODES = [AudioToSpectrogram, SpectrogramToAudio]

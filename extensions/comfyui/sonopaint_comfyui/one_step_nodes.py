@@ -16,14 +16,9 @@ from comfy_api.latest import io
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import format_of_loras
-from sonopaint.samplers.one_step import (
-    ONE_STEP_KEY,
-    on_student,
-    pure_noise,
-    sample_student,
-    student_timestep,
-)
-from sonopaint.samplers.schedule import sigmas as schedule
+from sonopaint.models.one_step import ONE_STEP_KEY, on_student, student_timestep
+from sonopaint.models.schedule import sigmas as schedule
+from sonopaint.samplers.one_step import pure_noise, sample_student
 from sonopaint.tasks.settings import MOST_STUDENT_STEPS
 from sonopaint_comfyui.kinds import LORA_METADATA, METADATA, advanced, schema
 

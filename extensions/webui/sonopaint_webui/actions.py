@@ -15,7 +15,7 @@ from sonoconvert.edits.region import Region, load_brush
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip
 from sonopaint.models.info import event_lead
-from sonopaint.samplers.one_step import on_student
+from sonopaint.models.one_step import on_student
 from sonopaint.tasks import Edit, generate, interpolate, loop
 from sonopaint.tasks.progress import Progress
 from sonopaint.tasks.result import Result

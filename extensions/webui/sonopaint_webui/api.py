@@ -28,6 +28,7 @@ from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.defaults import LONGEST_S, UNSAID_FORMAT
 from sonoconvert.errors import Cancelled, SonopaintError, setting
 from sonoconvert.files.clip import Clip, write_clip
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.format import PRESETS, get_format
 from sonoconvert.pictures.picture import load_picture, save_picture
 from sonopaint_webui import actions, host, results
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 PREFIX = "/sonopaint/v1"
 MAX_BODY = 96 << 20  # bytes of one request: ten minutes of CD stereo as FLAC in base64
 SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js", "region_widget.js")
-ITERATIONS = {"type": "integer", "minimum": 0, "maximum": 1000, "default": 32}
+ITERATIONS = {"type": "integer", "minimum": 0, "maximum": 1000, "default": PhaseSearch.iterations}
 # What every request may say about what comes back, and where a sound comes from.
 OUTPUT = {
     "output": {"type": "string", "enum": ["base64", "file"], "default": "base64"},
@@ -217,7 +218,7 @@ def audio_to_image(values: dict[str, Any]) -> dict[str, Any]:
 
 def image_to_audio(values: dict[str, Any]) -> dict[str, Any]:
     """A spectrogram as its sound."""
-    iterations = values.get("iterations", 32)
+    iterations = values.get("iterations", ITERATIONS["default"])
     if isinstance(iterations, bool) or not isinstance(iterations, int) or not 0 <= iterations <= 1000:
         raise SonopaintError(
             f"{setting('iterations')} must be a whole number from 0 to 1000, not {str(iterations)[:40]}."
@@ -228,7 +229,7 @@ def image_to_audio(values: dict[str, Any]) -> dict[str, Any]:
         picture = load_picture(path, format=get_format(fmt) if fmt else None)
         if picture.duration_s > LONGEST_S:
             raise SonopaintError(f"The picture lasts {picture.duration_s:.0f} s; cut it into shorter ones.")
-        clip = decode(picture, iterations=iterations)
+        clip = decode(picture, PhaseSearch(iterations))
         folder = Path(temporary) if values.get("output") != "file" else _new_folder()
         path = folder / f"sound.{values.get('audio_format', 'wav')}"
         write_clip(clip, path)

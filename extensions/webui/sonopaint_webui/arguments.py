@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sonoconvert.defaults import FEATHER_S, SEAM_S, SURROUNDINGS
+from sonoconvert.defaults import FEATHER_S, ITERATIONS, SEAM_S, SURROUNDINGS
 from sonoconvert.edits.region import Box
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import get_format
@@ -78,7 +78,7 @@ class Arguments:
         1, "how many to make", ("inpaint", "outpaint", "loop", "vary", "one-step"), low=1, high=MAX_COUNT
     )
     format: str = _option("", "spectrogram format; empty: the LoRAs' or the checkpoint's own")
-    iterations: int = _option(32, "Phase iterations", low=0, high=1000)
+    iterations: int = _option(ITERATIONS, "Phase iterations", low=0, high=1000)
     strength: float = _option(
         1.0, "how far from what is there, 0 to 1", ("inpaint", "loop", "vary"), low=0.01, high=1
     )

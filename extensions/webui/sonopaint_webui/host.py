@@ -15,7 +15,7 @@ from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.info import format_of_loras, model_format
-from sonopaint.samplers.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
+from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
 
 logger = logging.getLogger(__name__)
 

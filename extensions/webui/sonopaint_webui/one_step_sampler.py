@@ -13,8 +13,9 @@ import torch
 from modules import sd_samplers, sd_samplers_common, sd_samplers_kdiffusion
 
 from sonoconvert.errors import SonopaintError
-from sonopaint.samplers.one_step import pure_noise, sample_student, student_timestep
-from sonopaint.samplers.schedule import sigmas as schedule
+from sonopaint.models.one_step import student_timestep
+from sonopaint.models.schedule import sigmas as schedule
+from sonopaint.samplers.one_step import pure_noise, sample_student
 from sonopaint.tasks.settings import FEW_STEPS
 from sonopaint_webui import host
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sonoconvert.defaults import ITERATIONS
+
 SECTION = ("sonopaint", "Sonopaint")
 AUDIO_FORMATS = ("wav", "flac")
 MOST_ITERATIONS = 200
@@ -19,7 +21,7 @@ SETTINGS: dict[str, tuple[Any, str, str, str, dict[str, Any]]] = {
         {"choices": list(AUDIO_FORMATS)},
     ),
     "iterations": (
-        16,
+        ITERATIONS,
         "Iterations of the phase reconstruction",
         "more are slower and a little truer",
         "Slider",

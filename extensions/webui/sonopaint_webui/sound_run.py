@@ -20,8 +20,10 @@ from modules import shared
 from PIL import Image
 
 from sonoconvert.conversion.convert import decode
+from sonoconvert.defaults import ITERATIONS
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import write_clip
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 from sonoconvert.pictures.picture import Picture, picture_from_image, picture_text
 from sonopaint_webui import host, results, settings
@@ -45,7 +47,7 @@ class SoundOptions:
     enabled: bool = False
     format: str = OWN_FORMAT
     audio_format: str = "wav"
-    iterations: int = 16
+    iterations: int = ITERATIONS
     learned: bool = True
 
     @classmethod
@@ -178,7 +180,7 @@ class SoundRun:
     def make(self, image: Image.Image, settings_used: Mapping[str, Any]) -> Made:
         """Turn an image into a sound beside its file, with the same name."""
         picture = self.picture_of(image, settings_used)
-        clip = decode(picture, iterations=self.options.iterations, learned=self.options.learned)
+        clip = decode(picture, PhaseSearch(self.options.iterations, learned=self.options.learned))
         clip = dataclasses.replace(clip, settings=dict(settings_used))
         saved = getattr(image, "already_saved_as", None)
         beside = Path(saved).absolute() if saved else _temporary_folder() / f"{len(_remembered)}-{id(image)}"

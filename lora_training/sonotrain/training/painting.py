@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sonoconvert.defaults import ITERATIONS
 from sonotrain.data.corpus import FORMAT, to_levels
 
 
@@ -26,8 +27,9 @@ def sample(
 
     `text` [B, L, D], `empty` [1, L, D]; what is not given is the model's own default.
     """
-    from sonopaint.samplers import SAMPLERS, Denoiser
-    from sonopaint.samplers.schedule import sigmas
+    from sonopaint.models.denoiser import Denoiser
+    from sonopaint.models.schedule import sigmas
+    from sonopaint.samplers import SAMPLERS
 
     defaults = model.defaults
     levels = sigmas(model.alphas_cumprod, steps or int(defaults["steps"]))
@@ -62,9 +64,10 @@ def paint(
     Each caption has noise of its own, which hangs on `seed` and its place only. A one-step model takes one
     step, whatever the settings say.
     """
+    from sonopaint.models.denoiser import Denoiser
     from sonopaint.models.prompt import encode_prompt
-    from sonopaint.samplers import Denoiser
-    from sonopaint.samplers.one_step import one_step_sigma, sample_one_step
+    from sonopaint.models.schedule import one_step_sigma
+    from sonopaint.samplers.one_step import sample_one_step
 
     noise = torch.randn((len(captions), 4, 16, 40), generator=torch.Generator().manual_seed(seed))
     pictures = []
@@ -83,9 +86,9 @@ def paint(
     return torch.cat(pictures)
 
 
-def to_sound(levels: Tensor, *, iterations: int | None = None, seed: int = 0) -> Tensor:
+def to_sound(levels: Tensor, *, iterations: int = ITERATIONS) -> Tensor:
     """Levels [N, 128, 320] → waveforms [N, 163840] at 32 kHz, peak 0.97, as `convert.decode` gives them."""
-    from sonoconvert.phase.search import FAST, reconstruct
+    from sonoconvert.phase.search import PhaseSearch, reconstruct
     from sonoconvert.pictures.format import get_format
     from sonoconvert.pictures.spectrogram import from_levels
 
@@ -93,6 +96,6 @@ def to_sound(levels: Tensor, *, iterations: int | None = None, seed: int = 0) ->
     sounds = []
     for one in levels.float():
         mel = from_levels(one[None], fmt)
-        sound = reconstruct(mel, fmt, iterations=FAST if iterations is None else iterations, seed=seed)[0]
+        sound = reconstruct(mel, fmt, PhaseSearch(iterations))[0]
         sounds.append(sound * (0.97 / sound.abs().max().clamp_min(1e-6)))
     return torch.stack(sounds)

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.conversion.convert import decode, encode
-from sonoconvert.defaults import UNSAID_FORMAT
+from sonoconvert.defaults import ITERATIONS, UNSAID_FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import write_clip
 from sonoconvert.files.suffixes import SOUNDS
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.format import PRESETS, get_format
 from sonoconvert.pictures.picture import load_picture, save_picture
 from sonopaint_webui import compat, host, results
@@ -68,7 +69,7 @@ def build_image_to_audio() -> None:
                 minimum=0,
                 maximum=200,
                 step=1,
-                value=32,
+                value=ITERATIONS,
                 label="Phase iterations",
                 elem_id=f"{name}_iterations",
             )
@@ -107,7 +108,7 @@ def to_sounds(
         drawn = load_picture(path, format=None if preset == ANY_FORMAT else get_format(preset))
         if drawn.duration_s > results.LONGEST_S:
             raise SonopaintError(f"{path.name} lasts {drawn.duration_s:.0f} s; cut it into shorter ones.")
-        clip = decode(drawn, iterations=int(iterations))
+        clip = decode(drawn, PhaseSearch(int(iterations)))
         target = _free(path.stem, f".{kind}")
         write_clip(clip, target)
         if drawn.peak is None:

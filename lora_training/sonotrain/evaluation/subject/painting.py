@@ -109,10 +109,11 @@ def _pictures(model: Any, sampling: Sampling, guidance: float) -> Make:
     """Square pictures of a model that paints no sounds."""
     from PIL import Image
 
+    from sonopaint.models.denoiser import Denoiser
     from sonopaint.models.prompt import encode_prompt
-    from sonopaint.samplers import SAMPLERS, Denoiser
-    from sonopaint.samplers.one_step import one_step_sigma, sample_one_step
-    from sonopaint.samplers.schedule import sigmas
+    from sonopaint.models.schedule import one_step_sigma, sigmas
+    from sonopaint.samplers import SAMPLERS
+    from sonopaint.samplers.one_step import sample_one_step
 
     side = sampling.size // model.latent_factor
 

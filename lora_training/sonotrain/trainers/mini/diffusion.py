@@ -95,7 +95,7 @@ class DiffusionTrainer(Trainer):
         from diffusers.models.attention_processor import AttnProcessor
 
         from sonopaint.models.mini import load_mini, mini_config
-        from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+        from sonopaint.models.schedule import scaled_linear_alphas_cumprod
 
         options, device, corpus = self.options, self.device, self.corpus
         self.text_encoder, self.tokenizer = load_text(options.text)
@@ -303,7 +303,7 @@ def as_model(
     from sonoconvert.pictures.format import get_format
     from sonopaint.models.mini import mini_config
     from sonopaint.models.model import Model
-    from sonopaint.samplers.schedule import scaled_linear_alphas_cumprod
+    from sonopaint.models.schedule import scaled_linear_alphas_cumprod
 
     return Model(
         unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def one_step_header(timestep: int, facts: Mapping[str, object]) -> dict[str, str]:
     """The mark by which samplers know a student, and how it was trained."""
-    from sonopaint.samplers.one_step import ONE_STEP_KEY
+    from sonopaint.models.one_step import ONE_STEP_KEY
 
     return {
         ONE_STEP_KEY: json.dumps({"timestep": timestep}),

@@ -58,8 +58,8 @@ def read_student(options: SubjectOptions, model: Any) -> tuple[Weights, int]:
 
     SonopaintError where there is none, or where nothing says that it paints in one step.
     """
+    from sonopaint.models.one_step import student_timestep
     from sonopaint.models.students import student_beside
-    from sonopaint.samplers.one_step import student_timestep
 
     given = options.student or student_beside(model.path)
     if not given:

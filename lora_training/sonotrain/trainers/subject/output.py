@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sonopaint.samplers.one_step import ON_STUDENT_KEY
+from sonopaint.models.one_step import ON_STUDENT_KEY
 from sonotrain.data.corpus import clock
 from sonotrain.files.options import to_publish
 from sonotrain.trainers.one_step import output as one_step

@@ -15,9 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.phase.search import reconstruct
 from sonoconvert.phase.vocoder import Vocoder, write
-from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of, working_grid
+from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
+from sonoconvert.pictures.grid import working_grid
 from sonoconvert.pictures.spectrogram import (
     analyse,
     frame,
@@ -81,8 +83,8 @@ def at_working_rate(fmt: SpectrogramFormat) -> SpectrogramFormat:
     return dataclasses.replace(
         fmt,
         sample_rate=grid.rate,
-        n_fft=2 * round(fmt.n_fft * grid.size / fmt.win_length / 2),
-        win_length=grid.size,
+        n_fft=2 * round(fmt.n_fft * grid.win / fmt.win_length / 2),
+        win_length=grid.win,
         hop_length=grid.hop,
     )
 
@@ -228,7 +230,7 @@ class VocoderTrainer(Trainer):
                 true = samples.to(self.device).float() / 32768
                 mel = mel_magnitude(true[None], self.fmt)
                 mel = quantised(mel, self.fmt, mel.amax(dim=(-1, -2)))
-                made = vocoder.decode(mel, self.fmt, length=len(true))[0]
+                made = reconstruct(mel, self.fmt, vocoder=vocoder, length=len(true))[0]
                 found.append(distances(true, made, self.fmt.sample_rate))
         mean = torch.tensor(found).mean(dim=0).tolist()
         self.measured = {"spectral_convergence": mean[0], "log_spectral_distance": mean[1]}

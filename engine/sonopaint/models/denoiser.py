@@ -1,4 +1,4 @@
-"""From a U-Net to ``denoise(x, sigma) -> x0``, with classifier-free guidance."""
+"""From a Stable Diffusion U-Net to ``denoise(x, sigma) -> x0``, with classifier-free guidance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sonopaint.samplers.schedule import sigma_to_timestep, training_sigmas
+from sonopaint.models.schedule import sigma_to_timestep, training_sigmas
 
 if TYPE_CHECKING:
     from sonopaint.models.model import Model
