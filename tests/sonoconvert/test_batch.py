@@ -210,3 +210,100 @@ def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path, workers: str) -> None:
     assert not list(out.glob(".*")), "temporary files are left"
     assert subprocess.run([*command, *options], capture_output=True).returncode == 0
     assert len(list(out.glob("*.png"))) == 60
+
+
+# Names and ends --------------------------------------------------------------------------------------------
+
+
+def odd_names(folder: Path) -> list[Path]:
+    """Sounds beside whose names stand ones that are no UTF-8, and ones as long as the system allows."""
+    clip = Clip(0.3 * torch.sin(torch.arange(32_000) / 20)[None], 32_000)
+    folder.mkdir(parents=True)
+    paths = [folder / "a.wav", folder / os.fsdecode(b"caf\xe9.wav"), folder / f"{'n' * 247}.wav"]
+    paths.append(folder / f"{'é' * 125}.wav")
+    for number, path in enumerate(paths):
+        write_clip(Clip(clip.waveform * (0.9 - 0.2 * number), 32_000), folder / "new.wav")
+        os.rename(folder / "new.wav", path)
+    return paths
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such names")
+def test_odd_names_stop_no_batch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths, out = odd_names(tmp_path / "in"), tmp_path / "out"
+    command = ["to-picture", str(tmp_path / "in"), "-o", str(out), "--resume"]
+    assert main(command) == 0
+    assert {p.stem for p in out.glob("*.png")} == {path.stem for path in paths}
+    told = entries(out / "manifest.jsonl")
+    assert {entry["source"] for entry in told} == {str(path) for path in paths}
+    capsys.readouterr()
+    assert main(command) == 0 and "4 were done before" in capsys.readouterr().err
+    assert main(["info", *map(str, paths)]) == 0
+    # An index has a longer name than its sound: those for which there is no room are named, the others done.
+    assert main(["to-picture", str(tmp_path / "in"), "-o", str(tmp_path / "parts"), "--parts", "0.5"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("too long") == 2 and "2 of 4 files converted, 2 failed." in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such names")
+def test_odd_names_are_printed_by_the_real_program(tmp_path: Path) -> None:
+    paths = odd_names(tmp_path / os.fsdecode(b"in\xff"))
+    command = [sys.executable, "-m", "sonoconvert", "info", *map(os.fsencode, paths)]
+    answer = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count(b": a sound (WAV") == 4 and b"caf\\udce9.wav" in answer.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no such names")
+def test_a_dataset_takes_odd_names(tmp_path: Path) -> None:
+    from sonotrain.data.build import build_dataset
+    from sonotrain.data.options import DatasetOptions
+
+    odd_names(tmp_path / os.fsdecode(b"in\xff"))
+    options = DatasetOptions(validation=0, test=0, duplicates="keep")
+    data = build_dataset(tmp_path / os.fsdecode(b"in\xff"), tmp_path / "out", options)
+    assert len(data.train) == 4
+    lines = entries(tmp_path / "out" / "train" / "metadata.jsonl")
+    assert "caf\\udce9.wav" in {line["source"] for line in lines}
+    assert len(build_dataset(tmp_path / os.fsdecode(b"in\xff"), tmp_path / "out", options).train) == 4
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_and_no_half_file_outlives_a_killed_batch(tmp_path: Path, number: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for index in range(12):
+        wave = torch.rand(1, 44_100 * 20, generator=generator) - 0.5
+        write_clip(Clip(wave, 44_100), tmp_path / "in" / f"{index}.wav")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "sonoconvert", "to-picture", str(tmp_path / "in"), "-o", str(out)]
+    process = subprocess.Popen([*command, "--workers", "2"], stderr=subprocess.PIPE)
+    until = time.monotonic() + 120
+    while not list(out.glob("[0-9]*.png")) and time.monotonic() < until:
+        time.sleep(0.05)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (143 if number == signal.SIGTERM else -9)
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers)) and b"Traceback" not in said
+    assert not list(out.glob(".*"))

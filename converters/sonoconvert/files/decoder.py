@@ -200,19 +200,24 @@ class _Stream:
         self._file = path.open("rb")
         try:
             self.container = av.open(self._file, options=dict(_OPTIONS), metadata_errors="replace")
-        except (av.error.FFmpegError, ValueError):
+        except (av.error.FFmpegError, OSError, ValueError):
             self._file.close()
             raise
         if not self.container.streams.audio:
             self.close()
             raise SonopaintError(f"{path} has no sound track; give a file with sound.")
         self.track = self.container.streams.audio[0]
+        if self.track.codec_context is None:
+            self.close()
+            raise SonopaintError(
+                f"{path} holds sound of a kind that nothing here decodes; convert it to WAV."
+            )
         self.note = ""
 
     def seek(self, stamp: int) -> bool:
         try:
             self.container.seek(stamp, stream=self.track, backward=True)
-        except self._av.error.FFmpegError:
+        except (self._av.error.FFmpegError, OSError):
             return False
         return True
 
@@ -227,12 +232,12 @@ class _Stream:
                 packet = next(packets)
             except StopIteration:
                 return
-            except self._av.error.FFmpegError as error:
-                self.note = f"its end is missing ({error.strerror})"
+            except (self._av.error.FFmpegError, OSError, ValueError):
+                self.note = "its end is missing"
                 return
             try:
                 frames = packet.decode()
-            except self._av.error.FFmpegError:
+            except (self._av.error.FFmpegError, ValueError):
                 frames = []
             lost = lost or not frames
             for frame in frames:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import soundfile
@@ -102,6 +103,7 @@ class Native:
         """
         told = self.frames
         if told <= 0 or (self._seekable and self._go_to(told - 1) and len(self._block_here(1))):
+            self._broken = bool(self._preroll)  # decoded from the beginning, as nobody had sought
             return
         self.count()
         if self.frames < told < 1 << 62:
@@ -230,9 +232,9 @@ def reason(error: Exception) -> str:
     return (getattr(error, "error_string", None) or str(error)).strip().rstrip(".")
 
 
-def flac_info(file: BinaryIO) -> tuple[int, int] | None:
+def flac_info(file: IO[bytes] | io.RawIOBase) -> tuple[int, int] | None:
     """(largest block, total frames) of a FLAC file that begins here; None for other files."""
-    head = file.read(26)
+    head = file.read(26) or b""
     if len(head) < 26 or head[:4] != b"fLaC" or head[4] & 0x7F:
         return None
     return int.from_bytes(head[10:12], "big"), int.from_bytes(head[18:26], "big") & ((1 << 36) - 1)

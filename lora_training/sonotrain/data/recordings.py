@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -87,7 +88,7 @@ class Found:
 
     def existing(self, path: Path) -> Path | None:
         """The file of that name, also in capitals or in another Unicode form (é in one character or two)."""
-        if path.is_file():
+        if os.path.isfile(path):  # False for names that are too long, too
             return path
         if path.parent not in self._listed:
             names = sorted(path.parent.iterdir(), reverse=True)
