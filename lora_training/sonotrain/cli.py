@@ -324,7 +324,7 @@ def _bench_clips(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench_alpha(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.evaluation.subject.alpha import fill
+    from sonotrain.recipes.alpha import fill
 
     fill(parser)
 

@@ -399,8 +399,8 @@ def test_options_suit_the_base_model_and_given_ones_win() -> None:
 def test_weights_of_the_target_teacher_are_trained_and_benched_with_one_command(
     tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sonotrain.evaluation.subject.alpha import run_alpha
     from sonotrain.evaluation.subject.run import Request
+    from sonotrain.recipes.alpha import run_alpha
 
     (tmp_path / "horn").mkdir()
     for number in range(2):

@@ -15,10 +15,10 @@ from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import write_clip
 from sonotrain.data.corpus import clock
 from sonotrain.data.dataset import METADATA
-from sonotrain.evaluation.embeddings.weights import sha256_of
 from sonotrain.evaluation.hearing import Progress
 from sonotrain.evaluation.sets import Caption
 from sonotrain.evaluation.tables import write_json, write_text
+from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
 

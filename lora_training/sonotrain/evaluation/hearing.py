@@ -22,8 +22,8 @@ from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import Clip, read_clip
 from sonotrain.data.corpus import clock
 from sonotrain.evaluation.embeddings.base import Embedded, Embedding
-from sonotrain.evaluation.embeddings.weights import sha256_of
 from sonotrain.evaluation.sets import Sound
+from sonotrain.files.hashes import sha256_of
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
         while block := handle.read(1 << 22):

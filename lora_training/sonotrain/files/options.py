@@ -47,13 +47,14 @@ def add_options(parser: Any, kind: type, names: Collection[str] = ()) -> None:
     for item in fields(kind):
         if "help" not in item.metadata or (names and item.name not in names):
             continue
-        told, shown = item.metadata, item.default
+        told: Any = item.metadata
+        shown: Any = item.default
         given: dict[str, Any] = {"default": argparse.SUPPRESS}
         if isinstance(item.default, bool):
             given["action"], shown = argparse.BooleanOptionalAction, "yes" if item.default else "no"
         elif told["commas"]:
             given |= {"type": partial(_split, of=told["of"]), "metavar": told["metavar"]}
-            shown = ",".join(map(str, item.default))
+            shown = ",".join(map(str, shown))
         elif isinstance(item.default, tuple):
             given |= {"nargs": "*", "type": told["of"], "metavar": told["metavar"]}
         else:

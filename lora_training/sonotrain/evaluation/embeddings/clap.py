@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonotrain.evaluation.embeddings.base import Embedded
-from sonotrain.evaluation.embeddings.weights import find_weights, sha256_of
+from sonotrain.evaluation.embeddings.weights import find_weights
+from sonotrain.files.hashes import sha256_of
 
 WANTED = "a CLAP folder (such as laion/clap-htsat-unfused: config.json, model.safetensors, tokenizer files)"
 WEIGHTS = "model.safetensors"

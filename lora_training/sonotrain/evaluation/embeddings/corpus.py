@@ -12,7 +12,7 @@ from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation.embeddings.base import Embedded
-from sonotrain.evaluation.embeddings.weights import sha256_of
+from sonotrain.files.hashes import sha256_of
 from sonotrain.trainers.mini.sound_classifier import (
     NAME,
     SoundClassifier,

@@ -22,9 +22,9 @@ from sonotrain.evaluation.embeddings.weights import (
     fill,
     find_weights,
     read_state,
-    sha256_of,
     weights_folder,
 )
+from sonotrain.files.hashes import sha256_of
 
 CLASSES = 527  # AudioSet's
 CHANNELS = (64, 128, 256, 512, 1024, 2048)

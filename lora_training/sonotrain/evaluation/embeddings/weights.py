@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,15 +37,6 @@ def find_weights(patterns: Sequence[str], wanted: str, source: str, given: str |
         f"{wanted} is not here: put it ({source}) into {weights_folder()}, or name it with "
         f"{setting('weights')}."
     )
-
-
-def sha256_of(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from sonoconvert.checkpoints.explain import is_model_folder
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import describe, find_model, unet_file
 from sonotrain.evaluation.bench.nouns import BASE
-from sonotrain.evaluation.embeddings.weights import sha256_of
+from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json
 from sonotrain.training.run_folder import read_log
 

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
+from sonotrain.evaluation.subject.folders import find_subjects
 from sonotrain.evaluation.subject.run import Request, run
 from sonotrain.files.options import add_options, given
 from sonotrain.files.plots import plot
+from sonotrain.trainers.subject.trainer import SubjectTrainer
+from sonotrain.training.run import train
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +32,6 @@ def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any
     `given`: further options of the training. Called again it goes on where it was stopped. True when all is
     done, False when it was stopped. SonopaintError as the training and the bench have it.
     """
-    from sonotrain.evaluation.subject.folders import find_subjects
-    from sonotrain.trainers.subject.trainer import SubjectTrainer
-    from sonotrain.training.run import train
-
     if bad := [value for value in values if not 0 <= value <= 1]:
         raise SonopaintError(f"{setting('values')} are weights from 0 to 1, not {bad[0]:g}.")
     out, names = Path(request.out), {f"alpha-{value:g}": value for value in sorted(set(values))}
@@ -51,26 +50,34 @@ def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any
                 return False
     methods = tuple(f"{name}={out / name}/{{subject}}" for name in names)
     results = run(replace(request, methods=methods, out=str(out)))
-    draw({value: results["average"][name] for name, value in names.items()}, out / "alpha.png")
+    averages = {"all": results["average"], **results["groups"]}
+    lines = {group: {value: rows[name] for name, value in names.items()} for group, rows in averages.items()}
+    draw(lines, out / "alpha.png")
     return True
 
 
-def draw(average: Mapping[float, Mapping[str, Any]], path: Path) -> Path | None:
-    """Identity to the right; agreement and diversity upwards. None where matplotlib is not installed."""
+def draw(lines: Mapping[str, Mapping[float, Mapping[str, Any]]], path: Path) -> Path | None:
+    """Identity to the right; agreement and diversity upwards; a line for all and for each group."""
 
     def panels(figure: Any) -> None:
         for axis, (key, label) in zip(figure.subplots(1, 2), PANELS, strict=True):
-            points = []
-            for value, row in average.items():
-                found = row.get(key)
-                if found is not None:
-                    points.append((row["identity"], found[0] if isinstance(found, tuple) else found, value))
-            axis.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color="#0a7d72")
-            for x, y, value in points:
-                axis.annotate(f"α {value:g}", (x, y), xytext=(6, 5), textcoords="offset points", fontsize=9)
+            for group, average in lines.items():
+                points = []
+                for value, row in average.items():
+                    found = row.get(key)
+                    if found is not None:
+                        height = found[0] if isinstance(found, tuple) else found
+                        points.append((row["identity"], height, value))
+                style = {"color": "#0a7d72"} if group == "all" else {"linewidth": 1, "alpha": 0.7}
+                axis.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", label=group, **style)
+                for x, y, value in points if group == "all" else ():
+                    axis.annotate(
+                        f"α {value:g}", (x, y), xytext=(6, 5), textcoords="offset points", fontsize=9
+                    )
             axis.set(xlabel="identity to the references →", ylabel=f"{label} →")
             axis.grid(alpha=0.25)
             axis.margins(0.15)
+            axis.legend(frameon=False, fontsize=8)
 
     return plot(path, (9, 4), panels)
 
