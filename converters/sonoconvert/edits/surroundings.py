@@ -111,7 +111,7 @@ def _stretches(canvas: Canvas, mask: np.ndarray) -> list[_Stretch]:
     if painted.size == 0:
         return []
     reach = fmt.columns(REACH_S)
-    free = ~mask.any(axis=0)
+    free = np.asarray(~mask.any(axis=0))
     found = []
     for group in np.split(painted, np.flatnonzero(np.diff(painted) > max(fmt.columns(APART_S), 1)) + 1):
         first, stop = int(group[0]), int(group[-1]) + 1

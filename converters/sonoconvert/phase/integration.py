@@ -75,7 +75,7 @@ def integrate(
         held[: len(known)] = True if fixed is None else fixed
         result[held] = _unit(np.asarray(known, np.complex64))[held[: len(known)]]
     left = np.flatnonzero(~held.all(axis=1))
-    part = held.any(axis=1)
+    part = np.asarray(held.any(axis=1))
     for sweep in range(begin, begin + sweeps):
         for i in left if sweep % 2 == 0 else left[::-1]:
             if i == 0 and sweep == 0:

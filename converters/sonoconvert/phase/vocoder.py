@@ -145,8 +145,9 @@ class Learned:
         phases = []
         for channel, parts in enumerate(zip(*self.cells, strict=True)):
             kept, begun = (None if t is None else t[channel].cpu().numpy() for t in (known, start))
+            magnitude, advance, across = (part.cpu().numpy() for part in parts)
             phase = integrate(
-                *(part.cpu().numpy() for part in parts), self.hop,
+                magnitude, advance, across, self.hop,
                 known=kept, start=begun, circular=self.circular, sweeps=1 if start is not None else 3,
                 seed=self.seed,
             )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -59,7 +59,10 @@ def from_header(header: Mapping[str, Any]) -> Representation:
 
     facts = dict(header)
     kind = facts.pop("kind", None)
-    made = {"mel-picture": MelPicture.from_facts, "cqt": CqtFormat, "log-mel": LogMel}.get(kind)
+    kinds: dict[Any, Callable[..., Representation]] = {
+        "mel-picture": MelPicture.from_facts, "cqt": CqtFormat, "log-mel": LogMel,
+    }  # fmt: skip
+    made = kinds.get(kind)
     if made is None:
         raise SonopaintError(f"There is no representation {kind!r} here; use mel-picture, cqt or log-mel.")
     try:

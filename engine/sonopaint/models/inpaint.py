@@ -23,13 +23,8 @@ class InpaintConv(nn.Conv2d):
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,  # type: ignore[arg-type]
-        )
+        shape: Any = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
+        super().__init__(*shape)
         self.weight, self.bias = conv.weight, conv.bias
         self.kept = nn.Parameter(
             conv.weight.new_zeros(conv.out_channels, conv.in_channels + 1, *conv.kernel_size)
@@ -55,7 +50,8 @@ def narrow(unet: Any) -> Tensor | None:
     conv = unet.conv_in
     if not isinstance(conv, InpaintConv):
         return None
-    plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)  # type: ignore[arg-type]
+    shape: Any = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
+    plain = nn.Conv2d(*shape)
     plain.weight, plain.bias = conv.weight, conv.bias
     unet.conv_in = plain
     return conv.kept.detach()

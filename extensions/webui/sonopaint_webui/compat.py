@@ -67,7 +67,9 @@ def _check_given(name: Any) -> None:
 
     uploads = os.environ.get("GRADIO_TEMP_DIR") or str(Path(tempfile.gettempdir()) / "gradio")
     path = Path(os.path.realpath(str(name)))
-    if not any(path.is_relative_to(os.path.realpath(folder)) for folder in [uploads, *allowed_folders()]):
+    if not any(
+        path.is_relative_to(os.path.realpath(folder)) for folder in (uploads, *map(str, allowed_folders()))
+    ):
         raise gr.Error("This file was not uploaded here: drop it on the page.")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.conversion.convert import decode, encode
-from sonoconvert.defaults import ITERATIONS, UNSAID_FORMAT
+from sonoconvert.defaults import ITERATIONS, LONGEST_S, UNSAID_FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import write_clip
 from sonoconvert.files.suffixes import SOUNDS
@@ -106,7 +106,7 @@ def to_sounds(
 
     def convert(path: Path) -> dict[str, Any]:
         drawn = load_picture(path, format=None if preset == ANY_FORMAT else get_format(preset))
-        if drawn.duration_s > results.LONGEST_S:
+        if drawn.duration_s > LONGEST_S:
             raise SonopaintError(f"{path.name} lasts {drawn.duration_s:.0f} s; cut it into shorter ones.")
         clip = decode(drawn, PhaseSearch(int(iterations)))
         target = _free(path.stem, f".{kind}")
