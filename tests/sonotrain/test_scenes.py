@@ -1,10 +1,15 @@
-"""Scenes: before and after differ in the box alone, and something is heard in it."""
+"""Scenes: before and after differ in the box alone, something is heard in it, and Mini learns from them."""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+from pathlib import Path
 
-from sonotrain.data.corpus import synthesise
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from sonotrain.data.corpus import Corpus, synthesise, write_shard
 from sonotrain.data.foley.scenes import CELL, frame_levels, scenes
 
 
@@ -39,3 +44,46 @@ def test_scenes_hang_on_the_seed_alone_and_pictures_differ_in_the_box_alone() ->
         changed = before != after
         changed[low:high, first:last] = False
         assert not changed.any()
+
+
+def test_mini_learns_to_see_what_is_kept_and_is_an_ordinary_model_without(
+    tmp_path: Path, whole: Callable[[str], Path], corpus: Path, tiny_mini: None
+) -> None:
+    from sonoconvert.edits.canvas import inpaint_canvas
+    from sonoconvert.edits.region import Box, Region
+    from sonoconvert.files.clip import Clip
+    from sonopaint.models.inpaint import sees_kept
+    from sonopaint.models.loading import load_model
+    from sonopaint.painters.diffusers_painter import DiffusersPainter
+    from sonopaint.tasks.settings import PaintSettings
+    from sonotrain.trainers.mini.diffusion import DiffusionTrainer
+    from sonotrain.trainers.mini.export import export
+    from sonotrain.training.loop import Budget
+    from sonotrain.training.run import train
+
+    pictures = Corpus(corpus)
+    box = torch.tensor([[0, 16, 10, 20]]).repeat(len(pictures), 1).short()
+    tensors = {"levels": pictures.levels, "before": pictures.levels.flip(0), "boxes": box}
+    (tmp_path / "scenes").mkdir()
+    write_shard(tmp_path / "scenes", 0, tensors, pictures.records)
+    export(whole("diffusion"), tmp_path / "mini")
+    given = {"corpus": str(corpus), "scenes": str(tmp_path / "scenes"), "start": str(tmp_path / "mini")}
+    given |= {"batch": 4, "threads": 1, "warmup": 2, "learning_rate": 1e-2, "preview_steps": 1}
+    assert train(DiffusionTrainer, tmp_path / "run", given, Budget(steps=8), device="cpu")
+    export(tmp_path / "run", tmp_path / "second")
+    kept = load_file(tmp_path / "second" / "inpaint.safetensors")["kept"]
+    assert kept.shape[1] == 5 and kept.float().abs().max() > 0
+    names = [set(load_file(tmp_path / name / "unet.safetensors")) for name in ("mini", "second")]
+    assert names[0] == names[1]
+
+    model = load_model(tmp_path / "second", device="cpu")
+    assert sees_kept(model.unet)
+    time = torch.arange(163_840) / 32_000
+    painted = []
+    for pitch in (300, 3000):  # another sound beside the box changes what is painted in it
+        clip = Clip(0.5 * torch.sin(2 * np.pi * pitch * time)[None], 32_000)
+        canvas = inpaint_canvas(clip, Region((Box(2.2, 3.2, 0.0, 16_000.0),)), model.format)
+        picture = DiffusersPainter(model).paint(canvas, "a rain", PaintSettings(seed=1, steps=2))
+        assert np.array_equal(picture.pixels[:, :120], canvas.picture.pixels[:, :120])
+        painted.append(picture.pixels[:, 160:180])
+    assert not np.array_equal(*painted)
