@@ -131,7 +131,7 @@ def test_a_failed_write_leaves_the_captions(dataset: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError):
+    with pytest.raises(SonopaintError, match="make room on the disk"):
         set_captions(dataset, {"train/aa-0.png": "changed"})
     monkeypatch.undo()
     assert {e.text for e in load_dataset(dataset).train} == {"zorb, a café"}
