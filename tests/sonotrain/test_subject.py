@@ -330,7 +330,7 @@ def test_bad_input_is_one_sentence(
         tone(silent, f"{number}.wav", 300 + 50 * number, level=0.0005)
     cases: list[tuple[dict[str, Any], str]] = [
         ({"noun": ""}, "--class"),
-        ({"token": "dog"}, "--token prt"),
+        ({"token": "dog"}, "--token, such as prt"),
         ({"token": "horn"}, "means something"),
         ({"token": "two words"}, "not one word"),
         ({"clips": str(tmp_path / "none")}, "no folder"),
