@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sonoconvert.defaults import SURROUNDINGS
 from sonoconvert.pictures.format import PRESETS
 from sonopaint_webui import infotext
 from sonopaint_webui.arguments import FILLS, PAINTS, Arguments, names_of
@@ -42,6 +43,8 @@ def values_for(item: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(["", *PRESETS])
     if item.name == "fill":
         return st.sampled_from(FILLS)
+    if item.name == "surroundings":
+        return st.sampled_from(SURROUNDINGS)
     if kind == "int":
         return st.integers(about["low"], about["high"])
     if kind == "float":
