@@ -329,6 +329,22 @@ def _bench_alpha(parser: argparse.ArgumentParser) -> None:
     fill(parser)
 
 
+def _listen_build(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.listening.cli import fill_build
+
+    fill_build(parser)
+
+
+def _listen_score(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.listening.cli import fill_score
+
+    fill_score(parser)
+
+
+LISTEN_COMMANDS: Steps = {
+    "build": ("makes a blinded listening test: one offline page, and its key", _listen_build),
+    "score": ("turns listeners' answers into S-MOS with confidence intervals", _listen_score),
+}
 BENCH_COMMANDS: Steps = {
     "subject-clips": ("writes the corpus's three subjects: five clips to learn from, and more", _bench_clips),
     "subject": ("compares methods: identity, prompts, diversity, copies, cost", _bench_subject),
@@ -338,4 +354,5 @@ GROUPS: dict[str, tuple[str, Steps]] = {
     "base": ("the shipped model, Sonopaint Mini, from nothing", COMMANDS),
     "vocoder": ("the learned decoder: pictures to sound", VOCODER_COMMANDS),
     "bench": ("how well a subject was learnt", BENCH_COMMANDS),
+    "listen": ("listening tests: which variations are still the same thing?", LISTEN_COMMANDS),
 }
