@@ -141,6 +141,12 @@ def test_a_second_run_does_nothing(checkout: Path, performed: list[str]) -> None
     assert performed == []
 
 
+def test_studio_installs_what_its_pages_train_with() -> None:
+    toml = installer.ROOT.joinpath("pyproject.toml").read_text(encoding="utf-8")
+    extras = dict(re.findall(r'^(\w+) = \[(".*")\]$', toml, flags=re.MULTILINE))
+    assert re.search(r"sonopaint\[[\w,]*\btrain\b", extras["studio"])
+
+
 def test_extras_add_up(checkout: Path, performed: list[str]) -> None:
     installer.install(("studio",), CPU, dry_run=False)
     installer.install(("dev",), CPU, dry_run=False)

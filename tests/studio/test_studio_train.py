@@ -175,3 +175,25 @@ def test_a_subject_starts_with_copies_of_its_clips(tmp_path: Path, monkeypatch: 
     too_many, _ = page.dropped(request(), SimpleNamespace(files=files * 25))
     assert "52 clips are too many" in too_many
     assert "a.wav" not in page.clear(request())
+
+
+def test_a_fresh_tab_shows_the_run_that_trains(page: TrainTab, tmp_path: Path) -> None:
+    assert page.watch(request(), None)[0] == {"__type__": "update"}  # nothing yet
+    finished_run(tmp_path / "runs" / "older")
+    with RunFolder(tmp_path / "runs" / "now"):
+        state = {"phase": "preparing", "doing": "Painting what the model knows: 4 of 52, 9 min left"}
+        write_json(tmp_path / "runs" / "now" / "config.json", {"command": "lora"})
+        write_json(tmp_path / "runs" / "now" / "state.json", state)
+        finished_run(tmp_path / "runs" / "newer")
+        run, status, *_ = page.watch(request(), None)
+        assert run["value"] == "now" and "4 of 52" in status
+    assert page.watch(request(), None)[0]["value"] == "newer"
+    assert page.watch(request(), "older")[0] == {"__type__": "update"}
+
+
+def test_missing_trainers_are_said_before_anything_starts(
+    page: TrainTab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sonopaint_studio.run_page.TRAINERS", ("no_such_package",))
+    status, *_ = page.start(request(), "mini", "bells", *values(trigger="zorblat"))
+    assert "install.py studio" in status

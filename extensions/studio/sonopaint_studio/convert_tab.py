@@ -183,7 +183,7 @@ def convert_all(
                 made = convert_file(path, name, folder, picture_format, sound_format, bare)
             converted.append(Converted(name, made))
         except SonopaintError as error:
-            converted.append(Converted(name, problem=named(error, Path(name).name)))
+            converted.append(Converted(name, problem=named(error, Path(name).name, path)))
         path.unlink(missing_ok=True)
     report(len(files), len(files), "Packing")
     made_paths = [item.made for item in converted if item.made]

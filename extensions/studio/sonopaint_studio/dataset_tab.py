@@ -125,7 +125,7 @@ class DatasetTab:
                 value = page_value(session, dataset, search(dataset, "", ""), 0)
                 yield said, *widgets.idle(), chosen, value
             elif isinstance(happened, Failed):
-                sentence = named(Exception(happened.sentence), folder.name)
+                sentence = named(Exception(happened.sentence), folder.name, folder)
                 said = status_html(Failed(sentence, happened.stopped))
                 if happened.stopped:
                     said += note_html("Press the button again to go on from there.")

@@ -97,7 +97,7 @@ class EditTab:
             sentence = (
                 f"{name} doesn't say which kind of spectrogram it is: choose one below."
                 if bare
-                else named(error, name)
+                else named(error, name, path)
             )
             yield error_html(sentence), gr.update(visible=bare), *skips
 
@@ -110,7 +110,7 @@ class EditTab:
                 raise SonopaintError("Drop the picture again.")
             self._open(session, path, path.name, None, picture_format=preset)
         except SonopaintError as error:
-            return error_html(named(error, path.name if path else "")), gr.skip(), *[gr.skip()] * 3
+            return error_html(named(error, path.name if path else "", path)), gr.skip(), *[gr.skip()] * 3
         session.waiting_picture = None
         return note_html(""), gr.update(visible=False), *self.shown(session)
 

@@ -131,12 +131,12 @@ class GenerateTab:
 
     def use_file(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """A dropped file's settings for the controls: (status, prompt, negative, model, *knobs)."""
-        name = str(event.name)
+        name, path = str(event.name), None
         try:
             path = self.context.sessions.uploaded(event.path)
             found = recall(read_settings(path), self.context.store)
         except SonopaintError as error:
-            return error_html(named(error, name)), *[gr.skip()] * 8
+            return error_html(named(error, name, path)), *[gr.skip()] * 8
 
         return (
             note_html(f"Settings from {name}: {found.note}."),

@@ -152,4 +152,7 @@ def note_html(sentence: str) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{max(seconds, 0):.0f} s" if seconds >= 10 else f"{max(seconds, 0):.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if hours < 1:
+        return f"{minutes:.0f} min {int(seconds % 60)} s" if minutes < 10 else f"{minutes:.0f} min"
+    return f"{hours:.0f} h {minutes % 60:.0f} min" if days < 2 else f"{days:.0f} days {hours % 24:.0f} h"

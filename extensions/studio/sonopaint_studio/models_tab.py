@@ -93,7 +93,11 @@ class ModelsTab:
             with room():
                 added = add_files(files, user_folder())
         except SonopaintError as error:
-            return error_html(named(error, files[0][1] if len(files) == 1 else "the file")), gr.skip(), *skips
+            return (
+                error_html(named(error, *(files[0][::-1] if len(files) == 1 else ("the file",)))),
+                gr.skip(),
+                *skips,
+            )
         finally:
             for path, _ in files:  # gigabytes must not stay behind twice
                 path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from sonopaint_studio.model_files import add_files
 from sonotrain.training import run_view, runs
 
 POLL_S = 2.0
+TRAINERS = ("peft", "accelerate")  # what trainers import beside the engine
 RUNS_VARIABLE = "SONOPAINT_RUNS"
 _LOCAL = {"127.0.0.1", "::1", "localhost"}
 
@@ -91,6 +93,11 @@ class RunPage:
         return note_html("Stopping after this step; everything is saved …")
 
     def launch(self, folder: Path, options: dict[str, Any], *, resume: bool) -> None:
+        if any(importlib.util.find_spec(name) is None for name in TRAINERS):
+            raise SonopaintError(
+                "The trainers' packages are not installed: end Studio and start it again with python "
+                "install.py studio, which installs them."
+            )
         self.processes[folder.name] = runs.start(folder, options, resume=resume, command=self.command)
 
     def folder_of(self, run: str | None) -> Path:
@@ -106,6 +113,15 @@ class RunPage:
         return runs.read(self.folder_of(run), self.processes.get(str(run)))
 
     # --- watching -------------------------------------------------------------------------------------------
+
+    def watch(self, request: gr.Request, run: str | None) -> tuple[Any, ...]:
+        """(run, *look): a page that shows no run takes the one that trains, or else the newest."""
+        if run:
+            return gr.skip(), *self.look(request, run)
+        names = run_names(self.command)
+        trains = (name for name in names if runs.is_locked(self.folder_of(name)))
+        chosen = next(trains, names[0] if names else None)
+        return gr.update(choices=names, value=chosen) if chosen else gr.skip(), *self.look(request, chosen)
 
     def look(self, request: gr.Request, run: str | None) -> tuple[Any, ...]:
         """(status, facts, curves, previews, train, stop, resume, add) of the chosen run."""
@@ -146,10 +162,9 @@ class RunPage:
 
     def view(self, prefix: str) -> RunView:
         """Lay out the right side of the page."""
-        names = run_names(self.command)
         with gr.Row(elem_classes="sp-run"):
             run = gr.Dropdown(
-                names, value=names[0] if names else None, label="Run", show_label=False,
+                run_names(self.command), value=None, label="Run", show_label=False,
                 container=False, elem_id=f"{prefix}-run", min_width=200, interactive=True,
             )  # fmt: skip
             resume = gr.Button("Resume", size="sm", visible=False, elem_id=f"{prefix}-resume")
@@ -171,7 +186,7 @@ class RunPage:
         resumed.then(self.look, view.run, shown, **widgets.QUICK)
         view.add.click(self.add, [view.run, bar.model], [told, *bar.lists()], **widgets.QUICK)
         view.run.change(self.look, view.run, shown, **widgets.QUICK)
-        gr.Timer(POLL_S).tick(self.look, view.run, shown, **widgets.QUICK)
+        gr.Timer(POLL_S).tick(self.watch, view.run, [view.run, *shown], **widgets.QUICK)
         return shown
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,9 +132,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def named(error: Exception, name: str) -> str:
-    """The error's sentence with the file's own name instead of where the upload lies."""
-    return re.sub(r"(?:[A-Za-z]:)?[\\/](?:[^\s\\/]+[\\/])+[^\s\\/,;:]+", name, said(error))
+def named(error: Exception, name: str, path: Path | None = None) -> str:
+    """The error's sentence with the file's own name instead of where the upload lies: `path`, or any path."""
+    text = said(error) if path is None else said(error).replace(str(path), name)
+    return re.sub(r"(?:[A-Za-z]:)?[\\/](?:[^\s\\/]+[\\/])+[^\s\\/,;:]+", lambda _: name, text)
 
 
 def _note(clip: Clip) -> str:
@@ -149,8 +151,9 @@ def _detail(clip: Clip) -> str:
 
 
 def file_stem(text: str) -> str:
-    """A file name that every system takes: "A dog, barking!" → "a-dog-barking"."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:48].strip("-") or "sound"
+    """A file name that every system takes: "Eine Tür, die knarrt!" → "eine-tür-die-knarrt"."""
+    plain = unicodedata.normalize("NFC", text).lower()
+    return re.sub(r"[\W_]+", "-", plain).strip("-")[:48].strip("-") or "sound"
 
 
 def save_view(picture: Picture, path: Path, peak: float | None) -> None:

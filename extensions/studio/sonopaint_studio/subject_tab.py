@@ -188,4 +188,4 @@ def clips_html(folder: Path | None) -> str:
     if not names:
         return note_html("No clips yet.")
     rows = "".join(f"<li>{html.escape(name)}</li>" for name in names)
-    return f'<ol class="sp-clips">{rows}</ol>'
+    return f'<ol class="sp-names">{rows}</ol>'

@@ -24,7 +24,7 @@
     const root = element.querySelector(".sp-editor");
     const button = (name, title, action) => make("button", { type: "button", class: "sp-tool", title,
       "aria-label": title, onclick: action }, icon(name));
-    const picker = make("input", { type: "file", accept: "audio/*,image/png,.wav,.flac,.ogg,.mp3,.png", hidden: true,
+    const picker = make("input", { type: "file", accept: "audio/*,video/*,image/png,.wav,.flac,.ogg,.mp3,.m4a,.webm,.mp4,.png", hidden: true,
       onchange: () => { open(picker.files[0]); picker.value = ""; } });
     const notice = make("p", { class: "sp-notice", role: "status", hidden: true });
     const say = (text) => { notice.textContent = text; notice.hidden = !text; };
@@ -92,7 +92,7 @@
       oninput: () => editor.window(pan.value / 1000 * (editor.data.duration - (editor.to - editor.from))) });
     const boxes = make("div", { class: "sp-boxes" });
     const drop = make("div", { class: "sp-drop" },
-      make("p", {}, make("strong", {}, "Drop a sound here"), make("br"), "WAV, FLAC, OGG, MP3, or the picture (PNG) of a sound"),
+      make("p", {}, make("strong", {}, "Drop a sound here"), make("br"), "WAV, FLAC, OGG, MP3, M4A, WebM, MP4, or the picture (PNG) of a sound"),
       make("div", {}, make("button", { type: "button", class: "sp-button", onclick: () => picker.click() }, icon("open"), "Open a file"),
         make("button", { type: "button", class: "sp-button sp-record", onclick: record }, icon("record"), "Record")));
     const work = make("div", { class: "sp-work" }, bar, host);

@@ -65,6 +65,7 @@ class LoraTrainer(Trainer):
 
     def prepare(self) -> None:
         options, run = self.options, self.run
+        run.preparing("Reading the sounds")
         dataset = open_dataset(options, run.path, self.model, make=run.first)
         folder = Path(options.cache).expanduser() if options.cache else run.path / "cache"
         fingerprint = self.base["sha256"] + str(self.model.dtype)

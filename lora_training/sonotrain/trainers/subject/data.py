@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,13 @@ def meaning(word: str, tokenizer: Any) -> bool:
 
 
 @torch.no_grad()
-def prepare(model: Any, fingerprint: str, options: SubjectOptions, run: Path) -> SubjectData:
+def prepare(
+    model: Any,
+    fingerprint: str,
+    options: SubjectOptions,
+    run: Path,
+    tell: Callable[[str], None] = logger.info,
+) -> SubjectData:
     """Encodes clips and texts, kept in the run folder. SonopaintError where nothing can be learnt."""
     folder = Path(options.clips).expanduser()
     if not options.clips or not folder.is_dir():
@@ -118,6 +124,7 @@ def prepare(model: Any, fingerprint: str, options: SubjectOptions, run: Path) ->
             f"There is no folder {options.clips or 'given'}; name one with a few sounds of the subject."
         )
     cache = run / "cache"
+    tell("Reading the clips")
     files = sorted(folder.iterdir())
     pictures = [path for path in files if path.suffix.lower() in PICTURES]
     if pictures and not any(path.suffix.lower() in SOUNDS for path in files):
@@ -136,7 +143,7 @@ def prepare(model: Any, fingerprint: str, options: SubjectOptions, run: Path) ->
     )
     if adapts and options.prior_weight:
         texts = [numbers[prior]] * options.prior_clips
-        class_latents = cache_prior(model, fingerprint, captions, texts, cache)
+        class_latents = cache_prior(model, fingerprint, captions, texts, cache, tell)
     return SubjectData(
         names=names,
         latents=latents,

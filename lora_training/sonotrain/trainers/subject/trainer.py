@@ -53,7 +53,8 @@ class SubjectTrainer(Trainer):
 
     def prepare(self) -> None:
         options, model = self.options, self.model
-        data = self.data = prepare(model, self.base["sha256"] + str(model.dtype), options, self.run.path)
+        fingerprint = self.base["sha256"] + str(model.dtype)
+        data = self.data = prepare(model, fingerprint, options, self.run.path, self.run.preparing)
         self.run.note(*data.notes)
         self.facts["clips"], self.prompts = data.names, data.prompts
         self.decoder = keep_decoder(model, bool(options.preview_every))
@@ -68,6 +69,8 @@ class SubjectTrainer(Trainer):
         product = networks.trained(self.method.role)
         self.ema = Ema([nn.ParameterList(product)], options.ema) if options.ema else None
         self.watch = Watch(lambda: self.painter([data.instance] * SEEDS), product)
+        if self.decoder:
+            self.run.preparing("Painting the previews of the beginning")
         self.before = self._paint() if self.decoder else []
 
     def budget(self) -> Budget:
