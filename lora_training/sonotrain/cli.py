@@ -149,6 +149,12 @@ def _diffusion(parser: argparse.ArgumentParser) -> None:
     _training(parser, DiffusionTrainer, "runs/diffusion")
 
 
+def _inpaint(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.mini.inpaint import InpaintTrainer
+
+    _training(parser, InpaintTrainer, "runs/inpaint")
+
+
 def _classifier(parser: argparse.ArgumentParser) -> None:
     from sonotrain.trainers.mini.classifier import ClassifierTrainer
 
@@ -297,6 +303,7 @@ COMMANDS: Steps = {
     "vae": ("trains the VAE: picture to latent and back", _vae),
     "text": ("learns the tokenizer and pre-trains the text encoder on captions", _text),
     "diffusion": ("trains U-Net and text encoder on the VAE's latents", _diffusion),
+    "inpaint": ("trains the adapter with which a model paints parts, on scenes", _inpaint),
     "classifier": ("trains the sound classifier that judges the model", _classifier),
     "export": ("writes a finished run as the shipped model", _export),
     "evaluate": ("judges a model as sound: top-1, Fréchet distance, order of events", _evaluate),

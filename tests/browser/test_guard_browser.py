@@ -53,14 +53,12 @@ def website() -> Iterator[int]:
 
 
 @pytest.fixture
-def evil_page(chromium: str) -> Iterator[Any]:
+def evil_page(browser: Any, chromium: str) -> Iterator[Any]:
     """A page of a browser in which evil.example is this computer (what DNS rebinding comes to)."""
-    sync_api = pytest.importorskip("playwright.sync_api")
     rules = "--host-resolver-rules=MAP evil.example 127.0.0.1"
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", rules])
-        yield running.new_page()
-        running.close()
+    running = browser.browser_type.launch(executable_path=chromium, args=["--no-sandbox", rules])
+    yield running.new_page()
+    running.close()
 
 
 def test_other_websites_can_neither_read_nor_drive_studio(studio: str, website: int, evil_page: Any) -> None:

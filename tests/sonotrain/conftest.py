@@ -214,7 +214,7 @@ class Case:
             return train(self.kind, out, self.given | (more or {}), budget, device="cpu", **how)
 
 
-TRAINERS = ("vae", "text", "diffusion", "classifier", "vocoder", "distill", "lora", "subject")
+TRAINERS = ("vae", "text", "diffusion", "inpaint", "classifier", "vocoder", "distill", "lora", "subject")
 
 
 @pytest.fixture(scope="session")
@@ -244,6 +244,10 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             more = {"corpus": str(corpus), "vae": str(whole("vae")), "text": str(whole("text")), "batch": 2}
             more |= {"text_every": 2, "preview_steps": 1}
             return Case("mini.diffusion:DiffusionTrainer", common | more, 5, 3)
+        if name == "inpaint":
+            more = {"model": value("mini_folder"), "scenes": value("box_scenes"), "rank": 2, "conv_rank": 2}
+            more |= {"batch": 4, "held_out": 4, "learning_rate": 3e-2}
+            return Case("mini.inpaint:InpaintTrainer", common | more, 6, 4)
         if name == "classifier":
             more = {"corpus": value("singles"), "held_out": 4, "round_trip": 2, "batch": 4}
             return Case("mini.classifier:ClassifierTrainer", common | more, 3, 2)
@@ -265,6 +269,31 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return Case("subject.trainer:SubjectTrainer", given | more | {"ema": 0.0}, None, 5)
 
     return of
+
+
+@pytest.fixture(scope="session")
+def mini_folder(whole: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Mini, exported from the run of a diffusion trainer."""
+    from sonotrain.trainers.mini.export import export
+
+    folder = tmp_path_factory.mktemp("mini") / "mini"
+    run = whole("diffusion")
+    with small_mini():
+        export(run, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def box_scenes(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of scenes: each clip of the tiny corpus painted into another one."""
+    from sonotrain.data.corpus import Corpus, write_shard
+
+    folder = tmp_path_factory.mktemp("scenes")
+    pictures = Corpus(corpus)
+    box = torch.tensor([[0, 16, 10, 20]]).repeat(len(pictures), 1).short()
+    tensors = {"levels": pictures.levels, "before": pictures.levels.flip(0), "boxes": box}
+    write_shard(folder, 0, tensors, pictures.records)
+    return folder
 
 
 @pytest.fixture(scope="session")

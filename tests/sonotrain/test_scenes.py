@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from sonotrain.data.corpus import Corpus, synthesise, write_shard
+from sonotrain.data.corpus import synthesise
 from sonotrain.data.foley.scenes import CELL, frame_levels, scenes
 
 
@@ -46,8 +47,8 @@ def test_scenes_hang_on_the_seed_alone_and_pictures_differ_in_the_box_alone() ->
         assert not changed.any()
 
 
-def test_mini_learns_to_see_what_is_kept_and_is_an_ordinary_model_without(
-    tmp_path: Path, whole: Callable[[str], Path], corpus: Path, tiny_mini: None
+def test_an_adapter_sees_what_is_kept_and_the_model_stays_as_it_is(
+    tmp_path: Path, whole: Callable[[str], Path], mini_folder: Path, tiny_mini: None
 ) -> None:
     from sonoconvert.edits.canvas import inpaint_canvas
     from sonoconvert.edits.region import Box, Region
@@ -56,28 +57,16 @@ def test_mini_learns_to_see_what_is_kept_and_is_an_ordinary_model_without(
     from sonopaint.models.loading import load_model
     from sonopaint.painters.diffusers_painter import DiffusersPainter
     from sonopaint.tasks.settings import PaintSettings
-    from sonotrain.trainers.mini.diffusion import DiffusionTrainer
-    from sonotrain.trainers.mini.export import export
-    from sonotrain.training.loop import Budget
-    from sonotrain.training.run import train
 
-    pictures = Corpus(corpus)
-    box = torch.tensor([[0, 16, 10, 20]]).repeat(len(pictures), 1).short()
-    tensors = {"levels": pictures.levels, "before": pictures.levels.flip(0), "boxes": box}
-    (tmp_path / "scenes").mkdir()
-    write_shard(tmp_path / "scenes", 0, tensors, pictures.records)
-    export(whole("diffusion"), tmp_path / "mini")
-    given = {"corpus": str(corpus), "scenes": str(tmp_path / "scenes"), "start": str(tmp_path / "mini")}
-    given |= {"batch": 4, "threads": 1, "warmup": 2, "learning_rate": 1e-2, "preview_steps": 1}
-    assert train(DiffusionTrainer, tmp_path / "run", given, Budget(steps=8), device="cpu")
-    export(tmp_path / "run", tmp_path / "second")
-    kept = load_file(tmp_path / "second" / "inpaint.safetensors")["kept"]
-    assert kept.shape[1] == 5 and kept.float().abs().max() > 0
-    names = [set(load_file(tmp_path / name / "unet.safetensors")) for name in ("mini", "second")]
-    assert names[0] == names[1]
+    run = whole("inpaint")
+    adapter = load_file(run / "inpaint.safetensors")
+    assert adapter["kept"].shape[1] == 5 and adapter["kept"].float().abs().max() > 0
+    shutil.copytree(mini_folder, tmp_path / "mini")
+    shutil.copy(run / "inpaint.safetensors", tmp_path / "mini")
 
-    model = load_model(tmp_path / "second", device="cpu")
+    model = load_model(tmp_path / "mini", device="cpu")
     assert sees_kept(model.unet)
+    before = {name: value.clone() for name, value in model.unet.state_dict().items()}
     time = torch.arange(163_840) / 32_000
     painted = []
     for pitch in (300, 3000):  # another sound beside the box changes what is painted in it
@@ -87,3 +76,4 @@ def test_mini_learns_to_see_what_is_kept_and_is_an_ordinary_model_without(
         assert np.array_equal(picture.pixels[:, :120], canvas.picture.pixels[:, :120])
         painted.append(picture.pixels[:, 160:180])
     assert not np.array_equal(*painted)
+    assert all(torch.equal(value, before[name]) for name, value in model.unet.state_dict().items())

@@ -1,22 +1,31 @@
-"""A U-Net that sees what is kept: extra input channels beside an ordinary model's.
+"""A U-Net that sees what is kept: an adapter beside an ordinary model, used where a part is painted.
 
 As in Stable Diffusion's inpainting models (Rombach et al. 2022, section 4.5) the first convolution gets the
-kept latents and where they are; but here both are zero where everything is painted, so that the same weights
-are an ordinary model without them. They lie in a file of their own, ``inpaint.safetensors`` beside the model.
+kept latents and where they are; low-rank changes (LoRA, Hu et al. 2021) let the other layers make use of
+them. Both lie in ``inpaint.safetensors`` beside the model, which stays an ordinary one for whole pictures,
+for hosts that don't know the file, and for what was learnt on top of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sonoconvert.checkpoints.nouns import LoraModule
+from sonoconvert.errors import SonopaintError
+
 INPAINT_FILE = "inpaint.safetensors"
+DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 
 
 class InpaintConv(nn.Conv2d):
     """The first convolution with ``kept`` [C, 1 + latent channels, k, k] for the extra channels.
+
+    `changes`: {layer: what its weight gets while a part is painted} (see `inpainting`).
 
     Takes x [B, L, H, W] as the ordinary one does, or [B, 2L + 1, H, W]: the noisy latents, then 1 where the
     latents are kept, then the kept latents (0 where they are painted).
@@ -26,6 +35,7 @@ class InpaintConv(nn.Conv2d):
         shape: Any = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
         super().__init__(*shape)
         self.weight, self.bias = conv.weight, conv.bias
+        self.changes: dict[str, LoraModule] = {}
         self.kept = nn.Parameter(
             conv.weight.new_zeros(conv.out_channels, conv.in_channels + 1, *conv.kernel_size)
         )
@@ -37,24 +47,46 @@ class InpaintConv(nn.Conv2d):
         return out + self._conv_forward(x[:, self.in_channels :], self.kept, None)
 
 
-def widen(unet: Any, kept: Tensor | None = None) -> None:
-    """Gives the U-Net's first convolution the extra channels, with the weights ``kept`` (zeros without)."""
+def widen(unet: Any, tensors: Mapping[str, Tensor] | None = None) -> None:
+    """Gives the U-Net's first convolution the extra channels, and what else ``inpaint.safetensors`` holds.
+
+    `tensors`: ``kept`` [C, 1 + L, k, k], and low-rank changes of other weights (``NAME.lora_A.weight``,
+    ``NAME.lora_B.weight``) that `inpainting` adds. Without them the channels are zero. SonopaintError where
+    they are another model's.
+    """
     unet.conv_in = InpaintConv(unet.conv_in)
-    if kept is not None:
+    if tensors is None:
+        return
+    found = dict(unet.named_modules())
+    changes = {}
+    for key, down in tensors.items():
+        if key.endswith(DOWN):
+            name, up = key.removesuffix(DOWN), tensors.get(key.replace(DOWN, UP))
+            if up is None or name not in found:
+                raise SonopaintError(f"{INPAINT_FILE} was made for another model: {name} has no place in it.")
+            changes[name] = LoraModule(down, up, float(len(down)))
+    kept = tensors.get("kept")
+    if kept is None or kept.shape != unet.conv_in.kept.shape:
+        raise SonopaintError(f"{INPAINT_FILE} was made for another model: its extra channels do not fit.")
+    unet.conv_in.changes = changes
+    with torch.no_grad():
+        unet.conv_in.kept.copy_(kept)
+
+
+@contextmanager
+def inpainting(unet: Any) -> Iterator[None]:
+    """Within the block the U-Net's weights are those for painting a part; behind it they are as before."""
+    weights = {name: unet.get_submodule(name).weight for name in unet.conv_in.changes}
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    try:
         with torch.no_grad():
-            unet.conv_in.kept.copy_(kept)
-
-
-def narrow(unet: Any) -> Tensor | None:
-    """Makes it an ordinary U-Net again; the weights of the extra channels, if it had any."""
-    conv = unet.conv_in
-    if not isinstance(conv, InpaintConv):
-        return None
-    shape: Any = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
-    plain = nn.Conv2d(*shape)
-    plain.weight, plain.bias = conv.weight, conv.bias
-    unet.conv_in = plain
-    return conv.kept.detach()
+            for name, weight in weights.items():
+                weight.copy_(weight.float() + unet.conv_in.changes[name].change(weight).to(weight.device))
+        yield
+    finally:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(before[name])
 
 
 def sees_kept(unet: Any) -> bool:

@@ -123,7 +123,7 @@ def save_mini(
 ) -> None:
     """Write {unet,vae,text_encoder}.safetensors (fp16), config.json and tokenizer/ into `folder`.
 
-    A U-Net that sees what is kept leaves its extra channels in a file of their own (models/inpaint.py).
+    What is learnt for painting parts (models/inpaint.py) is not written: `sonotrain base inpaint` does.
     `metadata` (strings: data, steps, metrics, licence …) joins each header beside ``sonopaint.format`` and
     the ModelSpec keys; `defaults` replaces entries of the sampling defaults; `knows` is what it
     learnt (see sonopaint.knowledge). Raises SonopaintError where a
@@ -135,7 +135,6 @@ def save_mini(
     from sonoconvert.errors import SonopaintError
     from sonoconvert.files.atomic import atomic_path
     from sonopaint.knowledge import KEY
-    from sonopaint.models.inpaint import INPAINT_FILE
     from sonopaint.models.tokenizer import save_tokenizer
 
     folder = Path(folder)
@@ -158,10 +157,7 @@ def save_mini(
             .contiguous()
             for key, value in stored_state_dict(part).items()
         }
-        kept = tensors.pop("conv_in.kept", None)
-        if kept is not None:
-            with atomic_path(folder / INPAINT_FILE, force=force) as path:
-                path.write_bytes(save({"kept": kept}, metadata={"format": "pt", **(metadata or {})}))
+        tensors.pop("conv_in.kept", None)  # of the adapter, which has a file of its own
         header = _header(name, config, save(tensors), metadata or {})
         with atomic_path(folder / f"{name}.safetensors", force=force) as path:
             path.write_bytes(save(tensors, metadata=header))
@@ -199,7 +195,7 @@ def load_mini(folder: str | Path) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         path = folder / f"{name}.safetensors"
         fill(part, read_tensors(path), path)
     if (folder / INPAINT_FILE).is_file():
-        widen(parts["unet"], read_tensors(folder / INPAINT_FILE)["kept"])
+        widen(parts["unet"], read_tensors(folder / INPAINT_FILE))
     return parts["unet"], parts["vae"], parts["text_encoder"], load_tokenizer(folder / "tokenizer"), config
 
 

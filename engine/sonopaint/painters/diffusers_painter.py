@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -203,7 +204,7 @@ class DiffusersPainter:
 
         columns: how wide the model's picture is to be, at least W.
         """
-        from sonopaint.models.inpaint import kept_channels, sees_kept
+        from sonopaint.models.inpaint import inpainting, kept_channels, sees_kept
         from sonopaint.models.schedule import sigmas as schedule
         from sonopaint.samplers import SAMPLERS
         from sonopaint.samplers.one_step import pure_noise
@@ -265,13 +266,14 @@ class DiffusersPainter:
             done = step
             report(step, total, "Painting")
 
-        latents = SAMPLERS[settings.sampler or ""](
-            denoise,
-            start,
-            sigmas,
-            callback=after_step,
-            generator=torch.Generator().manual_seed(settings.seed ^ 0x5EED),  # not the first noise again
-        )
+        with inpainting(model.unet) if kept is not None else nullcontext():
+            latents = SAMPLERS[settings.sampler or ""](
+                denoise,
+                start,
+                sigmas,
+                callback=after_step,
+                generator=torch.Generator().manual_seed(settings.seed ^ 0x5EED),  # not the first noise again
+            )
         image = decode_latents(model, latents, circular=circular)[0, :, :, :width]
         painted = ((image + 1) * 127.5).clamp(0, 255).permute(1, 2, 0).cpu()
         if not bool(torch.isfinite(painted).all()):

@@ -25,7 +25,7 @@ OUTPUT = "output.txt"  # what the process says
 ABOUT = {"PYTHONUNBUFFERED": "1", WATCHED: "1"}  # what its environment tells it
 RUNNING = ("preparing", "training", "finishing")
 # Trainers whose command on the line is not their name.
-WORDS = {name: ("base", name) for name in ("vae", "text", "diffusion", "classifier")}
+WORDS = {name: ("base", name) for name in ("vae", "text", "diffusion", "inpaint", "classifier")}
 WORDS["vocoder"] = ("vocoder", "train")
 PAGES = ("lora", "subject")  # trainers with a page of their own
 PHASES = {"none", *RUNNING, "finished", "stopped", "failed"}

@@ -13,15 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError, setting
-from sonopaint.models.inpaint import kept_channels, sees_kept, widen
-from sonotrain.data.corpus import FORMAT, Corpus
+from sonotrain.data.corpus import FORMAT
 from sonotrain.files.options import option
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.text import load_text
 from sonotrain.trainers.mini.vae import VALIDATION_CLIPS, load_vae, open_corpus
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
-from sonotrain.training.inputs.corpus_latents import corpus_latents, picture_latents
+from sonotrain.training.inputs.corpus_latents import corpus_latents
 from sonotrain.training.losses import diffused, min_snr_weights
 from sonotrain.training.previews import save_sheet
 from sonotrain.training.run import Run, Trainer
@@ -47,8 +46,6 @@ class DiffusionOptions:
     vae: str = option("runs/vae", "run folder of the VAE")
     text: str = option("runs/text", "run folder of the text encoder")
     start: str = option("", "folder of a model to train on, in place of --vae and --text")
-    scenes: str = option("", "folder of a corpus of scenes: the U-Net learns to inpaint with them, too")
-    scene_share: float = option(0.5, "share of scenes in a batch")
     clips: int = option(0, "clips to use (0: all that are there)")
     batch: int = option(16, "clips a step")
     learning_rate: float = option(5e-4, "peak learning rate of the U-Net")
@@ -104,13 +101,10 @@ class DiffusionTrainer(Trainer):
         self.fillers = self.phrasings.fillers(self.tokenizer)
         latents = corpus_latents(corpus, *load_vae(options.vae, device), device)
         self.latents = latents.to(device) if device.type == "cuda" else latents
-        self.scenes = Scenes(options.scenes, self.tokenizer, options.vae, device) if options.scenes else None
         torch.manual_seed(options.seed)
         architecture = mini_config()["unet"]
         unet = load_mini(options.start)[0] if options.start else UNet2DConditionModel(**architecture)
-        if self.scenes and not sees_kept(unet):
-            widen(unet)
-        self.facts |= {"architecture": architecture, "inpaint": sees_kept(unet)}
+        self.facts |= {"architecture": architecture}
         self.unet = unet.to(device).train()
         if device.type == "cuda":
             self.unet.to(memory_format=torch.channels_last)  # on the CPU its group norms are slow
@@ -136,12 +130,12 @@ class DiffusionTrainer(Trainer):
             "optimiser": self.optimiser,
         }
 
-    def captions(self, phrasings: Phrasings, clips: Tensor, generator: torch.Generator) -> Tensor:
+    def captions(self, clips: Tensor, generator: torch.Generator) -> Tensor:
         """Token ids [B, 77] of a random phrasing for each clip: some among fillers, some left out."""
         options = self.options
-        texts = phrasings.choose(clips.tolist(), generator)
+        texts = self.phrasings.choose(clips.tolist(), generator)
         texts[torch.rand(len(clips), generator=generator) < options.caption_dropout] = 0
-        ids = phrasings.ids[texts]
+        ids = self.phrasings.ids[texts]
         if options.filler_words:
             rng = random.Random(int(torch.randint(1 << 62, (), generator=generator)))
             for number in range(len(ids)):
@@ -155,49 +149,25 @@ class DiffusionTrainer(Trainer):
         hidden = self.text_encoder(unique.to(self.device)).last_hidden_state
         return hidden[back.to(self.device)]
 
-    def loss(
-        self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor, kept: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(min-SNR weighted loss, plain mean squared error) of predicting the noise.
-
-        `kept` [B, 5, H, W]: extra channels (models/inpaint.py), all 0 where a whole clip is painted. Where
-        they say "kept" the painter puts the source's own latents, so errors there count a tenth only.
-        """
+    def loss(self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """(min-SNR weighted loss, plain mean squared error) of predicting the noise."""
         noisy = diffused(latents, noise, self.alphas[timesteps])
-        if kept is not None:
-            noisy = torch.cat([noisy, kept], 1)
         if self.device.type == "cuda":
             noisy = noisy.contiguous(memory_format=torch.channels_last)
         unet = self.fast_unet if torch.is_grad_enabled() else self.unet  # don't compile it for validation
         predicted = unet(noisy, timesteps, text, return_dict=False)[0]
-        errors = (predicted.float() - noise).square()
-        if kept is None:
-            errors = errors.mean((1, 2, 3))
-        else:
-            weight = 1.0 - 0.9 * kept[:, :1]
-            errors = (errors * weight).mean((1, 2, 3)) / weight.mean((1, 2, 3))
+        errors = (predicted.float() - noise).square().mean((1, 2, 3))
         weights = min_snr_weights(self.alphas, timesteps, self.options.snr_gamma)
         return (weights * errors).mean(), errors.mean()
 
     def step(self, number: int) -> dict[str, Tensor]:
         options = self.options
         generator = step_generator(options.seed, number)
-        count = options.batch
-        texts: list[Tensor] = []
-        pictures: list[Tensor] = []
-        kept = None
-        if self.scenes:
-            scenes = round(options.scene_share * options.batch)
-            count -= scenes
-            picked, after, kept = self.scenes.draw(scenes, generator)
-            kept = torch.cat([kept, kept.new_zeros(count, *kept.shape[1:])]).to(self.device)
-            texts = [self.captions(self.scenes.phrasings, picked, generator)]
-            pictures = [after.to(self.device)]
-        clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (count,), generator=generator)
+        clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (options.batch,), generator=generator)
         clips = clips + VALIDATION_CLIPS
-        ids = torch.cat([*texts, self.captions(self.phrasings, clips, generator)])
+        ids = self.captions(clips, generator)
         timesteps = torch.randint(len(self.alphas), (options.batch,), generator=generator).to(self.device)
-        latents = torch.cat([*pictures, self.latents[clips.to(self.latents.device)].float()])
+        latents = self.latents[clips.to(self.latents.device)].float().to(self.device)
         drawn = step_generator(options.seed + 1, number, self.device)
         noise = torch.randn(latents.shape, generator=drawn, device=self.device)
         if options.noise_offset:
@@ -207,7 +177,7 @@ class DiffusionTrainer(Trainer):
         with autocast(self.device):
             with torch.set_grad_enabled(train_text):
                 text = self.embed(ids)
-            loss, error = self.loss(latents, noise, timesteps, text, kept)
+            loss, error = self.loss(latents, noise, timesteps, text)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
@@ -258,44 +228,6 @@ class DiffusionTrainer(Trainer):
         return {"validation_loss": self.validate()}
 
 
-class Scenes:
-    """A corpus of scenes as latents: what the box holds after it was painted, and the clip before.
-
-    `after`, `before`: float16 [N, 4, 16, 40]; `boxes`: int64 [N, 4], rows (lowest first) and columns.
-    """
-
-    def __init__(self, folder: str, tokenizer: Any, vae: str, device: torch.device) -> None:
-        corpus = Corpus(folder)
-        if corpus.before is None or corpus.boxes is None:
-            raise SonopaintError(
-                f'{folder} holds no scenes; make some with "sonotrain base corpus --content scenes".'
-            )
-        self.phrasings, self.boxes = Phrasings(corpus, tokenizer), corpus.boxes
-        coder = load_vae(vae, device)
-        self.after = corpus_latents(corpus, *coder, device)
-        self.before = picture_latents(corpus.before, corpus.folder, *coder, device)
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """`count` scenes: their numbers, the latents to paint [B, 4, 16, 40], and the extra channels.
-
-        What is painted is the box, grown at random: by up to two cells, or with a ragged edge as of a brush.
-        """
-        picked = torch.randint(len(self.after), (count,), generator=generator)
-        painted = torch.zeros(count, 1, *self.after.shape[-2:])
-        height = painted.shape[-2]
-        grown = torch.randint(3, (count, 4), generator=generator)
-        for mask, (low, high, first, last), grow in zip(
-            painted, self.boxes[picked].tolist(), grown.tolist(), strict=True
-        ):
-            top, bottom = max(0, height - high - grow[0]), height - low + grow[1]
-            mask[:, top:bottom, max(0, first - grow[2]) : last + grow[3]] = 1.0
-        ragged = torch.rand(painted.shape, generator=generator) < 0.3
-        near = nn.functional.max_pool2d(painted, 3, stride=1, padding=1)
-        brush = torch.rand(count, 1, 1, 1, generator=generator) < 0.3
-        painted = torch.where(brush & ragged, near, painted)
-        return picked, self.after[picked].float(), kept_channels(self.before[picked].float(), painted)
-
-
 def as_model(
     unet: Any, vae: Any, factor: float, text_encoder: Any, tokenizer: Any, device: torch.device
 ) -> Any:
@@ -319,8 +251,6 @@ def load_diffusion(folder: str | Path) -> tuple[Any, Any, Any]:
 
     parts, config = load_final(folder)
     unet = UNet2DConditionModel(**config["architecture"])
-    if config.get("inpaint"):
-        widen(unet)
     encoder, tokenizer = load_text(config["options"]["text"])
     ema = Ema([unet, encoder])
     ema.load_state_dict(parts["ema"])
