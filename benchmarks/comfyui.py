@@ -53,7 +53,6 @@ def example_workflows() -> Any:
 def to_prompt(examples: Any, name: str, info: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
     """A workflow as ComfyUI queues it; the widgets named in `changed` have that value everywhere."""
     nodes, _ = examples.WORKFLOWS[name]
-    bypassed = examples.BYPASSED.get(name, set())
     prompt = {}
     for own, (kind, given) in nodes.items():
         inputs = {}
@@ -61,15 +60,12 @@ def to_prompt(examples: Any, name: str, info: dict[str, Any], changed: dict[str,
             value = given.get(key)
             if examples.is_link(value, nodes):
                 source, _, slot = value.partition(".")
-                if source in bypassed:  # what comes in by the same type
-                    source = nodes[source][1][slot.lower()].partition(".")[0]
                 kinds = info[nodes[source][0]]
                 labels = kinds["output_name"]
                 inputs[key] = [source, labels.index(slot) if slot in labels else kinds["output"].index(slot)]
             elif examples.input_type(spec) in examples.WIDGETS:
                 inputs[key] = changed.get(key, value if key in given else examples.default(spec))
-        if own not in bypassed:
-            prompt[own] = {"class_type": kind, "inputs": inputs}
+        prompt[own] = {"class_type": kind, "inputs": inputs}
     return prompt
 
 

@@ -113,8 +113,8 @@ def install(base: Path) -> dict[str, types.ModuleType]:
         def __init__(self, total: int) -> None:
             self.total = total
 
-        def update(self, steps: int) -> None:
-            state.progress.append((steps, self.total))
+        def update_absolute(self, value: int, total: int | None = None) -> None:
+            state.progress.append(value / (total or self.total))
 
     module("comfy_api")
     module("comfy_api.latest", io=io, ComfyExtension=ComfyExtension)
@@ -122,7 +122,10 @@ def install(base: Path) -> dict[str, types.ModuleType]:
     module("comfy.model_management", throw_exception_if_processing_interrupted=check)
     module("comfy.utils", ProgressBar=ProgressBar)
     module("comfy.cli_args", args=SimpleNamespace(disable_metadata=False))
-    module("comfy.patcher_extension", WrappersMP=SimpleNamespace(APPLY_MODEL="apply_model"))
+    module(
+        "comfy.patcher_extension",
+        WrappersMP=SimpleNamespace(APPLY_MODEL="apply_model", OUTER_SAMPLE="outer_sample"),
+    )
     module("comfy.sample")
     module("comfy.samplers", KSAMPLER=lambda function: SimpleNamespace(sampler_function=function))
     _folders(module, base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -370,20 +371,61 @@ def test_bad_input_is_one_sentence_that_says_what_to_change(run: Any, audio: Any
         run("SonopaintPutBack", image=torch.cat([two, two[:1]]), context=pair)
 
 
-def test_cancelling_stops_between_the_sounds(pack: Any, run: Any, audio: Any, mini: Any) -> None:
+def test_cancelling_stops_every_node_that_works(pack: Any, run: Any, audio: Any, mini: Any) -> None:
+    sound = audio(1.0)
+    image, form = run("SonopaintAudioToSpectrogram", audio=sound, format=mini).args
+    region = run("SonopaintRegion", boxes="0.2:0.5")[0]
+    painted, _, context = run("SonopaintInpaintCanvas", audio=sound, region=region, format=mini).args
+    working: dict[str, dict[str, Any]] = {
+        "SonopaintAudioToSpectrogram": {"audio": sound, "format": mini},
+        "SonopaintSpectrogramToAudio": {"image": image, "format": form},
+        "SonopaintInpaintCanvas": {"audio": sound, "region": region, "format": mini},
+        "SonopaintPutBack": {"image": painted, "context": context},
+        "SonopaintPlot": {"audio": sound},
+        "SonopaintEnvelope": {"audio": sound, "format": mini},
+    }
     pack.state.interrupted = True
     try:
-        with pytest.raises(pack.Interrupted):
-            run("SonopaintAudioToSpectrogram", audio=audio(1.0), format=mini)
+        for name, inputs in working.items():
+            with pytest.raises(pack.Interrupted):
+                run(name, **inputs)
     finally:
         pack.state.interrupted = False
+
+
+@pytest.mark.parametrize("node", ["SonopaintSpectrogramToAudio", "SonopaintPutBack"])
+def test_the_bar_moves_and_cancel_stops_within_a_phase_search(
+    pack: Any, run: Any, audio: Any, mini: Any, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, form = run("SonopaintAudioToSpectrogram", audio=audio(1.0), format=mini).args
+    inputs: dict[str, Any] = {"image": image, "format": form}
+    if node == "SonopaintPutBack":
+        region = run("SonopaintRegion", boxes="0.2:0.5")[0]
+        canvas = run("SonopaintInpaintCanvas", audio=audio(1.0), region=region, format=mini)
+        inputs = {"image": 0.5 * canvas[0], "context": canvas[2]}
+    pack.state.progress.clear()
+    run(node, **inputs, quality="fast")
+    shares = pack.state.progress
+    assert len(set(shares)) > 8 and shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+
+    calls = []
+
+    def cancelled() -> None:
+        calls.append(1)
+        if len(calls) > 5:
+            raise pack.Interrupted
+
+    management = sys.modules["comfy.model_management"]
+    monkeypatch.setattr(management, "throw_exception_if_processing_interrupted", cancelled)
+    with pytest.raises(pack.Interrupted):
+        run(node, **inputs, quality="fast")
+    assert len(calls) == 6
 
 
 def test_the_door_finds_the_nodes_and_survives_a_missing_library(
     pack: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     import asyncio
-    import sys
     from concurrent.futures import ThreadPoolExecutor
 
     from sonopaint_comfyui.extension import FAMILIES, SonopaintExtension
@@ -420,6 +462,7 @@ def test_example_workflows_name_only_inputs_that_exist(pack: Any, repository: Pa
     ("node", "inputs", "name"),
     [
         ("SonopaintLoopCanvas", {"seam": 0.0}, "seam"),
+        ("SonopaintLoopCanvas", {"seam": 20.0}, "seam"),
         ("SonopaintExtendCanvas", {"left": -1.0, "right": 0.0}, "left"),
         ("SonopaintExtendCanvas", {"left": 0.0, "right": 0.0}, "right"),
         ("SonopaintRegion", {"boxes": "0:1", "feather": -1.0}, "feather"),

@@ -83,6 +83,49 @@ def test_workflows_of_earlier_versions_still_fit(pack: Any) -> None:
         assert now[: len(inputs.split())] == inputs.split(), name
 
 
+def test_a_format_asks_for_its_preset_only(pack: Any) -> None:
+    inputs = pack.nodes["SonopaintFormat"].define_schema().inputs
+    assert [one.id for one in inputs if not one.optional] == ["preset"]
+    made = pack.nodes["SonopaintFormat"].execute(preset="riffusion-v1")
+    assert made[0].format.name == "riffusion-v1"
+
+
+def test_boxes_are_read_before_anything_runs(pack: Any) -> None:
+    check = pack.nodes["SonopaintRegion"].validate_inputs
+    assert check(boxes="1.0:2.5,200:4000\n3:") is True and check(boxes="") is True
+    assert check(boxes=["7", 0]) is True  # text from another node is not known yet
+    assert "1.5 to 2" in check(boxes="1:2; 1.5 to 2") and "reversed" in check(boxes="2:1")
+
+
+def test_two_far_boxes_are_two_pictures(run: Any, audio: Any, mini: Any) -> None:
+    """Two boxes of 0.3 s, 12 s apart, are two pictures of the model's width, not one of 12 s."""
+    sound = audio(16.0)
+    region = run("SonopaintRegion", boxes="1.0:1.3\n13.0:13.3")[0]
+    image, mask, context = run("SonopaintInpaintCanvas", audio=sound, region=region, format=mini).args
+    width = mini.format.width
+    assert image.shape == (2, 128, width, 3) and mask.shape == (2, 128, width)
+    for (start, _), own in zip(context.spans, mask, strict=True):
+        seconds = (start + own.any(dim=0).nonzero()[[0, -1], 0]) * 512 / 32_000
+        assert any(a - 0.15 < seconds[0] and seconds[1] < b + 0.15 for a, b in ((1, 1.3), (13, 13.3)))
+    random = torch.rand(image.shape, generator=torch.Generator().manual_seed(0))
+    result = run("SonopaintPutBack", image=random, context=context, quality="fast")[0]["waveform"]
+    changed = (result != sound["waveform"])[0, 0]
+    assert changed[:30_000].sum() == changed[45_000:412_000].sum() == changed[430_000:].sum() == 0
+    assert changed[32_000:41_600].any() and changed[416_000:425_600].any()
+
+    three = torch.cat([random, random.flip(2), random])  # three paintings of both parts
+    several = run("SonopaintPutBack", image=three, context=context, quality="fast")[0]["waveform"]
+    assert several.shape[0] == 3 and not torch.equal(several[0], several[1])
+    with pytest.raises(SonopaintError, match="painted in 2 parts, but 3 pictures"):
+        run("SonopaintPutBack", image=three[:3], context=context)
+
+
+def test_near_boxes_are_one_picture(run: Any, audio: Any, mini: Any) -> None:
+    region = run("SonopaintRegion", boxes="0.5:1\n3:4")[0]
+    image, *_ = run("SonopaintInpaintCanvas", audio=audio(5.12), region=region, format=mini).args
+    assert image.shape[0] == 1
+
+
 def test_a_format_is_a_preset_with_changes(run: Any) -> None:
     assert run("SonopaintFormat", preset="riffusion-v1")[0].format.name == "riffusion-v1"
     assert run("SonopaintFormat", preset="riffusion-v1", channels="stereo")[0].format.name == (
@@ -171,9 +214,9 @@ def test_a_model_that_knows_events_first_sees_the_region_first(run: Any, audio: 
     region = run("SonopaintRegion", boxes="4.0:5.0", feather=0.05)[0]
     image, mask, context = run("SonopaintInpaintCanvas", audio=sound, region=region, format=first).args
     assert image.shape[1:3] == (128, 320) == mask.shape[1:]
-    assert context.start == round(4.0 / 0.016) - 24 and context.stop == round(6.0 / 0.016)
+    assert context.spans == ((round(4.0 / 0.016) - 24, round(6.0 / 0.016)),)
     assert not mask[0, :, :24].any() and mask[0, :, 24:80].all()
-    assert mask[0, :, context.stop - context.start + 8 :].all()  # after the recording's end all is free
+    assert mask[0, :, 157:].all()  # after the recording's end all is free
     painted = torch.where(mask[..., None] > 0, torch.zeros_like(image), image)
     answer = run("SonopaintPutBack", image=painted, context=context, quality="fast")
     assert "Nothing can be heard" in answer.ui["text"][0]

@@ -20,6 +20,7 @@ class FakeModel:
         torch.manual_seed(0)
         self.network = nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False)
         self.widths: list[int] = []
+        self.patcher: Any = None
 
     def clone(self) -> FakeModel:
         other = FakeModel()
@@ -37,7 +38,7 @@ class FakeModel:
         """What ComfyUI calls at every step: the wrappers around the network."""
 
         class Executor:
-            class_obj = SimpleNamespace(diffusion_model=self.network)
+            class_obj = SimpleNamespace(diffusion_model=self.network, current_patcher=self.patcher)
 
             def __call__(_, x: torch.Tensor, *__: Any, **___: Any) -> torch.Tensor:
                 self.widths.append(x.shape[-1])
@@ -134,3 +135,50 @@ def test_the_last_of_two_patches_counts(run: Any, mini: Any) -> None:
     x = random(1, 4, 16, 40)
     assert torch.equal(twice[0].apply(x), model.apply(x))
     assert torch.equal(twice[1].decode(x), vae.decode(x))
+
+
+def guider(model: FakeModel, lora: dict[str, str]) -> Any:
+    patcher = SimpleNamespace(get_attachment={"lora_metadata": lora}.get)
+    [guard] = model.wrappers[("outer_sample", "sonopaint_time")]
+
+    class Executor:
+        class_obj = SimpleNamespace(model_patcher=patcher)
+
+        def __call__(self, *values: Any) -> Any:
+            return values[3]
+
+    return lambda steps: guard(Executor(), None, None, None, torch.linspace(14, 0, steps + 1))
+
+
+@pytest.mark.parametrize("header", ["sonopaint.one_step", "sonopaint.on_student"])
+def test_a_student_is_not_sampled_in_many_steps(pack: Any, header: str) -> None:
+    from sonopaint_comfyui.time_patches import guarded_model
+
+    guarded = guarded_model(guarded_model(FakeModel()))
+    student = guider(guarded, {header: "{}"})
+    with pytest.raises(SonopaintError, match="20 steps of it are noise: use One-Step Sound"):
+        student(20)
+    assert len(student(4)) == 5 and len(guider(guarded, {"ss_steps": "9"})(20)) == 21
+
+
+def test_windows_come_by_themselves_in_the_loras_width(pack: Any) -> None:
+    import json
+
+    from sonoconvert.pictures.format import get_format
+    from sonopaint_comfyui.time_patches import patched_model, window_of
+
+    model, wide = FakeModel(), get_format("riffusion-v1")
+    assert window_of(wide) == 64
+    automatic = patched_model(model, 40, circular=False, asked=False)
+    automatic.apply(random(1, 4, 16, 120))
+    assert set(model.widths) == {40}
+    model.widths.clear()
+    assert automatic.apply(random(1, 4, 16, 120), control={"output": []}).shape[-1] == 120
+    assert model.widths == [120]  # a ControlNet's hint is as wide as the whole
+
+    header = {"sonopaint.format": json.dumps(wide.to_dict())}
+    patcher = SimpleNamespace(get_attachment={"lora_metadata": header}.get)
+    model.widths.clear()
+    automatic.patcher = patcher
+    automatic.apply(random(1, 4, 16, 64))
+    assert model.widths == [64]

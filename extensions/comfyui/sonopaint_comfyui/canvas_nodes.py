@@ -14,13 +14,14 @@ from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas, loop
 from sonoconvert.edits.edit import put_back
 from sonoconvert.edits.region import Region
 from sonoconvert.edits.surroundings import SILENT_DB, loudness_db
+from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
 from sonoconvert.phase.search import PhaseSearch
 from sonopaint.tasks.settings import EXTEND_S
 from sonopaint_comfyui import kinds
-from sonopaint_comfyui.canvases import for_sampler, from_sampler
+from sonopaint_comfyui.canvases import for_sampler, from_sampler, pictures_by_canvas
 from sonopaint_comfyui.convert_nodes import phase_inputs
-from sonopaint_comfyui.host import stoppable, told
+from sonopaint_comfyui.host import told
 from sonopaint_comfyui.kinds import EditContext, PictureInfo, advanced, schema
 from sonopaint_comfyui.sounds import audio_of, clips_of, repeated
 
@@ -50,7 +51,7 @@ def _outputs() -> list[Any]:
 
 
 def _made(audio: Any, make: Callable[[Clip], Canvas], fill: str, lead: int | None) -> io.NodeOutput:
-    canvases = [make(clip) for clip in told(clips_of(audio))]
+    canvases = [make(clip) for clip, _ in told(clips_of(audio))]
     return io.NodeOutput(*for_sampler(canvases, fill, lead))
 
 
@@ -157,7 +158,15 @@ class LoopCanvas(io.ComfyNode):
 
     @classmethod
     def execute(cls, audio: Any, format: PictureInfo, seam: float) -> io.NodeOutput:
-        return _made(audio, lambda clip: loop_canvas(clip, format.format, seam), "noise", format.lead)
+        def make(clip: Clip) -> Canvas:
+            if seam > max(clip.duration_s, SEAM_S):
+                raise SonopaintError(
+                    f"A {setting('seam')} of {seam:g} s is longer than the recording, which lasts "
+                    f"{clip.duration_s:.2f} s; at most half of it is repainted."
+                )
+            return loop_canvas(clip, format.format, seam)
+
+        return _made(audio, make, "noise", format.lead)
 
 
 class Variation(io.ComfyNode):
@@ -226,12 +235,13 @@ class PutBack(io.ComfyNode):
         seed: int,
         surroundings: str = SURROUNDINGS[0],
     ) -> io.NodeOutput:
-        canvases = repeated(context.canvases, image.shape[0], "recordings", "pictures")
+        pictures = pictures_by_canvas(image, context)
+        canvases = repeated(context.canvases, len(pictures), "recordings", "pictures")
         clips, notes = [], []
-        for index, canvas in told(list(enumerate(canvases))):
-            painted = from_sampler(image[index], canvas, context)
+        for (index, canvas), progress in told(list(enumerate(canvases))):
+            painted = from_sampler(pictures[index], canvas, context)
             search = PhaseSearch.of(quality, seed=seed + index)
-            clips.append(put_back(canvas, painted, search, surroundings=surroundings, progress=stoppable))
+            clips.append(put_back(canvas, painted, search, surroundings=surroundings, progress=progress))
             if canvas.kind != "vary" and loudness_db(canvas, painted) < -SILENT_DB:
                 notes.append(f"Nothing can be heard in what was painted of picture {index + 1}; {TRY}.")
         for note in notes:

@@ -13,9 +13,10 @@ from sonoconvert.defaults import QUALITIES
 from sonoconvert.files.clip import Clip
 from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.picture import Picture
+from sonoconvert.progress import Progress
 from sonopaint.painters.spans import padded
 from sonopaint.tasks.looping import fitted_loop
-from sonopaint_comfyui.host import stoppable, told
+from sonopaint_comfyui.host import told
 from sonopaint_comfyui.kinds import Format, PictureInfo, advanced, schema
 from sonopaint_comfyui.sounds import audio_of, clips_of, image_of, pictures_of
 from sonopaint_comfyui.views import shown
@@ -66,7 +67,7 @@ class AudioToSpectrogram(io.ComfyNode):
     def execute(cls, audio: Any, format: PictureInfo, fill_up: bool = True) -> io.NodeOutput:
         fmt = format.format
         clips = clips_of(audio)
-        pictures = [encode(clip, fmt) for clip in told(clips)]
+        pictures = [encode(clip, fmt) for clip, _ in told(clips)]
         image = image_of(pictures)
         if fill_up:
             missing = padded(image.shape[2]) - image.shape[2]
@@ -110,16 +111,19 @@ class SpectrogramToAudio(io.ComfyNode):
     ) -> io.NodeOutput:
         pictures = list(enumerate(pictures_of(image, format)))
         search = PhaseSearch.of(quality, seed=seed, learned=DECODERS[decoder])
-        clips = [sound(p, format, replace(search, seed=seed + i)) for i, p in told(pictures)]
+        clips = [
+            sound(one, format, replace(search, seed=seed + index), progress)
+            for (index, one), progress in told(pictures)
+        ]
         return io.NodeOutput(audio_of(clips))
 
 
-def sound(picture: Picture, info: PictureInfo, search: PhaseSearch) -> Clip:
+def sound(picture: Picture, info: PictureInfo, search: PhaseSearch, progress: Progress) -> Clip:
     """The picture's sound: at its own level where that is known, else with a peak of −1 dBFS."""
     if info.loop:
         length = info.num_samples or picture.columns * picture.format.hop_length
-        return fitted_loop(picture, length, search, progress=stoppable)[1]
-    return decode(picture, search, progress=stoppable)
+        return fitted_loop(picture, length, search, progress=progress)[1]
+    return decode(picture, search, progress=progress)
 
 
 NODES = [AudioToSpectrogram, SpectrogramToAudio]

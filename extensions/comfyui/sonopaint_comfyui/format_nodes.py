@@ -65,12 +65,14 @@ class SpectrogramFormatNode(io.ComfyNode):
                     name,
                     options=["as the preset", *words],
                     default="as the preset",
+                    optional=True,
                     tooltip=tooltip,
                     extra_dict=None if name == "channels" else advanced(),
                 )
             )
         for name, (kind, low, high, tooltip) in _NUMBERS.items():
             common: dict[str, Any] = {
+                "optional": True,
                 "tooltip": f"{tooltip} {0 if name == 'floor_db' else -1}: as the preset says.",
                 "extra_dict": advanced(),
             }

@@ -38,13 +38,12 @@ class EditContext:
     """What a SONOPAINT_CONTEXT socket carries from a canvas to Put Back.
 
     canvases: one for each clip of the batch, all of the same size.
-    start, stop: columns of the canvas that the painter got. width: columns of its picture, with what fills it
-    up on the right.
+    spans: columns (start, stop) of the canvas that the painter got, a picture for each; those of one canvas
+    stand together in the batch. width: columns of every picture, with what fills it up on the right.
     """
 
     canvases: tuple[Canvas, ...]
-    start: int
-    stop: int
+    spans: tuple[tuple[int, int], ...]
     width: int
 
 

@@ -18,6 +18,7 @@ from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.plot import plot_spectrogram
 from sonopaint.painters.spans import padded
 from sonopaint_comfyui import kinds
+from sonopaint_comfyui.host import told
 from sonopaint_comfyui.kinds import PictureInfo, schema
 from sonopaint_comfyui.sounds import clips_of, pictures_of
 
@@ -59,7 +60,9 @@ class SpectrogramPlot(io.ComfyNode):
         region: Region | None = None,
     ) -> io.NodeOutput:
         pictures = drawn(audio, image, format)
-        plots = [plot_spectrogram(one, size=(width, height), region=region, dark=dark) for one in pictures]
+        plots = [
+            plot_spectrogram(one, size=(width, height), region=region, dark=dark) for one, _ in told(pictures)
+        ]
         return io.NodeOutput(torch.from_numpy(np.stack([np.asarray(plot) for plot in plots])).float() / 255)
 
 
@@ -74,7 +77,7 @@ def drawn(audio: Any, image: torch.Tensor | None, info: PictureInfo | None) -> l
     if audio is None:
         raise SonopaintError("There is nothing to plot: connect audio, or an image with its format.")
     fmt = info.format if info else PRESETS[FORMAT]
-    return [encode(clip, fmt) for clip in clips_of(audio)]
+    return [encode(clip, fmt) for clip, _ in told(clips_of(audio))]
 
 
 class EnergyEnvelope(io.ComfyNode):
@@ -124,7 +127,7 @@ class EnergyEnvelope(io.ComfyNode):
 def curves_of(audio: Any, fmt: Any) -> list[torch.Tensor]:
     """The RMS of each clip at the format's columns."""
     frames_per_s = fmt.sample_rate / fmt.hop_length
-    return [rms_envelope(clip.waveform, clip.sample_rate, frames_per_s) for clip in clips_of(audio)]
+    return [rms_envelope(clip.waveform, clip.sample_rate, frames_per_s) for clip, _ in told(clips_of(audio))]
 
 
 def brightness(curve: torch.Tensor, scale: str, normalize: bool) -> torch.Tensor:

@@ -13,6 +13,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import PRESETS, get_format
 from sonopaint.models.info import describe, event_lead, list_models
 from sonopaint_comfyui.kinds import METADATA, Format, PictureInfo, schema
+from sonopaint_comfyui.time_patches import guarded_model, patched_model, patched_vae, window_of
 
 FALLBACK = "mini"
 AS_MODEL = "as the model"
@@ -79,8 +80,8 @@ class LoadMini(io.ComfyNode):
         path = models().get(model)
         if path is None:
             return ""
-        files = [path / f"{part}.safetensors" for part in ("unet", "vae")] if path.is_dir() else [path]
-        return str([os.stat(file).st_mtime_ns for file in files])
+        files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+        return str([(file.name, os.stat(file).st_mtime_ns) for file in files])
 
     @classmethod
     def execute(cls, model: str, format: str = AS_MODEL) -> io.NodeOutput:
@@ -93,6 +94,9 @@ class LoadMini(io.ComfyNode):
         if hasattr(unet, "set_attachments"):
             unet.set_attachments(METADATA, about.metadata)
         fmt = about.format if format == AS_MODEL and about.format else get_format(format)
+        window = window_of(fmt)
+        unet = guarded_model(patched_model(unet, window, circular=False, asked=False))
+        vae = patched_vae(vae, window, circular=False)
         return io.NodeOutput(unet, clip, vae, PictureInfo(fmt, lead=event_lead(path, fmt)))
 
 

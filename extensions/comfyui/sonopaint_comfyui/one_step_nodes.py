@@ -21,6 +21,7 @@ from sonopaint.models.schedule import sigmas as schedule
 from sonopaint.samplers.one_step import pure_noise, sample_student
 from sonopaint.tasks.settings import MOST_STUDENT_STEPS
 from sonopaint_comfyui.kinds import LORA_METADATA, METADATA, advanced, schema
+from sonopaint_comfyui.time_patches import guarded_model
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class LoadOneStep(io.ComfyNode):
                 model, clip, load_torch_file(str(file), safe_load=True), weight, weight
             )
         model.set_attachments(LORA_METADATA, header)
-        return io.NodeOutput(model, clip)
+        return io.NodeOutput(guarded_model(model), clip)
 
 
 def loras_of(name: str, strength: float) -> tuple[list[tuple[Path, float]], dict[str, str]]:

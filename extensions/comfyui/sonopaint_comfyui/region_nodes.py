@@ -73,6 +73,14 @@ class TimeFrequencyRegion(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, boxes: Any = "") -> bool | str:
+        try:
+            boxes_of(boxes if isinstance(boxes, str) else "")
+        except SonopaintError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def execute(
         cls,
         boxes: str,

@@ -16,14 +16,9 @@ from sonopaint.tasks.settings import CLIPS
 from sonopaint_comfyui import kinds
 from sonopaint_comfyui.kinds import PictureInfo, schema
 from sonopaint_comfyui.sounds import image_of, pictures_of
-from sonopaint_comfyui.time_patches import patched_model, patched_vae
+from sonopaint_comfyui.time_patches import patched_model, patched_vae, window_of
 
 _SEED = {"default": 0, "min": 0, "max": 2**53 - 1}
-
-
-def window_of(info: PictureInfo) -> int:
-    """Latent columns of the pictures that a model was trained on."""
-    return -(-info.format.width // 8)
 
 
 class SeamlessLoop(io.ComfyNode):
@@ -50,7 +45,7 @@ class SeamlessLoop(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, vae: Any, format: PictureInfo) -> io.NodeOutput:
-        window = window_of(format)
+        window = window_of(format.format)
         return io.NodeOutput(
             patched_model(model, window, circular=True), patched_vae(vae, window, circular=True)
         )
@@ -78,7 +73,7 @@ class LongAudio(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, vae: Any, format: PictureInfo) -> io.NodeOutput:
-        window = window_of(format)
+        window = window_of(format.format)
         return io.NodeOutput(
             patched_model(model, window, circular=False), patched_vae(vae, window, circular=False)
         )

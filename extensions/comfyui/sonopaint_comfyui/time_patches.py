@@ -1,4 +1,4 @@
-"""MODEL and VAE that work along time: in overlapping windows, and round in a circle."""
+"""What is put on MODEL and VAE: overlapping windows along time, time as a circle, no student in KSampler."""
 
 from __future__ import annotations
 
@@ -10,17 +10,38 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.pictures.format import SpectrogramFormat
 from sonopaint.models.circular import circular_time
+from sonopaint.models.info import format_of_loras
+from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
 from sonopaint.painters.windows import over_windows
+from sonopaint.tasks.settings import MOST_STUDENT_STEPS
+from sonopaint_comfyui.host import stoppable
+from sonopaint_comfyui.kinds import LORA_METADATA, METADATA
 
 KEY = "sonopaint_time"  # one patch at a time: a later node replaces an earlier one's
 
 
-def patched_model(model: Any, window: int, *, circular: bool) -> Any:
+def window_of(fmt: SpectrogramFormat) -> int:
+    """Latent columns of the pictures that a model was trained on."""
+    return -(-fmt.width // 8)
+
+
+def own_window(base_model: Any, window: int) -> int:
+    """That of the LoRA that is on a running model; `window` where its file says no format."""
+    patcher = getattr(base_model, "current_patcher", None)
+    header = (patcher.get_attachment(LORA_METADATA) or {}) if patcher is not None else {}
+    fmt = format_of_loras([("The LoRA", header)])
+    return window_of(fmt) if fmt else window
+
+
+def patched_model(model: Any, window: int, *, circular: bool, asked: bool = True) -> Any:
     """A clone of a MODEL that sees latents longer than `window` columns window by window.
 
     circular: time wraps round; latents no longer than a window then wrap in the U-Net itself.
-    Neighbouring windows are averaged at every step (see over_windows), also with classifier-free guidance.
+    asked: by a node for it; otherwise the window is that of the model's LoRA, where it says one, and a
+    ControlNet is given the whole. Neighbouring windows are averaged at every step (see over_windows), also
+    with classifier-free guidance.
     """
 
     def apply(
@@ -34,7 +55,8 @@ def patched_model(model: Any, window: int, *, circular: bool) -> Any:
         **more: Any,
     ) -> torch.Tensor:
         options = transformer_options or {}
-        if x.shape[-1] <= window:
+        width = window if asked else own_window(executor.class_obj, window)
+        if x.shape[-1] <= width or (control and not asked):
             network = executor.class_obj.diffusion_model
             with circular_time(network) if circular else nullcontext():
                 return executor(x, t, c_concat, c_crossattn, control, options, **more)
@@ -46,11 +68,12 @@ def patched_model(model: Any, window: int, *, circular: bool) -> Any:
         channels = x.shape[1]
 
         def one_window(part: torch.Tensor) -> torch.Tensor:
+            stoppable()  # a step of a long sound takes long
             beside = None if c_concat is None else part[:, channels:]
             return executor(part[:, :channels], t, beside, c_crossattn, control, options, **more)
 
         together = x if c_concat is None else torch.cat([x, c_concat.to(x)], dim=1)
-        return over_windows(one_window, together, window, circular=circular)
+        return over_windows(one_window, together, width, circular=circular)
 
     patched = model.clone()
     patched.remove_wrappers_with_key(WrappersMP.APPLY_MODEL, KEY)
@@ -68,6 +91,7 @@ def patched_vae(vae: Any, window: int, *, circular: bool) -> Any:
 
     def decode(samples: torch.Tensor, vae_options: Any = None) -> torch.Tensor:
         def one(part: torch.Tensor) -> torch.Tensor:
+            stoppable()
             return original.decode(part).movedim(-1, 1)
 
         with wrap() if samples.shape[-1] <= window else nullcontext():
@@ -76,6 +100,7 @@ def patched_vae(vae: Any, window: int, *, circular: bool) -> Any:
 
     def encode(pixels: torch.Tensor) -> torch.Tensor:
         def one(part: torch.Tensor) -> torch.Tensor:
+            stoppable()
             return original.encode(part.movedim(1, -1))
 
         with wrap() if pixels.shape[-2] <= 8 * window else nullcontext():
@@ -84,3 +109,24 @@ def patched_vae(vae: Any, window: int, *, circular: bool) -> Any:
     patched.decode, patched.encode = decode, encode
     setattr(patched, KEY, original)
     return patched
+
+
+def guarded_model(model: Any) -> Any:
+    """A clone of a MODEL that refuses to be sampled in many steps while a one-step LoRA is on it."""
+
+    def check(
+        executor: Any, noise: Any, latent: Any, sampler: Any, sigmas: Any, *rest: Any, **more: Any
+    ) -> Any:
+        patcher, steps = executor.class_obj.model_patcher, len(sigmas) - 1
+        headers = [patcher.get_attachment(name) or {} for name in (METADATA, LORA_METADATA)]
+        if steps > MOST_STUDENT_STEPS and any({ONE_STEP_KEY, ON_STUDENT_KEY} & set(one) for one in headers):
+            raise SonopaintError(
+                f"This model or its LoRA paints in one step, and {steps} steps of it are noise: use One-Step "
+                f"Sound in the sampler's place, or at most {MOST_STUDENT_STEPS} steps with cfg 1."
+            )
+        return executor(noise, latent, sampler, sigmas, *rest, **more)
+
+    guarded = model.clone()
+    guarded.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, KEY)
+    guarded.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, KEY, check)
+    return guarded
