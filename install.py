@@ -330,6 +330,12 @@ def start_studio(arguments: Sequence[str]) -> int:
     os.execve(command[0], command, child_environment())
 
 
+def parallel() -> tuple[str, ...]:
+    """pytest's arguments for as many processes as there are cores, four at most; -n 0 behind them is one."""
+    workers = min(4, os.cpu_count() or 1)
+    return ("-n", str(workers), "--dist", "loadfile", "--durations", "10") if workers > 1 else ()
+
+
 def run_tests(arguments: Sequence[str]) -> int:
     """ruff, mypy and pytest; pytest's exit code, or else that of the first check that failed."""
     python = str(venv_python())
@@ -337,7 +343,7 @@ def run_tests(arguments: Sequence[str]) -> int:
         "ruff check": (python, "-m", "ruff", "check", "--output-format", "concise", "."),
         "ruff format": (python, "-m", "ruff", "format", "--check", "--output-format", "concise", "."),
         "mypy": (python, "-m", "mypy"),
-        "pytest": (python, "-m", "pytest", *arguments),
+        "pytest": (python, "-m", "pytest", *parallel(), *arguments),
     }
     codes = {}
     for name, command in checks.items():

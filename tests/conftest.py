@@ -17,6 +17,9 @@ for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEM
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("MPLBACKEND", "Agg")
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:  # they share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
 HOSTS = ("COMFYUI_DIR", "WEBUI_DIR", "FORGE_DIR")
 
@@ -65,6 +68,12 @@ def offline() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", local_connect)
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def worker() -> int:
+    """The number of this process among those that share the tests."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ SLOW_MACHINE_MS = 120_000  # a wait that ends a hopeless test; on a quiet laptop
 
 
 @pytest.fixture(scope="session")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def studio(tmp_path_factory: pytest.TempPathFactory, worker: int) -> Iterator[str]:
     """The address of a Studio that runs in this process."""
     pytest.importorskip("gradio")
     import torch
@@ -36,7 +36,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     patch.setenv("GRADIO_TEMP_DIR", "")  # launch sets it; restored at the end
     context = Context(sessions=Sessions(tmp_path_factory.mktemp("studio")), model=str(folder / "tiny"))
     app = build_app(context)
-    port = free_port("127.0.0.1", 7950)
+    port = free_port("127.0.0.1", 7950 + 100 * worker)
     yield launch(app, port=port, block=False)
     app.close()
     context.sessions.close_all()

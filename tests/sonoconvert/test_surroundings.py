@@ -80,6 +80,17 @@ def test_a_bed_goes_on_as_loud_as_it_was(white_db: float) -> None:
     np.testing.assert_array_equal(result[: len(source)], source.astype(np.float32))
 
 
+@pytest.mark.parametrize("white_db", [0.0, -8.0])
+def test_a_bed_beside_events_is_no_louder_than_they_are_on_average(white_db: float) -> None:
+    """Barks continued by noise, which would jump if it were let stand out as an event may."""
+    source = np.concatenate([bark(0.8, 0.3) for _ in range(5)])
+    canvas = extend_canvas(clip_of(source), 0.0, 2.0, MINI)
+    picture = painted(canvas, 3.7, noise(2.3, 0.3, seed=2), white_db)
+    result = put_back(canvas, picture, surroundings="match").waveform[0].numpy()
+    new = result[round(4.1 * RATE) : round(5.9 * RATE)]
+    assert -15 < db(new) - db(source) < 2
+
+
 def test_the_tilt_of_a_bed_is_taken_over() -> None:
     """Dark noise continued by white noise becomes darker: by at least a third of the way."""
 

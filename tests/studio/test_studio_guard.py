@@ -30,7 +30,7 @@ def studio(context: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[.
     monkeypatch.setattr(
         processing_utils, "async_ssrf_protected_get", processing_utils.async_ssrf_protected_get
     )
-    app, port = build_app(context), free_port("127.0.0.1", 8150)
+    app, port = build_app(context), free_port("127.0.0.1", 8950)
     launch(app, port=port, block=False)
 
     def ask(path: str, method: str = "GET", headers: Any = None, body: bytes | None = None) -> Answer:

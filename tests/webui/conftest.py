@@ -26,8 +26,8 @@ def load(name: str, path: Path) -> Any:
 def webui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The stand-in with the extension loaded through its door; `webui.door` is that module.
 
-    sys.path is put back after the door has been loaded, as the WebUI does it. A Studio that serves the browser
-    tests in this process leaves its own folders in the environment; a WebUI would not have them.
+    sys.path is put back after the door has been loaded, as the WebUI does it. A Studio that serves the
+    browser tests in this process leaves its own folders in the environment; a WebUI would not have them.
     """
     for variable in ("GRADIO_TEMP_DIR", "SONOPAINT_MODELS", "SONOPAINT_RUNS"):
         monkeypatch.delenv(variable, raising=False)

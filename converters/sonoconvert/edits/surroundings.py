@@ -2,8 +2,8 @@
 
 All is done on the canvas's picture, in decibels below its peak, for each stretch of painted time on its own,
 and judged in the rows that are painted. A sound is a bed where its level hardly moves (rain, an engine, the
-sea), else an event. A bed beside a bed gets the level and the tilt of what surrounds it; an event may stand
-out by some dB.
+sea), else an event. A bed beside a bed gets the level and the tilt of what surrounds it; beside events it is
+no louder than they are on average; an event may stand out by some dB.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ BED_DB = 16.0  # between the 10th and the 90th percentile of a bed's level over 
 FAINTEST_DB = -75.0  # below the canvas's peak there is nothing
 # An event's loudest moment over that of what is around, from and to: on a bed, and among other events.
 ON_A_BED_DB, AMONG_EVENTS_DB = (8.0, 14.0), (-6.0, 3.0)
+BED_BELOW_DB = 12.0  # at most, among events; there it is as loud as they are on average, or fainter
 NOTHING_DBFS, AUDIBLE_DBFS = -50.0, -26.0  # around there is only this: then an event is at least that loud
 MOST_GAIN_DB = 30.0
 MOST_TILT_DB = 6.0  # at the lowest and the highest row
@@ -150,7 +151,8 @@ def _fit(
     if _loudest(painted) < (0 if nothing else loudest) - SILENT_DB:
         return gains, background  # silence was painted, and may have been asked for
     steady = _is_bed(near)
-    like = _is_bed(painted) and steady and not nothing
+    bed = _is_bed(painted) and not nothing
+    like = bed and steady
     if not steady:
         background = _floor(around, stretch)
     elif not like or rows != slice(0, len(source)):
@@ -161,6 +163,10 @@ def _fit(
             wanted, background = wanted - 3, background * 10 ** (-3 / 20)
         tilt = _tilt(around[rows] * loud, inside, len(source), rows)
         gains = 10 ** ((tilt[:, None] + wanted) / 20)
+    elif bed:
+        mean = max(float(_mean(near)), float(_mean(_level(kept, fmt))))
+        own = float(_mean(painted))
+        gains *= 10 ** ((np.clip(own, mean - BED_BELOW_DB, mean) - own) / 20)
     else:
         low, high = (loudest + db for db in (ON_A_BED_DB if steady else AMONG_EVENTS_DB))
         own, most = _loudest(painted), MOST_GAIN_DB
