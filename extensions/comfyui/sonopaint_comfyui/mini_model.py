@@ -95,7 +95,7 @@ class MiniModel(comfy.model_base.BaseModel):
     """With the extra channels of `sonopaint.models.inpaint`, where the model's folder has weights for them."""
 
     def concat_cond(self, **kwargs: Any) -> torch.Tensor | None:
-        """[B, 1 + C, H, W] where a noise mask says what is kept; the sampler's latents are scaled by then."""
+        """[B, 1 + C, H, W] where a noise mask says what is kept; the latents are scaled by then."""
         mask, latents = kwargs.get("denoise_mask"), kwargs.get("latent_image")
         if mask is None or latents is None or not isinstance(self.diffusion_model.input_blocks[0][0], Kept):
             return None
@@ -103,7 +103,7 @@ class MiniModel(comfy.model_base.BaseModel):
 
 
 class Kept:
-    """Mixed into the first convolution's class: `kept` [C, 1 + in, k, k] is for the channels beside its own."""
+    """Mixed into the first convolution's class: `kept` [C, 1 + in, k, k] is for channels beside its own."""
 
     kept: torch.Tensor
 
