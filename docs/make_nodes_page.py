@@ -26,9 +26,9 @@ renamed or reordered. [docs/comfyui.md](docs/comfyui.md) shows how they go toget
 """
 # What a table of sockets can't say.
 MORE = {
-    "SonopaintFormat": "Every field but the preset may stay as it is, and be left out by API. A picture can only be read "
-    "in the "
-    "format that it was made with, and a model paints well only in the format that it was trained on.",
+    "SonopaintFormat": "Every field but the preset may stay as it is, and be left out by API. A picture can "
+    "only be read in the format that it was made with, and a model paints well only in the format that it "
+    "was trained on.",
     "SonopaintEmptySpectrogram": "The format output remembers the length: connect it to Spectrogram → Audio, "
     "which cuts off the columns that only fill the latent up to a multiple of 64.",
     "SonopaintSpectrogramToAudio": "A picture that came from Audio → Spectrogram comes back at its own level "
@@ -43,8 +43,7 @@ MORE = {
     "SonopaintLoop": "Use Empty Spectrogram Latent with loop switched on. One of Seamless Loop and Long "
     "Audio is enough: a loop longer than the model's width goes in windows that wrap.",
     "SonopaintLongAudio": "A model from Load Sonopaint Mini does so by itself; this node is for models of "
-    "other "
-    "loaders. ControlNet can't be used with it: its hints are as wide as the whole sound.",
+    "other loaders. ControlNet can't be used with it: its hints are as wide as the whole sound.",
     "SonopaintInterpolation": "Give its three outputs to a guider, SamplerCustomAdvanced's noise and its "
     "latent. The first sound is what the same seed paints of A alone, the last that of B.",
     "SonopaintOneStepSampler": "A model says by its file that it was distilled (safetensors key "

@@ -92,7 +92,7 @@ class MiniConfig(comfy.supported_models_base.BASE):
 
 
 class MiniModel(comfy.model_base.BaseModel):
-    """With the extra channels of `sonopaint.models.inpaint`, where the model's folder has weights for them."""
+    """With the extra channels of `sonopaint.models.inpaint`, where the model's folder has them."""
 
     def concat_cond(self, **kwargs: Any) -> torch.Tensor | None:
         """[B, 1 + C, H, W] where a noise mask says what is kept; the latents are scaled by then."""
