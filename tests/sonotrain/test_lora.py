@@ -299,3 +299,15 @@ def test_a_dry_run_measures_and_leaves_nothing(
     said = capsys.readouterr().out
     assert "50 steps" in said and "s a step" in said and "GB" in said and "MB" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_the_flow_objective_trains_a_lora_for_the_same_model(tmp_path: Path, given: dict[str, Any]) -> None:
+    assert train(LoraTrainer, tmp_path / "flow", given | {"objective": "flow", "steps": 3}, device="cpu")
+    assert train(LoraTrainer, tmp_path / "plain", given | {"steps": 3}, device="cpu")
+    flow, plain = (read_log(tmp_path / name)[-1] for name in ("flow", "plain"))
+    # a velocity's error is larger than that of the noise: (x − ε) has twice its variance
+    assert flow["validation_loss"] > plain["validation_loss"] > 0
+    (file,) = (tmp_path / "flow").glob("*.safetensors")
+    with safe_open(file, "pt") as opened:
+        assert opened.metadata()["modelspec.prediction_type"] == "epsilon"
+        assert json.loads(opened.metadata()["sonopaint.training"])["options"]["objective"] == "flow"

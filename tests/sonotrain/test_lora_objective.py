@@ -12,9 +12,10 @@ from PIL import Image
 
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.schedule import scaled_linear_alphas_cumprod
-from sonotrain.trainers.lora import objective
+from sonotrain.trainers.lora import objective as masked
 from sonotrain.trainers.lora.optimisers import make_schedule
 from sonotrain.trainers.lora.options import LoraOptions
+from sonotrain.training import objective
 from sonotrain.training.curves import PANELS, draw_curves, smoothed
 from sonotrain.training.losses import diffused
 from sonotrain.training.run_folder import RunFolder, read_log
@@ -47,21 +48,19 @@ def test_min_snr_weights_are_those_of_the_paper() -> None:
 def test_padding_counts_less_and_every_clip_counts_the_same(padding: float) -> None:
     masks = torch.full((2, 16, 40), 2, dtype=torch.uint8)
     masks[0, :, 10:] = 1
-    weights = objective.cell_weights(masks, padding)
+    weights = masked.cell_weights(masks, padding)
     assert torch.allclose(weights.mean((1, 2, 3)), torch.ones(2))
     assert torch.allclose(weights[0, 0, :, 20], padding * weights[0, 0, :, 0])
     masks[1, 3] = 0  # hidden by SpecAugment: it must not be learnt as silence
-    assert (objective.cell_weights(masks, padding)[1, 0, 3] == 0).all()
+    assert (masked.cell_weights(masks, padding)[1, 0, 3] == 0).all()
     predicted = torch.zeros(2, 4, 16, 40, requires_grad=True)
-    objective.errors(
-        predicted, torch.ones(2, 4, 16, 40), objective.cell_weights(masks, padding)
-    ).sum().backward()
+    masked.errors(predicted, torch.ones(2, 4, 16, 40), masked.cell_weights(masks, padding)).sum().backward()
     assert predicted.grad is not None and (predicted.grad[1, :, 3] == 0).all()
 
 
 def test_noise_offset_moves_whole_channels_only() -> None:
-    plain = objective.offset_noise((2, 4, 8, 8), torch.Generator().manual_seed(3), 0.0)
-    moved = objective.offset_noise((2, 4, 8, 8), torch.Generator().manual_seed(3), 0.5)
+    plain = masked.offset_noise((2, 4, 8, 8), torch.Generator().manual_seed(3), 0.0)
+    moved = masked.offset_noise((2, 4, 8, 8), torch.Generator().manual_seed(3), 0.5)
     difference = moved - plain
     assert difference.abs().max() > 0.1 and difference.std((2, 3)).max() < 1e-6
 
@@ -121,3 +120,54 @@ def test_curves_show_whatever_a_run_logged(tmp_path: Path) -> None:
         assert draw_curves(tmp_path, tmp_path / "curves.png")
         sizes.append(Image.open(tmp_path / "curves.png").size)
     assert sizes[0][0] == sizes[1][0] and 2.8 < sizes[1][1] / sizes[0][1] < 3.2  # one row of two, and three
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_the_flow_objective_is_the_error_of_the_velocity(prediction: str) -> None:
+    """v̂ by z_t = t·x + (1 − t)·ε and JiT's v = (x̂ − z)/(1 − t), against the weighted error."""
+    generator = torch.Generator().manual_seed(0)
+    x, noise, wrong = (torch.randn(4, 4, 8, 8, generator=generator, dtype=torch.float64) for _ in range(3))
+    steps = torch.tensor([40, 300, 700, 990])
+    alphas = ALPHAS.double()
+    alpha = alphas[steps]
+    noisy = diffused(x, noise, alpha)
+    root, rest = (a[:, None, None, None].sqrt() for a in (alpha, 1 - alpha))
+    time = root / (root + rest)
+    z = noisy / (root + rest)
+    assert torch.allclose(z, time * x + (1 - time) * noise)
+    said = objective.target(x, noise, alpha, prediction) + 0.1 * wrong
+    if prediction == "epsilon":
+        sound = (noisy - rest * said) / root
+    elif prediction == "v_prediction":
+        sound = root * noisy - rest * said
+    else:
+        sound = said
+    velocity = (sound - z) / (1 - time)
+    error = (velocity - (x - noise)).square().mean((1, 2, 3))
+    plain = (said - objective.target(x, noise, alpha, prediction)).square().mean((1, 2, 3))
+    weights = objective.loss_weights(alphas, steps, prediction, 5.0, "flow")
+    assert torch.allclose(weights * plain, error, rtol=1e-6)
+
+
+def test_flows_times_are_spread_as_was_asked() -> None:
+    def times(**how: float) -> torch.Tensor:
+        steps = objective.draw_timesteps(ALPHAS, 20_000, torch.Generator().manual_seed(0), "flow", **how)
+        assert steps.min() >= 0 and steps.max() <= 999
+        return 1 / (1 + ((1 - ALPHAS[steps]) / ALPHAS[steps]).sqrt())
+
+    logits = torch.logit(times())
+    assert abs(logits.mean()) < 0.03 and abs(logits.std() - 1) < 0.03
+    assert abs(torch.logit(times(mean=-0.8, spread=0.8)).mean() + 0.8) < 0.03
+    alike = times(spread=0)
+    inner = alike[(alike > 0.1) & (alike < 0.9)]
+    assert torch.histc(inner, 8, 0.1, 0.9) == pytest.approx(torch.full((8,), 2000.0), rel=0.1)
+    before = torch.randint(1000, (5,), generator=torch.Generator().manual_seed(3))
+    assert objective.draw_timesteps(ALPHAS, 5, torch.Generator().manual_seed(3)).equal(before)
+
+
+def test_a_model_that_predicts_the_sound_itself_is_not_taken_for_another() -> None:
+    assert objective.prediction_of("auto", "sample") == "sample"
+    assert objective.prediction_of("v_prediction", "epsilon") == "v_prediction", "a file may say nothing"
+    for chosen, says in (("sample", "epsilon"), ("epsilon", "sample")):
+        with pytest.raises(SonopaintError, match="prediction"):
+            objective.prediction_of(chosen, says)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,6 +30,7 @@ from sonotrain.data.corpus import (
     to_levels,
     to_pixels,
 )
+from sonotrain.files.json_files import read_json
 from sonotrain.trainers.mini.diffusion import DiffusionTrainer
 from sonotrain.trainers.mini.export import export
 from sonotrain.trainers.mini.text import TextTrainer
@@ -340,3 +342,28 @@ def test_latents_are_kept_and_belong_to_their_vae(tmp_path: Path, corpus: Path, 
     assert torch.equal(load_file(kept[0])["latents"], first)
     assert torch.equal(corpus_latents(clips, *vae, device), first)
     assert first.float().std().item() == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "sample"])
+def test_flow_trains_previews_exports_and_goes_on(
+    tmp_path: Path, case: Callable[[str], Any], prediction: str
+) -> None:
+    """The flow objective with both predictions: the model that comes out says what it predicts."""
+    from sonopaint.models.loading import load_model
+
+    base = case("diffusion")
+    run = tmp_path / "run"
+    more = {"objective": "flow", "prediction": prediction, "checkpoint_minutes": 5.0, "preview_minutes": 60.0}
+    assert base.train(run, more)
+    assert read_json(run / "config.json")["options"]["prediction"] == prediction
+    export(run, tmp_path / "mini")
+    model = load_model(tmp_path / "mini", device="cpu")
+    assert model.prediction_type == prediction
+    if prediction == "sample":
+        on = base.given | {"start": str(tmp_path / "mini"), "objective": "flow"}
+        on = {name: value for name, value in on.items() if name not in ("vae", "text")}
+        other = replace(base, given=on, steps=1)
+        assert other.train(tmp_path / "on", {"preview_minutes": 60.0})
+        assert read_json(tmp_path / "on" / "config.json")["options"]["prediction"] == "sample"
+        with pytest.raises(SonopaintError, match="predicts sample"):
+            other.train(tmp_path / "wrong", {"prediction": "epsilon"})

@@ -119,6 +119,7 @@ def save_mini(
     *,
     defaults: dict[str, Any] | None = None,
     knows: dict[str, Any] | None = None,
+    prediction: str = "epsilon",
     force: bool = False,
 ) -> None:
     """Write {unet,vae,text_encoder}.safetensors (fp16), config.json and tokenizer/ into `folder`.
@@ -126,8 +127,8 @@ def save_mini(
     What is learnt for painting parts (models/inpaint.py) is not written: `sonotrain base inpaint` does.
     `metadata` (strings: data, steps, metrics, licence …) joins each header beside ``sonopaint.format`` and
     the ModelSpec keys; `defaults` replaces entries of the sampling defaults; `knows` is what it
-    learnt (see sonopaint.knowledge). Raises SonopaintError where a
-    model exists and `force` is not set.
+    learnt (see sonopaint.knowledge); `prediction` is what the U-Net says (epsilon, v_prediction or sample).
+    Raises SonopaintError where a model exists and `force` is not set.
     """
     import torch
     from safetensors.torch import save
@@ -146,6 +147,7 @@ def save_mini(
         kwargs = part.config.to_dict() if name == "text_encoder" else dict(part.config)
         config[name] = {key: kwargs[key] for key in config[name]}
     config["defaults"] |= defaults or {}
+    config["scheduler"]["prediction_type"] = prediction
     if knows:
         config[KEY] = knows
 

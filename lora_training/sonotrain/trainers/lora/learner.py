@@ -16,10 +16,7 @@ from sonotrain.trainers.lora.data import TrainingData
 from sonotrain.trainers.lora.objective import (
     cell_weights,
     errors,
-    loss_weights,
     offset_noise,
-    prediction_of,
-    target,
     timesteps_for_validation,
 )
 from sonotrain.trainers.lora.optimisers import make_optimiser
@@ -28,6 +25,7 @@ from sonotrain.training.adapter import Sizes, inject, target_modules, text_modul
 from sonotrain.training.compute import step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.losses import diffused
+from sonotrain.training.objective import draw_timesteps, loss_weights, prediction_of, target
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +67,7 @@ class Learner:
         self.model, self.data, self.options, self.accelerator = model, data, options, accelerator
         self.device = accelerator.device
         self.dtype = precision_of(options, self.device)
-        self.prediction = prediction_of(options, model.prediction_type)
+        self.prediction = prediction_of(options.prediction, model.prediction_type)
         self.schedule = model.alphas_cumprod.float().to(self.device)
         model.unet.to(self.device, self.dtype)
         if options.text_encoder:
@@ -152,7 +150,9 @@ class Learner:
         texts[torch.rand(count, generator=generator) < options.caption_dropout] = 0
         latents, masks = self.data.train.get(clips, variants.tolist())
         drawn = {"latents": latents, "masks": masks, "texts": texts}
-        drawn["timesteps"] = torch.randint(len(self.schedule), (count,), generator=generator)
+        drawn["timesteps"] = draw_timesteps(
+            self.schedule, count, generator, options.objective, options.flow_mean, options.flow_spread
+        )
         if options.preserve and self.data.prior is not None:
             self._draw_kept(drawn, generator)
         other = step_generator(options.seed + 1, number)
@@ -234,7 +234,9 @@ class Learner:
         latents, noise = part["latents"].to(self.device), part["noise"].to(self.device)
         alphas = self.schedule[steps]
         wanted = target(latents, noise, alphas, self.prediction)
-        weights = loss_weights(self.schedule, steps, self.prediction, self.options.snr_gamma)
+        weights = loss_weights(
+            self.schedule, steps, self.prediction, self.options.snr_gamma, self.options.objective
+        )
         return diffused(latents, noise, alphas).to(self.dtype), wanted, weights, steps
 
     @torch.no_grad()

@@ -1,30 +1,9 @@
-"""The diffusion loss of LoRA training: ε or v, Min-SNR weights, noise offset, padding counted less."""
+"""What LoRA training adds to the objective: padding counted less, noise offset, fixed validation."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.training.losses import min_snr_weights, snr
-
-
-def target(latents: Tensor, noise: Tensor, alphas_cumprod: Tensor, prediction: str) -> Tensor:
-    """What the U-Net should say: ε, or v = √ᾱ·ε − √(1 − ᾱ)·x (Salimans & Ho 2022, appendix D)."""
-    if prediction == "epsilon":
-        return noise
-    alpha = alphas_cumprod[:, None, None, None]
-    return alpha.sqrt() * noise - (1.0 - alpha).sqrt() * latents
-
-
-def loss_weights(alphas_cumprod: Tensor, timesteps: Tensor, prediction: str, gamma: float) -> Tensor:
-    """Min-SNR weights [B] (Hang et al. 2023): min(SNR, γ)/SNR for ε, min(SNR, γ)/(SNR + 1) for v."""
-    if not gamma:
-        return torch.ones(len(timesteps), device=timesteps.device)
-    if prediction == "epsilon":
-        return min_snr_weights(alphas_cumprod, timesteps, gamma)
-    ratio = snr(alphas_cumprod)[timesteps]
-    return ratio.clamp(max=gamma) / (ratio + 1.0)
 
 
 def cell_weights(masks: Tensor, padding_weight: float) -> Tensor:
@@ -52,13 +31,3 @@ def offset_noise(shape: tuple[int, ...], generator: torch.Generator, offset: flo
 def timesteps_for_validation(total: int, count: int) -> Tensor:
     """`count` timesteps [count] in the middles of equal parts of the schedule."""
     return ((torch.arange(count) + 0.5) * total / count).long()
-
-
-def prediction_of(options: LoraOptions, model_says: str) -> str:
-    """ "epsilon" or "v_prediction". SonopaintError for a model that predicts the picture itself."""
-    from sonoconvert.errors import SonopaintError
-
-    chosen = model_says if options.prediction == "auto" else options.prediction
-    if chosen == "sample":
-        raise SonopaintError("The base model predicts the picture itself (x0), which LoRA training can't do.")
-    return chosen

@@ -14,6 +14,7 @@ import torch
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.options import option, typed
+from sonotrain.training.objective import OBJECTIVES, PREDICTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,6 @@ SCHEDULES = ("cosine", "linear", "constant", "cosine-restarts", "polynomial")
 OPTIMISERS = ("adamw", "adamw8bit", "prodigy")
 TARGETS = ("attention", "cross-attention", "attention+feedforward", "all")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-PREDICTIONS = ("auto", "epsilon", "v_prediction")
 PRESETS = ("auto", "cpu", "6gb", "8gb", "12gb", "16gb", "24gb")
 
 
@@ -62,7 +62,10 @@ class LoraOptions:
     clip_norm: float = option(1.0, "largest norm of the gradient (0: any)")
     ema: float = option(0.0, "decay of a moving average of the LoRA, which is then what is saved (0: none)")
     # the loss
+    objective: str = option("diffusion", "diffusion, or flow: the velocity's loss", OBJECTIVES)
     prediction: str = option("auto", "what the base model predicts (auto: as it says)", PREDICTIONS)
+    flow_mean: float = option(0.0, "flow: mean of the times' logit, lower is noisier")
+    flow_spread: float = option(1.0, "flow: spread of the times' logit (0: all times alike)")
     snr_gamma: float = option(5.0, "γ of the Min-SNR weights (0: none)")
     noise_offset: float = option(
         0.0, "offset of the noise per channel (0.05 helps very quiet or loud sounds)"
@@ -187,6 +190,8 @@ def check(options: LoraOptions) -> None:
     ):
         require(getattr(options, name) >= 0, name, "0 or more")
     require(options.steps + options.epochs > 0, "steps", f"above 0, or {setting('epochs')} must be")
+    require(-10 <= options.flow_mean <= 10, "flow_mean", "from -10 to 10")
+    require(0 <= options.flow_spread <= 10, "flow_spread", "from 0 to 10")
     for name in ("learning_rate", "text_learning_rate", "epsilon", "alpha"):
         require(0 < getattr(options, name) < 1e6, name, "above 0")
     for name in ("beta1", "beta2", "ema", "lora_dropout"):

@@ -73,7 +73,7 @@ def header(trainer: Learner, run: Run, *, base: dict[str, str], step: int) -> di
             "ss_noise_offset": options.noise_offset,
             "ss_caption_dropout_rate": options.caption_dropout,
             "ss_clip_skip": None,
-            "modelspec.prediction_type": "v" if trainer.prediction == "v_prediction" else "epsilon",
+            "modelspec.prediction_type": "v" if trainer.prediction == "v_prediction" else trainer.prediction,
             "modelspec.description": f"A LoRA for sounds as spectrograms ({form.name}), made with Sonopaint.",
             "sonopaint.training": {"options": to_publish(options), "data": data.facts()},
         }

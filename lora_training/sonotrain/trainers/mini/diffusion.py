@@ -1,4 +1,4 @@
-"""Trains Mini's U-Net and text encoder together on latents: ε-prediction with min-SNR weights."""
+"""Trains Mini's U-Net and text encoder together on latents: diffusion with min-SNR weights, or flow."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import FORMAT
+from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.text import load_text
@@ -21,7 +22,15 @@ from sonotrain.trainers.mini.vae import VALIDATION_CLIPS, load_vae, open_corpus
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.inputs.corpus_latents import corpus_latents
-from sonotrain.training.losses import diffused, min_snr_weights
+from sonotrain.training.losses import diffused
+from sonotrain.training.objective import (
+    OBJECTIVES,
+    PREDICTIONS,
+    draw_timesteps,
+    loss_weights,
+    prediction_of,
+    target,
+)
 from sonotrain.training.previews import save_sheet
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
@@ -53,6 +62,14 @@ class DiffusionOptions:
     text_every: int = option(4, "train the text encoder at every so many steps (it is costly on a CPU)")
     warmup: int = option(100, "steps of warm-up")
     ema: float = option(0.999, "decay of the moving average")
+    objective: str = option("diffusion", "diffusion, or flow: the velocity's loss", OBJECTIVES)
+    prediction: str = option(
+        "auto",
+        "epsilon, v_prediction or sample, which is the sound itself (auto: as --start says, else epsilon)",
+        PREDICTIONS,
+    )
+    flow_mean: float = option(0.0, "flow: mean of the times' logit, lower is noisier")
+    flow_spread: float = option(1.0, "flow: spread of the times' logit (0: all times alike)")
     snr_gamma: float = option(5.0, "γ of the min-SNR weights")
     noise_offset: float = option(
         0.1, "noise that is the same all over a channel, beside the noise of each cell: teaches silence"
@@ -84,6 +101,12 @@ class DiffusionTrainer(Trainer):
         options = replace(options, clips=len(self.corpus))
         if options.start:
             options = replace(options, vae=options.start, text=options.start)
+            says = read_json(Path(options.start) / "config.json")["scheduler"].get(
+                "prediction_type", "epsilon"
+            )
+        else:
+            says = "epsilon" if options.prediction == "auto" else options.prediction
+        options = replace(options, prediction=prediction_of(options.prediction, says))
         self.options = options
         self.prompts = list(PREVIEW_PROMPTS)
 
@@ -150,14 +173,16 @@ class DiffusionTrainer(Trainer):
         return hidden[back.to(self.device)]
 
     def loss(self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """(min-SNR weighted loss, plain mean squared error) of predicting the noise."""
+        """(weighted loss, plain mean squared error) of what the U-Net predicts."""
+        told = self.options
         noisy = diffused(latents, noise, self.alphas[timesteps])
         if self.device.type == "cuda":
             noisy = noisy.contiguous(memory_format=torch.channels_last)
         unet = self.fast_unet if torch.is_grad_enabled() else self.unet  # don't compile it for validation
         predicted = unet(noisy, timesteps, text, return_dict=False)[0]
-        errors = (predicted.float() - noise).square().mean((1, 2, 3))
-        weights = min_snr_weights(self.alphas, timesteps, self.options.snr_gamma)
+        wanted = target(latents, noise, self.alphas[timesteps], told.prediction)
+        errors = (predicted.float() - wanted).square().mean((1, 2, 3))
+        weights = loss_weights(self.alphas, timesteps, told.prediction, told.snr_gamma, told.objective)
         return (weights * errors).mean(), errors.mean()
 
     def step(self, number: int) -> dict[str, Tensor]:
@@ -166,7 +191,9 @@ class DiffusionTrainer(Trainer):
         clips = torch.randint(len(self.latents) - VALIDATION_CLIPS, (options.batch,), generator=generator)
         clips = clips + VALIDATION_CLIPS
         ids = self.captions(clips, generator)
-        timesteps = torch.randint(len(self.alphas), (options.batch,), generator=generator).to(self.device)
+        timesteps = draw_timesteps(
+            self.alphas, options.batch, generator, options.objective, options.flow_mean, options.flow_spread
+        ).to(self.device)
         latents = self.latents[clips.to(self.latents.device)].float().to(self.device)
         drawn = step_generator(options.seed + 1, number, self.device)
         noise = torch.randn(latents.shape, generator=drawn, device=self.device)
@@ -216,7 +243,8 @@ class DiffusionTrainer(Trainer):
         from sonotrain.training.painting import paint, to_sound
 
         vae, factor = load_vae(self.options.vae, self.device)
-        model = as_model(self.unet, vae, factor, self.text_encoder, self.tokenizer, self.device)
+        parts = self.unet, vae, factor, self.text_encoder, self.tokenizer
+        model = as_model(*parts, self.device, self.options.prediction)
         with self.ema.applied():
             levels = paint(model, PREVIEW_PROMPTS, seed=1, steps=self.options.preview_steps)
         folder = self.run.preview_folder(number)
@@ -229,7 +257,13 @@ class DiffusionTrainer(Trainer):
 
 
 def as_model(
-    unet: Any, vae: Any, factor: float, text_encoder: Any, tokenizer: Any, device: torch.device
+    unet: Any,
+    vae: Any,
+    factor: float,
+    text_encoder: Any,
+    tokenizer: Any,
+    device: torch.device,
+    prediction: str = "epsilon",
 ) -> Any:
     """Modules in training as the engine's Model."""
     from sonoconvert.pictures.format import get_format
@@ -239,7 +273,7 @@ def as_model(
 
     return Model(
         unet=unet, vae=vae, text_encoder=text_encoder, tokenizer=tokenizer,
-        alphas_cumprod=scaled_linear_alphas_cumprod(), prediction_type="epsilon", format=get_format(FORMAT),
+        alphas_cumprod=scaled_linear_alphas_cumprod(), prediction_type=prediction, format=get_format(FORMAT),
         name="mini in training", path=Path(), device=device, dtype=torch.float32,
         defaults=mini_config()["defaults"], vae_scale=factor,
     )  # fmt: skip

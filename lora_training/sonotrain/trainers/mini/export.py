@@ -50,8 +50,9 @@ def export(
         "sonopaint.training": json.dumps(facts),
     }
     save_mini(
-        out, unet, vae, text_encoder, tokenizer, metadata, defaults=defaults, knows=knowledge(), force=force
-    )
+        out, unet, vae, text_encoder, tokenizer, metadata, defaults=defaults, knows=knowledge(), force=force,
+        prediction=options.get("prediction", "epsilon"),  # runs of before 2026-11-29 say nothing
+    )  # fmt: skip
     counts = {
         name: sum(p.numel() for p in part.parameters())
         for name, part in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder))
