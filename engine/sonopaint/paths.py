@@ -11,7 +11,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import refuse_existing
 
 OUTPUTS_VARIABLE = "SONOPAINT_OUTPUTS"
-SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga")
+SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".mp3")
 
 
 def outputs_folder() -> Path:
@@ -47,7 +47,9 @@ def output_paths(
         path = Path(given).expanduser()
         path = path / default if path.is_dir() else path
     if path.suffix.lower() not in SOUND_SUFFIXES:
-        raise SonopaintError(f"{path.name} can't be written: give a name that ends in .wav, .flac or .ogg.")
+        raise SonopaintError(
+            f"{path.name} can't be written: give a name that ends in .wav, .flac, .ogg or .mp3."
+        )
     paths = [path]
     if count > 1:
         paths = [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, count + 1)]

@@ -229,10 +229,21 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["x.wav"]
 
 
-@pytest.mark.parametrize("name", ["x.mp3", "x", "x.txt"])
+@pytest.mark.parametrize("name", ["x.aac", "x", "x.txt"])
 def test_unknown_suffixes(tmp_path: Path, name: str) -> None:
-    with pytest.raises(SonopaintError, match=r"\.wav, \.flac or \.ogg"):
+    with pytest.raises(SonopaintError, match=r"\.wav, \.flac, \.ogg or \.mp3"):
         write_clip(noise(), tmp_path / name)
+
+
+def test_mp3_keeps_length_pitch_and_settings(tmp_path: Path) -> None:
+    tone = torch.sin(2 * torch.pi * 440 * torch.arange(48_001) / 32_000)[None] / 2
+    write_clip(Clip(tone, 32_000, {"prompt": "a bell, tür", "seed": 3}), tmp_path / "x.mp3")
+    clip = read_clip(tmp_path / "x.mp3")
+    assert (clip.num_samples, clip.sample_rate, clip.settings["prompt"]) == (48_001, 32_000, "a bell, tür")
+    middle = slice(2000, 46_000)
+    assert (clip.waveform[:, middle] - tone[:, middle]).abs().max() < 0.02
+    with pytest.raises(SonopaintError, match="MP3.*96000 Hz.*try .wav"):
+        write_clip(noise(rate=96_000), tmp_path / "y.mp3")
 
 
 def test_impossible_combinations_write_nothing(tmp_path: Path) -> None:

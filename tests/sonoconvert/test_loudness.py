@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from sonoconvert.edits.loudness import lufs
+from sonoconvert.edits.loudness import at_loudness, lufs
+from sonoconvert.files.clip import Clip
 
 
 def tone(frequency: float, peak_db: float, rate: int, seconds: float = 3.0) -> torch.Tensor:
@@ -31,3 +32,19 @@ def test_lows_weigh_less_and_gates_leave_silence_out() -> None:
     assert lufs(with_pause, rate) == pytest.approx(lufs(loud, rate), abs=0.3)  # ungated: 2.6 LU less
     assert lufs(torch.zeros(1, rate), rate) == -math.inf
     assert lufs(tone(997, -20, rate, 0.2), rate) == pytest.approx(-23, abs=0.2)  # shorter than a block
+
+
+def test_soft_parts_do_not_count_as_ebu_tech_3341_has_them() -> None:
+    rate = 48_000
+    parts = [(-72, 3), (-36, 3), (-23, 18), (-36, 3), (-72, 3)]  # case 4, with shorter parts
+    sound = torch.cat([tone(1000, db, rate, seconds) for db, seconds in parts], dim=1).repeat(2, 1)
+    assert lufs(sound, rate) == pytest.approx(-23, abs=0.1)
+
+
+def test_one_gain_for_all_that_stops_below_full_scale() -> None:
+    clip = Clip(tone(997, -23, 32_000), 32_000)
+    assert lufs(at_loudness(clip, -30).waveform, 32_000) == pytest.approx(-30, abs=0.05)
+    loudest = at_loudness(clip, 0).waveform.abs().max()
+    assert 20 * math.log10(loudest) == pytest.approx(-1, abs=0.01)
+    silence = Clip(torch.zeros(1, 8000), 8000)
+    assert at_loudness(silence, -20) is silence

@@ -172,7 +172,7 @@ def test_interpolate_writes_the_clips_and_the_whole(sonopaint: Callable[..., int
         (["generate", "x", "--sampler", "magic"], ["magic", "euler"]),
         (["generate", "x", "--batch", "0"], ["batch", "0"]),
         (["generate", "x" * 10_001], ["10,000"]),
-        (["generate", "x", "-o", "out.mp3"], ["out.mp3", ".wav"]),
+        (["generate", "x", "-o", "out.aac"], ["out.aac", ".wav"]),
         (["generate", "x", "--unknown"], ["--unknown"]),
         (["generate", "--like", "in.wav"], ["settings"]),
         (["vary", "missing.wav"], ["missing.wav"]),

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-BLOCK_S, STEP_S = 0.4, 0.1
+if TYPE_CHECKING:
+    from sonoconvert.files.clip import Clip
+
+STEP_S, STEPS = 0.1, 4  # a block of 0.4 s begins with each step
 ABSOLUTE_LUFS, RELATIVE_LU = -70.0, -10.0
 SHELF = (1681.974450955533, 3.999843853973347, 0.7071752369554196)  # Hz, dB, Q: the head
 HIGH_PASS = (38.13547087602444, 0.5003270373238773)  # Hz, Q
+PART_STEPS = 100  # of a long sound that are filtered at once
+PEAK = 10 ** (-1 / 20)  # −1 dBFS: as far as a gain goes
 
 
 def lufs(waveform: torch.Tensor, sample_rate: int) -> float:
@@ -18,22 +25,40 @@ def lufs(waveform: torch.Tensor, sample_rate: int) -> float:
 
     What is shorter than one block of 0.4 s is measured as a whole, without gates.
     """
-    from scipy.signal import sosfilt
-
-    weighted = sosfilt(_k_weighting(sample_rate), waveform.double().numpy(), axis=-1)
-    power = np.square(weighted).sum(axis=0)
-    block, step = round(BLOCK_S * sample_rate), round(STEP_S * sample_rate)
-    if len(power) <= block:
-        return _level(float(power.mean()))
-    sums = np.concatenate([[0.0], np.cumsum(power)])
-    starts = np.arange(0, len(power) - block + 1, step)
-    blocks = (sums[starts + block] - sums[starts]) / block
+    step = max(1, round(STEP_S * sample_rate))
+    if waveform.shape[1] <= STEPS * step:
+        return _level(float(_powers(waveform, sample_rate, waveform.shape[1]).mean()))
+    blocks = np.convolve(_powers(waveform, sample_rate, step), np.full(STEPS, 1 / STEPS), "valid")
     for gate in (ABSOLUTE_LUFS, None):
         threshold = _level(float(blocks.mean())) + RELATIVE_LU if gate is None else gate
         blocks = blocks[blocks > 10 ** ((threshold + 0.691) / 10)]
         if not len(blocks):
             return -math.inf
     return _level(float(blocks.mean()))
+
+
+def at_loudness(clip: Clip, wanted_lufs: float) -> Clip:
+    """The clip with one gain, which brings it to `wanted_lufs`, or as near as −1 dBFS allows."""
+    own = lufs(clip.waveform, clip.sample_rate)
+    if own == -math.inf:
+        return clip
+    gain = min(10 ** ((wanted_lufs - own) / 20), PEAK / float(clip.waveform.abs().max()))
+    return replace(clip, waveform=clip.waveform * gain, exact=None)
+
+
+def _powers(waveform: torch.Tensor, sample_rate: int, step: int) -> np.ndarray:
+    """The weighted power of each whole step of `step` samples, all channels together."""
+    from scipy.signal import sosfilt
+
+    sections = _k_weighting(sample_rate)
+    state = np.zeros((len(sections), waveform.shape[0], 2))
+    found = []
+    for first in range(0, waveform.shape[1] // step * step, PART_STEPS * step):
+        part = waveform[:, first : first + PART_STEPS * step].detach().cpu().double().numpy()
+        part, state = sosfilt(sections, part, axis=-1, zi=state)
+        power = np.square(part).sum(axis=0)
+        found.append(power[: len(power) // step * step].reshape(-1, step).mean(axis=1))
+    return np.concatenate(found)
 
 
 def _level(power: float) -> float:

@@ -147,14 +147,15 @@ def sound_header(path: str | os.PathLike[str]) -> SoundHeader:
 def write_clip(
     clip: Clip, path: str | os.PathLike[str], *, subtype: str | None = None, force: bool = False
 ) -> None:
-    """Write a clip as WAV, FLAC or OGG (by suffix), with its settings as JSON in the comment tag.
+    """Write a clip as WAV, FLAC, OGG or MP3 (by suffix), with its settings as JSON in the comment tag.
 
     Samples that are still those of the file that the clip was read from go back bit for bit, whatever their
     type; where the format has no type that holds them, the widest one is taken and a warning says so.
 
     Args:
         subtype: soundfile's name (PCM_16, PCM_24, FLOAT, VORBIS …); default the clip's own, or the next
-            wider one that the format has; 16 bit PCM (Vorbis for OGG) for clips that come from no file.
+            wider one that the format has; 16 bit PCM (Vorbis for OGG, Layer III for MP3) for clips that come
+            from no file.
         force: replace an existing file.
 
     Raises:

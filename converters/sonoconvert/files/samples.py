@@ -32,6 +32,7 @@ _PLAIN = {
     "ALAC_24": 24,
     "ALAC_32": 32,
 }
+LOSSY = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}  # what containers that round every sample hold
 _KEPT = {"ULAW", "ALAW"}  # coded anew, they give the same samples again
 _WIDER = ["PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32"]
 
@@ -62,8 +63,8 @@ def holding(container: str, own: str | None) -> tuple[str, bool]:
     The file's own type where it is plain; else the narrowest one that holds what it decodes to, else the
     widest that there is.
     """
-    if container == "OGG":
-        return "VORBIS", own is None
+    if container in LOSSY:
+        return LOSSY[container], own is None
     if own is None:
         return "PCM_16", True
     if own in INTEGER_BITS or own in _PLAIN:

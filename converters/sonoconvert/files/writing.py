@@ -19,12 +19,12 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files import riff
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.native import Native, Opened, reason
-from sonoconvert.files.samples import INTEGER_BITS, holding, quantised
+from sonoconvert.files.samples import INTEGER_BITS, LOSSY, holding, quantised
 
 logger = logging.getLogger(__name__)
 
 _BLOCK_FRAMES = 1 << 18
-_WRITABLE = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG"}
+_WRITABLE = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".oga": "OGG", ".mp3": "MP3"}
 # RIFF sizes are 32 bit; larger WAVs are written as RF64.
 _MAX_RIFF_BYTES = (1 << 32) - (1 << 20)
 
@@ -58,7 +58,9 @@ def sound_writer(
     target = Path(path)
     container = _WRITABLE.get(target.suffix.lower())
     if container is None:
-        raise SonopaintError(f"Can't write {target.name} as a sound: the suffix must be .wav, .flac or .ogg.")
+        raise SonopaintError(
+            f"Can't write {target.name} as a sound: the suffix must be .wav, .flac, .ogg or .mp3."
+        )
     chosen, holds = _asked(container, subtype) if subtype is not None else holding(container, own)
     width = INTEGER_BITS.get(chosen, 64 if chosen == "DOUBLE" else 32) // 8
     if container == "WAV" and num_samples * num_channels * width > _MAX_RIFF_BYTES:
@@ -146,11 +148,12 @@ def _say(target: Path, container: str, chosen: str, own: str | None, holds: bool
     bits = INTEGER_BITS.get(chosen)
     if bits is not None and loudest > 1.0 + 2.0 ** (1 - bits):
         logger.warning("Samples beyond full scale were clipped; write FLOAT to keep them.")
-    if not holds and chosen == "VORBIS":
+    if not holds and chosen in LOSSY.values():
         logger.warning(
-            "%s is coded with Vorbis, which changes every sample a little; write .wav to keep what was not "
+            "%s is coded with %s, which changes every sample a little; write .wav to keep what was not "
             "painted as it is.",
             target.name,
+            "Vorbis" if chosen == "VORBIS" else "MP3",
         )
     elif not holds:
         logger.warning(

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.picture import Picture
 
+WAVE_COLUMNS = 4096
 WIDEST = 8192  # columns; browsers refuse much wider pictures
 
 
@@ -30,6 +32,25 @@ def view_of(picture: Picture) -> dict[str, Any]:
 def row_edges(fmt: SpectrogramFormat) -> list[float]:
     """The frequencies in Hz between the rows of a picture, lowest first."""
     return [round(max(fmt.hz(row - 0.5), 0.0), 2) for row in range(fmt.n_mels + 1)]
+
+
+def wave_of(clip: Clip) -> str:
+    """A waveform's outline for spectrogram.js: lowest and highest sample of at most WAVE_COLUMNS columns.
+
+    Base64 of pairs of bytes: 128 ± 127 · √|x|, so that soft sounds have steps, too. All channels in one.
+    """
+    samples = clip.waveform.detach().cpu().numpy()
+    columns = min(WAVE_COLUMNS, samples.shape[1])
+    starts = np.arange(columns) * samples.shape[1] // columns
+    outline = np.stack(
+        [
+            np.minimum.reduceat(samples.min(axis=0), starts),
+            np.maximum.reduceat(samples.max(axis=0), starts),
+        ],
+        axis=1,
+    ).clip(-1, 1)
+    packed = 128 + np.round(127 * np.sign(outline) * np.sqrt(np.abs(outline)))
+    return base64.b64encode(packed.astype(np.uint8).tobytes()).decode("ascii")
 
 
 def grey(picture: Picture, peak: float | None = None) -> Image.Image:

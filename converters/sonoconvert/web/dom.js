@@ -25,7 +25,7 @@ window.Sonopaint = {
       eraser: "M15.5 4 21 9.500 12 18.500H20v2H7l-4-4zM5.800 16.500l2 2h1.400l2.900-2.900-3.500-3.500z",
       clear: "M6 6l12 12M18 6 6 18", record: "M12 6a6 6 0 1 0 0 12 6 6 0 0 0 0-12z",
       open: "M3 6h6l2 2h10v11H3z", plus: "M11 5h2v6h6v2h-6v6h-2v-6H5v-2h6z", minus: "M5 11h14v2H5z",
-      fit: "M4 4h6v2H6v4H4zM20 20h-6v-2h4v-4h2z", up: "M12 4l7 7-1.500 1.500L13 8v12h-2V8l-4.500 4.500L5 11z", send: "M4 11h11l-4-4 1.500-1.500L19 12l-6.500 6.500L11 17l4-4H4z",
+      loop: "M7 7h9V4l5 4.500-5 4.500v-3H9v3l-2-1zM17 17H8v3l-5-4.500L8 11v3h7v-3l2 1z", fit: "M4 4h6v2H6v4H4zM20 20h-6v-2h4v-4h2z", up: "M12 4l7 7-1.500 1.500L13 8v12h-2V8l-4.500 4.500L5 11z", send: "M4 11h11l-4-4 1.500-1.500L19 12l-6.500 6.500L11 17l4-4H4z",
     };
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", "0 0 24 24");

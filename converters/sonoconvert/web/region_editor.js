@@ -6,8 +6,8 @@
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
   class RegionEditor extends SpectrogramView {
-    constructor(host, label, changed) {
-      super(host, label);
+    constructor(host, label, changed, options) {
+      super(host, label, options);
       this.changed = changed;
       this.tool = "box";
       this.size = 28;
@@ -79,6 +79,14 @@
       c.fillRect(0, 0, copy.width, copy.height);
       return { boxes: [], brush: copy.toDataURL("image/png") };
     }
+    // What is marked, in time.
+    get range() {
+      const spans = (this.marks ?? []).filter((mark) => !mark.erase).map((mark) => (mark.kind === "box" ? [mark.t0, mark.t1]
+        : [Math.min(...mark.points.map(([t]) => t)) - mark.radiusT, Math.max(...mark.points.map(([t]) => t)) + mark.radiusT]));
+      if (!spans.length || !this.data) return null;
+      const from = Math.max(0, Math.min(...spans.map((span) => span[0])));
+      return { from, to: Math.min(this.data.duration, Math.max(...spans.map((span) => span[1]))) };
+    }
     inUnits(mark) {
       return { start: mark.t0, end: Math.min(mark.t1, this.data.duration),
         low: mark.r0 <= 0.01 ? null : this.hz(mark.r0), high: mark.r1 >= this.rows - 0.01 ? null : this.hz(mark.r1) };
@@ -115,14 +123,12 @@
     drawOverlay(c, p) {
       if (!this.data) return;
       if (this.marks.length) {
-        const perSecond = this.mask.width / this.data.duration;
         c.imageSmoothingEnabled = false;
         // First the hue (what is under the marks stays readable), then a veil (silence is marked visibly too).
         for (const [how, alpha] of [["color", 0.8], ["source-over", 0.26]]) {
           c.globalCompositeOperation = how;
           c.globalAlpha = alpha;
-          c.drawImage(this.mask, this.from * perSecond, 0, (this.to - this.from) * perSecond, this.mask.height,
-            p.x, p.y, p.width, p.height);
+          this.drawRows(c, p, this.mask);
         }
         c.globalCompositeOperation = "source-over";
         c.globalAlpha = 1;
@@ -194,8 +200,9 @@
         return;
       }
       const p = this.plot;
+      const rows = Math.abs(this.row(point.y - this.size / 2) - this.row(point.y + this.size / 2));
       const stroke = { kind: "stroke", erase: this.tool === "eraser", points: [[here.t, here.r]],
-        radiusT: this.size / 2 / p.width * (this.to - this.from), radiusR: this.size / 2 / p.height * this.rows };
+        radiusT: this.size / 2 / p.width * (this.to - this.from), radiusR: Math.max(rows / 2, 0.5) };
       this.drag = { stroke };
       this.set([...this.before, stroke], -1, { keep: false });
     }

@@ -26,6 +26,7 @@ from sonopaint_studio.following import follow_model
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.model_store import ModelStore
 from sonopaint_studio.models_tab import ModelsTab
+from sonopaint_studio.saving import save_route
 from sonopaint_studio.subject_tab import SubjectTab
 from sonopaint_studio.train_tab import TrainTab
 
@@ -104,7 +105,10 @@ def launch(
         pwa=False,
         mcp_server=False,
         enable_monitoring=False,
-        app_kwargs=guard.app_options(host, port, context.sessions.uploads),
+        app_kwargs={
+            **guard.app_options(host, port, context.sessions.uploads),
+            "routes": [save_route([context.sessions.outputs])],
+        },
     )
     return str(address)
 

@@ -70,7 +70,12 @@ class EditTab:
             redo=session.history.can_redo,
         )
         results = [now.result.view()] if now and now.result else []
-        after = widgets.cards_value(results, actions=RESULT_ACTIONS, empty=EMPTY if source else "")
+        after = widgets.cards_value(
+            results,
+            actions=RESULT_ACTIONS,
+            empty=EMPTY if source else "",
+            compare={"before": source.view(), "offset": _lead_s(now)} if source and results else None,
+        )
         offer = gr.update(visible=bool(source and source.settings.get("prompt")))
         return canvas, after, offer
 
@@ -344,6 +349,12 @@ class EditTab:
 
 
 LABELS_AFTER = {"Repaint": "Repainted", "Extend": "Extended", "Loop": "Loop", "Vary": "Variation"}
+
+
+def _lead_s(step: Step) -> float:
+    """Seconds that a result begins earlier than its source: what was added before it."""
+    settings = step.result.settings if step.result else {}
+    return float(settings.get("left", 0.0)) if settings.get("task") == "extend" else 0.0
 
 
 def _check_extend(left: float | None, right: float | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from sonoconvert.edits.source import is_png
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
-from sonoconvert.pictures.view import grey, peak_of, row_edges
+from sonoconvert.pictures.view import grey, peak_of, row_edges, wave_of
 from sonopaint_studio.names import said
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Sound:
     detail: str
     format: SpectrogramFormat
     peak: float | None  # mel magnitude that is drawn at full brightness
+    wave: str = ""  # the waveform's outline for the page
     settings: dict[str, Any] = field(default_factory=dict)
     made_here: bool = False  # a result of Generate, shown there
 
@@ -54,10 +56,12 @@ class Sound:
             "title": self.title,
             "note": self.note,
             "detail": self.detail,
+            "warning": str(self.settings.get("unknown", "")),
             "view": str(self.view_path),
             "audio": str(self.clip_path),
             "duration": self.duration_s,
             "edges": row_edges(self.format),
+            "wave": self.wave,
             "loop": self.settings.get("task") == "loop",
             "downloads": {name: str(path) for name, path in self.downloads.items()},
         }
@@ -112,6 +116,7 @@ def keep(
         detail=_detail(clip),
         format=picture.format,
         peak=peak,
+        wave=wave_of(clip),
         settings=dict(clip.settings),
         made_here=made_here,
     )
@@ -145,9 +150,13 @@ def _note(clip: Clip) -> str:
 
 
 def _detail(clip: Clip) -> str:
-    """What follows it where there is room: "32 kHz · mono"."""
+    """What follows it where there is room: "32 kHz · mono · −18.2 LUFS"."""
+    from sonoconvert.edits.loudness import lufs
+
     channels = {1: "mono", 2: "stereo"}.get(clip.num_channels, f"{clip.num_channels} channels")
-    return f"{clip.sample_rate / 1000:g} kHz · {channels}"
+    loudness = lufs(clip.waveform, clip.sample_rate)
+    said = "" if loudness == -math.inf else f" · {loudness:.1f} LUFS".replace("-", "−")
+    return f"{clip.sample_rate / 1000:g} kHz · {channels}{said}"
 
 
 def file_stem(text: str) -> str:

@@ -15,6 +15,8 @@ SCRIPTS = (
     ASSETS / "studio.js",
     SHARED / "spectrogram.js",
     SHARED / "region_editor.js",
+    ASSETS / "saving.js",
+    ASSETS / "compare.js",
     ASSETS / "editor.js",
     ASSETS / "cards.js",
     ASSETS / "dropzone.js",

@@ -63,6 +63,7 @@ def cards_value(
     empty: str = "",
     ideas: dict[str, tuple[str, ...]] | None = None,
     drop: bool = False,
+    compare: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     return {
         "cards": list(views),
@@ -70,6 +71,7 @@ def cards_value(
         "empty": empty,
         "ideas": {group: list(prompts) for group, prompts in (ideas or {}).items()},
         "drop": drop,
+        "compare": compare,
     }
 
 

@@ -1,22 +1,23 @@
 // Results: one card each with spectrogram, player, downloads and what can be done next.
 (() => {
-  const { make, icon, fileUrl, SpectrogramView } = window.Sonopaint;
+  const { make, icon, fileUrl, saveLinks, draggable, nameOf, Comparison, SpectrogramView } = window.Sonopaint;
 
   // value: {cards: [{key, title, note, detail, view, audio, duration, edges, loop, downloads: {WAV: path, …}}],
-  //         actions: [[event, label]], empty: html-free text, ideas: {group: [prompt]}}
+  //         actions: [[event, label]], empty: html-free text, ideas: {group: [prompt]},
+  //         compare: null or {before: a card, offset: seconds by which the cards begin earlier than it}}
   window.Sonopaint.mountCards = (element, { props, trigger, watch, upload }) => {
     const root = element.querySelector(".sp-cards");
     const shown = new Map();
 
     function card(data, actions) {
-      const head = make("div", { class: "sp-card-head" },
+      const head = make("div", { class: "sp-card-head", title: "Drag it out to save it" },
         make("strong", { title: data.title }, data.title), make("span", {}, data.note, make("span", { class: "sp-detail" }, ` · ${data.detail}`)));
       const body = make("div", { class: "sg" });
       const article = make("article", { class: "sp-card", "data-key": data.key }, head, body);
-      const view = new SpectrogramView(body, `Spectrogram of ${data.title}`);
-      const links = Object.entries(data.downloads).map(([name, path]) =>
-        make("a", { href: fileUrl(path), download: path.split(/[\\/]/).pop(), class: "sp-link" }, name));
-      view.player.append(make("span", { class: "sp-links", title: "Download" }, make("span", { class: "sp-detail" }, "Save"), ...links));
+      if (data.warning) head.after(make("p", { class: "sp-warning" }, data.warning));
+      const view = new SpectrogramView(body, `Spectrogram of ${data.title}`, { tools: true });
+      draggable(head, fileUrl(data.audio), nameOf(data.audio));
+      view.player.append(make("span", { class: "sp-links", title: "Download" }, make("span", { class: "sp-detail" }, "Save"), ...saveLinks(data)));
       for (const [name, label] of actions) {
         view.player.append(make("button", { class: "sp-button", type: "button",
           onclick: () => trigger(name, { key: data.key }) }, icon(name === "send" ? "send" : "up"), label));
@@ -35,6 +36,24 @@
       return box;
     }
 
+    // The bar above the cards that switches between them and what they were made from.
+    let compared = null;
+    function compare({ cards, compare: pair }) {
+      const keys = pair ? [pair.before.key, ...cards.map(({ key }) => key)].join() : null;
+      if (compared?.keys !== keys) {
+        compared?.bar.destroy();
+        compared = null;
+        if (pair) {
+          const after = cards.map((data, i) => ({ label: cards.length > 1 ? `Take ${i + 1}` : "After", data, offset: pair.offset }));
+          const bar = new Comparison([{ label: "Before", data: pair.before, offset: 0 }, ...after], window.Sonopaint.editor,
+            (key) => shown.get(key)?.view);
+          compared = { keys, bar };
+        }
+        window.Sonopaint.comparison = compared?.bar;
+      }
+      if (compared) root.prepend(compared.bar.element);
+    }
+
     function render() {
       const value = props.value ?? { cards: [] };
       const keys = new Set(value.cards.map((data) => data.key));
@@ -47,6 +66,7 @@
       });
       root.dataset.count = articles.length;
       root.replaceChildren(...(articles.length ? articles : [welcome(value)]));
+      compare(value);
     }
 
     root.addEventListener("dragover", () => root.classList.add("over"));

@@ -1,6 +1,6 @@
 // Edit's canvas: the shared region editor with Studio's tools around it, opening and recording sounds.
 (() => {
-  const { make, icon, RegionEditor } = window.Sonopaint;
+  const { make, icon, saveLinks, RegionEditor } = window.Sonopaint;
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
   // A recording as 32-bit float WAV, as the sound converter reads it.
@@ -79,12 +79,16 @@
     undo.id = "edit-undo"; redo.id = "edit-redo"; redo.classList.add("mirrored");
     const clear = button("clear", "Clear the marks", () => editor.clear());
     const recordButton = make("button", { type: "button", class: "sp-button sp-record", onclick: record }, icon("record"), "Record");
+    const axis = make("select", { class: "sp-select", "aria-label": "Axis of frequencies", title: "Axis of frequencies",
+      onchange: () => window.Sonopaint.setAxis(axis.value) },
+      ...["mel", "log", "linear"].map((name) => make("option", { value: name }, name)));
+    const links = make("span", { class: "sp-links" });
     const bar = make("div", { class: "sp-toolbar" },
       make("span", { class: "sp-source" }, title, note),
       make("span", { class: "sp-group" }, ...Object.values(tools), size, clear),
       make("span", { class: "sp-group" }, undo, redo),
       make("span", { class: "sp-group" }, button("minus", "Zoom out (Ctrl+wheel)", () => editor.zoom(1.6)),
-        button("plus", "Zoom in (Ctrl+wheel)", () => editor.zoom(0.625)), button("fit", "Whole sound", () => editor.zoom(1e9))),
+        button("plus", "Zoom in (Ctrl+wheel)", () => editor.zoom(0.625)), button("fit", "Whole sound", () => editor.zoom(1e9)), axis),
       make("span", { class: "sp-group" }, make("button", { type: "button", class: "sp-button", onclick: () => picker.click() }, icon("open"), "Open"),
         recordButton));
     const host = make("div", { class: "sg sg-tall" });
@@ -97,8 +101,8 @@
         make("button", { type: "button", class: "sp-button sp-record", onclick: record }, icon("record"), "Record")));
     const work = make("div", { class: "sp-work" }, bar, host);
     root.append(picker, drop, work, notice);
-    const editor = new RegionEditor(host, "Spectrogram of the sound to edit", () => refresh());
-    editor.player.append(boxes);
+    const editor = window.Sonopaint.editor = new RegionEditor(host, "Spectrogram of the sound to edit", () => refresh(), { tools: true });
+    editor.player.append(boxes, links);
     editor.frame.after(pan);
 
     function field(index, name, unit, text) {
@@ -161,6 +165,7 @@
         title.textContent = source.title;
         title.title = `${source.title} (${source.detail})`;
         note.textContent = source.note;
+        links.replaceChildren("Save", ...saveLinks(source));
         editor.show(source);
       }
       // The server's last step is undone first, the marks before it not any more.
