@@ -281,6 +281,11 @@ TOP_COMMANDS = {
         "Learns one subject from 4 to 6 clips; the result paints variations of it in one step.",
         "sonotrain.trainers.subject.cli",
     ),
+    "audioldm": (
+        "AudioLDM, lightly fine-tuned on classes of sounds",
+        "Fine-tunes AudioLDM on ESC-50 or a folder of classes; the rest of the pipeline stays as it is.",
+        "sonotrain.trainers.audioldm.cli",
+    ),
     "sweep": (
         "LoRAs with one option varied, and a table",
         "Trains one LoRA for each value of an option, and writes a table and a plot.",

@@ -1,0 +1,24 @@
+"""The command line of `sonotrain audioldm`."""
+
+from __future__ import annotations
+
+import argparse
+
+from sonotrain.files.options import add_options, given
+
+
+def fill(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    from sonotrain.trainers.audioldm.trainer import AudioldmOptions, AudioldmTrainer
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.training.run import train
+
+        told = given(arguments, AudioldmOptions)
+        return train(AudioldmTrainer, arguments.out, told, device=arguments.device, resume=arguments.resume)
+
+    parser.add_argument("--out", default="runs/audioldm", help="run folder (default: runs/audioldm)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    add_options(parser, AudioldmOptions)
+    parser.set_defaults(run=run, resumable=True)
