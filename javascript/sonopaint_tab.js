@@ -74,12 +74,25 @@
         if (!inTab) window.switch_to_sonopaint();
         menu.value = "";
       } }, make("option", { value: "" }, "Send to …"), ...to.map(([to, title]) => make("option", { value: to }, title)));
+      if (data.before) view.player.append(compared(view, data));
       view.player.append(menu);
       view.show(data);
       return view;
     });
     element.classList.add("mounted");
     return shown;
+  }
+
+  // A button that shows and plays the sound before the edit, from the same moment on.
+  function compared(view, data) {
+    const button = window.Sonopaint.make("button", { type: "button", class: "sonopaint-before", "aria-pressed": "false", onclick: () => {
+      const before = button.getAttribute("aria-pressed") === "false", now = view.audio.currentTime, plays = !view.audio.paused;
+      button.setAttribute("aria-pressed", String(before));
+      view.show(before ? { ...data, ...data.before } : data);
+      view.seek(now + (before ? -data.before.starts : data.before.starts));
+      if (plays) view.toggle();
+    } }, "Before");
+    return button;
   }
 
   // The host calls these two when it has pasted; `sonopaintSent` presses its own hidden buttons.
@@ -211,7 +224,9 @@
     const id = root().querySelector(`#${panel}_task textarea, #${panel}_task input`)?.value;
     const place = root().querySelector(`#${panel}_made`);
     setTimeout(() => write(`${panel}_task`, newTask()), 1500);  // Gradio reads the old one first
-    if (id && place && typeof requestProgress === "function") requestProgress(id, place, null, () => {});
+    if (!id || !place || typeof requestProgress !== "function") return;
+    requestProgress(id, place, null, () => {});
+    place.previousElementSibling?.scrollIntoView({ block: "nearest" });
   }
 
   function furnish(go) {
@@ -236,6 +251,16 @@
     }
   }
 
+  // The chosen checkpoint: what the top of the tab says of it is asked for anew where it is another one.
+  let checkpoint = null;
+  function follow() {
+    const chosen = root().querySelector("#setting_sd_model_checkpoint input")?.value ?? "";
+    if (document.hidden || chosen === checkpoint || !root().querySelector("#sonopaint_tabs")?.offsetParent) return;
+    checkpoint = chosen;
+    setTimeout(() => root().querySelector("#sonopaint_model_look")?.click(), 500);  // the host hears of it first
+  }
+  window.sonopaintChoose = (title) => { if (title && typeof selectCheckpoint === "function") selectCheckpoint(title); };
+
   // Ctrl+Enter presses the visible sub-tab's button, as in txt2img.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || !event.target.closest?.("#tab_sonopaint")) return;
@@ -244,5 +269,5 @@
   }, true);
 
   if (typeof onAfterUiUpdate === "function") onAfterUiUpdate(scan);
-  if (typeof onUiLoaded === "function") onUiLoaded(scan);
+  if (typeof onUiLoaded === "function") onUiLoaded(() => { scan(); setInterval(follow, 1000); });
 })();

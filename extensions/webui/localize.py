@@ -22,7 +22,10 @@ SCRIPTS = (
     *(ROOT / "converters/sonoconvert/web" / name for name in ("spectrogram.js", "region_widget.js")),
 )
 # Calls whose texts are for the log, or have values in them that no list of texts can have.
-UNSEEN = {"SonopaintError", "ValueError", "message", "info", "warning", "debug", "error", "ParamBinding"}
+UNSEEN = {
+    "SonopaintError", "ValueError", "message", "info", "warning", "debug", "error", "exception",
+    "ParamBinding",
+}  # fmt: skip
 CHOICES = ("sampler", "scheduler", "format", "student")  # menus, which are never empty
 WORDS = re.compile(r"[A-Z“][^_<{]*[a-zé.”)]|[a-z][^_<{=]* [^_<{=]*")
 SCRIPT_TEXT = re.compile(r'"([A-Z][a-z]+(?:[ :,][^"\\$<]*)?|(?:from|to) \w+)"')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,6 +43,8 @@ class Host:
         self.requests: list[Any] = []
         self.interrupt_at: int | None = None  # the picture during which somebody presses Interrupt
         self.skip_at: int | None = None
+        self.fails: Callable[[Any], Any] | None = None  # called instead of painting; it may raise
+        self.comments = ""
         self.painting = 0
         self.most_at_once = 0
         self.padding: list[Any] = []  # of the U-Net's convolution while it painted
@@ -51,6 +54,10 @@ class Host:
         self.most_at_once = max(self.most_at_once, self.painting)
         number = len(self.requests)
         self.requests.append(request)
+        if self.fails is not None:
+            self.painting -= 1
+            self.fails(request)
+            self.painting += 1
         self.padding.append(self.shared.sd_model.model.diffusion_model.padding)
         noise = np.random.default_rng(request.seed).integers(
             0, 256, (request.height, request.width, 3), dtype=np.uint8
@@ -65,8 +72,18 @@ class Host:
         state.skipped |= number == self.skip_at
         self.painting -= 1
         return SimpleNamespace(
-            images=[Image.fromarray(noise)], infotexts=[f"{request.prompt}\nSteps: 1"], index_of_first_image=0
+            images=[Image.fromarray(noise)],
+            infotexts=[f"{request.prompt}\nSteps: 1"],
+            index_of_first_image=0,
+            comments=self.comments,
         )
+
+
+def list_models(folder: Path) -> None:
+    """modules.sd_models.list_models: the safetensors of a folder."""
+    there = sys.modules["modules.sd_models"].checkpoints_list
+    for path in folder.glob("*.safetensors"):
+        there[path.name] = SimpleNamespace(name=path.name, title=f"{path.name} [0123]", filename=str(path))
 
 
 def add(webui: Any, base: Path) -> Host:
@@ -97,6 +114,8 @@ def add(webui: Any, base: Path) -> Host:
         },
         "sd_models": {
             "checkpoints_list": {},
+            "model_path": str(base / "Stable-diffusion"),
+            "list_models": lambda: list_models(base / "Stable-diffusion"),
             "select_checkpoint": lambda: getattr(shared.sd_model, "sd_checkpoint_info", None),
         },
         "sd_samplers": {"visible_sampler_names": lambda: ["Euler", "Sonopaint one-step"]},

@@ -180,6 +180,7 @@ def install(base: Path) -> SimpleNamespace:
             sd_model=None,
             demo=None,
         ),
+        "errors": module("errors", exception_records=[]),
         "scripts": module("scripts", Script=Script, AlwaysVisible=object(), scripts_data=[plot()]),
         "sd_samplers": sampler_list(),
         "sd_samplers_common": module(

@@ -17,10 +17,13 @@ WAVE_COLUMNS = 4096
 WIDEST = 8192  # columns; browsers refuse much wider pictures
 
 
-def view_of(picture: Picture) -> dict[str, Any]:
-    """What spectrogram.js shows but for the sound: a grey PNG as data URL, seconds, the rows' edges in Hz."""
+def view_of(picture: Picture, peak: float | None = None) -> dict[str, Any]:
+    """What spectrogram.js shows but for the sound: a grey PNG as data URL, seconds, the rows' edges in Hz.
+
+    peak: see `grey`.
+    """
     file = io.BytesIO()
-    grey(picture).save(file, format="PNG")
+    grey(picture, peak).save(file, format="PNG")
     encoded = base64.b64encode(file.getvalue()).decode("ascii")
     return {
         "view": f"data:image/png;base64,{encoded}",

@@ -115,8 +115,17 @@ def model_format(
             raise SonopaintError(
                 f"{path.name} has an unreadable sonopaint.format in its header ({error}); name the format."
             ) from error
+    return get_format(_named_format(path) or UNSAID_FORMAT)
+
+
+def is_for_sound(path: Path, metadata: Mapping[str, str]) -> bool:
+    """Whether a model's header or its name says that it paints spectrograms."""
+    return "sonopaint.format" in metadata or _named_format(path) is not None
+
+
+def _named_format(path: Path) -> str | None:
     name = path.name.lower().replace("_", "-")
-    return get_format(next((form for hint, form in _HINTS.items() if hint in name), UNSAID_FORMAT))
+    return next((form for hint, form in _HINTS.items() if hint in name), None)
 
 
 def format_of_loras(headers: Iterable[tuple[str, Mapping[str, str]]]) -> SpectrogramFormat | None:

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
     if arguments.action in ON_A_CLIP and clip is None and arguments.action != "loop":
         raise SonopaintError("There is no sound yet: load one, or record one.")
     work = _work(arguments, clip)
-    host.check_names(arguments.sampler, arguments.scheduler)
+    host.check_names(arguments.sampler, arguments.scheduler, arguments.styles)
     made = 0
     with host.queued(task_id) as state:
         painter = painter_for(arguments)
@@ -60,9 +60,11 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
             texts = (
                 [*painter.infotexts, *painter.infotexts[:1]] if len(results) > 1 else painter.infotexts[-1:]
             )
+            comments = list(painter.comments)
             painter.infotexts.clear()
+            painter.comments.clear()
             for result, text in zip(results, texts, strict=False):
-                yield _stamped(result, arguments), text
+                yield _stamped(result, arguments, comments), text
     if not made:
         raise Cancelled("Stopped before there was a sound.")
 
@@ -113,7 +115,7 @@ def _work(arguments: Arguments, clip: Clip | None) -> Work:
     action, seconds = arguments.action, arguments.seconds or None
     if action == "interpolate":
         return partial(_interpolate, arguments)
-    if action == "one-step":
+    if action in ("generate", "one-step"):
         return partial(generate, seconds=seconds)
     if action == "loop" and clip is None:  # without a sound a new loop is made
         return partial(loop, clip=None, seconds=seconds)
@@ -163,12 +165,20 @@ def _interpolate(
     return interpolate(painter, settings, to, arguments.clips, seconds=seconds, progress=progress)
 
 
-def _stamped(result: Result, arguments: Arguments) -> Result:
-    """The result with the arguments inside, from which the page can repeat it."""
+def notes_of(settings: Mapping[str, Any]) -> list[str]:
+    """What is to be said beside a result: of its prompt, of its making, by the host."""
+    return [note for note in (settings.get("unknown", ""), *settings.get("notes", [])) if note]
+
+
+def _stamped(result: Result, arguments: Arguments, comments: list[str]) -> Result:
+    """The result with the arguments inside, from which the page can repeat it, and the host's comments."""
     about = arguments.to_dict()
     if isinstance(about.get("region"), dict) and about["region"].get("brush"):
         about["region"] = {**about["region"], "brush": "(drawn)"}
-    return Result.of(result.clip, result.picture, {**result.settings, "webui": about})
+    settings = {**result.settings, "webui": about}
+    if comments:
+        settings["notes"] = [*settings.get("notes", []), *comments]
+    return Result.of(result.clip, result.picture, settings)
 
 
 def _telling(state: Any) -> Progress:

@@ -160,9 +160,12 @@ def _endpoint(work: Callable[[dict[str, Any]], dict[str, Any]], properties: dict
         except SonopaintError as error:
             # Not where on this machine it lay for a moment.
             told = re.sub(r"[^\s'\"]*[\\/]sent-(\w+)", r"The \1 that was sent", answered(error))
-            return JSONResponse({"detail": told}, 400)
+            return JSONResponse({"detail": told}, getattr(error, "status", 400))
         except Cancelled as error:
             return JSONResponse({"detail": str(error) or "It was stopped."}, 409)
+        except Exception as error:  # noqa: BLE001 - the host would answer with an empty detail
+            logger.exception("A request failed.")
+            return JSONResponse({"detail": f"Sonopaint failed ({type(error).__name__}: {error})."}, 500)
 
     return endpoint
 
@@ -238,19 +241,24 @@ def image_to_audio(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def paint(action: str, values: dict[str, Any]) -> dict[str, Any]:
-    """inpaint, outpaint, loop, vary, interpolate or one-step on the host's model."""
+    """generate, inpaint, outpaint, loop, vary, interpolate or one-step on the host's model.
+
+    What is to be said of a sound is among its settings' notes, and of all of them in `detail`.
+    """
     own = {name: value for name, value in values.items() if name not in (*OUTPUT, *SOURCE)}
     arguments = Arguments.of(action, own)
     clip = _clip(values) if {"audio", "file"} & set(values) else None
     if clip is None and action in ("inpaint", "outpaint", "vary"):
         raise SonopaintError("There is no sound: give audio in base64, or the path of a file.")
     sounds = []
+    told: dict[str, None] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if values.get("output") != "file" else None
         for result, infotext in actions.run(arguments, clip):
             kept = results.keep(
                 result, infotext, audio_format=values.get("audio_format", "wav"), folder=folder
             )
+            told |= dict.fromkeys(actions.notes_of(result.settings))
             sounds.append(
                 {
                     **_file(kept.sound, values, "audio"),
@@ -261,7 +269,7 @@ def paint(action: str, values: dict[str, Any]) -> dict[str, Any]:
                     "infotext": infotext,
                 }
             )
-    return {"sounds": sounds}
+    return {"sounds": sounds, **({"detail": " ".join(told)} if told else {})}
 
 
 def _clip(values: dict[str, Any]) -> Clip:

@@ -33,7 +33,7 @@ MAX_BOXES = 1000
 MAX_SIDE_S = 300.0
 # What a painted area starts from, in the host's words.
 FILLS = ("fill", "original", "latent noise", "latent nothing")
-PAINTS = ("inpaint", "outpaint", "loop", "vary", "interpolate", "one-step")
+PAINTS = ("generate", "inpaint", "outpaint", "loop", "vary", "interpolate", "one-step")
 ON_A_CLIP = ("inpaint", "outpaint", "loop", "vary")
 MANY_STEPS = tuple(action for action in PAINTS if action != "one-step")
 # Where an action's default differs from the field's own, which infotexts leave out.
@@ -75,7 +75,11 @@ class Arguments:
     scheduler: str = _option("", "a schedule's name; empty: automatic", MANY_STEPS)
     seed: int = _option(-1, "-1: a random one", low=-1, high=MAX_SEED)
     count: int = _option(
-        1, "how many to make", ("inpaint", "outpaint", "loop", "vary", "one-step"), low=1, high=MAX_COUNT
+        1,
+        "how many to make",
+        ("generate", "inpaint", "outpaint", "loop", "vary", "one-step"),
+        low=1,
+        high=MAX_COUNT,
     )
     format: str = _option("", "spectrogram format; empty: the LoRAs' or the checkpoint's own")
     iterations: int = _option(ITERATIONS, "Phase iterations", low=0, high=1000)
@@ -108,7 +112,11 @@ class Arguments:
         SEAM_S, "seconds repainted where a clip's end meets its start", ("loop",), low=0.05, high=60
     )
     seconds: float = _option(
-        0.0, "length of new sounds; 0: the model's own", ("loop", "interpolate", "one-step"), low=0, high=600
+        0.0,
+        "length of new sounds; 0: the model's own",
+        ("generate", "loop", "interpolate", "one-step"),
+        low=0,
+        high=600,
     )
     to_prompt: str = _option("", "where the interpolation ends", ("interpolate",))
     to_seed: int = _option(
@@ -273,17 +281,20 @@ def _checked(item: dataclasses.Field[Any], value: Any) -> Any:
 
 def _number(called: str, kind: str, value: Any, low: float, high: float) -> Any:
     what = "a whole number" if kind == "int" else "a number"
+    reach = f"from {low:.10g} to {high:.10g}"
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if isinstance(value, float):
         number = math.isfinite(value) and (kind == "float" or value == int(value))
     if not number:
-        raise SonopaintError(f"{called} must be {what} from {low:g} to {high:g}, not {_shown(value)}.")
+        raise SonopaintError(f"{called} must be {what} {reach}, not {_shown(value)}.")
     if not low <= value <= high:
-        raise SonopaintError(f"{called} must be from {low:g} to {high:g}, not {_shown(value)}.")
+        raise SonopaintError(f"{called} must be {reach}, not {_shown(value)}.")
     return int(value) if kind == "int" else float(value)
 
 
 def _shown(value: Any) -> str:
     """A value in a sentence, short whatever it is."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "something that is no number" if math.isnan(value) else "an endless number"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

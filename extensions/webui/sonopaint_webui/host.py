@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sonoconvert.checkpoints.files import read_header
+from sonoconvert.checkpoints.layouts import CONFIG_KEY
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.info import format_of_loras, model_format
@@ -21,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 ONE_STEP_SAMPLER = "Sonopaint one-step"
 NO_CHECKPOINT = "No checkpoint is loaded: choose a Stable Diffusion 1.5 checkpoint at the top of the page."
+_SAMPLERS = {"dpmpp_2m": "DPM++ 2M", "euler": "Euler", "ddim": "DDIM", "heun": "Heun", "lcm": "LCM"}
 _LORA = re.compile(r"<lora:([^:>]+)(?::([^:>]*))?[^>]*>", re.IGNORECASE)
+_PROMPT_READERS = {"prompt_parser.py", "parsing.py"}  # AUTOMATIC1111's and Forge's files
 _NOTHING = re.compile(r"\s*-?0*\.?0*\s*")  # a weight at which a LoRA is not used
 # Attributes by which hosts tell models apart, and what they are called.
 _OTHER_MODELS = {"is_sdxl": "Stable Diffusion XL", "is_sd3": "Stable Diffusion 3", "is_flux": "Flux"}
@@ -35,25 +40,39 @@ class Refused(SonopaintError):
         self.status_code, self.detail = 422, sentence
 
 
+class HostError(SonopaintError):
+    """What the host could not do. status: what the API answers with; 400 where the request is at fault."""
+
+    def __init__(self, sentence: str, status: int = 500) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
 @dataclass(frozen=True)
 class Student:
-    """A one-step file: ``kind`` is "lora" or "checkpoint"; ``name`` what the host calls it."""
+    """A one-step file: ``kind`` is "lora" or "checkpoint"; ``name`` what the host calls it.
+
+    subject: the prompt of the subject that it knows, "" for one that paints every sound.
+    """
 
     name: str
     kind: str
     path: Path
     format: SpectrogramFormat | None
+    subject: str = ""
 
 
 def loaded_model() -> Any:
     """The host's model. Raises SonopaintError where none is loaded or Sonopaint can't paint with it."""
     from modules import sd_models, shared
 
-    if hasattr(sd_models, "forge_model_reload"):  # Forge loads what was chosen when somebody paints
+    if is_forge():  # which loads what was chosen when somebody paints
         try:
             sd_models.forge_model_reload()
         except ValueError as error:
             logger.info("Forge has no model: %s", error)
+        except Exception as error:  # noqa: BLE001 - loaders fail on odd files in every way
+            raise failure(error, "") from error
     model = shared.sd_model
     if model is None or not hasattr(model, "sd_checkpoint_info"):
         raise SonopaintError(NO_CHECKPOINT)
@@ -78,6 +97,13 @@ def convolutions(model: Any) -> tuple[Any, Any]:
     if forge is not None:
         return forge.unet.model.diffusion_model, forge.vae.first_stage_model
     return model.model.diffusion_model, model.first_stage_model
+
+
+def is_forge() -> bool:
+    """Whether this host is Forge, which loads Stable Diffusion's own sizes only."""
+    from modules import sd_models
+
+    return hasattr(sd_models, "forge_model_reload")
 
 
 def chosen_checkpoint() -> Path:
@@ -122,6 +148,23 @@ def header_of(path: Path) -> dict[str, str]:
     except SonopaintError as error:
         logger.debug("No header in %s: %s", path, error)
         return {}
+
+
+def defaults_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint's header says of steps, guidance_scale and sampler (the host's name of it)."""
+    try:
+        told = json.loads(header_of(path)[CONFIG_KEY])["defaults"]
+        own = {name: told[name] for name in ("steps", "guidance_scale") if name in told}
+        sampler = _SAMPLERS.get(told.get("sampler"))
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+    return own | ({"sampler": sampler} if sampler in sampler_names() else {})
+
+
+def refresh_loras() -> None:
+    """Let the host look for new LoRAs, where its own extension for them is on."""
+    if look := getattr(sys.modules.get("networks"), "list_available_networks", None):
+        look()
 
 
 def lora_folder() -> Path:
@@ -172,8 +215,15 @@ def students() -> list[Student]:
         header = header_of(path)
         if ONE_STEP_KEY in header or ON_STUDENT_KEY in header:
             fmt = model_format(path, header) if "sonopaint.format" in header else None
-            found.append(Student(name, kind, path, fmt))
+            found.append(Student(name, kind, path, fmt, _subject(header)))
     return sorted(found, key=lambda student: student.name.lower())
+
+
+def _subject(header: Mapping[str, str]) -> str:
+    try:
+        return str(json.loads(header["sonopaint.subject"])["prompt"])
+    except (KeyError, ValueError, TypeError):
+        return ""
 
 
 def find_student(name: str) -> Student:
@@ -205,14 +255,54 @@ def scheduler_names() -> list[str]:
     return [schedule.label for schedule in sd_schedulers.schedulers]
 
 
-def check_names(sampler: str, scheduler: str) -> None:
-    """Raise SonopaintError for a sampler or schedule that the host does not have."""
-    for what, name, there in (
-        ("sampler", sampler, sampler_names() if sampler else []),
-        ("schedule", scheduler, scheduler_names() if scheduler else []),
+def style_names() -> list[str]:
+    """The host's styles."""
+    from modules import shared
+
+    return list(getattr(getattr(shared, "prompt_styles", None), "styles", {}))
+
+
+def check_names(sampler: str, scheduler: str, styles: Iterable[str] = ()) -> None:
+    """Raise SonopaintError for a sampler, a schedule or a style that the host does not have."""
+    for what, name, names in (
+        ("sampler", sampler, sampler_names),
+        ("schedule", scheduler, scheduler_names),
+        *(("style", style, style_names) for style in styles),
     ):
-        if name and name not in there:
-            raise SonopaintError(f"There is no {what} {name!r} here; choose one of {', '.join(there)}.")
+        if name and name not in (there := names()):
+            choose = f"choose one of {', '.join(there)}" if there else "there are none yet"
+            raise SonopaintError(f"There is no {what} {name!r} here; {choose}.")
+
+
+def missing_loras(prompt: str) -> list[str]:
+    """The LoRAs that a prompt names and that are not here."""
+    used = {name.strip() for name, weight in _LORA.findall(prompt) if not _NOTHING.fullmatch(weight or "1")}
+    return [name for name in sorted(used) if not lora_files(f"<lora:{name}>")]
+
+
+def errors_so_far() -> list[dict[str, Any]]:
+    """The exceptions that the host has caught and only written to its console."""
+    from modules import errors
+
+    return list(getattr(errors, "exception_records", []))
+
+
+def failure(error: Exception, prompt: str) -> HostError:
+    """The sentence for what a host's function raised; its console has the rest."""
+    logger.error("The WebUI could not paint.", exc_info=error)
+    status = getattr(error, "status_code", 0)
+    if status:  # of this pack's sampler and of others that know better
+        return HostError(str(getattr(error, "detail", "") or error), int(status))
+    files = {Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)}
+    if files & _PROMPT_READERS:
+        shown = prompt if len(prompt) < 80 else prompt[:79] + "…"
+        return HostError(f"The WebUI can't read the prompt “{shown}” ({error}): look at its brackets.", 400)
+    kind = type(error).__name__
+    if "OutOfMemory" in kind or isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return HostError(
+            "The WebUI ran out of memory: make fewer or shorter sounds, or close what else uses it."
+        )
+    return HostError(f"The WebUI could not paint this: {kind}: {error}")
 
 
 def interrupt() -> None:

@@ -43,7 +43,8 @@ class HostPainter:
     format: of the pictures. fill: one of FILLS, what masked areas start from at full strength.
     scheduler: the schedule's label, empty for automatic. styles: names of the WebUI's styles.
     checkpoint: paint with this one instead of the loaded one. lead: of the model, see `paint_spans`.
-    about: our part of the infotext. infotexts: of each picture of the host's.
+    about: our part of the infotext. infotexts: of each picture of the host's. comments: what the host said
+    while it painted them.
     """
 
     format: SpectrogramFormat
@@ -54,6 +55,7 @@ class HostPainter:
     lead: int | None = None
     about: str = ""
     infotexts: list[str] = dataclasses.field(default_factory=list)
+    comments: dict[str, None] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def knowledge(self) -> Knowledge | None:
@@ -65,7 +67,7 @@ class HostPainter:
     def resolve(self, settings: PaintSettings) -> PaintSettings:
         """The settings with the WebUI's usual values where they say None; unknown names are refused."""
         sampler = settings.sampler or host.sampler_names()[0]
-        host.check_names(sampler, self.scheduler)
+        host.check_names(sampler, self.scheduler, self.styles)
         return settings.resolved({**SD_DEFAULTS, "sampler": sampler})
 
     def describe(self) -> dict[str, Any]:
@@ -74,7 +76,7 @@ class HostPainter:
         model = shared.sd_model
         return {
             "model": self.checkpoint or host.checkpoint_name(model),
-            "model_hash": str(getattr(model, "sd_model_hash", "")),
+            "model_hash": str(getattr(model, "sd_model_hash", "") or ""),
             "scheduler": self.scheduler,
             "styles": list(self.styles),
             "masked_content": self.fill,
@@ -217,8 +219,15 @@ class HostPainter:
             **options,
         )
         torch.manual_seed(settings.seed)  # the VAE's encoder draws from it
-        with closing(request):
-            done = processing.process_images(request)
+        before = host.errors_so_far()
+        try:
+            with closing(request):
+                done = processing.process_images(request)
+        except SonopaintError:
+            raise
+        except Exception as error:  # noqa: BLE001 - hosts, models and other extensions fail in every way
+            raise host.failure(error, settings.prompt) from error
+        self._hear(str(getattr(done, "comments", "")), before, settings.prompt)
         if state.interrupted or state.skipped:
             raise Cancelled("skipped" if state.skipped and not state.interrupted else "interrupted")
         if not done.images:
@@ -231,6 +240,16 @@ class HostPainter:
                 f"{width} × {height}; turn off what changes the size (high-res fix, an upscaling script)."
             )
         return painted
+
+    def _hear(self, comments: str, before: list[Any], prompt: str) -> None:
+        """Keep what the host told beside a picture, and what it told its console only."""
+        told = [line.strip() for line in comments.splitlines() if line.strip()]
+        caught = [one for one in host.errors_so_far() if not any(one is other for other in before)]
+        told += [f"The WebUI reports an error: {one.get('exception', '')}" for one in caught]
+        for name in host.missing_loras(prompt):
+            if not any(name in line for line in told):
+                told.append(f"There is no LoRA {name!r} here: the sound was painted without it.")
+        self.comments |= dict.fromkeys(told)
 
 
 def _windows(mask: np.ndarray, width: int, lead: int | None = None) -> list[tuple[int, int, int]]:

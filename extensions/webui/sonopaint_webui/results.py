@@ -7,6 +7,8 @@ import html
 import json
 import re
 import secrets
+import shutil
+import tempfile
 import threading
 import time
 from collections import OrderedDict
@@ -19,7 +21,7 @@ from sonoconvert.edits.source import open_source
 from sonoconvert.files.clip import Clip, write_clip
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.picture import Picture, save_picture
-from sonoconvert.pictures.view import view_of
+from sonoconvert.pictures.view import peak_of, view_of
 
 if TYPE_CHECKING:
     from sonopaint.tasks.result import Result
@@ -97,6 +99,16 @@ def keep(
     return Kept(sound, sound.with_suffix(".png"), result.clip, picture)
 
 
+def before(clip: Clip, path: Path, after: Picture, starts_s: float) -> dict[str, Any]:
+    """The sound that was edited, for the card of its result: as bright as that, where it is as loud.
+
+    starts_s: where in the result it begins.
+    """
+    picture = encode(clip, after.format)
+    view = {**view_of(picture, peak_of(after)), "duration": clip.duration_s}
+    return {**view, "audio": address_of(path), "starts": starts_s}
+
+
 def shown(picture: Picture, clip: Clip) -> dict[str, Any]:
     """A picture's view for spectrogram.js, as long as the clip."""
     return {**view_of(picture), "duration": clip.duration_s}
@@ -128,6 +140,13 @@ def path_of(key: str) -> Path | None:
 def open_sound(path: Path) -> Clip:
     """Read a sound, or one of our pictures as sound. SonopaintError says what is wrong with the file."""
     return open_source(path)[0]
+
+
+def for_gradio(path: Path) -> str:
+    """A copy where Gradio takes files from: its own temporary folder."""
+    folder = Path(tempfile.gettempdir()) / "gradio" / f"sonopaint-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    return str(shutil.copy(path, folder))
 
 
 def source_view(clip: Clip, fmt: SpectrogramFormat, path: Path, title: str) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def record(processed: Any, index: int, infotext: str) -> dict[str, Any]:
         "guidance_scale": processed.cfg_scale,
         "sampler": processed.sampler_name,
         "model": processed.sd_model_name,
-        "model_hash": processed.sd_model_hash,
+        "model_hash": processed.sd_model_hash or "",
         "infotext": infotext,
     }
 

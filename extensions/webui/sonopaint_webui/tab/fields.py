@@ -64,23 +64,26 @@ def hidden(panel: str, name: str) -> Any:
 
 
 def _choice(name: str, common: dict[str, Any]) -> Any:
-    from modules import shared
-
     if name == "styles":
-        styles = list(getattr(getattr(shared, "prompt_styles", None), "styles", {}))
-        return gr.Dropdown(choices=styles, value=[], multiselect=True, **common)
+        return gr.Dropdown(choices=host.style_names(), value=[], multiselect=True, **common)
     choices = {
         "sampler": host.sampler_names,
         "scheduler": lambda: host.scheduler_names() or [AUTOMATIC],
         "format": lambda: [OWN_FORMAT, *PRESETS],
         "student": student_choices,
     }[name]()
-    return gr.Dropdown(choices=choices, value=choices[0], **common)
+    return gr.Dropdown(choices=choices, value=any_student() if name == "student" else choices[0], **common)
 
 
 def student_choices() -> list[str]:
     """The one-step files that are there now."""
     return [ANY_STUDENT, *(one.name for one in host.students())]
+
+
+def any_student() -> str:
+    """The one-step file that the page begins with: one for every sound, else a subject, if there is any."""
+    there = sorted(host.students(), key=lambda one: one.subject)
+    return there[0].name if there else ANY_STUDENT
 
 
 def values_of(names: list[str], given: tuple[Any, ...]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import gradio as gr
 
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip
-from sonopaint_webui import actions, compat, host, infotext, results
+from sonopaint_webui import actions, compat, host, infotext, results, shipped
 from sonopaint_webui.arguments import ON_A_CLIP, Arguments, names_of
 from sonopaint_webui.names import said
 from sonopaint_webui.tab.fields import (
@@ -32,6 +32,7 @@ from sonopaint_webui.tab.fields import (
 logger = logging.getLogger(__name__)
 
 PANELS = {
+    "generate": "Generate",
     "inpaint": "Inpaint",
     "outpaint": "Outpaint",
     "loop": "Loop",
@@ -40,6 +41,7 @@ PANELS = {
     "one-step": "One-step subject",
 }
 HINTS = {
+    "generate": "A new sound from words. What is longer than the model paints is made of parts that fit.",
     "inpaint": "Only what is marked changes. Every other sample stays as it is.",
     "outpaint": "New sound before and after; send the result here again to go on to any length.",
     "loop": "Repaints around the ends, so that the sound plays round and round; without one, a new loop.",
@@ -48,6 +50,7 @@ HINTS = {
     "one-step": "A subject or model that was distilled paints each sound in one step, without guidance.",
 }
 GO = {
+    "generate": "Generate",
     "inpaint": "Inpaint",
     "outpaint": "Extend",
     "loop": "Make a loop",
@@ -66,12 +69,12 @@ class Panel:
         self.id = f"sonopaint_{action.replace('-', '_')}"
         self.names = [name for name in names_of(action) if name != "region"]
         self.source: Any = None
-        self.fields: list[Any] = []
+        self.parts: dict[str, Any] = {}
         self.boxes: Any = None
 
     def build(self) -> Panel:
         """Lay the sub-tab out and wire it."""
-        parts: dict[str, Any] = {}
+        parts = self.parts
 
         def add(*names: str) -> None:
             parts.update({name: field(self.action, name) for name in names if name in self.names})
@@ -100,20 +103,25 @@ class Panel:
                     refresh.click(
                         fn=lambda: compat.update(choices=student_choices()), outputs=[parts["student"]]
                     )
+                    say = [parts["student"], parts["prompt"]]
+                    parts["student"].change(fn=its_prompt, inputs=say, outputs=[parts["prompt"]], **QUIET)
             with gr.Column(scale=3):
                 self.source = compat.audio(
                     label="The sound", elem_id=f"{self.id}_source", visible=self.takes_a_sound
                 )
+                demo = gr.Button("Try a demo sound", elem_id=f"{self.id}_demo", visible=self.takes_a_sound)
                 view = gr.HTML("", elem_id=f"{self.id}_view")
                 status = gr.HTML("", elem_id=f"{self.id}_status", elem_classes=["sonopaint-status"])
                 made = gr.HTML("", elem_id=f"{self.id}_made")
-        marks, task, recorded = (hidden(self.id, name) for name in ("marks", "task", "recorded"))
+        marks, task = hidden(self.id, "marks"), hidden(self.id, "task")
         self.boxes = hidden(self.id, "boxes")
-        self.fields = ordered = [parts[name] for name in self.names]
+        ordered = self.fields
         looking = [self.source, parts["format"], parts["prompt"]]
         if self.takes_a_sound:
             self.source.change(fn=self.look, inputs=looking, outputs=[view, status], **QUIET)
             parts["format"].change(fn=self.look, inputs=looking, outputs=[view, status], **QUIET)
+            demo.click(fn=demo_sound, outputs=[self.source], **QUIET)
+            recorded = hidden(self.id, "recorded")
             recorded.change(fn=recording, inputs=[recorded], outputs=[self.source, status], **QUIET)
         go.click(fn=self.run, inputs=[task, self.source, marks, *ordered], outputs=[status, made], **QUIET)
         interrupt.click(fn=host.interrupt, **QUIET)
@@ -123,6 +131,15 @@ class Panel:
             draw = f"(boxes) => {{ sonopaintBoxes('{self.id}', boxes); return []; }}"
             self.boxes.change(fn=None, inputs=[self.boxes], **compat.js(draw))
         return self
+
+    @property
+    def fields(self) -> list[Any]:
+        """The components of the arguments, in the order of `names`."""
+        return [self.parts[name] for name in self.names]
+
+    def part(self, name: str) -> Any:
+        """The component of one argument."""
+        return self.parts[name]
 
     @property
     def takes_a_sound(self) -> bool:
@@ -151,13 +168,19 @@ class Panel:
             arguments = self._arguments(marks, given)
             for result, text in actions.run(arguments, clip, task or None):
                 kept = results.keep(result, text)
-                made.append(kept.view(_title(result.settings, clip)))
-                notes = [result.settings.get("unknown", ""), *result.settings.get("notes", [])]
-                told |= dict.fromkeys(filter(None, notes))
+                card = kept.view(_title(result.settings, clip))
+                if clip is not None and path:
+                    starts_s = arguments.left if self.action == "outpaint" else 0.0
+                    card["before"] = results.before(clip, Path(path), kept.drawn, starts_s)
+                made.append(card)
+                told |= dict.fromkeys(actions.notes_of(result.settings))
         except SonopaintError as error:
             return compat.message(said(error).replace(str(path), "The sound")), compat.update()
         except Cancelled as error:
             stopped = str(error)
+        except Exception as error:  # noqa: BLE001 - Gradio would say nothing at all
+            logger.exception("A sub-tab failed.")
+            return compat.message(f"Sonopaint failed ({type(error).__name__}: {error})."), compat.update()
         if not made:
             return compat.message(stopped, "info"), compat.update()
         folder = Path(made[0]["path"]).parent
@@ -208,6 +231,19 @@ def last_infotext() -> str:
         return Path(paths.data_path, "params.txt").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def demo_sound() -> str:
+    """A forest, for who has no sound at hand."""
+    return results.for_gradio(shipped.DEMO)
+
+
+def its_prompt(student: str, prompt: str) -> Any:
+    """The prompt of a subject, where nobody has written another."""
+    subjects = {one.name: one.subject for one in host.students()}
+    if subjects.get(student) and (not prompt or prompt in subjects.values()):
+        return compat.update(value=subjects[student])
+    return compat.update()
 
 
 def read_marks(text: str) -> tuple[dict[str, Any], str]:

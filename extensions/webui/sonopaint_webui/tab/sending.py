@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ def _wire_cards(tabs: Any, takers: list[Panel]) -> None:
             answers[1:3] = _picture_of(path)
         elif to in actions:
             answers[0] = compat.update(selected=to)
-            answers[3 + actions.index(to)] = compat.update(value=for_gradio(path))
+            answers[3 + actions.index(to)] = compat.update(value=results.for_gradio(path))
         return answers
 
     sources = [panel.source for panel in takers]
@@ -83,13 +82,6 @@ def _picture_of(path: Path) -> list[Any]:
     except (SonopaintError, OSError) as error:
         logger.warning("%s can't be sent: %s", path.name, error)
         return [compat.update(), compat.update()]
-
-
-def for_gradio(path: Path) -> str:
-    """A copy where Gradio takes files from: its own temporary folder."""
-    folder = Path(tempfile.gettempdir()) / "gradio" / f"sonopaint-{secrets.token_hex(4)}"
-    folder.mkdir(parents=True)
-    return str(shutil.copy(path, folder))
 
 
 def _wire_png_info(tabs: Any, panels: list[Panel]) -> None:
@@ -130,7 +122,7 @@ def _wire_png_info(tabs: Any, panels: list[Panel]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "picture.wav")
             write_clip(decode(picture), path)
-            answers[index] = compat.update(value=for_gradio(path))
+            answers[index] = compat.update(value=results.for_gradio(path))
         return answers
 
     sources = {panel.action: panel.source for panel in panels if panel.takes_a_sound}
