@@ -100,13 +100,13 @@ def painted(host: Host, tab: str, **body: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def running(checkout: Checkout, base: Path, checkpoint: Path) -> Iterator[Host]:
-    """The host with this data folder until the end of the block."""
+def running(checkout: Checkout, base: Path, checkpoint: Path | None) -> Iterator[Host]:
+    """The host with this data folder until the end of the block; checkpoint None: with none at all."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [checkout.python, "launch.py", *SHARED, *OWN[checkout.name], "--port", str(port)]
-    command += ["--data-dir", str(base), "--ckpt", str(checkpoint)]
+    command += ["--data-dir", str(base), *(["--ckpt", str(checkpoint)] if checkpoint else [])]
     # With a data folder elsewhere, Forge would not send its own scripts.
     command += ["--gradio-allowed-path", str(checkout.folder)]
     # Its own Python loads its own packages; CLIP's words lie where the hub would have put them.
@@ -152,6 +152,16 @@ def prepare(base: Path) -> Path:
     return base
 
 
+def link_in(base: Path) -> Path:
+    """The data folder with this repository among its extensions."""
+    extension = base / "extensions/sonopaint"
+    extension.mkdir()
+    for path in ROOT.iterdir():
+        if path.name != ".git":  # hosts complain about a repository without a remote
+            (extension / path.name).symlink_to(path)
+    return base
+
+
 def write_student(path: Path) -> None:
     """A LoRA on one layer that says it was distilled to one step."""
     from sonoconvert.checkpoints.files import write_tensors
@@ -184,12 +194,7 @@ def started(
     checkout: Checkout, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Host, str]]:
     """The host with this repository linked in, and what it had said when it was up."""
-    base = prepare(tmp_path_factory.mktemp("host"))
-    extension = base / "extensions/sonopaint"
-    extension.mkdir()
-    for path in ROOT.iterdir():
-        if path.name != ".git":  # hosts complain about a repository without a remote
-            (extension / path.name).symlink_to(path)
+    base = link_in(prepare(tmp_path_factory.mktemp("host")))
     write_student(base / "models/Lora/student.safetensors")
     with running(checkout, base, checkpoint) as host:
         yield host, host.log
