@@ -31,9 +31,15 @@ def find_chromium() -> str | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("sonopaint", deadline=None, derandomize="CI" in os.environ, print_blob=True)
+    settings.register_profile(
+        "sonopaint",
+        deadline=None,
+        derandomize="CI" in os.environ,
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],  # of a busy machine it says nothing about the test
+    )
     settings.load_profile("sonopaint")
 
 

@@ -307,3 +307,24 @@ def test_no_worker_and_no_half_file_outlives_a_killed_batch(tmp_path: Path, numb
         time.sleep(0.05)
     assert not any(map(alive, workers)) and b"Traceback" not in said
     assert not list(out.glob(".*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("after_s", [0.0, 0.7])
+def test_ctrl_c_while_workers_start_says_no_traceback(tmp_path: Path, after_s: float) -> None:
+    for index in range(4):
+        write_clip(Clip(torch.zeros(1, 4000), 32_000), tmp_path / "in" / f"{index}.wav")
+    command = [sys.executable, "-m", "sonoconvert", "to-picture", str(tmp_path / "in")]
+    command += ["-o", str(tmp_path / "out"), "--workers", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
+    until = time.monotonic() + 120
+    while len(children(process.pid)) < 2 and time.monotonic() < until:  # a tracker and the first worker
+        time.sleep(0.005)
+    workers = children(process.pid)
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and b"Traceback" not in said, said
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(alive, workers)) and not list((tmp_path / "out").glob(".*"))

@@ -199,18 +199,22 @@ def test_tags_are_added_beside_and_renamed(tmp_path: Path) -> None:
     assert read_clip(path).num_samples == 9000
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small disk"
-)
+@contextmanager
+def mounted(disk: Path, options: str) -> Iterator[None]:
+    """A small disk of its own."""
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk, and not every root may")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_small_disk(tmp_path: Path, name: str) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True
-    ).returncode:
-        pytest.skip("this root may not mount")
-    try:
+    with mounted(disk, "size=256k"):
         WRITERS[name](disk / name)
         size = (disk / name).stat().st_size
         pages = -(-size // 4096)
@@ -221,8 +225,22 @@ def test_a_small_disk(tmp_path: Path, name: str) -> None:
             check_refused(disk / name, WRITERS[name])
         (disk / "filler").unlink(missing_ok=True)
         WRITERS[name](disk / name)
-    finally:
-        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_mount_that_may_only_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sonoconvert.cli import main
+
+    disk = tmp_path / "disk"
+    write_clip(noise(), tmp_path / "a.wav")
+    with mounted(disk, "size=1m"):
+        for name, write in WRITERS.items():
+            write(disk / name)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        for name, write in WRITERS.items():
+            check_refused(disk / name, write)
+        assert main(["to-picture", str(tmp_path / "a.wav"), "-o", str(disk / "new" / "a.png")]) == 2
+        said = capsys.readouterr().err
+        assert "Read-only file system" in said and str(disk / "new") in said and "Traceback" not in said
 
 
 # What killed programs leave behind --------------------------------------------------------------------------

@@ -117,6 +117,34 @@ def test_generate_writes_a_sound_and_its_picture(
     assert torch.equal(read_clip("again.flac").waveform, clip.waveform)
 
 
+def test_a_picture_for_which_the_disk_has_no_room_leaves_the_sound(
+    sonopaint: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from sonoconvert.pictures import picture as pictures
+
+    resource = pytest.importorskip("resource")  # POSIX
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    save = pictures.save_picture
+
+    def on_a_full_disk(*arguments: Any, **options: Any) -> Path:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+        try:
+            return save(*arguments, **options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    monkeypatch.setattr(pictures, "save_picture", on_a_full_disk)
+    code = sonopaint("generate", "x", "--picture", "--seconds", 0.5, "-o", "bark.wav", *QUICK)
+    said = capsys.readouterr().err
+    assert code == 2 and "bark.png" in said and "Traceback" not in said
+    assert read_clip(tmp_path / "bark.wav").num_samples == 16_000
+    assert not [path for path in tmp_path.iterdir() if "bark" in path.name and path.suffix != ".wav"]
+    assert not list(tmp_path.glob(".sonopaint-*"))
+
+
 def test_batches_are_numbered_and_names_made_up(sonopaint: Callable[..., int], tmp_path: Path) -> None:
     assert sonopaint("generate", "rain", "--seconds", 0.2, "--batch", 2, "-o", "out.ogg", *QUICK) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out-1.ogg", "out-2.ogg"]

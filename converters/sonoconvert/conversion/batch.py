@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
@@ -72,7 +73,8 @@ def _one_pool(jobs: deque[Job], suspects: deque[Job], workers: int, alone: bool)
         while (jobs or running) and not lost:
             while jobs and len(running) < (1 if alone else _AHEAD * workers):
                 job = jobs.popleft()
-                running[pool.submit(_attempt_in_worker, job)] = job
+                with _children_deaf():
+                    running[pool.submit(_attempt_in_worker, job)] = job
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 job = running.pop(future)
@@ -125,11 +127,26 @@ def _be_deaf() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+@contextmanager
+def _children_deaf() -> Iterator[None]:
+    """Ctrl-C waits in processes that are started here until `set_up_worker` has made them ready for it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def set_up_worker(workers: int) -> None:
     """One thread for each of several workers; no traceback when an idle one is interrupted."""
     import torch
 
     _be_deaf()
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     end_with_parent()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     if workers > 1:
