@@ -42,12 +42,17 @@ MORE = {
     "at its own rate and channels. One picture for each recording, or several of one recording.",
     "SonopaintLoop": "Use Empty Spectrogram Latent with loop switched on. One of Seamless Loop and Long "
     "Audio is enough: a loop longer than the model's width goes in windows that wrap.",
-    "SonopaintLongAudio": "A model from Load Sonopaint Mini does so by itself; this node is for models of "
+    "SonopaintLongAudio": "A model from Load Sonopaint Mini does so by itself; this node is for those of "
     "other loaders. ControlNet can't be used with it: its hints are as wide as the whole sound.",
     "SonopaintInterpolation": "Give its three outputs to a guider, SamplerCustomAdvanced's noise and its "
     "latent. The first sound is what the same seed paints of A alone, the last that of B.",
     "SonopaintOneStepSampler": "A model says by its file that it was distilled (safetensors key "
     "`sonopaint.one_step`); others are refused, because one step of them is noise.",
+    "SonopaintLatentMask": "audio → VAE Encode Audio → Audio Latent Mask → KSampler → VAE Decode Audio → Put "
+    "Back Audio. Whole frames of latents are free or kept (40 to 93 ms); Put Back Audio takes the region "
+    "itself. The region's frequencies count there only.",
+    "SonopaintPutBackAudio": "The sound is resampled and mixed to the recording's rate and channels. It must "
+    "begin where the recording does and be at least as long as the region reaches.",
     "SonopaintSaveAudio": "FLAC and OGG hold the workflow as tags that ComfyUI reads, WAV in its comment, "
     "which Sonopaint's page script reads. The settings come back in Sonopaint Studio, too.",
 }

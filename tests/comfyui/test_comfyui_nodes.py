@@ -74,6 +74,10 @@ STABLE = {
     "SonopaintSaveAudio": "audio filename_prefix format",
     "SonopaintLoadAudio": "audio sample_rate channels start duration",
     "SonopaintExampleSound": "sound",
+    "SonopaintLatentMask": "samples audio region positive negative",
+    "SonopaintLengthen": "audio left right feather",
+    "SonopaintPutBackAudio": "recording audio region level format",
+    "SonopaintLoudness": "audio target",
 }
 
 
@@ -278,3 +282,52 @@ def test_nodes_page_and_help_are_up_to_date(repository: Path) -> None:
         [sys.executable, "docs/make_nodes_page.py", "--check"], cwd=repository, capture_output=True, text=True
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_the_time_of_a_region_masks_any_audio_models_latents(run: Any, audio: Any) -> None:
+    region = run("SonopaintRegion", boxes="2:3,500:2000", feather=0.0)[0]
+    for shape in ((1, 64, 100), (1, 8, 16, 100)):  # as ACE-Step 1.5's, and with rows as ACE-Step 1's
+        latent = {"samples": torch.ones(shape), "type": "audio"}
+        text = [[torch.zeros(1, 7, 8), {"seconds_total": 4}]]
+        masked, positive, negative = run(
+            "SonopaintLatentMask", samples=latent, audio=audio(4.0), region=region, positive=text
+        ).args
+        mask = masked["noise_mask"]
+        assert mask.shape == (1, 1, *shape[2:]) and masked["type"] == "audio" and negative is None
+        assert mask[..., 50:75].all() and not mask[..., :50].any() and not mask[..., 75:].any()
+        seen = positive[0][1]
+        assert seen["seconds_total"] == 4 and torch.equal(seen["concat_mask"], mask)
+        assert torch.equal(seen["concat_latent_image"], (1 - mask).expand(shape))
+    # Stable Audio 3 fills 5.12 s up to 56 frames of 4096 samples.
+    latent = {"samples": torch.ones(1, 256, 56)}
+    masked = run("SonopaintLatentMask", samples=latent, audio=audio(5.12), region=region)[0]["noise_mask"]
+    assert masked[0, 0].nonzero()[:, 0].tolist() == list(range(21, 33))
+    with pytest.raises(SonopaintError, match="lies outside the recording, which lasts 1.00 s"):
+        run("SonopaintLatentMask", samples=latent, audio=audio(1.0), region=region)
+
+
+def test_any_models_sound_goes_into_the_recording(run: Any, audio: Any) -> None:
+    old, new = audio(2.0, 44_100, channels=2), audio(2.0, 48_000, batch=3)
+    region = run("SonopaintRegion", boxes="0.5:1.0", feather=0.05)[0]
+    made = run("SonopaintPutBackAudio", recording=old, audio=new, region=region)[0]
+    assert made["waveform"].shape == (3, 2, 88_200) and made["sample_rate"] == 44_100
+    for sound in made["waveform"]:
+        assert torch.equal(sound[:, :19_800], old["waveform"][0, :, :19_800])
+        assert torch.equal(sound[:, 46_400:], old["waveform"][0, :, 46_400:])
+        assert not torch.equal(sound, old["waveform"][0])
+
+
+def test_a_recording_is_lengthened_for_any_model(run: Any, audio: Any) -> None:
+    old = audio(1.0, 44_100, channels=2)
+    longer, region = run("SonopaintLengthen", audio=old, left=0.5, right=1.0).args
+    assert longer["waveform"].shape == (1, 2, 110_250)
+    assert torch.equal(longer["waveform"][..., 22_050:66_150], old["waveform"])
+    assert region.spans(2.5) == [(0.0, 0.5), (1.5, 2.5)]
+    with pytest.raises(SonopaintError, match="Nothing is added"):
+        run("SonopaintLengthen", audio=old, left=0.0, right=0.0)
+
+
+def test_loudness_is_measured_and_set(run: Any, audio: Any) -> None:
+    sound, had = run("SonopaintLoudness", audio=audio(2.0), target=-23.0).args
+    assert had > -23
+    assert run("SonopaintLoudness", audio=sound)[1] == pytest.approx(-23.0, abs=0.01)

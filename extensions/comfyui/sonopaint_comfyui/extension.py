@@ -19,6 +19,7 @@ FAMILIES = {
     "sampling_nodes": "sampling",
     "one_step_nodes": "one-step sampling",
     "look_nodes": "plots",
+    "audio_nodes": "any model's sounds",
     "file_nodes": "files",
 }
 FOLDER = "sonopaint"  # what the remedy calls the pack

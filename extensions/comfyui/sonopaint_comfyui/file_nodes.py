@@ -83,8 +83,7 @@ class LoadSound(io.ComfyNode):
         return schema(
             "SonopaintLoadAudio",
             "Load Sound",
-            description="Loads WAV, FLAC, OGG, MP3, M4A and what else FFmpeg reads, "
-            "resampled and mixed if you like.",
+            description="Loads WAV, FLAC, OGG, MP3, M4A and all that FFmpeg reads; resamples and mixes it.",
             search_aliases=["load audio", "load wav", "resample", "import audio", "open sound"],
             inputs=[
                 io.Combo.Input(

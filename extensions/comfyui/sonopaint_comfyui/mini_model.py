@@ -22,8 +22,9 @@ import torch
 from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.files import read_tensors
 from sonoconvert.errors import SonopaintError
-from sonopaint.models.inpaint import INPAINT_FILE, kept_channels
+from sonopaint.models.inpaint import INPAINT_FILE
 from sonopaint.models.plain_vae import PlainVAE
+from sonopaint_comfyui.mini_inpaint import MiniModel, adapt
 
 
 def load_mini(folder: Path) -> tuple[Any, comfy.sd.CLIP, MiniVAE]:
@@ -91,38 +92,6 @@ class MiniConfig(comfy.supported_models_base.BASE):
         return comfy.utils.state_dict_prefix_replace(state_dict, {"clip_l.": "cond_stage_model."})
 
 
-class MiniModel(comfy.model_base.BaseModel):
-    """With the extra channels of `sonopaint.models.inpaint`, where the model's folder has them."""
-
-    def concat_cond(self, **kwargs: Any) -> torch.Tensor | None:
-        """[B, 1 + C, H, W] where a noise mask says what is kept; the latents are scaled by then."""
-        mask, latents = kwargs.get("denoise_mask"), kwargs.get("latent_image")
-        if mask is None or latents is None or not isinstance(self.diffusion_model.input_blocks[0][0], Kept):
-            return None
-        return kept_channels(latents, mask[:, :1].to(latents))
-
-
-class Kept:
-    """Mixed into the first convolution's class: `kept` [C, 1 + in, k, k] is for channels beside its own."""
-
-    kept: torch.Tensor
-
-    def forward(self, x: torch.Tensor, *more: Any, **others: Any) -> torch.Tensor:
-        own = self.in_channels  # type: ignore[attr-defined]
-        out = super().forward(x[:, :own], *more, **others)  # type: ignore[misc]
-        if x.shape[1] == own:
-            return out
-        stride, padding = self.stride, self.padding  # type: ignore[attr-defined]
-        return out + torch.nn.functional.conv2d(x[:, own:].to(out), self.kept.to(out), None, stride, padding)
-
-
-def see_kept(unet: Any, kept: torch.Tensor) -> None:
-    """Give ComfyUI's U-Net the weights for what is kept; its own parameters keep their names."""
-    conv = unet.input_blocks[0][0]
-    conv.__class__ = type("KeptConv", (Kept, type(conv)), {})
-    conv.register_buffer("kept", kept, persistent=False)
-
-
 class StudioNoise(comfy.model_sampling.EPS):
     """Noise as Sonopaint's own samplers start with it: σ times the noise at full strength, too.
 
@@ -181,10 +150,6 @@ def _model(file: Path, config: dict[str, Any], scheduler: dict[str, Any], vae: M
         "timesteps": scheduler["num_train_timesteps"],
     }
     kinds = comfy.model_base.ModelType
-    if scheduler.get("prediction_type") == "sample":
-        raise SonopaintError(
-            f"{file} predicts the sound itself, which ComfyUI can't sample; use another model."
-        )
     kind = kinds.V_PREDICTION if scheduler.get("prediction_type") == "v_prediction" else kinds.EPS
     model = MiniModel(model_config, model_type=kind)
     model.model_sampling = _sampling(model_config, kind)
@@ -192,7 +157,7 @@ def _model(file: Path, config: dict[str, Any], scheduler: dict[str, Any], vae: M
     patcher = comfy.model_patcher.CoreModelPatcher(model, load_device=load_device, offload_device=offload)
     _fill(model.diffusion_model, state, file)
     if (beside := file.with_name(INPAINT_FILE)).is_file():
-        see_kept(model.diffusion_model, read_tensors(beside)["kept"])
+        adapt(model.diffusion_model, read_tensors(beside), config)
     model.to(offload)
     return patcher
 
