@@ -109,7 +109,7 @@ def main() -> int:
             page.emulate_media(color_scheme="light")
             shutil.copyfile(args.out / f"studio-{name}-light.png", args.out / f"studio-{name}.png")
         browser.close()
-    context.sessions.close_all()
+    context.close()
     print(f"Wrote the pictures to {args.out}")
     return 0
 

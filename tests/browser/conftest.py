@@ -39,7 +39,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, worker: int) -> Iterator[st
     port = free_port("127.0.0.1", 7950 + 100 * worker)
     yield launch(app, port=port, block=False)
     app.close()
-    context.sessions.close_all()
+    context.close()
     patch.undo()
 
 

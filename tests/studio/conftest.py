@@ -52,7 +52,7 @@ def context(models_folder: Path, tmp_path: Path) -> Iterator[Any]:
 
     made = Context(sessions=Sessions(tmp_path / "studio"))
     yield made
-    made.sessions.close_all()
+    made.close()
 
 
 @pytest.fixture

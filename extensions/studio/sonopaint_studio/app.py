@@ -17,7 +17,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError, flag, setting
-from sonopaint_studio import guard, theme
+from sonopaint_studio import found_again, guard, theme
 from sonopaint_studio.context import Context, model_bar
 from sonopaint_studio.convert_tab import ConvertTab
 from sonopaint_studio.dataset_tab import DatasetTab
@@ -72,7 +72,10 @@ def build_app(context: Context | None = None) -> gr.Blocks:
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
         edit.wire(tabs, generate.results)
-        follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds, app)
+        follow = follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
+        pages = (generate, edit, convert, dataset)
+        resumes = [(page.resume, page.outputs) for page in pages]
+        found_again.wire(app, context, bar, follow, [*generate.fields, *edit.fields], resumes, tabs)
         app.unload(context.sessions.leave_tab)
     app.queue(default_concurrency_limit=None)
     app.studio_context = context
@@ -156,5 +159,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         launch(build_app(context), host=args.host, port=port, browser=not args.no_browser)
     finally:
-        context.sessions.close_all()
+        context.close()
     return 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from sonopaint_studio.job_queue import JobQueue
 from sonopaint_studio.model_store import Lora, ModelStore, title
 from sonopaint_studio.session import Sessions
 
@@ -19,7 +20,13 @@ class Context:
 
     sessions: Sessions = field(default_factory=Sessions)
     store: ModelStore = field(default_factory=ModelStore)
+    queue: JobQueue = field(default_factory=JobQueue)
     model: str | None = None  # path of the model to begin with
+
+    def close(self) -> None:
+        """Stop every job and remove what is temporary."""
+        self.queue.close()
+        self.sessions.close_all()
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from sonoconvert.pictures.format import PRESETS, get_format
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.disk import room
-from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
+from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import file_stem, named
 
+PAGE = "convert"
 SOUND_FORMATS = ("WAV", "FLAC", "OGG")
 
 
@@ -103,33 +104,38 @@ class ConvertTab:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.outputs: list[Any]  # of convert and resume
 
     def convert(
         self, picture_format: str, sound_format: str, bare: str, request: gr.Request, event: gr.EventData
     ) -> Iterator[tuple[Any, ...]]:
-        """Yield (status, results, stop) while the dropped files are converted."""
+        """Put the dropped files into the queue and yield (status, results, stop) while they are converted."""
         session = self.context.sessions.of(request)
         try:
             files = [
                 (self.context.sessions.uploaded(file["path"]), str(file["name"])) for file in event.files
             ]
         except SonopaintError as error:
-            yield error_html(error), gr.skip(), gr.update(visible=False)
+            yield error_html(error), gr.skip(), gr.skip()
             return
 
         def work(report: Report) -> tuple[list[Converted], Path | None]:
             return convert_all(session, files, picture_format, sound_format, bare, report)
 
-        for happened in run_job(session, work):
-            if isinstance(happened, Finished):
-                yield status_html(happened), results_html(*happened.value), gr.update(visible=False)
-            elif isinstance(happened, Failed):
-                yield status_html(happened), gr.skip(), gr.update(visible=False)
-            else:
-                yield status_html(happened), gr.skip(), gr.update(visible=True)
+        title = f"{len(files)} files" if len(files) > 1 else Path(files[0][1]).name if files else "nothing"
+        self.context.queue.add(session, PAGE, title, work)
+        yield from self.resume(request)
+
+    def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Yield as ``convert`` does, also after the page was loaded again."""
+        session, queue = self.context.sessions.of(request), self.context.queue
+        for happened in queue.follow(session, PAGE):
+            results = results_html(*happened.value) if isinstance(happened, Finished) else gr.skip()
+            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
+            yield status_html(happened), results, stop
 
     def stop(self, request: gr.Request) -> str:
-        self.context.sessions.of(request).cancel.set()
+        self.context.queue.stop(self.context.sessions.of(request), PAGE)
         return note_html("Stopping after this file …")
 
     def build(self) -> None:
@@ -159,9 +165,8 @@ class ConvertTab:
                     "convert-drop",
                 )
                 results = gr.HTML("", elem_id="convert-results", apply_default_css=False)
-        drop.files(
-            self.convert, [picture_format, sound_format, bare], [status, results, stop], **widgets.LONG
-        )
+        self.outputs = [status, results, stop]
+        drop.files(self.convert, [picture_format, sound_format, bare], self.outputs, **widgets.LONG)
         stop.click(self.stop, None, status, **widgets.QUICK)
 
 

@@ -17,7 +17,7 @@ from sonopaint_studio import widgets
 from sonopaint_studio.clip_table import empty_value, page_value, search
 from sonopaint_studio.context import Context, ModelBar
 from sonopaint_studio.disk import room
-from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
+from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, status_html
 from sonopaint_studio.sounds import named
 from sonotrain.data.dataset import SPLITS, SoundDataset, load_dataset, set_captions
 from sonotrain.data.folders import datasets_folder, list_datasets
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 EMPTY = "Choose a folder with sounds on the left and make a dataset of it, or open one that is there."
 LONG_RECORDINGS = {"Cut into clips": "all", "Only their beginning": "first"}
 DUPLICATES = {"Near and exact": "near", "Only exact": "exact", "None": "keep"}
+PAGE = "dataset"
 _LOCAL = {"127.0.0.1", "::1", "localhost"}
 MAIN_FIELDS = ("trigger", "caption", "windows", "overlap", "max_windows", "silence_db", "duplicates",
                "validation", "test", "max_unreadable")  # fmt: skip
@@ -55,6 +56,7 @@ class DatasetTab:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.outputs: list[Any]  # of make and resume
         self.writing = threading.Lock()  # captions are read, changed and written as a whole
 
     # --- making one -----------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ class DatasetTab:
         return Path(source.strip().strip("\"'")).expanduser()
 
     def make(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Yield (status, go, stop, chosen, clips) while a dataset is made."""
+        """Put a dataset into the queue and yield (status, stop, chosen, clips) while it is made."""
         model, source, name, force, *fields = values
         session = self.context.sessions.of(request)
         try:
@@ -107,31 +109,34 @@ class DatasetTab:
             target = datasets_folder() / safe_name(str(name or "").strip() or folder.name or "sounds")
             options = self._options(model, fields)
         except SonopaintError as error:
-            yield error_html(error), *widgets.idle(), gr.skip(), gr.skip()
+            yield error_html(error), gr.skip(), gr.skip(), gr.skip()
             return
 
         def work(report: Report) -> SoundDataset:
             from sonotrain.data.build import build_dataset
 
-            # In this process: others would load all of Studio first.
-            return build_dataset(folder, target, options, report, workers=1, force=bool(force))
+            try:  # In this process: others would load all of Studio first.
+                return build_dataset(folder, target, options, report, workers=1, force=bool(force))
+            except SonopaintError as error:
+                raise SonopaintError(named(error, folder.name, folder)) from error
 
-        for happened in run_job(session, work):
+        self.context.queue.add(session, PAGE, target.name, work)
+        yield from self.resume(request)
+
+    def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """Yield as ``make`` does, also after the page was loaded again."""
+        session, queue = self.context.sessions.of(request), self.context.queue
+        for happened in queue.follow(session, PAGE):
+            said, chosen, value = status_html(happened), gr.skip(), gr.skip()
             if isinstance(happened, Finished):
                 dataset: SoundDataset = happened.value
                 sizes = ", ".join(f"{len(dataset.splits[s])} {s}" for s in SPLITS if dataset.splits[s])
-                said = status_html(happened) + note_html(f"{dataset.folder.name}: {sizes}.")
+                said += note_html(f"{dataset.folder.name}: {sizes}.")
                 chosen = gr.update(choices=dataset_choices(), value=dataset.folder.name)
                 value = page_value(session, dataset, search(dataset, "", ""), 0)
-                yield said, *widgets.idle(), chosen, value
-            elif isinstance(happened, Failed):
-                sentence = named(Exception(happened.sentence), folder.name, folder)
-                said = status_html(Failed(sentence, happened.stopped))
-                if happened.stopped:
-                    said += note_html("Press the button again to go on from there.")
-                yield said, *widgets.idle(), gr.skip(), gr.skip()
-            else:
-                yield status_html(happened), *widgets.running(), gr.skip(), gr.skip()
+            elif isinstance(happened, Failed) and happened.stopped:
+                said += note_html("Press the button again to go on from there.")
+            yield said, widgets.running() if queue.busy(session, PAGE) else widgets.idle(), chosen, value
 
     def _options(self, model: str | None, fields: list[Any]) -> DatasetOptions:
         given = dict(zip(MAIN_FIELDS, fields, strict=True))
@@ -144,7 +149,7 @@ class DatasetTab:
         return DatasetOptions(model=model or "", **given)
 
     def stop(self, request: gr.Request) -> Any:
-        self.context.sessions.of(request).cancel.set()
+        self.context.queue.stop(self.context.sessions.of(request), PAGE)
         return gr.update(interactive=False)
 
     # --- looking at one -------------------------------------------------------------------------------------
@@ -278,9 +283,8 @@ class DatasetTab:
                 clips = widgets.captions("dataset-clips", empty_value(EMPTY))
                 window = widgets.report_window("dataset-window")
         drop.files(self.dropped, None, [status, source, name], **widgets.LONG)
-        made = [status, go, stop, chosen, clips]
-
-        go.click(self.make, [bar.model, source, name, force, *fields], made, **widgets.LONG)
+        self.outputs = [status, stop, chosen, clips]
+        go.click(self.make, [bar.model, source, name, force, *fields], self.outputs, **widgets.LONG)
         stop.click(self.stop, None, stop, **widgets.QUICK)
         asked, page = [chosen, split, words], [status, clips]
         for happened in (chosen.input, split.input, words.submit):

@@ -21,11 +21,13 @@ from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.disk import room
 from sonopaint_studio.generate_tab import paint_settings
 from sonopaint_studio.history import Step
-from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
+from sonopaint_studio.job_queue import PAINTING
+from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, keep, named
 
+PAGE = "edit"
 EDITS = {"Repaint": "inpaint", "Extend": "extend", "Loop": "loop", "Vary": "vary"}
 LABELS = {"Repaint": "Repaint", "Extend": "Extend", "Loop": "Make a loop", "Vary": "Vary"}
 HINTS = {
@@ -57,6 +59,8 @@ class EditTab:
         self.after: gr.HTML
         self.status: gr.HTML
         self.offer: gr.Button
+        self.fields: list[Any]  # that a page which is loaded again finds as they were
+        self.outputs: list[Any]  # of run and resume
 
     # What the page shows --------------------------------------------------------------------------
 
@@ -175,7 +179,7 @@ class EditTab:
     # Painting -------------------------------------------------------------------------------------
 
     def run(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Yield (status, seed, go, stop, *views) while the sound is painted."""
+        """Put an edit into the queue and yield (status, seed, stop, *views) while it is painted."""
         session = self.context.sessions.of(request)
         chosen, rest = Chosen.read(values)
         action, marks, feather, side, left, right, strength, fit, prompt, negative, *knob_values = rest
@@ -198,9 +202,10 @@ class EditTab:
                 surroundings=fit,
             )
         except SonopaintError as error:
-            yield error_html(error), gr.skip(), *widgets.idle(), *skips
+            yield error_html(error), gr.skip(), gr.skip(), *skips
             return
         source = now.source
+        title = f"{LABELS_AFTER[action]} · {settings.prompt or 'no prompt'}"
 
         def work(report: Report) -> Sound:
             from sonopaint.tasks import Edit
@@ -214,25 +219,41 @@ class EditTab:
                 form = model.format
             report(1, 1, "Saving")
             name = Path(source.downloads["WAV"]).stem
-            title = f"{LABELS_AFTER[action]} · {settings.prompt or 'no prompt'}"
             stem = f"{name} {action} {settings.seed}"
-            return keep(session.new_folder(), made, title=title, stem=stem, form=form, like=source)
+            sound = session.add(
+                keep(session.new_folder(), made, title=title, stem=stem, form=form, like=source)
+            )
+            shown = session.history.now
+            if shown is not None and shown.source is source:  # else another sound was opened meanwhile
+                session.history.add(Step(source, sound))
+            return sound
 
-        for event in run_job(session, work):
+        size = source.duration_s * (settings.steps or 1)
+        self.context.queue.add(session, PAGE, title, work, lane=PAINTING, size=size)
+        yield gr.skip(), settings.seed, widgets.running(), *skips
+        yield from self._follow(session)
+
+    def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """The page was loaded again: yield as ``run`` does, first the sound that was being edited."""
+        session = self.context.sessions.of(request)
+        yield gr.skip(), gr.skip(), gr.skip(), *self.shown(session)
+        yield from self._follow(session)
+
+    def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
+        queue = self.context.queue
+        for event in queue.follow(session, PAGE):
+            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
             if isinstance(event, Finished):
                 made = event.value
-                session.history.add(Step(source, session.add(made)))
                 notes = [*made.settings.get("notes", []), made.settings.get("unknown", "")]
                 told = status_html(event) + "".join(map(note_html, filter(None, notes)))
-                yield told, made.settings["seed"], *widgets.idle(), *self.shown(session)
-            elif isinstance(event, Failed):
-                yield status_html(event), gr.skip(), *widgets.idle(), *skips
+                yield told, made.settings["seed"], stop, *self.shown(session)  # silence takes another one
             else:
-                yield status_html(event), gr.skip(), *widgets.running(), *skips
+                yield status_html(event), gr.skip(), stop, *[gr.skip()] * 3
 
     def stop(self, request: gr.Request) -> tuple[Any, Any]:
         """Ask this tab's job to stop: (status, stop button)."""
-        self.context.sessions.of(request).cancel.set()
+        self.context.queue.stop(self.context.sessions.of(request), PAGE)
         return note_html("Stopping after this step …"), gr.update(interactive=False)
 
     # Layout ---------------------------------------------------------------------------------------
@@ -321,10 +342,12 @@ class EditTab:
         )
         inputs = [*bar.inputs(), action, marks, feather, side, left, right, strength, fit, prompt, negative]
         place = inputs.index(marks)
+        self.fields = [action, feather, side, left, right, strength, fit, prompt, negative, *knobs.inputs()]
+        self.outputs = [self.status, knobs.seed, stop, *self.views()]
         go.click(
             self.run,
             [*inputs, *knobs.inputs()],
-            [self.status, knobs.seed, go, stop, *self.views()],
+            self.outputs,
             js=f"(...values) => {{ values[{place}] = window.Sonopaint.region(); return values; }}",
             **widgets.LONG,
         )

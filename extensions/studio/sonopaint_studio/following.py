@@ -60,9 +60,11 @@ def follow_model(
     edit: widgets.Knobs,
     prompt: gr.Textbox,
     seconds: gr.Number,
-    app: gr.Blocks,
-) -> None:
-    """Wire steps, guidance, sampler and the One step box of both pages, and the length, to the model bar."""
+) -> tuple[Any, list[Any], list[Any]]:
+    """Wire steps, guidance, sampler and the One step box of both pages, and the length, to the model bar.
+
+    Returns (handler, inputs, outputs) that set them as the model bar stands.
+    """
     store = context.store
     pages = ((generate, 1), (edit, 1))  # the tasks know where a few are better
     outputs = [part for page, _ in pages for part in (page.steps, page.guidance, page.sampler, page.one_step)]
@@ -83,7 +85,6 @@ def follow_model(
         return [*found, told or gr.skip()]
 
     bar.model.input(model_changed, bar.inputs(), [*outputs, seconds], **widgets.QUICK)
-    app.load(model_changed, bar.inputs(), [*outputs, seconds], **widgets.QUICK)
     for part in (*bar.loras, *bar.weights):
         part.input(
             loras_changed,
@@ -105,6 +106,7 @@ def follow_model(
             **widgets.QUICK,
         )
         page.sampler.input(lambda sampler: sampler == ONE_STEP, page.sampler, page.one_step, **widgets.QUICK)
+    return model_changed, bar.inputs(), [*outputs, seconds]
 
 
 def _values(card: dict[str, Any], steps: int, box: Any) -> list[Any]:

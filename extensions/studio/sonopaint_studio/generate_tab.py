@@ -14,11 +14,13 @@ from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 from sonopaint_studio import presets, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
-from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
+from sonopaint_studio.job_queue import PAINTING
+from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, keep, named, read_settings
 
+PAGE = "generate"
 MAX_SECONDS = 60.0
 MAX_BATCH = 8
 KEPT_RESULTS = 24  # cards on the page; older ones go
@@ -76,12 +78,13 @@ class GenerateTab:
         self.prompt: gr.Textbox
         self.seconds: gr.Number
         self.batch: gr.Slider
+        self.fields: list[Any]  # that a page which is loaded again finds as they were
+        self.outputs: list[Any]  # of generate and resume
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Yield (status, results, seed, go, stop) while sounds are made."""
+        """Put sounds into the queue and yield (status, results, seed, stop) while they are made."""
         session = self.context.sessions.of(request)
         chosen, (prompt, negative, seconds, batch, *knob_values) = Chosen.read(values)
-        skip = gr.skip()
         try:
             settings = paint_settings(prompt, negative, *knob_values)
             if not settings.prompt:
@@ -91,7 +94,7 @@ class GenerateTab:
                     f"{setting('seconds')} must be from 0.1 to {MAX_SECONDS:g}, not {seconds:g}."
                 )
         except SonopaintError as error:
-            yield error_html(error), skip, skip, *widgets.idle()
+            yield error_html(error), gr.skip(), gr.skip(), gr.skip()
             return
 
         def work(report: Report) -> list[Sound]:
@@ -100,7 +103,7 @@ class GenerateTab:
             one_step = settings.sampler == ONE_STEP
             with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
                 made = generate(model, settings, seconds=seconds, batch=int(batch), progress=report)
-            return [
+            sounds = [
                 keep(
                     session.new_folder(),
                     result.clip,
@@ -111,22 +114,35 @@ class GenerateTab:
                 )
                 for result in made
             ]
+            for sound in reversed(sounds):
+                session.add(sound)
+            session.forget_results(KEPT_RESULTS)
+            return sounds
 
-        for event in run_job(session, work):
+        size = int(batch) * (seconds or self.context.store.seconds(chosen.model)) * (settings.steps or 1)
+        self.context.queue.add(session, PAGE, settings.prompt, work, lane=PAINTING, size=size)
+        yield gr.skip(), gr.skip(), settings.seed, widgets.running()
+        yield from self._follow(session)
+
+    def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """The page was loaded again: yield as ``generate`` does, first what this tab has made."""
+        session = self.context.sessions.of(request)
+        yield gr.skip(), results_value(session), gr.skip(), gr.skip()
+        yield from self._follow(session)
+
+    def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
+        queue = self.context.queue
+        for event in queue.follow(session, PAGE):
+            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
             if isinstance(event, Finished):
-                for sound in reversed(event.value):
-                    session.add(sound)
-                session.forget_results(KEPT_RESULTS)
                 told = status_html(event) + note_html(event.value[0].settings.get("unknown", ""))
-                yield told, results_value(session), settings.seed, *widgets.idle()
-            elif isinstance(event, Failed):
-                yield status_html(event), skip, skip, *widgets.idle()
+                yield told, results_value(session), gr.skip(), stop
             else:
-                yield status_html(event), skip, skip, *widgets.running()
+                yield status_html(event), gr.skip(), gr.skip(), stop
 
     def stop(self, request: gr.Request) -> tuple[Any, Any]:
         """Ask this tab's job to stop: (status, stop button)."""
-        self.context.sessions.of(request).cancel.set()
+        self.context.queue.stop(self.context.sessions.of(request), PAGE)
         return note_html("Stopping after this step …"), gr.update(interactive=False)
 
     def use_file(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
@@ -189,10 +205,12 @@ class GenerateTab:
                 self.results = widgets.cards("results", results_value(None))
 
         knobs = self.knobs.inputs()
+        self.fields = [prompt, negative, seconds, batch, *knobs]
+        self.outputs = [status, self.results, self.knobs.seed, stop]
         go.click(
             self.generate,
             [*bar.inputs(), prompt, negative, seconds, batch, *knobs],
-            [status, self.results, self.knobs.seed, go, stop],
+            self.outputs,
             **widgets.LONG,
         )
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)

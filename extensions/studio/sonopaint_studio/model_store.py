@@ -1,4 +1,4 @@
-"""The models on this computer, and the one that is loaded: shared by all tabs, used by one job at a time."""
+"""The models on this computer, and the one that is loaded: it stays so from job to job."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Lora = tuple[str, float]  # path, weight
 STUDENT_DEFAULTS: dict[str, Any] = {"steps": 1, "guidance_scale": 1.0, "sampler": ONE_STEP}
-ASKED_EVERY_S = 0.2
 
 
 class ModelStore:
-    """Keeps one loaded model. Jobs of several tabs take turns."""
+    """Keeps one loaded model. Jobs take turns with it: the JobQueue runs one at a time."""
 
     def __init__(self, extra: Path | None = None) -> None:
         self._extra = extra  # a model from elsewhere, named on the command line
@@ -92,7 +91,7 @@ class ModelStore:
     def use(
         self, path: str | None, loras: Sequence[Lora], report: Report, *, one_step: bool = False
     ) -> Iterator[Model]:
-        """Wait for this job's turn and yield the model, loaded with `loras`. `report` may raise Cancelled.
+        """Yield the model, loaded with `loras`. `report` may raise Cancelled.
 
         one_step: with the student beside the model where neither it nor a LoRA is one.
         """
@@ -107,12 +106,8 @@ class ModelStore:
 
             student, used = with_student(info.path, loras)
             info, loras = describe(student), [(str(lora), weight) for lora, weight in used]
-        while not self._turn.acquire(timeout=ASKED_EVERY_S):
-            report(0, 0, "Waiting for another tab to finish")
-        try:
+        with self._turn:
             yield self._load(info, tuple(loras), report)
-        finally:
-            self._turn.release()
 
     def _load(self, info: ModelInfo, loras: tuple[Lora, ...], report: Report) -> Model:
         from sonopaint.models.loading import load_model

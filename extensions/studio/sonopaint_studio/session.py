@@ -1,4 +1,4 @@
-"""One Session per browser tab: its files, its stop button, its editing history."""
+"""One Session per browser tab: its files and its editing history. A reload finds them again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import itertools
 import logging
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -23,7 +24,8 @@ from sonopaint_studio.history import History
 from sonopaint_studio.sounds import Sound
 
 logger = logging.getLogger(__name__)
-KEPT_AFTER_LEAVING_S = 600.0  # a tab that lost its connection may come back and still finds its sounds
+KEPT_AFTER_LEAVING_S = 600.0  # a tab that was loaded again, or lost its connection, finds its sounds
+_TAB = re.compile(r"[0-9a-f]{32}")
 
 
 class Request(Protocol):
@@ -37,8 +39,8 @@ class Session:
     """State of one browser tab. Nothing in it is shared with another tab."""
 
     folder: Path
-    cancel: threading.Event = field(default_factory=threading.Event)
-    busy: threading.Lock = field(default_factory=threading.Lock)
+    working: int = 0  # its jobs that wait or run; JobQueue counts
+    pages_open: set[str] = field(default_factory=set)  # Gradio's hashes: each reload has another one
     sounds: dict[str, Sound] = field(default_factory=dict)
     history: History = field(default_factory=History)
     pages: list[Path] = field(default_factory=list)  # folders with the clips of a dataset's pages
@@ -67,7 +69,7 @@ class Session:
 
 
 class Sessions:
-    """All open tabs, by Gradio's session hash; folders lie under one root that goes when Studio ends."""
+    """All open tabs; folders lie under one root that goes when Studio ends."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or Path(tempfile.mkdtemp(prefix="sonopaint-studio-"))
@@ -75,46 +77,73 @@ class Sessions:
         self.outputs = self.root / "outputs"  # what is served
         for folder in (self.uploads, self.outputs):
             folder.mkdir(parents=True, exist_ok=True)
-        self._open: dict[str, Session] = {}
+        self._open: dict[str, Session] = {}  # by Gradio's hash of a page
+        self._tabs: dict[str, Session] = {}  # by the name that the browser's tab keeps
         self._lock = threading.Lock()
         atexit.register(shutil.rmtree, self.root, ignore_errors=True)
 
     def of(self, request: Request) -> Session:
         """The session of the tab that a request came from; made when it is new."""
-        name = request.session_hash or ""
         with self._lock:
             self._sweep()
-            if name not in self._open:
-                folder = self.outputs / uuid.uuid4().hex
-                folder.mkdir()
-                self._open[name] = Session(folder)
-            session = self._open[name]
-            session.left_at = None
+            return self._visited(request.session_hash or "", None)
+
+    def found_again(self, request: Request, tab: str) -> Session:
+        """The session that the browser's tab had before it was loaded again. `tab`: its own secret name."""
+        with self._lock:
+            self._sweep()
+            known = self._tabs.get(tab)
+            session = self._visited(request.session_hash or "", known)
+            if _TAB.fullmatch(tab):
+                self._tabs[tab] = session
             return session
 
+    def _visited(self, page: str, known: Session | None) -> Session:
+        before = self._open.get(page)
+        session = known or before
+        if session is None:
+            folder = self.outputs / uuid.uuid4().hex
+            folder.mkdir()
+            session = Session(folder)
+        if before is not None and before is not session:  # asked for before the tab had said its name
+            shutil.rmtree(before.folder, ignore_errors=True)
+        self._open[page] = session
+        session.pages_open.add(page)
+        session.left_at = None
+        return session
+
     def leave_tab(self, request: gr.Request) -> None:
-        """The tab was closed: stop its job; its files go a while later (see KEPT_AFTER_LEAVING_S)."""
+        """The page was closed: its jobs go on; its files go a while later (see KEPT_AFTER_LEAVING_S)."""
+        page = request.session_hash or ""
         with self._lock:
-            session = self._open.get(request.session_hash or "")
+            session = self._open.get(page)
             if session is not None:
-                session.cancel.set()
-                session.left_at = time.monotonic()
+                session.pages_open.discard(page)
+                if not session.pages_open:
+                    session.left_at = time.monotonic()
 
     def close_all(self) -> None:
-        """Stop every job and remove every file."""
+        """Remove every file."""
         with self._lock:
-            for session in self._open.values():
-                session.cancel.set()
             self._open.clear()
+            self._tabs.clear()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        for name, session in list(self._open.items()):
-            if session.left_at is not None and now - session.left_at > KEPT_AFTER_LEAVING_S:
-                del self._open[name]
-                shutil.rmtree(session.folder, ignore_errors=True)
-                logger.info("Removed the files of a closed tab")
+        gone = {
+            id(session): session
+            for session in self._open.values()
+            if session.left_at is not None
+            and now - session.left_at > KEPT_AFTER_LEAVING_S
+            and not session.working
+        }
+        for names in (self._open, self._tabs):
+            for name in [name for name, session in names.items() if id(session) in gone]:
+                del names[name]
+        for session in gone.values():
+            shutil.rmtree(session.folder, ignore_errors=True)
+            logger.info("Removed the files of a closed tab")
 
     def uploaded(self, path: Any) -> Path:
         """The path of a file that this browser uploaded; SonopaintError for any other."""

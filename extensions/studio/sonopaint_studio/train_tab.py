@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,13 +14,14 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import safe_name
 from sonopaint_studio import widgets
 from sonopaint_studio.context import ModelBar
-from sonopaint_studio.jobs import Failed, Finished, Report, error_html, note_html, run_job, status_html
+from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
 from sonopaint_studio.run_page import RunPage, run_names
 from sonotrain.data.folders import list_datasets
 from sonotrain.files.options import from_form
 from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.training import runs
 
+ESTIMATE = "estimate"
 # Options with a place of their own on the page; the others are folded away.
 MAIN = {"dataset": "", "trigger": "", "steps": 0}
 HIDDEN = {"model", "name", *MAIN}
@@ -74,14 +76,14 @@ class TrainTab(RunPage):
 
     def estimate(
         self, request: gr.Request, model: str | None, *values: Any
-    ) -> Iterator[tuple[str, Any, Any]]:
-        """Yield (status, go, stop) of a dry run: a few real steps, measured."""
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield (status, go) of a dry run: a few real steps, measured."""
         session = self.context.sessions.of(request)
         try:
             self.only_here(request)
             options = self._options(model, values)
         except SonopaintError as error:
-            yield error_html(error), *widgets.idle()
+            yield error_html(error), gr.skip()
             return
 
         def work(report: Report) -> str:
@@ -104,13 +106,11 @@ class TrainTab(RunPage):
                 line for line in text.splitlines() if not line[:1].isdigit() or " steps of " in line[:20]
             )
 
-        for happened in run_job(session, work):
-            if isinstance(happened, Finished):
-                yield note_html(happened.value), *widgets.idle()
-            elif isinstance(happened, Failed):
-                yield status_html(happened), *widgets.idle()
-            else:
-                yield status_html(happened), gr.update(interactive=False), gr.skip()
+        queue = self.context.queue
+        queue.add(session, ESTIMATE, Path(options["dataset"]).name, work)
+        for happened in queue.follow(session, ESTIMATE):
+            told = note_html(happened.value) if isinstance(happened, Finished) else status_html(happened)
+            yield told, gr.update(interactive=not queue.busy(session, ESTIMATE))
 
     # --- the page -------------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class TrainTab(RunPage):
             self.start, [bar.model, name, *form[1:]], [told, view.run, view.run], **widgets.QUICK
         )
         started.then(self.look, view.run, shown, **widgets.QUICK)
-        guess.click(self.estimate, form, [told, guess, stop], **widgets.LONG)
+        guess.click(self.estimate, form, [told, guess], **widgets.LONG)
         tab.select(
             lambda: (gr.update(choices=run_names(self.command)), gr.update(choices=dataset_choices())),
             None, [view.run, dataset], **widgets.QUICK,

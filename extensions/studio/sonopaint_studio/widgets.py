@@ -25,8 +25,13 @@ _CAPTIONS_JS = "/* 'caption' 'turn' */ window.Sonopaint.mountCaptions(element, {
 _REPORT_JS = "window.Sonopaint.mountReport(element, { props, watch });"
 SEED_LIMIT = 2**32 - 1
 
-# How handlers run: long jobs wait for each other in the model store, not in Gradio's queue.
-LONG: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
+# How handlers run: long jobs wait for each other in the JobQueue, not in Gradio's.
+LONG: dict[str, Any] = {
+    "show_progress": "hidden",
+    "concurrency_limit": None,
+    "trigger_mode": "multiple",
+    "api_visibility": "private",
+}
 QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
 
 
@@ -173,11 +178,11 @@ def buttons(label: str, elem_id: str) -> tuple[gr.Button, gr.Button]:
     return go, stop
 
 
-def running() -> tuple[Any, Any]:
-    """Updates of (go, stop) while a job runs."""
-    return gr.update(interactive=False), gr.update(visible=True)
+def running() -> Any:
+    """Update of the stop button while a job waits or runs; more can be added."""
+    return gr.update(visible=True, interactive=True)
 
 
-def idle() -> tuple[Any, Any]:
-    """Updates of (go, stop) when nothing runs."""
-    return gr.update(interactive=True), gr.update(visible=False, interactive=True)
+def idle() -> Any:
+    """Update of the stop button when nothing runs."""
+    return gr.update(visible=False, interactive=True)

@@ -65,7 +65,53 @@
   // A file dropped beside a drop zone must not replace the page.
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => event.preventDefault());
 
+  // What a tab keeps while it is open, also over a reload: its secret name, and what stands in the fields.
+  const memory = {};  // where the browser keeps nothing
+  const store = (name, text) => { memory[name] = text; try { sessionStorage.setItem(name, text); } catch { /* as above */ } };
+  const stored = (name) => { try { return sessionStorage.getItem(name) ?? memory[name]; } catch { return memory[name]; } };
+  function tab() {
+    if (!stored("sonopaint-tab")) {
+      store("sonopaint-tab", [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
+    }
+    return stored("sonopaint-tab");
+  }
+
+  // The address names the page: #edit. Back, Forward and bookmarks lead to it.
+  const pageOf = (button) => button.textContent.trim().toLowerCase();
+  const shownPage = () => {
+    const button = document.querySelector("#pages > .tab-wrapper [role=tab][aria-selected=true]");
+    return button ? pageOf(button) : "";
+  };
+  function mountAddress(element, { trigger }) {
+    const go = () => {
+      const page = location.hash.slice(1);
+      if (page && page !== shownPage()) trigger("open", { page });
+    };
+    const pages = document.getElementById("pages");
+    let asked = location.hash.length > 1;
+    const follow = () => {
+      const page = shownPage();
+      if (!page || location.hash === `#${page}`) { asked = false; return; }
+      if (asked) return;  // the page that the address asks for is on its way
+      history[location.hash ? "pushState" : "replaceState"](null, "", `#${page}`);
+    };
+    new MutationObserver(follow).observe(pages,
+      { attributes: true, childList: true, subtree: true, attributeFilter: ["aria-selected"] });
+    follow();
+    window.addEventListener("popstate", go);
+    window.addEventListener("hashchange", go);
+    go();
+  }
+
+  // Leaving while a job of this tab runs asks first: it goes on, but not everybody knows.
+  window.addEventListener("beforeunload", (event) => {
+    if (window.Sonopaint.working) event.preventDefault();
+  });
+
   Object.assign(window.Sonopaint, {
+    tab, mountAddress, working: 0,
+    kept: (name) => stored(`sonopaint-${name}`) ?? "",
+    keep: (name, values) => store(`sonopaint-${name}`, JSON.stringify(values)),
     fileUrl: (path) => new URL(
       "gradio_api/file=" + path.split("/").map(encodeURIComponent).join("/"), location.href.split(/[?#]/)[0],
     ).href,
