@@ -74,9 +74,7 @@ class TrainTab(RunPage):
             gr.update(choices=run_names(self.command) or [chosen], value=chosen),
         )
 
-    def estimate(
-        self, request: gr.Request, model: str | None, *values: Any
-    ) -> Iterator[tuple[str, Any]]:
+    def estimate(self, request: gr.Request, model: str | None, *values: Any) -> Iterator[tuple[str, Any]]:
         """Yield (status, go) of a dry run: a few real steps, measured."""
         session = self.context.sessions.of(request)
         try:
