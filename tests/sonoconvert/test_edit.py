@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonoconvert.conversion.convert import encode
-from sonoconvert.edits import edit
+from sonoconvert.edits import repaint
 from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas, loop_canvas
 from sonoconvert.edits.edit import put_back
 from sonoconvert.edits.region import Box, Region
@@ -252,7 +252,7 @@ def test_pieces_of_a_long_repaint_join(monkeypatch: pytest.MonkeyPatch) -> None:
         return float(levels.max() - levels.min()), float(blocks.diff(n=2, dim=1).abs().max())
 
     level, step = unsteadiness()
-    monkeypatch.setattr(edit, "PIECE_S", 0.5)
+    monkeypatch.setattr(repaint, "PIECE_S", 0.5)
     level_in_pieces, step_in_pieces = unsteadiness()
     assert level_in_pieces < level + 3 and step_in_pieces < 1.5 * step
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,44 +19,19 @@ from torch.nn.functional import pad
 from sonoconvert.defaults import FREE
 from sonoconvert.edits.canvas import Canvas, grid
 from sonoconvert.edits.region import merge_spans
-from sonoconvert.edits.seam import MAX_PAST, continued, limited, ramp, weights
+from sonoconvert.edits.repaint import CONTEXT_WINDOWS, plan_of, repaint
+from sonoconvert.edits.seam import MAX_PAST, continued, limited, weights
 from sonoconvert.edits.surroundings import fitted
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
-from sonoconvert.phase.gradient import phase_gradient
-from sonoconvert.phase.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase.search import PhaseSearch, iterate
-from sonoconvert.pictures.format import SpectrogramFormat
+from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.picture import Picture
-from sonoconvert.pictures.spectrogram import absolute, from_levels, overlap_add, stft, synthesise
-from sonoconvert.progress import Progress, Steps, portion
+from sonoconvert.progress import Progress, portion
 
 log = logging.getLogger(__name__)
 
-SHARPENING = 8  # steps towards magnitudes whose mel bands are the painted ones, before there is a waveform
-CONTEXT_WINDOWS = 4  # analysis windows of source on either side of what is decoded
-PIECE_S = 20.0  # longer repaints are decoded in pieces, each pinned to the one before: bounded memory
 SHORTEST_RAMP_S = 0.005  # without a feather the weight still rises this softly, inside the region
 TAIL_S = 0.03  # reach of what continues the source into an extension
-SAME_LEVEL = 2.5 / 255  # levels that differ less than this on average are the source's own …
-OTHER_LEVEL = 16 / 255  # … more than this are new, and in between the source is scaled
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is painted, on the STFT grid of one stretch: float32 [win // 2 + 1, frames], but for `mel`.
-
-    mel: painted mel magnitudes [n_mels, frames]. paint: 1 = take the painting. change: 0 = as the source
-    was, 1 = new. gain: painted over source magnitude.
-    """
-
-    mel: torch.Tensor
-    paint: torch.Tensor
-    change: torch.Tensor
-    gain: torch.Tensor
-
-    def columns(self, first: int, stop: int) -> _Plan:
-        return _Plan(*(t[:, first:stop] for t in (self.mel, self.paint, self.change, self.gain)))
 
 
 def put_back(
@@ -123,8 +98,8 @@ def _inpainted(
     weight = torch.from_numpy(weights(cores, first, count, total, outer, inner))
     x = _resample(piece, rate, fmt.sample_rate)
     free = _at_rate(weight > 0, x.shape[1], rate, fmt.sample_rate)
-    plan = _plan(canvas, levels, first, x.shape[1], keep=canvas.kind in ("inpaint", "vary"))
-    y = _repaint(x, free, plan, fmt, search, progress)
+    plan = plan_of(canvas, levels, first, x.shape[1], keep=canvas.kind in ("inpaint", "vary"))
+    y = repaint(x, free, plan, fmt, search, progress)
     changed = piece + weight * _resample(y - x, fmt.sample_rate, rate, count)
     if rate > fmt.sample_rate:
         # What the source has above the format goes where the top row was repainted.
@@ -152,8 +127,8 @@ def _extended(
     # Continued past its ends, the source has no cliff there that would ring in the resampler.
     x = _resample(piece + _tails(piece, added, rate), rate, fmt.sample_rate)
     free = _at_rate(added, x.shape[1], rate, fmt.sample_rate)
-    plan = _plan(canvas, levels, first, x.shape[1], keep=False)
-    y = _repaint(x, free, plan, fmt, search, progress)
+    plan = plan_of(canvas, levels, first, x.shape[1], keep=False)
+    y = repaint(x, free, plan, fmt, search, progress)
     new = _resample(y, fmt.sample_rate, rate, count)
     return torch.where(added, new + _tails(piece - new, added, rate), piece)
 
@@ -175,203 +150,6 @@ def _tails(signal: torch.Tensor, added: torch.Tensor, rate: int) -> torch.Tensor
             start = max(edge - reach, 0)
             tails[:, start:edge] = torch.from_numpy(continued(past, edge - start)).float().flip(-1)
     return tails
-
-
-def _plan(canvas: Canvas, levels: torch.Tensor, first: int, samples: int, *, keep: bool) -> _Plan:
-    """The painting on the STFT grid of `samples` samples at the format's rate, from source sample `first` on.
-
-    levels: what is painted [n_mels, columns of the canvas]. keep: cells that the painter left as they were
-    stay the source's.
-    """
-    from scipy.ndimage import uniform_filter
-
-    fmt = canvas.picture.format
-    hop, half = fmt.hop_length, fmt.win_length // 2
-    frames = 1 + samples // hop
-    offset = round((first - canvas.first) * fmt.sample_rate / canvas.source.sample_rate / hop)
-    columns = torch.arange(offset, offset + frames).clamp(0, canvas.mask.shape[1] - 1)
-    before, after = canvas.picture.levels()[0][:, columns], levels[:, columns]
-    mask = torch.from_numpy(canvas.mask)[:, columns]
-    mask = (mask >= 0.5).float()
-    after = torch.where(mask > 0, after, before)
-    if keep:
-        difference = uniform_filter((after - before).abs().numpy(), size=(3, 5), mode="nearest")
-        change = torch.from_numpy((difference - SAME_LEVEL) / (OTHER_LEVEL - SAME_LEVEL)).clamp(0, 1)
-    else:
-        change = torch.ones_like(mask)
-    peak = float(np.max(canvas.picture.peak or 0.0))
-    mel, mel_before = from_levels(after, fmt, peak), from_levels(before, fmt, peak)
-    gain = (mel / mel_before.clamp_min(1e-12)).clamp(max=4.0)
-    rows = [_rows(fmt, k) for k in range(half + 1)]
-
-    def spread(cells: torch.Tensor) -> torch.Tensor:
-        return torch.stack([cells[low:high].amax(dim=0) for low, high in rows])
-
-    return _Plan(mel, spread(mask), spread(change), spread(gain))
-
-
-def _rows(fmt: SpectrogramFormat, bin_index: int) -> tuple[int, int]:
-    """First and last + 1 of the mel rows that a bin of the window's own FFT covers; at least one."""
-    width = fmt.sample_rate / fmt.win_length
-    low = round(fmt.mel_row(max((bin_index - 0.5) * width, 0.0)))
-    high = round(fmt.mel_row((bin_index + 0.5) * width))
-    last = fmt.n_mels - 1
-    return min(max(low, 0), last), min(max(high, 0), last) + 1
-
-
-def _repaint(
-    x: torch.Tensor,
-    free: torch.Tensor,
-    plan: _Plan,
-    fmt: SpectrogramFormat,
-    search: PhaseSearch,
-    progress: Progress,
-) -> torch.Tensor:
-    """Decode the plan: [channels, samples] at the format's rate, pinned to x outside `free`."""
-    hop, length = fmt.hop_length, x.shape[1]
-    places = torch.nonzero(free)[:, 0]
-    if len(places) == 0:
-        return x
-    step = max(round(PIECE_S * fmt.sample_rate / hop), 1) * hop
-    context = math.ceil(CONTEXT_WINDOWS * fmt.win_length / hop) * hop
-    y = x.clone()
-    begin, end = int(places[0]) // hop * hop, int(places[-1]) + 1
-    for done in range(begin, end, step):
-        first, stop = max(done - context, 0), min(done + step + context, length)
-        # What an earlier piece decoded is known now; what lies right of this one is left to the next.
-        known = ~free[first:stop] | (torch.arange(first, stop) < done)
-        columns = plan.columns(first // hop, first // hop + 1 + (stop - first) // hop)
-        own = replace(search, seed=search.seed + done)
-        low, high = ((min(at, end) - begin) / (end - begin) for at in (done, done + step))
-        decoded = _decode(y[:, first:stop], known, columns, fmt, own, portion(progress, low, high))
-        # The piece goes on from the one before over the half window in which both are near the same.
-        start = first if done == begin else done - fmt.win_length // 2
-        end_here = stop if done + step >= end else done + step
-        new = decoded[:, start - first : end_here - first]
-        fade = torch.ones(new.shape[1])
-        if done > begin:
-            fade[: done - start] = torch.from_numpy(ramp(done - start)).float()
-        y[:, start:end_here] += fade * (new - y[:, start:end_here])
-    return y
-
-
-def _decode(
-    x: torch.Tensor,
-    known: torch.Tensor,
-    plan: _Plan,
-    fmt: SpectrogramFormat,
-    search: PhaseSearch,
-    progress: Progress,
-) -> torch.Tensor:
-    """One piece: first on the mean of the channels, then with that phase in each channel."""
-    win, hop = fmt.win_length, fmt.hop_length
-    # Frames that hold known samples only are the source's, whatever was painted there.
-    pinned = (plan.paint == 0) | (plan.change == 0) | _held(known, win, hop, plan.paint.shape[1])
-    if pinned.all():
-        return x
-    fewer = max(search.iterations // 4, 1)
-    tick = Steps(progress, search.iterations + (fewer * len(x) if len(x) > 1 else 0))
-    mean = x.mean(dim=0, keepdim=True)
-    own = stft(mean, win, win, hop)
-    linear, phase = _begun(own[0], pinned, plan, fmt, search)
-    y = _pinned(own, mean, pinned, known, plan, plan.mel[None], linear * phase, fmt, search.iterations, tick)
-    if x.shape[0] == 1:
-        return y
-    phase = _unit(stft(y, win, win, hop))
-    own = stft(x, win, win, hop)
-    balance = _balance(own, pinned)[:, None, None]
-    start = linear * balance * phase
-    # One by one: a product over all channels would round identical ones differently.
-    decoded = [
-        _pinned(own[c], x[c], pinned, known, plan, plan.mel * balance[c], start[c], fmt, fewer, tick)
-        for c in map(slice, range(len(x)), range(1, len(x) + 1))
-    ]
-    return torch.cat(decoded)
-
-
-def _begun(
-    own: torch.Tensor, pinned: torch.Tensor, plan: _Plan, fmt: SpectrogramFormat, search: PhaseSearch
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the search begins: magnitudes, and phases that carry `own`'s on into what is painted.
-
-    own: complex [bins, frames] of the source. Returns float and complex [bins, frames].
-    """
-    vocoder = search.decoder(fmt)
-    if vocoder is not None:
-        near = pinned | (plan.change < 1)
-        linear, phase = vocoder.continued(plan.mel, own.T, near.T, seed=search.seed)
-        above = (0, 0, 0, len(own) - linear.shape[-1])
-        return pad(linear.T, above), pad(phase.T, above)
-    win, hop = fmt.win_length, fmt.hop_length
-    bands = mel_bands(fmt, win // 2 + 1, plan.mel.dtype, plan.mel.device)
-    linear = mel_to_linear(plan.mel, fmt)
-    for _ in range(SHARPENING):
-        linear = linear * bands.correction(linear.T, plan.mel.T).T
-    # The source's phase is a good start where the source is no quieter than what is painted; from there it
-    # is carried on into what is new.
-    near = pinned | (own.abs() > linear) | (plan.change < 1)
-    loudness = torch.where(pinned, own.abs(), linear)
-    return linear, phase_gradient(loudness.T, win, hop, seed=search.seed, initial=own.T, fixed=near.T).T
-
-
-def _held(known: torch.Tensor, win: int, hop: int, frames: int) -> torch.Tensor:
-    """Bool [frames]: the frames all of whose samples are known."""
-    ends = pad((~known).long().cumsum(0), (1, 0))
-    centres = torch.arange(frames) * hop
-    low, high = (centres - win // 2).clamp(min=0), (centres + win // 2).clamp(max=len(known))
-    return ends[high] == ends[low]
-
-
-def _balance(own: torch.Tensor, pinned: torch.Tensor) -> torch.Tensor:
-    """Each channel's RMS over the mean RMS of all, in the pinned cells (in all, where those are silent)."""
-    power = own.abs().square()
-    rms = (power * pinned).sum(dim=(1, 2)).sqrt()
-    if rms.sum() <= 1e-6:
-        rms = power.sum(dim=(1, 2)).sqrt()
-    mean = rms.mean()
-    return rms / mean if mean > 1e-6 else torch.ones_like(rms)
-
-
-def _pinned(
-    own: torch.Tensor,
-    x: torch.Tensor,
-    pinned: torch.Tensor,
-    known: torch.Tensor,
-    plan: _Plan,
-    mel: torch.Tensor,
-    start: torch.Tensor,
-    fmt: SpectrogramFormat,
-    iterations: int,
-    tick: Steps,
-) -> torch.Tensor:
-    """The search with three projections: mel bands, pinned cells, known samples.
-
-    own, start: [channels, bins, frames]; x: [channels, samples]; mel: what is painted [channels, n_mels,
-    frames]; pinned: cells that stay `own`; known: samples that are x's. Returns float [channels, samples].
-    Its known samples are only near x's: that is what makes the border smooth.
-    """
-    win, hop, length = fmt.win_length, fmt.hop_length, x.shape[-1]
-    # [channels, frames, bins]: the FFT works on the last axis, so the loop needs no transposition.
-    own, start, mel, change, gain, pinned = (
-        t.transpose(-1, -2).contiguous() for t in (own, start, mel, plan.change, plan.gain, pinned)
-    )
-    bands = mel_bands(fmt, win // 2 + 1, x.dtype, x.device)
-    scaled = absolute(own) * gain
-
-    def chosen(spectrum: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        return torch.where(pinned, own, torch.lerp(scaled * _unit(spectrum), new, change.to(new.dtype)))
-
-    spectrum = iterate(
-        chosen(start, start),
-        lambda ahead: chosen(ahead, ahead * bands.correction(absolute(ahead), mel)),
-        win, hop, iterations,
-        length=length, hold=lambda wave: torch.where(known, x, wave), tick=tick,
-    )  # fmt: skip
-    return overlap_add(synthesise(spectrum, win, win), win, hop, length=length)
-
-
-def _unit(spectrum: torch.Tensor) -> torch.Tensor:
-    return spectrum / spectrum.abs().clamp_min(1e-12)
 
 
 def _stretches(canvas: Canvas, cores: list[tuple[int, int]]) -> list[tuple[int, int]]:
