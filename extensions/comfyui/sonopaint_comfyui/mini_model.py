@@ -150,6 +150,10 @@ def _model(file: Path, config: dict[str, Any], scheduler: dict[str, Any], vae: M
         "timesteps": scheduler["num_train_timesteps"],
     }
     kinds = comfy.model_base.ModelType
+    if scheduler.get("prediction_type") == "sample":
+        raise SonopaintError(
+            f"{file} predicts the sound itself, which ComfyUI can't sample; use another model."
+        )
     kind = kinds.V_PREDICTION if scheduler.get("prediction_type") == "v_prediction" else kinds.EPS
     model = MiniModel(model_config, model_type=kind)
     model.model_sampling = _sampling(model_config, kind)
