@@ -41,7 +41,7 @@ def place(webui: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from sonopaint_webui import trainers
 
     name = "riffusion.safetensors"
-    checkpoint = SimpleNamespace(name=name, filename=str(tmp_path / name))
+    checkpoint = SimpleNamespace(name=name, title=name, filename=str(tmp_path / name))
     host = {"sd_models": SimpleNamespace(checkpoints_list={name: checkpoint}), "paths": SimpleNamespace()}
     for module, there in host.items():
         monkeypatch.setattr(sys.modules["modules"], module, there, raising=False)
@@ -54,7 +54,7 @@ def place(webui: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     python.chmod(0o755)
     (tmp_path / "pack/.venv/sonopaint.json").write_text(json.dumps({"extras": ["eval", "train"]}))
     monkeypatch.setattr(trainers, "ROOT", tmp_path / "pack")
-    header = {"ss_base_model_version": "sd_v1"}
+    header = {"ss_base_model_version": "sd_v1", "modelspec.trigger_phrase": "zorblat"}
     safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "made.safetensors", metadata=header)
     monkeypatch.setenv("STAND_IN_LORA", str(tmp_path / "made.safetensors"))
     monkeypatch.setenv("SONOPAINT_RUNS", str(tmp_path / "runs"))
@@ -84,9 +84,7 @@ def values(form: Any, **changed: Any) -> list[Any]:
     ]
 
 
-SHOWN = (
-    "runs models about install cancel log status facts curves previews start stop resume copy seen".split()
-)
+SHOWN = "runs models about install cancel log status facts curves previews start stop resume use seen".split()
 
 
 def look(form: Any, run: str | None, seen: str = '{"previews": ""}') -> dict[str, Any]:
@@ -101,7 +99,7 @@ def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, 
     assert told == "" and run["value"] == "zorblat"
     shown = wait_for(lambda: (at := look(form, "zorblat"))["previews"] and "svg" in at["curves"] and at)
     assert "Training: step" in shown["status"] and not shown["start"]["interactive"]
-    assert shown["stop"]["visible"] and not shown["copy"]["visible"]
+    assert shown["stop"]["visible"] and not shown["use"]["visible"]
     assert "sonopaint/file/" in shown["previews"] and json.loads(shown["seen"])["again"]
     assert look(form, "zorblat", shown["seen"])["previews"] == {"__type__": "update"}  # a sound plays on
 
@@ -119,7 +117,7 @@ def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, 
     assert form.resume(person(), "zorblat") == ""
     wait_for(lambda: "Finished at step 40" in look(form, "zorblat")["status"])
     done = wait_for(lambda: (at := look(form, "zorblat"))["start"]["interactive"] and at)
-    assert done["copy"]["visible"] and not json.loads(done["seen"])["again"]
+    assert done["use"]["visible"] and not json.loads(done["seen"])["again"]
 
     arguments = json.loads((place / "runs/zorblat/config.json").read_text())["arguments"]
     folder, model = place / "runs/zorblat/clips", place / "riffusion.safetensors"
@@ -127,27 +125,50 @@ def test_a_lora_is_trained_stopped_resumed_and_put_among_the_loras(place: Path, 
     assert said <= set(arguments)
     assert sorted(path.name for path in folder.iterdir()) == ["a.wav", "b.wav"]
     for _ in range(2):  # a second time it replaces its own copy
-        assert "&lt;lora:zorblat:1&gt;" in form.copy(person(), "zorblat")
+        told, checkpoint, tab, prompt, *_ = form.use(person(), "zorblat")
+        assert "&lt;lora:zorblat:1&gt;" in told and "value" not in checkpoint
+        assert (tab["selected"], prompt["value"]) == ("generate", "zorblat <lora:zorblat:1>")
     assert (place / "Lora/zorblat.safetensors").is_file()
     (place / "Lora/zorblat.safetensors").write_bytes(b"somebody else's")
-    assert "There is another zorblat.safetensors" in form.copy(person(), "zorblat")
+    assert "There is another zorblat.safetensors" in form.use(person(), "zorblat")[0]
     assert (place / "Lora/zorblat.safetensors").read_bytes() == b"somebody else's"
 
 
-def test_what_mini_learnt_goes_where_mini_is(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_mini_learnt_is_used_here(place: Path, webui: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One press: the subject among the LoRAs, Mini and its student beside it, and the right sub-tab."""
     import safetensors.torch
     import torch
 
-    monkeypatch.setenv("SONOPAINT_MODELS", str(place / "models"))
+    models = sys.modules["modules"].sd_models  # type: ignore[attr-defined]
+    (place / "Stable-diffusion").mkdir()
+    models.model_path = str(place / "Stable-diffusion")
+
+    def list_models() -> None:
+        for path in (place / "Stable-diffusion").glob("*.safetensors"):
+            about = SimpleNamespace(name=path.name, title=f"{path.name} [01]", filename=str(path))
+            models.checkpoints_list[path.name] = about
+
+    models.list_models = list_models
     run = place / "runs/dog"
     run.mkdir(parents=True)
     (run / "config.json").write_text(json.dumps({"command": "subject"}))
     (run / "state.json").write_text(json.dumps({"phase": "finished", "file": "dog.safetensors"}))
-    safetensors.torch.save_file(
-        {"x": torch.zeros(1)}, run / "dog.safetensors", metadata={"ss_base_model_version": "sonopaint_mini"}
-    )
-    assert "works with that" in panel("subject").copy(person(), "dog")
-    assert (place / "models/dog.safetensors").is_file() and not (place / "Lora").exists()
+    header = {
+        "ss_base_model_version": "sonopaint_mini",
+        "sonopaint.on_student": json.dumps({"student": "mini-one-step", "timestep": 999}),
+        "sonopaint.subject": json.dumps({"prompt": "a prt dog bark"}),
+    }
+    safetensors.torch.save_file({"x": torch.zeros(1)}, run / "dog.safetensors", metadata=header)
+    told, checkpoint, tab, _, prompt, student = panel("subject").use(person(), "dog")
+    assert "dog is among the LoRAs" in told and "works with Sonopaint Mini" in told
+    assert checkpoint["value"] == "sonopaint-mini.safetensors [01]"
+    assert (tab["selected"], prompt["value"]) == ("one-step", "a prt dog bark")
+    assert student["value"] == "dog" and {"dog", "mini-one-step"} <= set(student["choices"])
+    loras = {path.stem for path in (place / "Lora").rglob("*.safetensors")}
+    assert {"dog", "mini-one-step"} <= loras
+    from sonopaint_webui import training
+
+    assert training.models() == ["Sonopaint Mini", "riffusion.safetensors"], "Mini stands there once"
 
 
 @pytest.mark.parametrize(
@@ -190,8 +211,8 @@ def test_sounds_that_are_still_on_their_way_are_waited_for(place: Path, sounds: 
 def test_no_button_reaches_a_folder_that_is_no_run(place: Path) -> None:
     form = panel("lora")
     for name in ("../x", "/etc", "", None):
-        for button in (form.stop, form.resume, form.copy):
-            assert "There is no run" in button(person(), name)
+        for button in (form.stop, form.resume, form.use):
+            assert "There is no run" in str(button(person(), name))
         assert "Nothing is training" in look(form, name)["status"]
 
 
@@ -209,6 +230,12 @@ def test_a_trainer_that_ends_at_once_says_why(place: Path, sounds: list[Any]) ->
     form.start(person(), sounds, "", "Sonopaint Mini", "x", *values(form))
     assert wait_for(lambda: "the sounds are silent." in look(form, "x")["status"])
     assert look(form, "x")["start"]["interactive"]
+    from sonopaint_webui import training
+
+    training._processes.clear()  # the WebUI was started again
+    shown = look(form, None, "")
+    assert shown["runs"]["value"] == "x" and "the sounds are silent." in shown["status"]
+    assert "x" not in look(panel("subject"), None, "")["runs"]["choices"]
 
 
 INSTALL = """

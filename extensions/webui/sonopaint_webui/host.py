@@ -215,11 +215,12 @@ def students() -> list[Student]:
         header = header_of(path)
         if ONE_STEP_KEY in header or ON_STUDENT_KEY in header:
             fmt = model_format(path, header) if "sonopaint.format" in header else None
-            found.append(Student(name, kind, path, fmt, _subject(header)))
+            found.append(Student(name, kind, path, fmt, subject_of(header)))
     return sorted(found, key=lambda student: student.name.lower())
 
 
-def _subject(header: Mapping[str, str]) -> str:
+def subject_of(header: Mapping[str, str]) -> str:
+    """The prompt of the subject that a LoRA knows; "" for other files."""
     try:
         return str(json.loads(header["sonopaint.subject"])["prompt"])
     except (KeyError, ValueError, TypeError):

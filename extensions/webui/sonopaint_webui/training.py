@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path, safe_name
-from sonoconvert.files.folders import user_folder
-from sonopaint_webui import host, results, trainers
+from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
+from sonopaint_webui import host, results, shipped, trainers
 from sonotrain.training import runs
 
 RUNS_VARIABLE = "SONOPAINT_RUNS"
@@ -48,18 +49,13 @@ def only_here(request: Any) -> None:
 
 
 def models() -> list[str]:
-    """What can be trained on: Mini, and the host's checkpoints."""
-    return [MINI, *host.checkpoint_files()]
+    """What can be trained on: Mini, and the host's other checkpoints."""
+    return [MINI, *(name for name, path in host.checkpoint_files().items() if not shipped.is_mini(path))]
 
 
 def names(command: str) -> list[str]:
-    """The runs of a trainer, newest first, with those that have only just been started."""
-    found = runs.names(runs_folder(), command)
-    return found + [
-        folder.name
-        for folder, process in _processes.items()
-        if process.poll() is None and folder.parent == runs_folder() and not (folder / "config.json").exists()
-    ]
+    """The runs of a trainer, newest first."""
+    return runs.names(runs_folder(), command)
 
 
 def state(name: str | None) -> runs.RunState:
@@ -137,13 +133,43 @@ def stop(name: str | None) -> str:
     return "Stopping after this step; everything is saved …"
 
 
-def copy_result(name: str | None) -> str:
-    """Copy a run's LoRA to where it can be used; the sentence about it."""
+@dataclass(frozen=True)
+class Learnt:
+    """What a run made, among the host's LoRAs.
+
+    checkpoint: Mini's title in the host's list, where it needs that. one_step: whether it paints in one step.
+    prompt: what calls it, without the LoRA itself.
+    """
+
+    name: str
+    told: str
+    checkpoint: str
+    one_step: bool
+    prompt: str
+
+
+def use(name: str | None) -> Learnt:
+    """Copy a run's LoRA among the host's; Mini, too, where that is what it was learnt on."""
     file = state(name).file
     if file is None:
         raise SonopaintError("This run has no LoRA yet.")
-    mini = host.header_of(file).get("ss_base_model_version") == "sonopaint_mini"
-    folder = user_folder() if mini else host.lora_folder()
+    header = host.header_of(file)
+    _copy(file)
+    host.refresh_loras()
+    mini = header.get("ss_base_model_version") == "sonopaint_mini"
+    checkpoint = shipped.add_mini() if mini else ""
+    base = f" It works with {MINI}, which the WebUI loads now." if mini else ""
+    return Learnt(
+        file.stem,
+        f"{file.stem} is among the LoRAs: <lora:{file.stem}:1>.{base}",
+        checkpoint,
+        ONE_STEP_KEY in header or ON_STUDENT_KEY in header,
+        host.subject_of(header) or header.get("modelspec.trigger_phrase", ""),
+    )
+
+
+def _copy(file: Path) -> None:
+    folder = host.lora_folder()
     target = folder / file.name
     mark = file.parent / COPIED  # a run that went on replaces its own earlier copy
     copied = mark.read_text(encoding="ascii") if mark.is_file() else ""
@@ -153,15 +179,10 @@ def copy_result(name: str | None) -> str:
         )
     for source in (file, file.with_suffix(".png")):  # the picture is the card among the extra networks
         if source.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(folder / source.name, force=True) as beside:
                 shutil.copyfile(source, beside)
     mark.write_text(_digest(target), encoding="ascii")
-    if mini:
-        return (
-            f"{file.stem} was learnt on {MINI}, so it works with that, in Studio and ComfyUI: "
-            f"it is in {folder}."
-        )
-    return f"{file.stem} is among the LoRAs: press Refresh there, or write <lora:{file.stem}:1>."
 
 
 def _digest(path: Path) -> str:

@@ -17,11 +17,12 @@ from typing import Any
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import safe_name
 from sonotrain.files import locks
-from sonotrain.files.json_files import read_json
+from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.options import WATCHED
 from sonotrain.training.run_folder import RunFolder, read_log
 
 OUTPUT = "output.txt"  # what the process says
+STARTED = "started.json"  # which trainer a page started, in a run that may end before it has a configuration
 ABOUT = {"PYTHONUNBUFFERED": "1", WATCHED: "1"}  # what its environment tells it
 RUNNING = ("preparing", "training", "finishing")
 # Trainers whose command on the line is not their name.
@@ -113,6 +114,7 @@ def start(
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("state.json", OUTPUT):
         (folder / name).unlink(missing_ok=True)
+    write_json(folder / STARTED, {"command": command})
     line = [python, "-m", "sonotrain", *WORDS.get(command, (command,)), "--out", str(folder)]
     line += flags(options)
     line += ["--resume", *words] if resume else list(words)
@@ -133,15 +135,16 @@ def start(
 def names(parent: str | Path, command: str) -> list[str]:
     """The runs in a folder that a trainer's page shows, newest first.
 
-    They are its own; the LoRA page also shows those of trainers without a page.
+    They are its own, those included that failed before they began; the LoRA page also shows those of trainers
+    without a page.
     """
 
     def shown(path: Path) -> bool:
-        found = _json(path).get("command", "")
+        found = _json(path / "config.json").get("command") or _json(path / STARTED).get("command", "")
         return found == command or (command == "lora" and bool(found) and found not in PAGES)
 
-    found = [path.parent for path in Path(parent).glob("*/config.json") if shown(path)]
-    return [path.name for path in sorted(found, key=lambda path: -path.stat().st_mtime)]
+    found = {path.parent for name in ("config.json", STARTED) for path in Path(parent).glob(f"*/{name}")}
+    return [path.name for path in sorted(filter(shown, found), key=lambda path: -path.stat().st_mtime)]
 
 
 def new_folder(parent: str | Path, name: str) -> Path:
@@ -206,7 +209,7 @@ def read(folder: str | Path, process: subprocess.Popen[bytes] | None = None) -> 
     message = ""
     if phase in RUNNING and not starting and not is_locked(folder):
         phase, message = "failed", last_sentence(folder)
-    elif phase == "none" and process is not None:
+    elif phase == "none" and (process is not None or (folder / STARTED).is_file() and not is_locked(folder)):
         phase, message = "failed", last_sentence(folder)
     number, sheet, previews = _previews(folder, list(config.get("prompts", [])))
     name = state.get("file")

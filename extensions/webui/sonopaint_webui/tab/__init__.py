@@ -26,10 +26,13 @@ def build() -> list[tuple[Any, str, str]]:
                 convert.build_audio_to_image()
             with gr.Tab("Image → Audio", id="image-to-audio", elem_id="sonopaint_tab_image_to_audio"):
                 convert.build_image_to_audio()
+            trains = []
             for command, title in TITLES.items():
                 with gr.Tab(title, id=f"train-{command}", elem_id=f"sonopaint_tab_train_{command}"):
-                    TrainPanel(command).build()
+                    trains.append(TrainPanel(command).build())
         start.wire(panels)
+        for train in trains:
+            train.wire(tabs, start.chosen, panels)
         wire_sending(tabs, panels)
     for component in page.blocks.values():
         # The host keeps defaults by label, so that one sub-tab's would become all the others'.

@@ -46,6 +46,8 @@ def field(action: str, name: str) -> Any:
         return gr.Radio(choices=list(about["choices"]), value=value, **common)
     if isinstance(value, bool):
         return gr.Checkbox(value=value, **common)
+    if name == "seconds":
+        common["info"] = "0: the model's own"
     if name in ("seed", "to_seed"):
         return gr.Number(value=value, precision=0, **common)
     if isinstance(value, (int, float)):

@@ -109,7 +109,9 @@ class Panel:
                 self.source = compat.audio(
                     label="The sound", elem_id=f"{self.id}_source", visible=self.takes_a_sound
                 )
-                demo = gr.Button("Try a demo sound", elem_id=f"{self.id}_demo", visible=self.takes_a_sound)
+                demo = gr.Button(
+                    "Try a demo sound", elem_id=f"{self.id}_demo", size="sm", visible=self.takes_a_sound
+                )
                 view = gr.HTML("", elem_id=f"{self.id}_view")
                 status = gr.HTML("", elem_id=f"{self.id}_status", elem_classes=["sonopaint-status"])
                 made = gr.HTML("", elem_id=f"{self.id}_made")

@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 # The argument that a checkpoint's own default is for, by its name in the checkpoint's header.
 OWN = {"steps": "steps", "cfg_scale": "guidance_scale", "sampler": "sampler"}
 
+# The host loads a checkpoint by its title, and its own menu shows that.
+CHOOSE = compat.js("(title) => { sonopaintChoose(title); return []; }")
+
 
 class Start:
     """The line over the sub-tabs. Laid out before them, wired when they are there."""
@@ -33,7 +36,9 @@ class Start:
     def __init__(self) -> None:
         with gr.Row(elem_classes=["sonopaint-start"]):
             self.about = gr.HTML("", elem_id="sonopaint_about")
-            self.add = gr.Button("Add Sonopaint Mini", elem_id="sonopaint_add_mini", visible=False)
+            self.add = gr.Button(
+                "Add Sonopaint Mini", elem_id="sonopaint_add_mini", visible=False, variant="primary"
+            )
         self.seen = hidden("sonopaint_model", "seen")
         self.chosen = hidden("sonopaint_model", "chosen")
         self.tick = gr.Button("Look", elem_id="sonopaint_model_look", elem_classes=["sonopaint-hidden"])
@@ -59,7 +64,7 @@ class Start:
 
         self.tick.click(fn=look, inputs=[self.seen], outputs=outputs, queue=False, **QUIET)
         self.add.click(fn=add, outputs=[self.about, self.chosen, student], **QUIET).then(
-            fn=None, inputs=[self.chosen], **compat.js("(title) => { sonopaintChoose(title); return []; }")
+            fn=None, inputs=[self.chosen], **CHOOSE
         )
 
 
@@ -114,7 +119,8 @@ def about(path: Path | None) -> str:
         fmt = host.format_of("", checkpoint=path)
     except SonopaintError as error:
         return compat.message(error)
-    line = f"{path.stem}: {fmt.name}, {fmt.seconds(fmt.width):.2f} s at once, {fmt.sample_rate / 1000:g} kHz."
+    form = f" {fmt.name}," * (fmt.name != path.stem)
+    line = f"{path.stem}:{form} {fmt.seconds(fmt.width):.2f} s at once, {fmt.sample_rate / 1000:g} kHz."
     known = knowledge_of(path)
     if known is None:
         return f"<p>{html.escape(line)}</p>"

@@ -19,7 +19,9 @@ import gradio as gr
 from sonoconvert.errors import SonopaintError
 from sonopaint_webui import compat, results, trainers, training
 from sonopaint_webui.names import label
-from sonopaint_webui.tab.panel import QUIET
+from sonopaint_webui.tab.fields import student_choices
+from sonopaint_webui.tab.panel import QUIET, Panel
+from sonopaint_webui.tab.start import CHOOSE
 from sonotrain.files.options import from_form
 from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.trainers.subject.options import SubjectOptions
@@ -89,13 +91,30 @@ class TrainPanel:
         except (SonopaintError, OSError) as error:
             return compat.message(error)
 
-    def copy(self, request: gr.Request, run: str | None) -> str:
-        """Put the run's LoRA where the WebUI finds it."""
+    def use(self, request: gr.Request, run: str | None) -> list[Any]:
+        """Put what was learnt where the WebUI finds it, and go where it paints.
+
+        What `wire` lists: what is told, the checkpoint, the sub-tab, the prompts of Generate and of One-step
+        subject, the one-step file.
+        """
+        nothing = [compat.update() for _ in range(5)]
         try:
             training.only_here(request)
-            return compat.message(training.copy_result(run), "info")
-        except (SonopaintError, OSError) as error:
-            return compat.message(error)
+            made = training.use(run)
+        except SonopaintError as error:
+            return [compat.message(error), *nothing]
+        except OSError as error:
+            return [compat.message(f"The LoRA could not be copied ({error.strerror})."), *nothing]
+        told, checkpoint, tab, prompt, one_step, student = compat.message(made.told, "info"), *nothing
+        if made.one_step:
+            tab, one_step = compat.update(selected="one-step"), compat.update(value=made.prompt)
+            student = compat.update(choices=student_choices(), value=made.name)
+        else:
+            tab = compat.update(selected="generate")
+            prompt = compat.update(value=f"{made.prompt} <lora:{made.name}:1>".strip())
+        if made.checkpoint:
+            checkpoint = compat.update(value=made.checkpoint)
+        return [told, checkpoint, tab, prompt, one_step, student]
 
     def install(self, request: gr.Request) -> str:
         """Begin to install the trainers."""
@@ -179,8 +198,8 @@ class TrainPanel:
 
     # --- the page ------------------------------------------------------------------------------------------
 
-    def build(self) -> None:
-        """Lay the sub-tab out and wire it."""
+    def build(self) -> TrainPanel:
+        """Lay the sub-tab out and wire it, but for what leads out of it."""
         gr.HTML(f'<p class="sonopaint-hint">{html.escape(HINTS[self.command])}</p>')
         about = gr.HTML("", elem_id=f"{self.id}_about")
         with gr.Row():
@@ -198,7 +217,7 @@ class TrainPanel:
                 with gr.Row():
                     run = gr.Dropdown(choices=[], value=None, label="Run", elem_id=f"{self.id}_run")
                     resume = self._button("Resume", "resume", visible=False)
-                    copy = self._button("Add to the LoRAs", "copy", visible=False)
+                    self.uses = self._button("Use it here", "use", visible=False, variant="primary")
                 parts = [
                     gr.HTML("", elem_id=f"{self.id}_{name}")
                     for name in ("status", "facts", "curves", "previews")
@@ -206,18 +225,28 @@ class TrainPanel:
         hidden = {"elem_classes": ["sonopaint-hidden"]}
         seen = gr.Textbox("", label="seen", show_label=False, elem_id=f"{self.id}_seen", **hidden)
         tick = gr.Button("Look", elem_id=f"{self.id}_tick", **hidden)
-        shown = [run, form[2], about, install, cancel, log, *parts, go, stop, resume, copy, seen]
+        shown = [run, form[2], about, install, cancel, log, *parts, go, stop, resume, self.uses, seen]
         looking: dict[str, Any] = {"fn": self.look, "inputs": [run, seen], "outputs": shown, **FASTER}
         for button, work, inputs, outputs in (
             (go, self.start, form, [told, run]),
             (resume, self.resume, [run], [told]),
             (stop, self.stop, [run], [told]),
-            (copy, self.copy, [run], [told]),
             (install, self.install, [], [told]),
             (cancel, self.cancel, [], [told]),
         ):
             button.click(fn=work, inputs=inputs, outputs=outputs, **QUIET).then(**looking)
         tick.click(**looking)
+        self.run, self.told = run, told
+        return self
+
+    def wire(self, tabs: Any, chosen: Any, panels: list[Panel]) -> None:
+        """Let *Use it here* lead to the sub-tab that paints; chosen: the field that chooses a checkpoint."""
+        parts = {panel.action: panel.parts for panel in panels}
+        prompts = [parts["generate"]["prompt"], parts["one-step"]["prompt"]]
+        outputs = [self.told, chosen, tabs, *prompts, parts["one-step"]["student"]]
+        self.uses.click(fn=self.use, inputs=[self.run], outputs=outputs, **QUIET).then(
+            fn=None, inputs=[chosen], **CHOOSE
+        )
 
     def _form(self) -> list[Any]:
         """The form's fields, as ``start`` takes them."""
@@ -228,7 +257,7 @@ class TrainPanel:
                 choices=[training.MINI],
                 value=training.MINI,
                 label="Base model",
-                info="What is learnt works with this model only: to use it here, choose a checkpoint.",
+                info="What is learnt works with this model. Mini learns on a processor in minutes.",
                 elem_id=f"{self.id}_model",
             )
             name = gr.Textbox("", label="Name", elem_id=f"{self.id}_name")
@@ -247,7 +276,7 @@ class TrainPanel:
     def _field(self, item: Field[Any]) -> Any:
         """The component of one option."""
         common = {
-            "label": label(item.name),
+            "label": "Alpha" if (self.command, item.name) == ("lora", "alpha") else label(item.name),
             "info": INFO.get(item.name, item.metadata["help"]),
             "elem_id": f"{self.id}_{item.name}",
         }

@@ -46,7 +46,9 @@ class SubjectOptions:
     author: str = option("", "who made it, for the file's header", free=True)
     licence: str = option("", "its licence, for the file's header", free=True)
     # the method (Uni-DAD, equations 2.1 to 2.10)
-    alpha: float = option(0.75, "a: weight of the target teacher; 1 − a is the source teacher's")
+    alpha: float = option(
+        0.75, "0 to 1: how near to the clips; less keeps more of what the base model knows of the kind"
+    )
     ratio: int = option(0, "critic steps for each step of student and target teacher (0: 10, Mini: 3)")
     guidance: float = option(-1.0, "guidance of both teachers (default: 7.5, Mini: 2)")
     lambda_critic: float = option(0.01, "weight of the discriminator's loss")
@@ -61,7 +63,7 @@ class SubjectOptions:
     # baselines
     prior_weight: float = option(1.0, "weight of prior preservation in DreamBooth's loss")
     prior_clips: int = option(0, "class sounds painted for that (0: 200, full 1000, Mini: 32)")
-    adapt_steps: int = option(0, "steps of db-dmd2's first half (0: 800, Mini: 300); --steps is its second")
+    adapt_steps: int = option(0, "steps of db-dmd2's first half, before the others (0: 800, Mini: 300)")
     beta: float = option(5000.0, "how much PSO holds on to the student that it started from")
     # the networks
     rank: int = option(0, "rank of the adapters (0: 16, Mini: 32)")
