@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from sonoconvert.edits.loudness import lufs
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.clip import Clip, read_clip
+from sonoconvert.files.clip import read_clip
 from sonotrain.cli import main
-from sonotrain.evaluation.listening.build import ListenOptions, build_test, level_db
+from sonotrain.evaluation.listening.build import ListenOptions, build_test
 from sonotrain.evaluation.listening.score import as_markdown, interval, score_files
 
 METHODS = {"secretive": 5, "sloppy": 2}  # method: what listeners will give it
@@ -79,9 +81,7 @@ def test_all_sounds_have_one_rate_and_one_level_and_none_is_clipped(built: Any) 
         data = base64.b64decode(uri.removeprefix("data:audio/flac;base64,"))
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
         assert rate == 16_000 and np.abs(samples).max() < 10 ** (-0.9 / 20)
-        import torch
-
-        levels.append(level_db(Clip(torch.from_numpy(samples.T.copy()), rate)))
+        levels.append(lufs(torch.from_numpy(samples.T.copy()), rate))
     assert max(levels) - min(levels) < 0.1
 
 

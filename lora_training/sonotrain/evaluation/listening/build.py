@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import logging
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from sonoconvert.edits.loudness import lufs
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip, read_clip
 from sonotrain.data.charts import page
@@ -33,8 +33,7 @@ REFERENCES, MADE = "references", "made"  # folders of a bench, too
 VARIATION, REFERENCE, ANCHOR, PRACTICE = "variation", "reference", "anchor", "practice"
 PAGE, KEY = "listening-test.html", "key.json"
 CHECK_EVERY = 12  # of so many variations there is one hidden reference and one anchor, two of each at least
-LOUD_DB, PEAK_DB = -23.0, -1.0  # level of every sound, and what no peak goes above, dBFS
-HEARD_DB = 30.0  # frames further below the loudest don't count for the level
+LOUD_LUFS, PEAK_DB = -23.0, -1.0  # loudness of every sound, and what no peak goes above, dBFS
 HEAVY_MB = 60
 # The document's vocabulary: realism, identity, transient sharpness, brightness, texture, reverberation.
 WORDS = {
@@ -182,35 +181,26 @@ def kind_of(name: str) -> str:
 
 
 def matched(paths: Sequence[Path], options: ListenOptions) -> dict[Path, str]:
-    """{file: data URI} of FLAC at one rate and one level, mono where all are; silent ones stay silent."""
+    """{file: data URI} of FLAC at one rate and one loudness, mono where all are; silent ones stay silent."""
     clips = {path: read_clip(path, duration_s=options.seconds) for path in dict.fromkeys(paths)}
     rate = options.rate or min(clip.sample_rate for clip in clips.values())
     mono = all(clip.num_channels == 1 for clip in clips.values())
     clips = {path: (clip.mono() if mono else clip).resampled(rate) for path, clip in clips.items()}
-    # The peak of the sound with the highest crest decides, so that all have one level and none is clipped.
-    headroom = [PEAK_DB - _db(clip.waveform.abs().max()) + level_db(clip) for clip in clips.values()]
-    level = min([LOUD_DB, *headroom])
-    return {path: _uri(clip, 10 ** ((level - level_db(clip)) / 20)) for path, clip in clips.items()}
-
-
-def level_db(clip: Clip) -> float:
-    """RMS in dBFS of the frames of 50 ms within 30 dB of the loudest: how loud what is heard is."""
-    size = max(1, clip.sample_rate // 20)
-    mono = clip.waveform.double().square().mean(0)
-    power = torch.nn.functional.pad(mono, (0, -len(mono) % size)).view(-1, size).mean(1)
-    heard = power[power >= power.max() * 10 ** (-HEARD_DB / 10)]
-    return _db(heard.mean().sqrt())
-
-
-def _db(value: torch.Tensor) -> float:
-    return 20 * float(torch.log10(value.double().clamp_min(1e-15)))
+    # The sound with the highest crest decides, so that all are equally loud and none is clipped.
+    own = {path: lufs(clip.waveform, rate) for path, clip in clips.items()}
+    headroom = [
+        PEAK_DB - 20 * math.log10(float(clip.waveform.abs().max())) + own[path]
+        for path, clip in clips.items()
+        if own[path] > -math.inf
+    ]
+    wanted = min([LOUD_LUFS, *headroom])
+    return {path: _uri(clip, 10 ** ((wanted - own[path]) / 20)) for path, clip in clips.items()}
 
 
 def _uri(clip: Clip, gain: float) -> str:
     import soundfile
 
-    silent = clip.waveform.abs().max() < 1e-5
-    waveform = clip.waveform if silent else (clip.waveform.double() * gain).float()
+    waveform = (clip.waveform.double() * gain).float() if math.isfinite(gain) else clip.waveform  # silence
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform.T.numpy(), clip.sample_rate, format="FLAC", subtype="PCM_16")
     return "data:audio/flac;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
