@@ -40,6 +40,25 @@ def sample(
     ).float()
 
 
+@torch.no_grad()
+def painted(model: Any, text: Tensor, empty: Tensor, noise: Tensor, **how: Any) -> Tensor:
+    """Pixels [B, 3, H, W] in −1 … 1 from normal noise [B, 4, h, w]; `how`: as `sample` takes it.
+
+    A one-step model takes one step, whatever `how` says.
+    """
+    from sonopaint.models.denoiser import Denoiser
+    from sonopaint.models.schedule import one_step_sigma
+    from sonopaint.samplers.one_step import sample_one_step
+
+    if model.one_step is not None:
+        sigma = one_step_sigma(model.alphas_cumprod, model.one_step)
+        latents = sample_one_step(Denoiser(model, text), noise.to(model.device), sigma)
+    else:
+        latents = sample(model, text, empty, noise, **how)
+    pixels: Tensor = model.vae.decode((latents / model.vae_scale).to(model.dtype)).sample
+    return pixels
+
+
 def noise_of(model: Any, count: int, seed: int) -> Tensor:
     """Normal noise for `count` pictures of a model's size [count, 4, h, w], on the CPU."""
     from sonopaint.painters.latents import window_of
@@ -64,24 +83,17 @@ def paint(
     Each caption has noise of its own, which hangs on `seed` and its place only. A one-step model takes one
     step, whatever the settings say.
     """
-    from sonopaint.models.denoiser import Denoiser
     from sonopaint.models.prompt import encode_prompt
-    from sonopaint.models.schedule import one_step_sigma
-    from sonopaint.samplers.one_step import sample_one_step
 
     noise = torch.randn((len(captions), 4, 16, 40), generator=torch.Generator().manual_seed(seed))
     pictures = []
     for first in range(0, len(captions), batch):
         chosen = list(captions[first : first + batch])
         embedded = encode_prompt(model, [*chosen, ""])
-        text, empty = embedded[:-1], embedded[-1:]
-        x = noise[first : first + batch].to(model.device)
-        if model.one_step is not None:
-            sigma = one_step_sigma(model.alphas_cumprod, model.one_step)
-            latents = sample_one_step(Denoiser(model, text), x, sigma)
-        else:
-            latents = sample(model, text, empty, x, steps=steps, guidance=guidance_scale, sampler=sampler)
-        pixels = model.vae.decode((latents / model.vae_scale).to(model.dtype)).sample
+        pixels = painted(
+            model, embedded[:-1], embedded[-1:], noise[first : first + batch],
+            steps=steps, guidance=guidance_scale, sampler=sampler,
+        )  # fmt: skip
         pictures.append(to_levels(pixels).cpu())
     return torch.cat(pictures)
 

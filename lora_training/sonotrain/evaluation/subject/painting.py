@@ -109,27 +109,16 @@ def _pictures(model: Any, sampling: Sampling, guidance: float) -> Make:
     """Square pictures of a model that paints no sounds."""
     from PIL import Image
 
-    from sonopaint.models.denoiser import Denoiser
     from sonopaint.models.prompt import encode_prompt
-    from sonopaint.models.schedule import one_step_sigma, sigmas
-    from sonopaint.samplers import SAMPLERS
-    from sonopaint.samplers.one_step import sample_one_step
+    from sonotrain.training.painting import painted
 
     side = sampling.size // model.latent_factor
 
-    @torch.no_grad()
     def paint(shot: Shot, file: Path) -> None:
         noise = torch.randn(1, 4, side, side, generator=torch.Generator().manual_seed(shot.seed))
-        noise = noise.to(model.device)
         text = encode_prompt(model, [shot.text, ""])
-        if model.one_step is not None:
-            sigma = one_step_sigma(model.alphas_cumprod, model.one_step)
-            latents = sample_one_step(Denoiser(model, text[:1]), noise, sigma)
-        else:
-            levels = sigmas(model.alphas_cumprod, sampling.steps)
-            denoise = Denoiser(model, text[:1], text[1:], guidance)
-            latents = SAMPLERS[sampling.sampler](denoise, noise * float(levels[0]), levels)
-        pixels = model.vae.decode((latents / model.vae_scale).to(model.dtype)).sample[0].float().cpu()
+        how = {"steps": sampling.steps, "sampler": sampling.sampler, "guidance": guidance}
+        pixels = painted(model, text[:1], text[1:], noise, **how)[0].float().cpu()
         bytes_ = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
         with atomic_path(file, force=True) as beside:
             Image.fromarray(bytes_).save(beside, format="PNG")
