@@ -289,8 +289,7 @@ def errors_so_far() -> list[dict[str, Any]]:
 
 
 def failure(error: Exception, prompt: str) -> HostError:
-    """The sentence for what a host's function raised; its console has the rest."""
-    logger.error("The WebUI could not paint.", exc_info=error)
+    """The sentence for what a host's function raised; its console has the rest where nobody knows why."""
     status = getattr(error, "status_code", 0)
     if status:  # of this pack's sampler and of others that know better
         return HostError(str(getattr(error, "detail", "") or error), int(status))
@@ -298,6 +297,7 @@ def failure(error: Exception, prompt: str) -> HostError:
     if files & _PROMPT_READERS:
         shown = prompt if len(prompt) < 80 else prompt[:79] + "…"
         return HostError(f"The WebUI can't read the prompt “{shown}” ({error}): look at its brackets.", 400)
+    logger.error("The WebUI could not paint.", exc_info=error)
     kind = type(error).__name__
     if "OutOfMemory" in kind or isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return HostError(

@@ -29,6 +29,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[3]
 START_S, RUN_S = 600, 600
+PATIENCE_MS = 300_000
 RATE = 32_000
 # Without --server-name, with which they refuse to install extensions; they listen on 127.0.0.1 anyway.
 SHARED = (
@@ -97,6 +98,54 @@ def painted(host: Host, tab: str, **body: Any) -> dict[str, Any]:
     small |= {"cfg_scale": 1, "sampler_name": "Euler", "scheduler": "Automatic"}
     answer = host.post(f"/sdapi/v1/{tab}", **{**small, **body})
     return {**answer, "info": json.loads(answer["info"])}
+
+
+class Tab:
+    """The host's page, at one of our sub-tabs."""
+
+    def __init__(self, page: Any, url: str) -> None:
+        self.page, self.url, self.id = page, url, ""
+
+    def top(self, title: str) -> None:
+        self.page.locator("#tabs > .tab-nav > button").filter(has_text=title).first.click()
+
+    def open(self, title: str, id: str) -> Tab:
+        self.top("Sonopaint")
+        self.page.locator("#sonopaint_tabs > .tab-nav > button", has_text=title).first.click()
+        self.id = f"#sonopaint_{id}"
+        self.page.wait_for_selector(f"{self.id}_go", state="visible")
+        return self
+
+    def load(self, path: Path) -> None:
+        self.page.set_input_files(f"{self.id}_source input[type=file]", path)
+        self.page.wait_for_selector(f"{self.id}_view .sg-canvas")
+
+    def quick(self) -> None:
+        """One step, without guidance."""
+        self.page.locator(f"{self.id}_more > .label-wrap").click()
+        self.fill("steps", 1)
+        self.fill("cfg_scale", 1)
+        self.fill("iterations", 2)
+
+    def fill(self, name: str, value: Any) -> None:
+        field = self.page.locator(f"{self.id}_{name}")
+        field.locator("textarea, input[type=number]").first.fill(str(value))
+        field.locator("textarea, input[type=number]").first.press("Tab")
+
+    def go(self) -> list[bytes]:
+        """Press the button: the sounds of its cards."""
+        self.page.click(f"{self.id}_go")
+        self.page.wait_for_selector(
+            f"{self.id}_made .sonopaint-result .sg-canvas, {self.id}_status .sonopaint-error"
+        )
+        wrong = self.page.locator(f"{self.id}_status .sonopaint-error")
+        assert not wrong.count(), wrong.first.inner_text()
+        return self.downloads("WAV")
+
+    def downloads(self, kind: str) -> list[bytes]:
+        links = self.page.locator(f"{self.id}_made .sonopaint-result a", has_text=kind)
+        addresses = [link.get_attribute("href") for link in links.all()]
+        return [self.page.request.get(address).body() for address in addresses]
 
 
 @contextmanager
@@ -205,10 +254,41 @@ def host(started: tuple[Host, str]) -> Host:
     return started[0]
 
 
+@pytest.fixture
+def open_tab(browser: Any) -> Iterator[Callable[[Host], Tab]]:
+    """`open_tab(host)`: its page in the light; at the end neither it nor the server may have complained."""
+    complaints: list[str] = []
+    opened: list[tuple[Any, Host, int]] = []
+
+    def open_page(host: Host) -> Tab:
+        context = browser.new_context(viewport={"width": 1400, "height": 1300}, accept_downloads=True)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+        opened.append((context, host, len(host.log)))
+        page.goto(f"{host.url}/?__theme=light")
+        page.wait_for_selector("#txt2img_prompt textarea")
+        page.wait_for_selector("[data-furnished]", state="attached")
+        return Tab(page, host.url)
+
+    yield open_page
+    for context, host, said in opened:
+        context.close()
+        assert "Traceback" not in host.log[said:], host.log[said:]
+    assert not [text for text in complaints if "onopaint" in text], complaints
+
+
 @pytest.fixture(scope="session")
 def start(checkpoint: Path) -> Callable[[Checkout, Path], Any]:
     """`with start(checkout, folder) as host`: one more host, on a data folder that `fresh` made."""
     return lambda checkout, base: running(checkout, base, checkpoint)
+
+
+@pytest.fixture(scope="session")
+def bare_start() -> Callable[[Checkout, Path], Any]:
+    """`with bare_start(checkout, folder) as host`: with this extension and without a checkpoint."""
+    return lambda checkout, base: running(checkout, link_in(base), None)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,74 +11,11 @@ import soundfile
 
 pytestmark = [pytest.mark.host, pytest.mark.browser]
 
-PATIENCE_MS = 300_000
-
-
-class Tab:
-    """The host's page, at one of our sub-tabs."""
-
-    def __init__(self, page: Any, url: str) -> None:
-        self.page, self.url, self.id = page, url, ""
-
-    def top(self, title: str) -> None:
-        self.page.locator("#tabs > .tab-nav > button").filter(has_text=title).first.click()
-
-    def open(self, title: str, id: str) -> Tab:
-        self.top("Sonopaint")
-        self.page.locator("#sonopaint_tabs > .tab-nav > button", has_text=title).first.click()
-        self.id = f"#sonopaint_{id}"
-        self.page.wait_for_selector(f"{self.id}_go", state="visible")
-        return self
-
-    def load(self, path: Path) -> None:
-        self.page.set_input_files(f"{self.id}_source input[type=file]", path)
-        self.page.wait_for_selector(f"{self.id}_view .sg-canvas")
-
-    def quick(self) -> None:
-        """One step, without guidance."""
-        self.page.locator(f"{self.id}_more > .label-wrap").click()
-        self.fill("steps", 1)
-        self.fill("cfg_scale", 1)
-        self.fill("iterations", 2)
-
-    def fill(self, name: str, value: Any) -> None:
-        field = self.page.locator(f"{self.id}_{name}")
-        field.locator("textarea, input[type=number]").first.fill(str(value))
-        field.locator("textarea, input[type=number]").first.press("Tab")
-
-    def go(self) -> list[bytes]:
-        """Press the button: the sounds of its cards."""
-        self.page.click(f"{self.id}_go")
-        self.page.wait_for_selector(
-            f"{self.id}_made .sonopaint-result .sg-canvas, {self.id}_status .sonopaint-error"
-        )
-        wrong = self.page.locator(f"{self.id}_status .sonopaint-error")
-        assert not wrong.count(), wrong.first.inner_text()
-        return self.downloads("WAV")
-
-    def downloads(self, kind: str) -> list[bytes]:
-        links = self.page.locator(f"{self.id}_made .sonopaint-result a", has_text=kind)
-        addresses = [link.get_attribute("href") for link in links.all()]
-        return [self.page.request.get(address).body() for address in addresses]
-
 
 @pytest.fixture
-def tab(host: Any, browser: Any) -> Iterator[Tab]:
-    """The page in the light; at the end neither it nor the server may have complained about us."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1300}, accept_downloads=True)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-    said = len(host.log)
-    page.goto(f"{host.url}/?__theme=light")
-    page.wait_for_selector("#txt2img_prompt textarea")
-    page.wait_for_selector("[data-furnished]", state="attached")
-    yield Tab(page, host.url)
-    context.close()
-    assert not [text for text in complaints if "onopaint" in text], complaints
-    assert "Traceback" not in host.log[said:], host.log[said:]
+def tab(host: Any, open_tab: Any) -> Any:
+    """The page of the host that all tests share."""
+    return open_tab(host)
 
 
 def outside(before: np.ndarray, after: np.ndarray, rate: int, start: float, end: float) -> bool:
@@ -88,7 +24,7 @@ def outside(before: np.ndarray, after: np.ndarray, rate: int, start: float, end:
     return bool(len(changed)) and changed.min() > start - 0.3 and changed.max() < end + 0.3
 
 
-def test_inpaint(tab: Tab, clip: Path, read: Any) -> None:
+def test_inpaint(tab: Any, clip: Path, read: Any) -> None:
     tab.open("Inpaint", "inpaint").load(clip)
     page = tab.page
     for label, value in (("from s", 1), ("to s", 1.5), ("from Hz", 500), ("to Hz", 4000)):
@@ -113,7 +49,7 @@ def test_inpaint(tab: Tab, clip: Path, read: Any) -> None:
     page.wait_for_selector("#sonopaint_outpaint_view .sg-canvas", state="visible")
 
 
-def test_outpaint_24_bits(tab: Tab, tmp_path: Path, read: Any) -> None:
+def test_outpaint_24_bits(tab: Any, tmp_path: Path, read: Any) -> None:
     clip, noise = tmp_path / "wind.flac", np.random.default_rng(1).standard_normal(3 * 32_000)
     soundfile.write(clip, 0.1 * noise, 32_000, subtype="PCM_24")
     tab.open("Outpaint", "outpaint").load(clip)
@@ -127,7 +63,7 @@ def test_outpaint_24_bits(tab: Tab, tmp_path: Path, read: Any) -> None:
     assert (kept == before)[edge:-edge].all()
 
 
-def test_loop_variations_and_interpolation(tab: Tab, clip: Path, read: Any) -> None:
+def test_loop_variations_and_interpolation(tab: Any, clip: Path, read: Any) -> None:
     tab.open("Loop", "loop").load(clip)
     tab.quick()
     tab.fill("seam", 0.5)
@@ -146,7 +82,7 @@ def test_loop_variations_and_interpolation(tab: Tab, clip: Path, read: Any) -> N
     assert len(tab.go()) == 3, "the two ends and both joined"
 
 
-def test_one_step_subject(tab: Tab, read: Any) -> None:
+def test_one_step_subject(tab: Any, read: Any) -> None:
     tab.open("One-step subject", "one_step")
     tab.page.click("#sonopaint_one_step_refresh")
     choice = tab.page.locator("#sonopaint_one_step_student input").first
@@ -161,7 +97,7 @@ def test_one_step_subject(tab: Tab, read: Any) -> None:
 
 
 def test_a_sound_becomes_a_picture_and_the_picture_a_sound(
-    tab: Tab, clip: Path, tmp_path: Path, read: Any
+    tab: Any, clip: Path, tmp_path: Path, read: Any
 ) -> None:
     tab.open("Audio → Image", "audio_to_image")
     tab.page.set_input_files("#sonopaint_audio_to_image_source input[type=file]", clip)
@@ -184,7 +120,7 @@ def test_a_sound_becomes_a_picture_and_the_picture_a_sound(
     assert np.argmax(np.abs(np.fft.rfft(wave[:, 0]))) * rate / len(wave) == pytest.approx(300, abs=10)
 
 
-def test_nothing_marked_is_told_and_the_page_goes_on(tab: Tab, clip: Path) -> None:
+def test_nothing_marked_is_told_and_the_page_goes_on(tab: Any, clip: Path) -> None:
     tab.open("Inpaint", "inpaint").load(clip)
     tab.page.click("#sonopaint_inpaint_go")
     told = tab.page.locator("#sonopaint_inpaint_status .sonopaint-error")
@@ -197,7 +133,21 @@ def test_nothing_marked_is_told_and_the_page_goes_on(tab: Tab, clip: Path) -> No
     assert "seconds" in told.inner_text() or "sound" in told.inner_text()
 
 
-def test_sound_under_txt2img_and_back_from_png_info(tab: Tab, host: Any, read: Any) -> None:
+def test_what_the_host_can_not_paint_is_told(tab: Any) -> None:
+    tab.open("Generate", "generate").quick()
+    tab.fill("seconds", 1)
+    tab.fill("prompt", "a horn <lora:nobody:1>")
+    assert len(tab.go()) == 1
+    told = tab.page.locator("#sonopaint_generate_status .sonopaint-warning")
+    assert "nobody" in told.first.inner_text()
+    tab.fill("prompt", "(horn:1.1.1)")
+    tab.page.click("#sonopaint_generate_go")
+    told = tab.page.locator("#sonopaint_generate_status .sonopaint-error")
+    told.wait_for()
+    assert "can't read the prompt" in told.inner_text()
+
+
+def test_sound_under_txt2img_and_back_from_png_info(tab: Any, host: Any, read: Any) -> None:
     page, sound = tab.page, "#script_txt2img_sonopaint_enabled"
     page.fill("#txt2img_prompt textarea", "train horn")
     page.click(f"{sound} > .label-wrap")

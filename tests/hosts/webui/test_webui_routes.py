@@ -99,6 +99,8 @@ def test_new_sounds(host: Any, read: Any) -> None:
         ("interpolate", {"clips": 10**6}, "clips must be"),
         ("one-step", {"prompt": "horn"}, "needs many steps"),
         ("one-step", {"student": "../x"}, "no one-step file"),
+        ("generate", {"prompt": "(horn:1.1.1)"}, "can't read the prompt"),
+        ("generate", {"prompt": "horn", "styles": ["nobody's"]}, "no style"),
     ],
 )
 def test_bad_requests_get_a_sentence(host: Any, sound: str, route: str, body: Any, says: str) -> None:
@@ -106,6 +108,15 @@ def test_bad_requests_get_a_sentence(host: Any, sound: str, route: str, body: An
     status, answer = host.send(f"/sonopaint/v1/{route}", body)
     assert status == 400 and says in answer["detail"], answer
     assert "\n" not in answer["detail"]
+
+
+@pytest.mark.parametrize("lora", ["<lora:nobody:1>", "<lora:student:loud>"])
+def test_what_the_host_says_of_a_lora_comes_with_the_sound(host: Any, lora: str) -> None:
+    """One that is missing, and one with a weight that is no number: it paints all the same."""
+    answer = host.post("/sonopaint/v1/generate", **{**QUICK, "prompt": f"horn {lora}"}, seconds=1.0)
+    assert len(answer["sounds"]) == 1
+    assert ("nobody" if "nobody" in lora else "loud") in answer["detail"]
+    assert answer["sounds"][0]["settings"]["notes"]
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b'{"steps": NaN}', b"[" * 100_000])
