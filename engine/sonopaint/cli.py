@@ -35,6 +35,7 @@ Make and edit sounds with words.
   extend       lengthen a sound at its start or end
   loop         a loop from a prompt, or a sound closed into a loop
   interpolate  from one prompt to another over several sounds
+  heal         repair a sound without words: gaps, clicks, clipping, a missing band
   models       what --model and --lora can name
   studio       Sonopaint Studio in the browser
 
@@ -161,6 +162,16 @@ def _run_interpolate(args: argparse.Namespace) -> None:
     _paint(args, paths, work)
 
 
+def _run_heal(args: argparse.Namespace) -> None:
+    from sonopaint.heal.cli import run
+
+    line = _ProgressLine(quiet=args.quiet)
+    try:
+        run(args, lambda share: line(round(1000 * share), 1000, "Healing"))
+    finally:
+        line.end()
+
+
 def _run_models(args: argparse.Namespace) -> None:
     from sonopaint.models.folders import user_folder
     from sonopaint.models.info import list_models
@@ -196,6 +207,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "extend": _run_extend,
     "loop": _run_loop,
     "interpolate": _run_interpolate,
+    "heal": _run_heal,
     "models": _run_models,
 }
 

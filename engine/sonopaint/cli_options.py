@@ -166,6 +166,12 @@ def models(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def heal(parser: argparse.ArgumentParser) -> None:
+    from sonopaint.heal.cli import fill
+
+    fill(parser)
+
+
 _COMMANDS = {
     "generate": generate,
     "vary": vary,
@@ -173,5 +179,6 @@ _COMMANDS = {
     "extend": extend,
     "loop": loop,
     "interpolate": interpolate,
+    "heal": heal,
     "models": models,
 }

@@ -357,6 +357,32 @@ LISTEN_COMMANDS: Steps = {
     "build": ("makes a blinded listening test: one offline page, and its key", _listen_build),
     "score": ("turns listeners' answers into S-MOS with confidence intervals", _listen_score),
 }
+
+
+def _heal_train(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.bridge.train import BridgeTrainer
+
+    _training(parser, BridgeTrainer, "runs/heal")
+
+
+def _heal_export(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.trainers.bridge.train import export_bridge
+
+        path = export_bridge(arguments.run_folder, arguments.out, force=arguments.force)
+        print(f"{path} is written; compare it with: python benchmarks/heal.py --weights {path}")
+        return True
+
+    parser.add_argument("--run", dest="run_folder", default="runs/heal", help="a run folder")
+    parser.add_argument("--out", default="weights/heal", help="folder to write (default: weights/heal)")
+    parser.add_argument("--force", action="store_true", help="replace weights that are there")
+    parser.set_defaults(run=run, resumable=False)
+
+
+HEAL_COMMANDS: Steps = {
+    "train": ("trains the bridge that heals gaps and missing bands", _heal_train),
+    "export": ("writes a run's bridge where healing finds it", _heal_export),
+}
 BENCH_COMMANDS: Steps = {
     "subject-clips": ("writes the corpus's three subjects: five clips to learn from, and more", _bench_clips),
     "subject": ("compares methods: identity, prompts, diversity, copies, cost", _bench_subject),
@@ -365,6 +391,7 @@ BENCH_COMMANDS: Steps = {
 GROUPS: dict[str, tuple[str, Steps]] = {
     "base": ("the shipped model, Sonopaint Mini, from nothing", COMMANDS),
     "vocoder": ("the learned decoder: pictures to sound", VOCODER_COMMANDS),
+    "heal": ("the healing bridge: gaps and missing bands", HEAL_COMMANDS),
     "bench": ("how well a subject was learnt", BENCH_COMMANDS),
     "listen": ("listening tests: which variations are still the same thing?", LISTEN_COMMANDS),
 }

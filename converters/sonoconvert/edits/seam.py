@@ -87,12 +87,12 @@ def _predict(past: np.ndarray, count: int) -> np.ndarray:
     order = min(MAX_ORDER, len(past) // 4)
     if order == 0:
         return np.full(count, past[-1])
-    coefficients = _burg(past, order)
+    coefficients = burg(past, order)
     state = lfiltic([1.0], coefficients, past[::-1])
     return lfilter([1.0], coefficients, np.zeros(count), zi=state)[0]
 
 
-def _burg(signal: np.ndarray, order: int) -> np.ndarray:
+def burg(signal: np.ndarray, order: int) -> np.ndarray:
     """Linear prediction coefficients [order + 1], the first being 1 (Burg 1975, the lattice recursion)."""
     coefficients = np.array([1.0])
     forward, backward = signal[1:].copy(), signal[:-1].copy()

@@ -1,0 +1,242 @@
+"""Healing: gaps, cut-offs and clipping, by the bridge, each classic, Mini's inpainting, and silence.
+
+    python benchmarks/heal.py [--weights FILE] [--items N] [--mini-items N] [--lengths 10 100] [--steps N]
+
+Inside each gap: log-spectral distance in dB (frames of 512 samples, floored 60 dB below the clip's loudest
+cell) and envelope error (mean difference of the level of 10 ms in dB, floored likewise). The sounds are none
+that the bridge learnt from: other seeds of the corpus and of the speech synthesiser, and the tests' recordings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.signal import firwin, lfilter
+
+sys.path.insert(0, str(Path(__file__).parent))
+from sonoconvert.files.clip import Clip, read_clip
+from sonopaint.heal import heal as heal_module
+from sonopaint.heal.bridging import raised
+from sonopaint.heal.declip import ceiling_of, declipped
+from sonopaint.heal.heal import HealSettings, heal
+from sonopaint.heal.marks import Mark
+from sonopaint.models import bridge as bridges
+from sonotrain.data import foley
+from sonotrain.data.speech import speech
+
+RATE, SEED = 32_000, 987_654
+LENGTHS = (10, 30, 100, 300, 1000)
+METHODS = ("bridge", "interpolate", "predict", "continue", "copy", "silence", "auto")
+GROUPS = {
+    "music": ("arpeggio", "bell", "piano", "guitar", "organ", "flute", "drums", "violin"),
+    "noise": ("rain", "wind", "stream", "ocean_waves", "thunder", "forest_ambience", "fire", "crowd"),
+    "events": ("dog_bark", "footsteps", "door", "gunshot", "hammer", "glass", "explosion", "bird_song"),
+}
+FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
+
+
+def sounds(items: int) -> dict[str, list[np.ndarray]]:
+    """`items` sounds of each group, float [samples] at RATE."""
+    rng = np.random.default_rng(SEED)
+    found = {"speech": [_recording("speech.flac")]}
+    found["speech"] += [speech(5 * RATE, RATE, rng) for _ in range(items - 1)]
+    for group, wanted in GROUPS.items():
+        kinds = [kind for kind in wanted if kind in foley.KINDS]
+        kinds += [kind for kind in foley.KINDS if kind not in kinds and group == "music" and _musical(kind)]
+        kinds = (kinds * items)[:items]
+        found[group] = list(foley.batch(items, SEED, kinds=kinds).waveforms.numpy().astype(np.float64))
+    found["music"][-1] = np.pad(_recording("complete.oga"), (0, RATE))
+    return {group: [sound / np.abs(sound).max() for sound in some] for group, some in found.items()}
+
+
+def _musical(kind: str) -> bool:
+    return foley.KINDS[kind].make.__module__.endswith("music")
+
+
+def _recording(name: str) -> np.ndarray:
+    return read_clip(FIXTURES / name).mono().resampled(RATE).waveform[0].numpy().astype(np.float64)
+
+
+def place(sound: np.ndarray, count: int, rng: np.random.Generator) -> int:
+    """Where a gap begins: at random, where the sound is not much quieter than it mostly is."""
+    margin = min(4096, (len(sound) - count) // 4)
+    usual = np.sqrt(np.mean(sound**2))
+    for _ in range(40):
+        start = int(rng.integers(margin, len(sound) - count - margin))
+        if np.sqrt(np.mean(sound[start : start + count] ** 2)) > 0.3 * usual:
+            break
+    return start
+
+
+def measures(true: np.ndarray, made: np.ndarray, start: int, stop: int) -> tuple[float, float]:
+    """(log-spectral distance, envelope error) in dB of samples start … stop."""
+
+    def cells(sound: np.ndarray) -> torch.Tensor:
+        wave = torch.from_numpy(sound.astype(np.float32))
+        window = torch.hann_window(512)
+        return torch.stft(wave, 512, 128, window=window, return_complex=True).abs()
+
+    first, second = cells(true), cells(made)
+    floor = first.max() * 1e-3
+    here = slice(start // 128, stop // 128 + 1)
+    difference = 20 * torch.log10(first.clamp_min(floor) / second.clamp_min(floor))[:, here]
+    block = RATE // 100
+    count = max((stop - start) // block, 1)
+
+    def levels(sound: np.ndarray) -> np.ndarray:
+        parts = np.array_split(sound[start:stop], count)
+        least = 1e-3 * np.abs(true).max()
+        return np.array([20 * np.log10(max(np.sqrt(np.mean(part**2)), least)) for part in parts])
+
+    envelope = np.abs(levels(true) - levels(made)).mean()
+    return float(difference.square().mean(0).sqrt().mean()), float(envelope)
+
+
+def gaps(options: argparse.Namespace, methods: list[str]) -> None:
+    mini = _Mini() if options.mini_items else None
+    every = sounds(options.items)
+    names = [*methods, *(["Mini"] if mini else [])]
+    print(f"| gap | sounds | {' | '.join(names)} |\n|{'---|' * (len(names) + 2)}")
+    seconds: dict[str, float] = {}
+    for length in options.lengths:
+        count = length * RATE // 1000
+        for group, some in every.items():
+            found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+            rng = np.random.default_rng((SEED, length))
+            for number, sound in enumerate(some):
+                if len(sound) < count + 16_000:
+                    continue
+                start = place(sound, count, rng)
+                stop = start + count
+                damaged = sound.copy()
+                damaged[start:stop] = 0
+                clip = Clip(torch.from_numpy(damaged[None].astype(np.float32)), RATE)
+                for name in names:
+                    begun = time.process_time()
+                    if name == "Mini":
+                        if mini is None or number >= options.mini_items:
+                            continue
+                        made = mini.paint(clip, start / RATE, stop / RATE)
+                    else:
+                        settings = HealSettings(name, number, options.steps)
+                        made = heal(clip, [Mark(start, stop)], settings).clip.waveform[0].numpy()
+                    if length == 1000:
+                        seconds[name] = seconds.get(name, 0.0) + time.process_time() - begun
+                    found[name].append(measures(sound, made, start, stop))
+            row = [
+                "{:.1f} / {:.1f}".format(*np.mean(values, axis=0)) if values else ""
+                for values in found.values()
+            ]
+            print(f"| {length} ms | {group} | {' | '.join(row)} |", flush=True)
+    print("\nCPU seconds for gaps of 1000 ms: " + ", ".join(f"{k} {v:.2f}" for k, v in seconds.items()))
+
+
+class _Mini:
+    """Mini's inpainting without words."""
+
+    def __init__(self) -> None:
+        from sonopaint.models.loading import load_model
+
+        self.model = load_model("mini")
+
+    def paint(self, clip: Clip, start_s: float, stop_s: float) -> np.ndarray:
+        from sonoconvert.edits.region import Box, Region
+        from sonopaint.tasks import inpaint
+        from sonopaint.tasks.settings import PaintSettings
+
+        region = Region((Box(start_s, stop_s),), feather_s=0.0)
+        result = inpaint(self.model, clip, region, PaintSettings("", seed=1, steps=12))[0]
+        return result.clip.waveform[0].numpy()
+
+
+def bands(options: argparse.Namespace) -> None:
+    """Cut-offs: log-spectral distance above them."""
+    bridge = heal_module.load()
+    print("\n| cut-off | sounds | bridge | copied up | nothing |\n|---|---|---|---|---|")
+    for cutoff in (4000, 8000):
+        taps = firwin(511, cutoff - 200, fs=RATE)
+        for group, some in sounds(options.items).items():
+            found: list[list[float]] = [[], [], []]
+            for sound in some:
+                dull = lfilter(taps, 1, np.pad(sound, (0, 255)))[255:]
+                for row, made in zip(
+                    found,
+                    (
+                        raised(bridge, dull, cutoff, RATE, steps=options.steps) if bridge else None,
+                        raised(None, dull, cutoff, RATE),
+                        dull,
+                    ),
+                    strict=True,
+                ):
+                    if made is not None:
+                        row.append(_above(sound, made, cutoff))
+            shown = [f"{np.mean(row):.1f}" if row else "" for row in found]
+            print(f"| {cutoff} Hz | {group} | {' | '.join(shown)} |", flush=True)
+
+
+def _above(true: np.ndarray, made: np.ndarray, cutoff: float) -> float:
+    first, second = (
+        torch.stft(
+            torch.from_numpy(sound.astype(np.float32)), 2048, 512,
+            window=torch.hann_window(2048), return_complex=True,
+        ).abs()
+        for sound in (true, made)
+    )  # fmt: skip
+    floor = first.max() * 1e-3
+    above = slice(int(cutoff / RATE * 2048), None)
+    difference = 20 * torch.log10(first.clamp_min(floor) / second.clamp_min(floor))[above]
+    return float(difference.square().mean(0).sqrt().mean())
+
+
+def clipping(options: argparse.Namespace) -> None:
+    """Clipped peaks: signal to error in the clipped samples, dB."""
+    print("\n| clipped at | sounds | declipped | as it is |\n|---|---|---|---|")
+    for decibels in (-6, -12):
+        for group, some in sounds(options.items).items():
+            found = []
+            for sound in some:
+                level = np.abs(sound).max() * 10 ** (decibels / 20)
+                clipped = np.clip(sound, -level, level)
+                ceiling = ceiling_of(clipped)
+                if ceiling is None:
+                    continue
+                bad = np.abs(clipped) >= ceiling
+                pair = (declipped(clipped, ceiling), clipped)
+                found.append(
+                    [
+                        10 * np.log10(np.sum(sound[bad] ** 2) / np.sum((made - sound)[bad] ** 2))
+                        for made in pair
+                    ]
+                )
+            shown = [f"{value:.1f}" for value in np.mean(found, axis=0)] if found else ["", ""]
+            print(f"| {decibels} dB | {group} | {' | '.join(shown)} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", help="a bridge (the shipped one)")
+    parser.add_argument("--items", type=int, default=8, help="sounds in a group (8)")
+    parser.add_argument("--mini-items", type=int, default=0, help="of them, painted by Mini too (0)")
+    parser.add_argument("--lengths", type=int, nargs="*", default=LENGTHS, help="of the gaps, in ms")
+    parser.add_argument("--steps", type=int, default=bridges.STEPS, help="of the bridge")
+    parser.add_argument("--only", choices=("gaps", "bands", "clipping"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    bridge = bridges.read(options.weights) if options.weights else bridges.load()
+    heal_module.load = lambda: bridge  # type: ignore[assignment]
+    methods = [name for name in METHODS if name != "bridge" or bridge is not None]
+    for name, work in (("gaps", lambda: gaps(options, methods)), ("bands", lambda: bands(options)),
+                       ("clipping", lambda: clipping(options))):  # fmt: skip
+        if options.only in (None, name):
+            work()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Heal: gaps, clicks, clipped peaks and missing bands repaired without words."""

@@ -1,0 +1,1 @@
+"""The healing bridge: from damaged sounds to whole ones."""
