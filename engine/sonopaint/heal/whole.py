@@ -63,8 +63,8 @@ def extend_band(
     notes: list[str] = []
     if not LOWEST_HZ <= cutoff_hz <= 0.9 * max(clip.sample_rate, RAISED_RATE) / 2:
         raise SonopaintError(
-            f"{setting('bandwidth')} must be {LOWEST_HZ:g} to {0.45 * max(clip.sample_rate, RAISED_RATE):g} Hz "
-            f"here, not {cutoff_hz:g} Hz."
+            f"{setting('bandwidth')} must be {LOWEST_HZ:g} to "
+            f"{0.45 * max(clip.sample_rate, RAISED_RATE):g} Hz here, not {cutoff_hz:g} Hz."
         )
     if clip.sample_rate / 2 < ROOM * cutoff_hz:
         notes.append(

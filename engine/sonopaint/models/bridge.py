@@ -46,7 +46,7 @@ class Bridge:
         generator: Generators = None,
         tick: Callable[[], None] | None = None,
     ) -> Tensor:
-        """Spectrum, complex [B, frames, 1025], in which the cells that are `unknown` (bool, likewise) are new.
+        """Spectrum, complex [B, frames, 1025], where the `unknown` cells (bool, likewise) are new.
 
         spectrum: of a first guess, `stft` with WINDOW and HOP. Cells that are known stay as they are.
         """
