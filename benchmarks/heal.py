@@ -3,8 +3,8 @@
     python benchmarks/heal.py [--weights FILE] [--items N] [--mini-items N] [--lengths 10 100] [--steps N]
 
 Inside each gap: log-spectral distance in dB (frames of 512 samples, floored 60 dB below the clip's loudest
-cell) and envelope error (mean difference of the level of 10 ms in dB, floored likewise). The sounds are
-none that the bridge learnt from: other seeds of the corpus and of the speech synthesiser, and the tests' recordings.
+cell) and envelope error (mean difference of the level of 10 ms in dB, floored likewise). The sounds are none
+that the bridge learnt from: other seeds of the corpus and of the speech synthesiser, and recordings.
 """
 
 from __future__ import annotations
