@@ -21,6 +21,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, worker: int) -> Iterator[st
     from sonopaint.models.tokenizer import load_tokenizer, train_tokenizer
     from sonopaint_studio.app import build_app, free_port, launch
     from sonopaint_studio.context import Context
+    from sonopaint_studio.library import Library
     from sonopaint_studio.session import Sessions
 
     words, folder = tmp_path_factory.mktemp("words"), tmp_path_factory.mktemp("models")
@@ -34,7 +35,11 @@ def studio(tmp_path_factory: pytest.TempPathFactory, worker: int) -> Iterator[st
     patch = pytest.MonkeyPatch()
     patch.setenv("SONOPAINT_MODELS", str(folder))
     patch.setenv("GRADIO_TEMP_DIR", "")  # launch sets it; restored at the end
-    context = Context(sessions=Sessions(tmp_path_factory.mktemp("studio")), model=str(folder / "tiny"))
+    context = Context(
+        sessions=Sessions(tmp_path_factory.mktemp("studio")),
+        library=Library(tmp_path_factory.mktemp("library")),
+        model=str(folder / "tiny"),
+    )
     app = build_app(context)
     port = free_port("127.0.0.1", 7950 + 100 * worker)
     yield launch(app, port=port, block=False)

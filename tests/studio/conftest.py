@@ -48,9 +48,10 @@ def models_folder(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def context(models_folder: Path, tmp_path: Path) -> Iterator[Any]:
     """One Studio's shared state with folders that go after the test."""
     from sonopaint_studio.context import Context
+    from sonopaint_studio.library import Library
     from sonopaint_studio.session import Sessions
 
-    made = Context(sessions=Sessions(tmp_path / "studio"))
+    made = Context(sessions=Sessions(tmp_path / "studio"), library=Library(tmp_path / "library"))
     yield made
     made.close()
 

@@ -303,12 +303,13 @@ def test_two_tabs_share_nothing(context: Any, tab: Any, upload: Any, chirp: Path
         thread.join()
     for name in ("a", "b"):
         assert [card["title"] for card in results[name]] == [f"sound {name}"]
-        assert Path(results[name][0]["audio"]).is_relative_to(context.sessions.of(tab(name)).folder)
+        assert Path(results[name][0]["audio"]).is_relative_to(context.library.root)
     assert context.sessions.of(tab("b")).history.now is None
     from sonopaint_studio.edit_tab import EditTab
 
-    stranger = EditTab(context).take(tab("b"), SimpleNamespace(key=results["a"][0]["key"]))
-    assert "no longer there" in stranger[1]
+    recording = context.sessions.of(tab("a")).history.now.source
+    stranger = EditTab(context).take(tab("b"), SimpleNamespace(key=recording.key))
+    assert "no longer there" in stranger[1]  # results are everybody's, in the library; recordings are not
 
 
 def test_folders_go_when_the_tab_is_gone(context: Any, tab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,11 +324,12 @@ def test_folders_go_when_the_tab_is_gone(context: Any, tab: Any, monkeypatch: py
     assert not context.sessions.root.exists()
 
 
-def test_old_results_make_room(context: Any, tab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_results_stay_in_the_library(context: Any, tab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sonopaint_studio.generate_tab.KEPT_RESULTS", 1)
     first = cards(generate(context, tab())[-1])[0]
     second = cards(generate(context, tab())[-1])
-    assert len(second) == 1 and second[0]["key"] != first["key"] and not Path(first["audio"]).exists()
+    assert len(second) == 1 and second[0]["key"] != first["key"] and Path(first["audio"]).exists()
+    assert context.library.search("dog").keys == [second[0]["key"], first["key"]]
 
 
 def test_settings_written_by_anybody(context: Any) -> None:

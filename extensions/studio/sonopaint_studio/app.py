@@ -24,8 +24,10 @@ from sonopaint_studio.dataset_tab import DatasetTab
 from sonopaint_studio.edit_tab import EditTab
 from sonopaint_studio.following import follow_model
 from sonopaint_studio.generate_tab import GenerateTab
+from sonopaint_studio.library_tab import LibraryTab
 from sonopaint_studio.model_store import ModelStore
 from sonopaint_studio.models_tab import ModelsTab
+from sonopaint_studio.queue_panel import QueuePanel
 from sonopaint_studio.saving import save_route
 from sonopaint_studio.subject_tab import SubjectTab
 from sonopaint_studio.train_tab import TrainTab
@@ -49,11 +51,13 @@ def build_app(context: Context | None = None) -> gr.Blocks:
     """All pages, wired. Start it with ``launch``, which brings theme, scripts and safety settings."""
     context = context or Context()
     generate, edit = GenerateTab(context), EditTab(context)
+    library, panel = LibraryTab(context), QueuePanel(context)
     convert, dataset = ConvertTab(context), DatasetTab(context)
     train, subject, models = TrainTab(context), SubjectTab(context), ModelsTab(context)
     with gr.Blocks(title="Sonopaint Studio", analytics_enabled=False, fill_width=True) as app:
         with gr.Row(elem_id="topbar"):
             gr.HTML(BRAND, apply_default_css=False, elem_id="brand", min_width=150)
+            panel.build()
             bar = model_bar(context)
             gr.HTML(SWITCH, apply_default_css=False, elem_id="switch", min_width=32)
         with gr.Tabs(elem_id="pages") as tabs:
@@ -61,6 +65,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 generate.build(bar)
             with gr.Tab("Edit", id="edit"):
                 edit.build(bar)
+            with gr.Tab("Library", id="library") as library_page:
+                library.build()
             with gr.Tab("Convert", id="convert"):
                 convert.build()
             with gr.Tab("Dataset", id="dataset") as dataset_page:
@@ -71,7 +77,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 subject.build(bar, subject_page, tabs, generate)
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
-        edit.wire(tabs, generate.results)
+        edit.wire(tabs, generate.results, library.cards)
+        library.wire(library_page, tabs, bar, generate, dataset, subject)
         follow = follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
         pages = (generate, edit, convert, dataset)
         resumes = [(page.resume, page.outputs) for page in pages]
@@ -98,8 +105,8 @@ def launch(
         quiet=True,
         show_error=True,
         prevent_thread_lock=not block,
-        allowed_paths=[str(context.sessions.outputs)],
-        blocked_paths=[str(context.sessions.uploads)],
+        allowed_paths=[str(context.sessions.outputs), str(context.library.root)],
+        blocked_paths=[str(context.sessions.uploads), str(context.library.hidden)],
         theme=theme.theme(),
         css=theme.css(),
         head=theme.head(),
@@ -110,7 +117,7 @@ def launch(
         enable_monitoring=False,
         app_kwargs={
             **guard.app_options(host, port, context.sessions.uploads),
-            "routes": [save_route([context.sessions.outputs])],
+            "routes": [save_route([context.sessions.outputs, context.library.root])],
         },
     )
     return str(address)

@@ -8,8 +8,10 @@ from typing import Any
 import gradio as gr
 
 from sonopaint_studio.job_queue import JobQueue
+from sonopaint_studio.library import Library
 from sonopaint_studio.model_store import Lora, ModelStore, title
-from sonopaint_studio.session import Sessions
+from sonopaint_studio.session import Session, Sessions
+from sonopaint_studio.sounds import Sound
 
 LORA_SLOTS = 3
 
@@ -20,8 +22,16 @@ class Context:
 
     sessions: Sessions = field(default_factory=Sessions)
     store: ModelStore = field(default_factory=ModelStore)
-    queue: JobQueue = field(default_factory=JobQueue)
+    queue: JobQueue = field(init=False)
+    library: Library = field(default_factory=Library)
     model: str | None = None  # path of the model to begin with
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queue", JobQueue(self.store.free))  # an idle Studio needs no model
+
+    def sound(self, session: Session, key: str) -> Sound | None:
+        """A sound of this tab or of the library; None where it is gone."""
+        return session.sounds.get(key) or self.library.sound(key)
 
     def close(self) -> None:
         """Stop every job and remove what is temporary."""

@@ -56,6 +56,8 @@ class DatasetTab:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.source: gr.Textbox
+        self.name: gr.Textbox
         self.outputs: list[Any]  # of make and resume
         self.writing = threading.Lock()  # captions are read, changed and written as a whole
 
@@ -227,7 +229,7 @@ class DatasetTab:
         """Lay the page out and wire it."""
         with gr.Row(elem_classes="sp-page"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
-                source = gr.Textbox(
+                self.source = source = gr.Textbox(
                     label="Folder with sounds", placeholder="/home/me/my-sounds, or drop it here below",
                     elem_id="dataset-source", max_lines=1,
                 )  # fmt: skip
@@ -237,7 +239,7 @@ class DatasetTab:
                     "dataset-drop",
                 )
                 with gr.Row(elem_classes="sp-pair"):
-                    name = gr.Textbox(
+                    self.name = name = gr.Textbox(
                         label="Name",
                         placeholder="as the folder",
                         elem_id="dataset-name",

@@ -146,7 +146,7 @@ class EditTab:
     def take(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """A result becomes the sound to edit: (tabs, status, *views)."""
         session = self.context.sessions.of(request)
-        sound = session.sounds.get(str(event.key))
+        sound = self.context.sound(session, str(event.key))
         if sound is None:
             return gr.skip(), error_html("This sound is no longer there: make it again."), *[gr.skip()] * 3
         session.history.add(Step(sound))
@@ -221,7 +221,9 @@ class EditTab:
             name = Path(source.downloads["WAV"]).stem
             stem = f"{name} {action} {settings.seed}"
             sound = session.add(
-                keep(session.new_folder(), made, title=title, stem=stem, form=form, like=source)
+                self.context.library.keep(
+                    session.new_folder, made, title=title, stem=stem, form=form, like=source
+                )
             )
             shown = session.history.now
             if shown is not None and shown.source is source:  # else another sound was opened meanwhile
@@ -364,10 +366,11 @@ class EditTab:
             **widgets.QUICK,
         )
 
-    def wire(self, tabs: gr.Tabs, cards: gr.HTML) -> None:
-        """Results of Generate, and of this page, can become the sound to edit."""
+    def wire(self, tabs: gr.Tabs, *cards: gr.HTML) -> None:
+        """Results of other pages (`cards`), and of this one, can become the sound to edit."""
         outputs = [tabs, self.status, *self.views()]
-        cards.send(self.take, None, outputs, **widgets.QUICK)
+        for others in cards:
+            others.send(self.take, None, outputs, **widgets.QUICK)
         self.after.source(self.take, None, outputs, **widgets.QUICK)
 
 

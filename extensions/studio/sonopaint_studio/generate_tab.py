@@ -18,12 +18,12 @@ from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
-from sonopaint_studio.sounds import Sound, keep, named, read_settings
+from sonopaint_studio.sounds import Sound, named, read_settings
 
 PAGE = "generate"
 MAX_SECONDS = 60.0
 MAX_BATCH = 8
-KEPT_RESULTS = 24  # cards on the page; older ones go
+KEPT_RESULTS = 24  # cards on the page; the library has all
 ACTIONS = (("send", "Send to Edit"),)
 EMPTY = "Type what you want to hear, or start from one of these."
 
@@ -76,6 +76,8 @@ class GenerateTab:
         self.knobs: widgets.Knobs
         self.results: gr.HTML
         self.prompt: gr.Textbox
+        self.negative: gr.Textbox
+        self.status: gr.HTML
         self.seconds: gr.Number
         self.batch: gr.Slider
         self.fields: list[Any]  # that a page which is loaded again finds as they were
@@ -104,8 +106,8 @@ class GenerateTab:
             with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
                 made = generate(model, settings, seconds=seconds, batch=int(batch), progress=report)
             sounds = [
-                keep(
-                    session.new_folder(),
+                self.context.library.keep(
+                    session.new_folder,
                     result.clip,
                     picture=result.picture,
                     title=settings.prompt,
@@ -185,7 +187,7 @@ class GenerateTab:
                     container=False,
                     elem_id="ideas",
                 )
-                negative = gr.Textbox(
+                self.negative = negative = gr.Textbox(
                     label="What should not be in it?", placeholder="voices, wind", lines=1, elem_id="negative"
                 )
                 with gr.Row(elem_classes="sp-pair"):
@@ -200,7 +202,7 @@ class GenerateTab:
                     self.context.store.defaults(bar.model.value), list(SAMPLERS), "generate"
                 )
                 go, stop = widgets.buttons("Generate", "generate-go")
-                status = widgets.status("generate-status")
+                self.status = status = widgets.status("generate-status")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
                 self.results = widgets.cards("results", results_value(None))
 

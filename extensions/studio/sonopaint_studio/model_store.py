@@ -15,6 +15,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import get_format
 from sonopaint.tasks.settings import ONE_STEP, SD_DEFAULTS
 from sonopaint_studio.jobs import Report
+from sonopaint_studio.memory import give_back_memory
 
 if TYPE_CHECKING:
     from sonopaint.models.info import ModelInfo
@@ -109,6 +110,21 @@ class ModelStore:
         with self._turn:
             yield self._load(info, tuple(loras), report)
 
+    @property
+    def loaded(self) -> str | None:
+        """The name of the model that is in memory."""
+        loaded = self._loaded
+        return Path(loaded[0][0]).name if loaded else None
+
+    def free(self) -> None:
+        """Forget the loaded model and give its memory back, unless a job uses it."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self._loaded = None
+                give_back_memory()
+            finally:
+                self._turn.release()
+
     def _load(self, info: ModelInfo, loras: tuple[Lora, ...], report: Report) -> Model:
         from sonopaint.models.loading import load_model
 
@@ -116,6 +132,7 @@ class ModelStore:
         if self._loaded is None or self._loaded[0] != key:
             report(0, 0, f"Loading {title(info)}")
             self._loaded = None  # two models at once may not fit into memory
+            give_back_memory()
             self._loaded = (key, load_model(info.path, loras=loras))
         return self._loaded[1]
 

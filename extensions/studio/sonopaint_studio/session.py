@@ -59,13 +59,10 @@ class Session:
         return sound
 
     def forget_results(self, most: int) -> None:
-        """Drop the oldest results of Generate beyond `most`, unless Edit still remembers them."""
-        used = {sound.key for step in self.history.steps for sound in (step.source, step.result) if sound}
+        """Drop the oldest results of Generate beyond `most` from the page; the library has them."""
         made = [sound for sound in self.sounds.values() if sound.made_here]
         for sound in made[: max(0, len(made) - most)]:
             del self.sounds[sound.key]
-            if sound.key not in used:
-                shutil.rmtree(sound.clip_path.parent, ignore_errors=True)
 
 
 class Sessions:

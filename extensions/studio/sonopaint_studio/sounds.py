@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sonoconvert.pictures.picture import Picture
 
 logger = logging.getLogger(__name__)
+VIEW = "view.png"
+SAVED = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Sound:
     wave: str = ""  # the waveform's outline for the page
     settings: dict[str, Any] = field(default_factory=dict)
     made_here: bool = False  # a result of Generate, shown there
+    kept: bool = False  # lies in the library
+    unkept: str = ""  # why it doesn't, where it should
+    favourite: bool = False
 
     def clip(self) -> Clip:
         """The clip as it was, sample for sample."""
@@ -56,13 +61,15 @@ class Sound:
             "title": self.title,
             "note": self.note,
             "detail": self.detail,
-            "warning": str(self.settings.get("unknown", "")),
+            "warning": " ".join(filter(None, (str(self.settings.get("unknown", "")), self.unkept))),
             "view": str(self.view_path),
             "audio": str(self.clip_path),
             "duration": self.duration_s,
             "edges": row_edges(self.format),
             "wave": self.wave,
             "loop": self.settings.get("task") == "loop",
+            "kept": self.kept,
+            "favourite": self.favourite,
             "downloads": {name: str(path) for name, path in self.downloads.items()},
         }
 
@@ -100,7 +107,7 @@ def keep(
         logger.info("No FLAC of %s: %s", stem, error)
     save_picture(picture, folder / f"{stem}.png")
     downloads["PNG"] = folder / f"{stem}.png"
-    view_path = folder / "view.png"
+    view_path = folder / VIEW
     if picture.peak is None:  # painted without a level: show the sound as it came out
         picture = encode(clip, picture.format)
     peak = like.peak if like and like.format == picture.format else peak_of(picture)
@@ -119,6 +126,40 @@ def keep(
         wave=wave_of(clip),
         settings=dict(clip.settings),
         made_here=made_here,
+    )
+
+
+def opened(path: Path) -> Sound:
+    """A Sound from the files that ``keep`` wrote; `path`: its WAV, FLAC or OGG. What is missing is made."""
+    from sonoconvert.conversion.convert import encode
+    from sonoconvert.files.clip import read_clip
+    from sonoconvert.pictures.picture import load_picture
+
+    clip, folder = read_clip(path), path.parent
+    pictures = [file for file in sorted(folder.glob("*.png")) if file.name != VIEW]
+    picture = load_picture(pictures[0]) if pictures else encode(clip, get_format(FORMAT))
+    downloads = {
+        SAVED[file.suffix]: file for file in sorted(folder.iterdir(), reverse=True) if file.suffix in SAVED
+    }
+    if pictures:
+        downloads["PNG"] = pictures[0]
+    view_path = folder / VIEW
+    if not view_path.exists():
+        shown = encode(clip, picture.format) if picture.peak is None else picture
+        save_view(shown, view_path, None)
+    return Sound(
+        key=folder.name,
+        title=path.stem,
+        clip_path=path,
+        view_path=view_path,
+        downloads=downloads,
+        duration_s=clip.duration_s,
+        note=_note(clip),
+        detail=_detail(clip),
+        format=picture.format,
+        peak=peak_of(picture),
+        wave=wave_of(clip),
+        settings=dict(clip.settings),
     )
 
 

@@ -32,10 +32,12 @@ class SubjectTab(RunPage):
     """The page and what its buttons do."""
 
     command = "subject"
+    CLIPS = "subject-clips"  # where a tab's dropped clips lie
+    listed: gr.HTML
 
     def clips_of(self, request: gr.Request) -> Path:
         """Where a browser tab's dropped clips lie until they are trained on."""
-        return self.context.sessions.of(request).folder / "subject-clips"
+        return self.context.sessions.of(request).folder / self.CLIPS
 
     def dropped(self, request: gr.Request, event: gr.EventData) -> tuple[str, str]:
         """Take the dropped clips, beside those that are there: (status, list)."""
@@ -143,7 +145,9 @@ class SubjectTab(RunPage):
                     "Your dog, your door, your drum. A few seconds each.",
                     "subject-drop",
                 )
-                listed = gr.HTML(clips_html(None), elem_id="subject-clips", apply_default_css=False)
+                self.listed = listed = gr.HTML(
+                    clips_html(None), elem_id="subject-clips", apply_default_css=False
+                )
                 clear = gr.Button("Forget these clips", size="sm", elem_id="subject-clear")
                 noun = gr.Textbox(label="What is it?", placeholder="dog bark", elem_id="subject-class")
                 name = gr.Textbox(label="Name", placeholder="as it is called above", elem_id="subject-name")

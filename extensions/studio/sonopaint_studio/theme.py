@@ -21,6 +21,7 @@ SCRIPTS = (
     ASSETS / "cards.js",
     ASSETS / "dropzone.js",
     ASSETS / "captions.js",
+    ASSETS / "queue.js",
 )
 # System fonts only: the page never asks another machine for anything.
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "sans-serif")

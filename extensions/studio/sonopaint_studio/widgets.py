@@ -17,7 +17,7 @@ _EDITOR_JS = (
     "/* 'opened' 'undo' 'redo' */ window.Sonopaint.mountEditor(element, { props, trigger, watch, upload });"
 )
 _CARDS_JS = (
-    "/* 'send' 'source' 'idea' 'dropped' */"
+    "/* 'send' 'source' 'idea' 'dropped' 'again' 'subject' 'dataset' 'like' 'remove' */"
     " window.Sonopaint.mountCards(element, { props, trigger, watch, upload });"
 )
 _DROPZONE_JS = "/* 'files' */ window.Sonopaint.mountDropzone(element, { props, trigger, upload });"
@@ -51,7 +51,9 @@ def editor_value(source: dict[str, Any] | None, *, undo: bool, redo: bool) -> di
 
 
 def cards(elem_id: str, value: dict[str, Any]) -> gr.HTML:
-    """Result cards. Value: ``cards_value``. Events: send and source (key), idea (prompt), dropped (path)."""
+    """Result cards. Value: ``cards_value``. Events: send and source (key), idea (prompt), dropped (path);
+    of the library's cards also again, subject, dataset, remove (key) and like (key, on).
+    """
     return gr.HTML(
         value=value,
         html_template='<div class="sp-cards"></div>',

@@ -2,8 +2,27 @@
 (() => {
   const { make, icon, fileUrl, saveLinks, draggable, nameOf, Comparison, SpectrogramView } = window.Sonopaint;
 
+  // What can be done with a sound of the library.
+  const PLACES = { send: "Edit", again: "Generate: its settings", subject: "Subject: as a clip", dataset: "Dataset: as a sound" };
+  function kept({ key, favourite, title }, trigger) {
+    const star = make("button", { type: "button", class: "sp-tool sp-star", title: "Favourite", "aria-label": `Favourite: ${title}`,
+      "aria-pressed": String(favourite), onclick: () => {
+        const on = star.getAttribute("aria-pressed") !== "true";
+        star.setAttribute("aria-pressed", String(on));
+        trigger("like", { key, on });
+      } }, icon("star"));
+    const places = make("select", { class: "sp-places", "aria-label": `Send ${title} to`, onchange: () => {
+      trigger(places.value, { key });
+      places.value = "";
+    } }, make("option", { value: "" }, "Send to …"), ...Object.entries(PLACES).map(([value, label]) => make("option", { value }, label)));
+    const remove = make("button", { type: "button", class: "sp-tool", title: "Delete", "aria-label": `Delete ${title}`,
+      onclick: () => trigger("remove", { key }) }, icon("clear"));
+    return [star, places, remove];
+  }
+
   // value: {cards: [{key, title, note, detail, view, audio, duration, edges, loop, downloads: {WAV: path, …}}],
   //         actions: [[event, label]], empty: html-free text, ideas: {group: [prompt]},
+  //         library: whether the cards can be liked, deleted and sent anywhere,
   //         compare: null or {before: a card, offset: seconds by which the cards begin earlier than it}}
   window.Sonopaint.mountCards = (element, { props, trigger, watch, upload }) => {
     const root = element.querySelector(".sp-cards");
@@ -22,6 +41,7 @@
         view.player.append(make("button", { class: "sp-button", type: "button",
           onclick: () => trigger(name, { key: data.key }) }, icon(name === "send" ? "send" : "up"), label));
       }
+      if (data.kept && props.value?.library) view.player.append(...kept(data, trigger));
       view.show(data);
       return { article, view };
     }
