@@ -46,6 +46,19 @@ def tiny(tiny_folder: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
+def build_wave() -> Callable[[str], Any]:
+    """`build_wave(pipeline)`: one of diffusers' audio pipelines with a few thousand random weights."""
+    import importlib.util
+
+    path = Path(__file__).with_name("wave_models.py")
+    spec = importlib.util.spec_from_file_location("wave_models", path)
+    assert spec and spec.loader
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded.build
+
+
+@pytest.fixture(scope="session")
 def make_clip() -> Callable[..., Clip]:
     """`make_clip(seconds, rate, channels)`: a chord with a little noise, different in each channel."""
 

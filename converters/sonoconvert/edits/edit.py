@@ -20,7 +20,7 @@ from sonoconvert.defaults import FREE
 from sonoconvert.edits.canvas import Canvas, grid
 from sonoconvert.edits.region import merge_spans
 from sonoconvert.edits.repaint import CONTEXT_WINDOWS, plan_of, repaint
-from sonoconvert.edits.seam import MAX_PAST, continued, limited, weights
+from sonoconvert.edits.seam import limited, tails, weights
 from sonoconvert.edits.surroundings import fitted
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
@@ -31,7 +31,6 @@ from sonoconvert.progress import Progress, portion
 log = logging.getLogger(__name__)
 
 SHORTEST_RAMP_S = 0.005  # without a feather the weight still rises this softly, inside the region
-TAIL_S = 0.03  # reach of what continues the source into an extension
 
 
 def put_back(
@@ -125,31 +124,12 @@ def _extended(
     for start, stop in cores:
         added[max(start - first, 0) : max(stop - first, 0)] = True
     # Continued past its ends, the source has no cliff there that would ring in the resampler.
-    x = _resample(piece + _tails(piece, added, rate), rate, fmt.sample_rate)
+    x = _resample(piece + tails(piece, added, rate), rate, fmt.sample_rate)
     free = _at_rate(added, x.shape[1], rate, fmt.sample_rate)
     plan = plan_of(canvas, levels, first, x.shape[1], keep=False)
     y = repaint(x, free, plan, fmt, search, progress)
     new = _resample(y, fmt.sample_rate, rate, count)
-    return torch.where(added, new + _tails(piece - new, added, rate), piece)
-
-
-def _tails(signal: torch.Tensor, added: torch.Tensor, rate: int) -> torch.Tensor:
-    """Zero but for the beginnings of each added stretch, which continue the signal beyond it."""
-    tails = torch.zeros_like(signal)
-    reach = round(TAIL_S * rate)
-    flags = added.numpy().astype(np.int8)
-    for edge in (np.flatnonzero(np.diff(flags)) + 1).tolist():
-        if added[edge]:  # the source ends here
-            kept = int(np.flatnonzero(flags[:edge])[-1]) + 1 if flags[:edge].any() else 0
-            past = signal[:, max(kept, edge - MAX_PAST) : edge].numpy()
-            stop = min(edge + reach, len(flags))
-            tails[:, edge:stop] = torch.from_numpy(continued(past, stop - edge)).float()
-        else:  # the source begins here: the same, backwards
-            kept = edge + int(np.flatnonzero(flags[edge:])[0]) if flags[edge:].any() else len(flags)
-            past = signal[:, edge : min(kept, edge + MAX_PAST)].flip(-1).numpy()
-            start = max(edge - reach, 0)
-            tails[:, start:edge] = torch.from_numpy(continued(past, edge - start)).float().flip(-1)
-    return tails
+    return torch.where(added, new + tails(piece - new, added, rate), piece)
 
 
 def _stretches(canvas: Canvas, cores: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ LIMITER_S = 0.005  # over which it is turned down
 
 MAX_ORDER = 64  # of the linear prediction: enough for a few dozen partials
 MAX_PAST = 4096  # samples that the prediction is fitted to
+TAIL_S = 0.03  # reach of what continues the source into an extension
 
 
 def ramp(count: int) -> np.ndarray:
@@ -79,6 +80,28 @@ def continued(past: np.ndarray, count: int) -> np.ndarray:
     for channel, row in enumerate(past[:, -MAX_PAST:].astype(np.float64)):
         future[channel] = _predict(row, count)
     return future * (1.0 - ramp(count))
+
+
+def tails(signal: torch.Tensor, added: torch.Tensor, rate: int) -> torch.Tensor:
+    """Zero but for the beginnings of each added stretch, which continue the signal beyond it.
+
+    signal: [channels, samples]; added: bool [samples].
+    """
+    tails = torch.zeros_like(signal)
+    reach = round(TAIL_S * rate)
+    flags = added.numpy().astype(np.int8)
+    for edge in (np.flatnonzero(np.diff(flags)) + 1).tolist():
+        if added[edge]:  # the source ends here
+            kept = int(np.flatnonzero(flags[:edge])[-1]) + 1 if flags[:edge].any() else 0
+            past = signal[:, max(kept, edge - MAX_PAST) : edge].numpy()
+            stop = min(edge + reach, len(flags))
+            tails[:, edge:stop] = torch.from_numpy(continued(past, stop - edge)).float()
+        else:  # the source begins here: the same, backwards
+            kept = edge + int(np.flatnonzero(flags[edge:])[0]) if flags[edge:].any() else len(flags)
+            past = signal[:, edge : min(kept, edge + MAX_PAST)].flip(-1).numpy()
+            start = max(edge - reach, 0)
+            tails[:, start:edge] = torch.from_numpy(continued(past, edge - start)).float().flip(-1)
+    return tails
 
 
 def _predict(past: np.ndarray, count: int) -> np.ndarray:

@@ -16,10 +16,11 @@ from sonoconvert.defaults import UNSAID_FORMAT
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.folders import shipped_folder, user_folder
+from sonopaint.models.wave_families import BY_PIPELINE, WaveFamily
 
 logger = logging.getLogger(__name__)
 LATENT = 8  # pixels of one latent cell
-Kind = Literal["mini", "checkpoint", "diffusers", "lora"]
+Kind = Literal["mini", "checkpoint", "diffusers", "lora", "waveform"]
 # A word in a file's name → its format; the first that fits.
 _HINTS = {
     "riffusion-v1-stereo": "riffusion-v1-stereo",
@@ -37,7 +38,7 @@ class ModelInfo:
     name: str
     path: Path
     kind: Kind
-    format: SpectrogramFormat | None  # None: a LoRA that does not say
+    format: SpectrogramFormat | None  # None: a LoRA that does not say, or a model of waveforms
     size: int  # bytes
     metadata: dict[str, str]  # of the (U-Net's) safetensors header
     shipped: bool = False
@@ -81,6 +82,9 @@ def find_model(name_or_path: str | Path) -> Path:
 def describe(path: str | Path, *, shipped: bool = False) -> ModelInfo:
     """What a file or folder holds. Raises SonopaintError where it is no model that Sonopaint can use."""
     path = Path(path)
+    if family := wave_family(path):
+        size = sum(file.stat().st_size for file in path.rglob("*.safetensors"))
+        return ModelInfo(path.name, path, "waveform", None, size, {"family": family.name}, shipped)
     if path.is_dir():
         kind: Kind = "diffusers" if (path / "model_index.json").is_file() else "mini"
         shapes, metadata = read_header(unet_file(path))
@@ -93,6 +97,15 @@ def describe(path: str | Path, *, shipped: bool = False) -> ModelInfo:
     stem = path.name.removesuffix(".safetensors")
     form = None if kind == "lora" and "sonopaint.format" not in metadata else model_format(path, metadata)
     return ModelInfo(stem, path, kind, form, size, metadata, shipped)
+
+
+def wave_family(path: Path) -> WaveFamily | None:
+    """The family of a folder that holds a model which paints waveforms; None for everything else."""
+    try:
+        named = json.loads((path / "model_index.json").read_text(encoding="utf-8"))["_class_name"]
+        return BY_PIPELINE.get(named)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def model_format(

@@ -25,6 +25,7 @@ from sonopaint.models.info import (
     model_format,
     part_file,
     unet_file,
+    wave_family,
 )
 from sonopaint.models.mini import fill, load_mini
 from sonopaint.models.model import Model
@@ -61,6 +62,10 @@ def load_model(
 
     path, loras = with_needed_student(name_or_path, loras)
     format = format or format_of_loras(headers_of(loras).items())
+    if family := wave_family(path):
+        raise SonopaintError(
+            f"{path.name} is {family.name}, which paints waveforms; spectrogram models are needed here."
+        )
     device = torch.device(device or _best_device())
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.float16)
     if not path.is_dir():

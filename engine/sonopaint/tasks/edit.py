@@ -9,6 +9,7 @@ from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonopaint.painters.protocol import Painter
+from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks.editing import extend, inpaint, vary
 from sonopaint.tasks.looping import loop
 from sonopaint.tasks.progress import Progress
@@ -38,7 +39,7 @@ class Edit:
 
     def paint(
         self,
-        model: Model | Painter,
+        model: Model | Painter | WavePainter,
         clip: Clip,
         settings: PaintSettings,
         *,

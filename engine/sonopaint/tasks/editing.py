@@ -11,9 +11,12 @@ from sonoconvert.edits.canvas import Canvas, extend_canvas, inpaint_canvas
 from sonoconvert.edits.edit import put_back
 from sonoconvert.edits.region import Region
 from sonoconvert.edits.surroundings import SILENT_DB, loudness_db
+from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
+from sonopaint.painters.waves import WavePainter
+from sonopaint.tasks import waves
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, agreeing, as_painter, items, record
 from sonopaint.tasks.settings import PaintSettings, wants_silence
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def vary(
-    model: Model | Painter,
+    model: Model | Painter | WavePainter,
     clip: Clip,
     settings: PaintSettings,
     *,
@@ -36,6 +39,8 @@ def vary(
     it but its length).
     Raises SonopaintError for a clip that can't be edited.
     """
+    if isinstance(model, WavePainter):
+        return waves.vary(model, clip, settings, batch=batch, progress=progress)
     painter = as_painter(model)
     canvas = inpaint_canvas(clip, Region(feather_s=0.0, inverted=True), painter.format, kind="vary")
     settings = dataclasses.replace(settings, fill="original")
@@ -43,7 +48,7 @@ def vary(
 
 
 def inpaint(
-    model: Model | Painter,
+    model: Model | Painter | WavePainter,
     clip: Clip,
     region: Region,
     settings: PaintSettings,
@@ -55,6 +60,8 @@ def inpaint(
 
     Raises SonopaintError for an empty region or one outside the clip.
     """
+    if isinstance(model, WavePainter):
+        return waves.inpaint(model, clip, region, settings, batch=batch, progress=progress)
     painter = as_painter(model)
     canvas = inpaint_canvas(clip, region, painter.format)
     extra: dict[str, Any] = {"regions": [str(box) for box in region.boxes], "feather": region.feather_s}
@@ -64,7 +71,7 @@ def inpaint(
 
 
 def extend(
-    model: Model | Painter,
+    model: Model | Painter | WavePainter,
     clip: Clip,
     left_s: float,
     right_s: float,
@@ -80,6 +87,11 @@ def extend(
     left_prompt, right_prompt: words for one side where they differ from ``settings.prompt``.
     Raises SonopaintError when nothing is to be added.
     """
+    if isinstance(model, WavePainter):
+        one = {left_prompt, right_prompt} - {None, settings.prompt}
+        if one:
+            raise SonopaintError("Models that paint waveforms extend both sides to one prompt.")
+        return waves.extend(model, clip, left_s, right_s, settings, batch=batch, progress=progress)
     painter = as_painter(model)
     canvas = extend_canvas(clip, left_s, right_s, painter.format)
     left = settings.prompt if left_prompt is None or not left_s else left_prompt

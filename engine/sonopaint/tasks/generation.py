@@ -18,6 +18,8 @@ from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
+from sonopaint.painters.waves import WavePainter
+from sonopaint.tasks import waves
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, agreeing, as_painter, items, normalised, record
 from sonopaint.tasks.settings import PaintSettings
@@ -30,7 +32,7 @@ MAX_SECONDS = 3600.0
 
 
 def generate(
-    model: Model | Painter,
+    model: Model | Painter | WavePainter,
     settings: PaintSettings,
     *,
     seconds: float | None = None,
@@ -43,7 +45,11 @@ def generate(
     Equal settings give equal samples; item i equals a single run with seed + i.
     Raises SonopaintError for impossible lengths or batches; whatever ``progress`` raises.
     """
-    painter, settings = as_painter(model), from_scratch(settings)
+    settings = from_scratch(settings)
+    if isinstance(model, WavePainter):
+        checked_seconds(seconds)
+        return waves.generate(model, settings, seconds=seconds, batch=batch, progress=progress)
+    painter = as_painter(model)
     fmt = painter.format
     num_samples = samples_of(seconds, fmt)
     canvas = blank_canvas(fmt, fmt.frames(num_samples), num_samples)
@@ -67,15 +73,20 @@ def from_scratch(settings: PaintSettings) -> PaintSettings:
 
 def samples_of(seconds: float | None, fmt: SpectrogramFormat) -> int:
     """Samples of a sound of ``seconds``, or of the format's standard picture."""
+    checked_seconds(seconds)
+    return fmt.width * fmt.hop_length if seconds is None else round(seconds * fmt.sample_rate)
+
+
+def checked_seconds(seconds: float | None) -> None:
+    """Raise SonopaintError for a length that can't be made."""
     if seconds is None:
-        return fmt.width * fmt.hop_length
+        return
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
         raise SonopaintError(f"{setting('seconds')} must be a number, not {seconds!r}.")
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         raise SonopaintError(
             f"{setting('seconds')} must be from {MIN_SECONDS:g} to {MAX_SECONDS:g}, not {seconds:g}."
         )
-    return round(seconds * fmt.sample_rate)
 
 
 def blank_canvas(fmt: SpectrogramFormat, columns: int, num_samples: int, *, circular: bool = False) -> Canvas:

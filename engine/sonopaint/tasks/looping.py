@@ -18,8 +18,10 @@ from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.painters.spans import MULTIPLE
+from sonopaint.painters.waves import WavePainter
+from sonopaint.tasks import waves
 from sonopaint.tasks.editing import edited
-from sonopaint.tasks.generation import blank_canvas, from_scratch, samples_of
+from sonopaint.tasks.generation import blank_canvas, checked_seconds, from_scratch, samples_of
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, agreeing, as_painter, items, normalised, record
 from sonopaint.tasks.settings import PaintSettings
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def loop(
-    model: Model | Painter,
+    model: Model | Painter | WavePainter,
     clip: Clip | None,
     settings: PaintSettings,
     *,
@@ -44,17 +46,22 @@ def loop(
     Otherwise: close the clip by repainting ``seam_s`` (default SEAM_S) around the place where its end meets
     its start; its length and all other samples stay as they are, and ``seconds`` is not used.
     """
-    painter = as_painter(model)
     if clip is None:
         if seam_s is not None:
             raise SonopaintError(
                 f"A new loop has no seam; give {setting('seam')} only together with a sound."
             )
-        return _new_loop(painter, from_scratch(settings), seconds, batch, progress)
-    if seconds is not None:
+        checked_seconds(seconds)
+    elif seconds is not None:
         raise SonopaintError(
             f"A sound that is made to loop keeps its length; leave {setting('seconds')} out."
         )
+    if isinstance(model, WavePainter):
+        lengths = {"seconds": seconds, "seam_s": seam_s}
+        return waves.loop(model, clip, settings, batch=batch, progress=progress, **lengths)
+    painter = as_painter(model)
+    if clip is None:
+        return _new_loop(painter, from_scratch(settings), seconds, batch, progress)
     seam_s = SEAM_S if seam_s is None else seam_s
     canvas = loop_canvas(clip, painter.format, seam_s)
     return edited("loop", painter, canvas, settings, batch, progress, seam=seam_s)

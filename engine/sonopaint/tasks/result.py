@@ -12,6 +12,7 @@ from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
+from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks.settings import FEW_STEPS, ONE_STEP, PaintSettings
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def as_painter(model: Model | Painter) -> Painter:
     return DiffusersPainter(model)
 
 
-def record(task: str, painter: Painter, settings: PaintSettings, **extra: Any) -> dict[str, Any]:
+def record(
+    task: str, painter: Painter | WavePainter, settings: PaintSettings, **extra: Any
+) -> dict[str, Any]:
     """The settings saved with a result: everything that is needed to make it again."""
     try:
         own_version = version("sonopaint")
@@ -64,7 +67,7 @@ def record(task: str, painter: Painter, settings: PaintSettings, **extra: Any) -
     return {**entries, "version": own_version}
 
 
-def _unknown(painter: Painter, entries: Mapping[str, Any]) -> str:
+def _unknown(painter: Painter | WavePainter, entries: Mapping[str, Any]) -> str:
     """What the painter's model does not know of all that was asked for, in a sentence."""
     known: Knowledge | None = getattr(painter, "knowledge", None)
     if known is None:

@@ -35,10 +35,10 @@ class ModelStore:
         self._loaded: tuple[tuple[str, tuple[Lora, ...]], Model] | None = None
 
     def models(self) -> list[ModelInfo]:
-        """Everything that can paint, shipped models first."""
+        """Everything that paints spectrograms, shipped models first."""
         from sonopaint.models.info import describe
 
-        found = [info for info in _listed() if info.kind != "lora"]
+        found = [info for info in _listed() if info.kind not in ("lora", "waveform")]
         if self._extra is not None and all(info.path != self._extra for info in found):
             found.append(describe(self._extra))
         return found

@@ -26,6 +26,7 @@ KINDS = {
     "checkpoint": "Stable Diffusion 1.5 checkpoint",
     "diffusers": "Stable Diffusion 1.5, diffusers folder",
     "lora": "LoRA",
+    "waveform": "Model of waveforms",
 }
 SAID = {"modelspec.author": "Author", "modelspec.license": "Licence", "modelspec.date": "Date"}
 
@@ -40,6 +41,8 @@ def models_html(models: list[ModelInfo]) -> str:
 def _card(info: ModelInfo) -> str:
     form = info.format
     sound = "not said: fits the model it was trained on"
+    if info.kind == "waveform":
+        sound = f"{info.metadata['family']}: for variations; see docs/models.md"
     if form is not None:
         sound = (
             f"{form.name} · {form.seconds(form.width):.2f} s · {form.sample_rate / 1000:g} kHz · "
@@ -48,7 +51,11 @@ def _card(info: ModelInfo) -> str:
     facts = {
         "Format": sound,
         "Size": f"{info.size / 1e6:,.1f} MB",
-        "Hash": file_hash(str(info.path), info.path.stat().st_mtime),
+        **(
+            {"Hash": file_hash(str(info.path), info.path.stat().st_mtime)}
+            if form is not None or info.kind == "lora"
+            else {}
+        ),
         **{name: info.metadata[key][:120] for key, name in SAID.items() if info.metadata.get(key)},
     }
     rows = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
