@@ -186,8 +186,7 @@ def _telling(state: Any) -> Progress:
 
     def tell(step: int, total: int, message: str) -> None:
         state.textinfo = message
-        if state.interrupted or getattr(state, "stopping_generation", False):
-            raise Cancelled("interrupted")
+        host.stop_if_asked()
         if state.skipped:
             raise Cancelled("skipped")
 

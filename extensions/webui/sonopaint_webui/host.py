@@ -15,7 +15,7 @@ from typing import Any
 
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.checkpoints.layouts import CONFIG_KEY
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.info import format_of_loras, model_format
 from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
@@ -318,6 +318,14 @@ def skip() -> None:
     from modules import shared
 
     shared.state.skip()
+
+
+def stop_if_asked(share: float = 0.0) -> None:
+    """A progress that raises Cancelled when somebody has pressed Interrupt."""
+    from modules import shared
+
+    if shared.state.interrupted or getattr(shared.state, "stopping_generation", False):
+        raise Cancelled("interrupted")
 
 
 @contextmanager

@@ -21,11 +21,12 @@ from PIL import Image
 
 from sonoconvert.conversion.convert import decode
 from sonoconvert.defaults import ITERATIONS
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import write_clip
 from sonoconvert.phase.search import PhaseSearch
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat
 from sonoconvert.pictures.picture import Picture, picture_from_image, picture_text
+from sonoconvert.progress import Progress
 from sonopaint_webui import host, results, settings
 from sonopaint_webui.names import said
 
@@ -158,16 +159,20 @@ class SoundRun:
 
     def finish(self, processed: Any) -> None:
         """Make the sounds of all pictures of a run, and tell the host's result about them."""
-        state, was_interrupted = shared.state, shared.state.interrupted
+        state = shared.state
+        # Who interrupted the painting wants the sounds of what is there.
+        stop = None if state.interrupted else host.stop_if_asked
         infotexts = processed.infotexts[processed.index_of_first_image :]
         for index, image in enumerate(self.images):
-            if state.interrupted and not was_interrupted:
-                processed.comments += f"Interrupted: {len(self.images) - index} pictures have no sound.\n"
-                break
             state.textinfo = f"Sound {index + 1} of {len(self.images)}"
             infotext = infotexts[index] if index < len(infotexts) else processed.info
             try:
-                made = self.make(image, record(processed, index, infotext))
+                if stop is not None:
+                    stop()
+                made = self.make(image, record(processed, index, infotext), stop)
+            except Cancelled:
+                processed.comments += f"Interrupted: {len(self.images) - index} pictures have no sound.\n"
+                break
             except (SonopaintError, OSError) as error:
                 processed.comments += f"{said(error)}\n"
                 logger.warning("%s", error)
@@ -177,10 +182,13 @@ class SoundRun:
         sounds = [{"file": str(made.path), "url": results.address_of(made.path)} for made in self.made]
         processed.extra_generation_params = {**processed.extra_generation_params, "Sonopaint sounds": sounds}
 
-    def make(self, image: Image.Image, settings_used: Mapping[str, Any]) -> Made:
+    def make(
+        self, image: Image.Image, settings_used: Mapping[str, Any], progress: Progress | None = None
+    ) -> Made:
         """Turn an image into a sound beside its file, with the same name."""
         picture = self.picture_of(image, settings_used)
-        clip = decode(picture, PhaseSearch(self.options.iterations, learned=self.options.learned))
+        search = PhaseSearch(self.options.iterations, learned=self.options.learned)
+        clip = decode(picture, search, progress=progress)
         clip = dataclasses.replace(clip, settings=dict(settings_used))
         saved = getattr(image, "already_saved_as", None)
         beside = Path(saved).absolute() if saved else _temporary_folder() / f"{len(_remembered)}-{id(image)}"

@@ -11,7 +11,7 @@ import gradio as gr
 
 from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.defaults import ITERATIONS, LONGEST_S, UNSAID_FORMAT
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import write_clip
 from sonoconvert.files.suffixes import SOUNDS
 from sonoconvert.phase.search import PhaseSearch
@@ -108,7 +108,7 @@ def to_sounds(
         drawn = load_picture(path, format=None if preset == ANY_FORMAT else get_format(preset))
         if drawn.duration_s > LONGEST_S:
             raise SonopaintError(f"{path.name} lasts {drawn.duration_s:.0f} s; cut it into shorter ones.")
-        clip = decode(drawn, PhaseSearch(int(iterations)))
+        clip = decode(drawn, PhaseSearch(int(iterations)), progress=host.stop_if_asked)
         target = _free(path.stem, f".{kind}")
         write_clip(clip, target)
         if drawn.peak is None:
@@ -133,12 +133,13 @@ def _each(
     with host.queued(task or None) as state:
         state.job_count = len(paths)
         for index, path in enumerate(paths):
-            if state.interrupted or getattr(state, "stopping_generation", False):
-                left = len(paths) - index
-                break
             state.textinfo = f"{index + 1} of {len(paths)}"
             try:
+                host.stop_if_asked()
                 cards.append(convert(path))
+            except Cancelled:
+                left = len(paths) - index
+                break
             except SonopaintError as error:
                 failed.append(said(error).replace(str(path), path.name))
             state.job_no = index + 1
