@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import logging
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -57,6 +58,12 @@ GO = {
     "vary": "Vary",
     "interpolate": "Interpolate",
 }
+# What belongs together; what is not named here follows in pairs.
+ROWS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "outpaint": (("left", "right"), ("left_prompt", "right_prompt")),
+    "interpolate": (("to_prompt",), ("seed", "to_seed"), ("clips", "seconds")),
+    "one-step": (("student", "seconds"),),
+}
 MAX_RECORDING = 64 << 20  # bytes of base64
 QUIET: dict[str, Any] = {"show_progress": False}
 
@@ -83,12 +90,9 @@ class Panel:
         with gr.Row():
             with gr.Column(scale=2):
                 add(*FIRST)
-                special = [name for name in self.names if name not in (*FIRST, *FOLDED, "seed", "count")]
-                for start in range(0, len(special), 2):
+                for row in self._rows():
                     with gr.Row():
-                        add(*special[start : start + 2])
-                with gr.Row():
-                    add("seed", "count")
+                        add(*row)
                 with gr.Accordion("Sampling and format", open=False, elem_id=f"{self.id}_more"):
                     for start in range(0, len(FOLDED), 2):
                         with gr.Row():
@@ -133,6 +137,14 @@ class Panel:
             draw = f"(boxes) => {{ sonopaintBoxes('{self.id}', boxes); return []; }}"
             self.boxes.change(fn=None, inputs=[self.boxes], **compat.js(draw))
         return self
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """The names of the fields that stand beside each other, below the prompts."""
+        rows = list(ROWS.get(self.action, ()))
+        placed = {*FIRST, *FOLDED, "seed", "count", *(name for row in rows for name in row)}
+        rest = [name for name in self.names if name not in placed]
+        rows += [tuple(rest[start : start + 2]) for start in range(0, len(rest), 2)]
+        return [*rows, *([("seed", "count")] if not any("seed" in row for row in rows) else [])]
 
     @property
     def fields(self) -> list[Any]:
@@ -277,5 +289,6 @@ def recording(text: str) -> tuple[Any, str]:
 
 
 def _title(settings: dict[str, Any], clip: Clip | None) -> str:
-    words = str(settings.get("prompt", "")) or ("no prompt" if clip is None else "the same, painted again")
+    words = re.sub(r"<lora:[^>]*>", "", str(settings.get("prompt", ""))).strip()
+    words = words or ("no prompt" if clip is None else "the same, painted again")
     return words if len(words) < 80 else words[:79] + "…"
