@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from sonoconvert.files.clip import Clip, read_clip
 from sonopaint.heal import heal as heal_module
 from sonopaint.heal.bridging import raised
+from sonopaint.heal.choosing import distances
 from sonopaint.heal.declip import ceiling_of, declipped
 from sonopaint.heal.heal import HealSettings, heal
 from sonopaint.heal.marks import Mark
@@ -73,30 +74,6 @@ def place(sound: np.ndarray, count: int, rng: np.random.Generator) -> int:
     return start
 
 
-def measures(true: np.ndarray, made: np.ndarray, start: int, stop: int) -> tuple[float, float]:
-    """(log-spectral distance, envelope error) in dB of samples start … stop."""
-
-    def cells(sound: np.ndarray) -> torch.Tensor:
-        wave = torch.from_numpy(sound.astype(np.float32))
-        window = torch.hann_window(512)
-        return torch.stft(wave, 512, 128, window=window, return_complex=True).abs()
-
-    first, second = cells(true), cells(made)
-    floor = first.max() * 1e-3
-    here = slice(start // 128, stop // 128 + 1)
-    difference = 20 * torch.log10(first.clamp_min(floor) / second.clamp_min(floor))[:, here]
-    block = RATE // 100
-    count = max((stop - start) // block, 1)
-
-    def levels(sound: np.ndarray) -> np.ndarray:
-        parts = np.array_split(sound[start:stop], count)
-        least = 1e-3 * np.abs(true).max()
-        return np.array([20 * np.log10(max(np.sqrt(np.mean(part**2)), least)) for part in parts])
-
-    envelope = np.abs(levels(true) - levels(made)).mean()
-    return float(difference.square().mean(0).sqrt().mean()), float(envelope)
-
-
 def gaps(options: argparse.Namespace, methods: list[str]) -> None:
     mini = _Mini() if options.mini_items else None
     every = sounds(options.items)
@@ -127,7 +104,7 @@ def gaps(options: argparse.Namespace, methods: list[str]) -> None:
                         made = heal(clip, [Mark(start, stop)], settings).clip.waveform[0].numpy()
                     if length == 1000:
                         seconds[name] = seconds.get(name, 0.0) + time.process_time() - begun
-                    found[name].append(measures(sound, made, start, stop))
+                    found[name].append(distances(sound, made, start, stop, RATE))
             row = [
                 "{:.1f} / {:.1f}".format(*np.mean(values, axis=0)) if values else ""
                 for values in found.values()

@@ -13,7 +13,7 @@ from sonoconvert.files.clip import Clip
 from sonoconvert.progress import Progress, silent
 from sonopaint.heal.bridging import LONGEST_S, bridged, within_band
 from sonopaint.heal.channels import from_others
-from sonopaint.heal.choosing import SHORT_S, chosen
+from sonopaint.heal.choosing import chosen, sides
 from sonopaint.heal.copying import copied
 from sonopaint.heal.linear import interpolated, joined, predicted, sampled
 from sonopaint.heal.marks import Mark, broken_samples, merged
@@ -137,15 +137,14 @@ def _fill(
 ) -> tuple[np.ndarray, str, str]:
     """(new samples, method, what to say) of one channel's mark in what is near it [samples]."""
     count, said = mark.stop - mark.start, ""
-    left, right = _sides(near, mark, broken)
+    left, right = sides(near, mark.start, mark.stop, broken)
     if max(float(np.abs(side[-rate // 5 :]).max(initial=0)) for side in (left, right[::-1])) < SILENT:
         return np.zeros(count), "silence", "There is silence around a mark, and so it holds silence now."
-    donor, fit = None, 0.0
-    if settings.method == "copy" or (settings.method == "auto" and count > SHORT_S * rate):
-        donor, fit = copied(near, mark.start, mark.stop, rate, broken=broken)
-    method = settings.method
+    method, donor, fit = settings.method, None, 0.0
     if method == "auto":
-        method = chosen(count / rate, fit, left, right, bridge is not None)
+        method = chosen(near, mark.start, mark.stop, broken, rate, bridge is not None)
+    if method == "copy" or (method == "bridge" and count > LONGEST_S * rate):
+        donor, fit = copied(near, mark.start, mark.stop, rate, broken=broken)
     if method == "bridge" and count > LONGEST_S * rate:
         method = "copy" if donor is not None and fit > 0.5 else "continue"
         said = (
@@ -176,15 +175,6 @@ def _fill(
     else:
         made = sampled(left, right, count, rate, np.random.default_rng(seed))
     return made, method, said
-
-
-def _sides(near: np.ndarray, mark: Mark, broken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is left and right of a mark, up to the next that is broken."""
-    after = np.flatnonzero(broken[mark.stop :])
-    before = np.flatnonzero(broken[: mark.start])
-    stop = mark.stop + int(after[0]) if len(after) else len(near)
-    start = int(before[-1]) + 1 if len(before) else 0
-    return near[start : mark.start], near[mark.stop : stop]
 
 
 def _limits(near: np.ndarray, mark: Mark) -> tuple[float, float]:
