@@ -78,6 +78,7 @@ STABLE = {
     "SonopaintLengthen": "audio left right feather",
     "SonopaintPutBackAudio": "recording audio region level format",
     "SonopaintLoudness": "audio target",
+    "SonopaintHeal": "audio method steps seed region format",
 }
 
 
@@ -331,3 +332,19 @@ def test_loudness_is_measured_and_set(run: Any, audio: Any) -> None:
     sound, had = run("SonopaintLoudness", audio=audio(2.0), target=-23.0).args
     assert had > -23
     assert run("SonopaintLoudness", audio=sound)[1] == pytest.approx(-23.0, abs=0.01)
+
+
+def test_what_is_marked_is_healed_and_clicks_are_found(run: Any, audio: Any) -> None:
+    sound = audio(2.0, 32_000)
+    region = run("SonopaintRegion", boxes="0.5:0.6")[0]
+    made, done = run("SonopaintHeal", audio=sound, method="continue", region=region).args
+    changed = (made["waveform"] != sound["waveform"])[0, 0].nonzero()[:, 0]
+    assert changed.min() >= 16_000 and changed.max() < 19_200 and len(changed) > 3000
+    assert done == "0.5:0.6 by continue"
+    clicked = {**sound, "waveform": sound["waveform"].clone()}
+    clicked["waveform"][..., 40_000:40_008] += 3 * sound["waveform"].abs().max()
+    made, done = run("SonopaintHeal", audio=clicked).args
+    assert done.endswith("by interpolate")
+    apart = (made["waveform"] - sound["waveform"])[..., 39_900:40_100].abs().max()
+    assert apart < 0.2 * sound["waveform"].abs().max()
+    assert run("SonopaintHeal", audio=sound)[1] == "no click and no dropout was found"

@@ -10,7 +10,9 @@ from sonopaint.heal.linear import interpolated, joined, predicted, sampled
 
 SHORT_S = 0.006  # clicks: interpolation finds the very samples
 TONAL_S = 0.05  # beyond, a prediction has died away
-BRIDGED_S = 0.1  # from here on the bridge does better than the random process that it begins with
+BRIDGED_S = 0.2  # from here on the bridge does better than the random process that it begins with …
+RESTLESS_DB = 8.0  # … where the level of 10 ms varies so much, as that of speech does
+COPIED = 0.85  # of the next best's distance, that a copy's must be below: a wrong event is worse than none
 TRIED_S = 0.3  # of a longer gap, so much is tried
 APART_S = 0.01  # between what is tried and the mark
 ENVELOPE = 0.3  # decibels of the spectrum that one of the envelope counts for
@@ -38,8 +40,20 @@ def chosen(near: np.ndarray, start: int, stop: int, broken: np.ndarray, rate: in
         tried += 1
         for name, made in _tries(near, first, first + size, bad, rate, names).items():
             scores[name] += distance(near, made, first, first + size, rate)
+    scores["copy"] /= COPIED
     best = min(scores, key=scores.__getitem__) if tried else "continue"
-    return "bridge" if best == "continue" and bridge and count >= BRIDGED_S * rate else best
+    if best == "continue" and bridge and count >= BRIDGED_S * rate and _restless(near[~bad], rate):
+        return "bridge"
+    return best
+
+
+def _restless(sound: np.ndarray, rate: int) -> bool:
+    """Whether a sound's level goes up and down: the standard deviation of the level of 10 ms, to −60 dB."""
+    block = max(rate // 100, 1)
+    power = np.square(sound[: len(sound) // block * block].reshape(-1, block)).mean(1)
+    return (
+        len(power) > 1 and float(np.std(10 * np.log10(np.maximum(power, power.max() * 1e-6)))) > RESTLESS_DB
+    )
 
 
 def _tries(

@@ -49,7 +49,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="auto, bridge, interpolate, predict, continue, copy or silence (auto)",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="of the bridge (4)")
+    parser.add_argument("--steps", type=int, metavar="N", help="of the bridge (1)")
     parser.add_argument("--seed", type=int, metavar="N", help="same seed, same samples (random)")
     parser.add_argument("--takes", type=int, default=1, metavar="N", help="so many, from as many seeds (1)")
     parser.add_argument("-o", "--output", metavar="FILE", help="outputs/NAME-healed-SEED.wav if not given")

@@ -21,6 +21,7 @@ FAMILIES = {
     "look_nodes": "plots",
     "audio_nodes": "any model's sounds",
     "file_nodes": "files",
+    "heal_nodes": "healing",
 }
 FOLDER = "sonopaint"  # what the remedy calls the pack
 
