@@ -42,7 +42,7 @@ def edit(context: Any, request: Any, action: str = "Repaint", **changed: Any) ->
     values = {
         "marks": marks({"start": 0.8, "end": 1.4, "low": 500, "high": 4000}),
         "feather": 50, "side": "The marks", "left": 0.0, "right": 0.0, "strength": 0.5,
-        "surroundings": "match", "prompt": "a horn", "negative": "",
+        "surroundings": "match", "how": "As it suits", "takes": 1, "prompt": "a horn", "negative": "",
     } | changed  # fmt: skip
     knobs = values.pop("knobs", KNOBS)
     return list(EditTab(context).run(request, *bar(context), action, *values.values(), *knobs))
@@ -391,3 +391,32 @@ def test_before_and_after_are_equally_bright(tmp_path: Path) -> None:
     after = keep(tmp_path / "after", Clip(louder, 32_000, subtype="FLOAT"), title="after", like=before)
     views = [np.asarray(Image.open(sound.view_path), dtype=int)[:, :60] for sound in (before, after)]
     assert np.abs(views[0] - views[1]).max() <= 3  # two roundings to 8 bits
+
+
+def test_heal_marks_what_clicks_and_repairs_it_in_takes(
+    context: Any, tab: Any, upload: Any, tmp_path: Path
+) -> None:
+    from sonopaint_studio.edit_tab import EditTab
+
+    rate = 16_000
+    t = np.arange(2 * rate) / rate
+    sound = 0.3 * np.sin(2 * np.pi * 440 * t) + 0.002 * np.random.default_rng(0).standard_normal(len(t))
+    sound[12_000:12_008] += 0.5
+    path = tmp_path / "clicks.wav"
+    soundfile.write(path, sound, rate, subtype="FLOAT")
+    page, request = EditTab(context), tab()
+    assert "no sound yet" in page.find_marks(request)[0]
+    open_in_editor(context, request, upload("clicks.wav", path))
+    told, found = page.find_marks(request)
+    (box,) = json.loads(found)
+    assert "1 clicks" in told and abs(box["start"] - 0.75) < 0.001
+    whole = {**box, "low": None, "high": None}
+    outputs = edit(context, request, "Heal", marks=marks(whole, {**whole, "start": 1.2, "end": 1.4}), takes=2)
+    made = cards(outputs[-1])
+    assert len(made) == 2 and "sp-error" not in outputs[-1][0]
+    first, second = (soundfile.read(one["downloads"]["WAV"])[0] for one in made)
+    assert np.abs(first[11_990:12_020] - 0.3 * np.sin(2 * np.pi * 440 * t[11_990:12_020])).max() < 0.02
+    same = first == sound.astype(np.float32)
+    assert same[:11_990].all() and same[12_020:19_200].all() and same[22_400:].all()
+    assert not np.array_equal(first, second) or "interpolate" in outputs[-1][0]
+    assert "Nothing is marked" in edit(context, request, "Heal", marks=marks())[-1][0]

@@ -52,6 +52,24 @@ def run(action: str, source: Clip | None = None, **values: Any) -> list[Any]:
 BOX = {"boxes": [{"start": 0.5, "end": 1.0, "low": 1000, "high": 4000}]}
 
 
+def test_what_is_marked_is_healed_without_words_and_without_the_model(host: Any) -> None:
+    from sonopaint_webui.actions import HEAL_OFFER
+
+    source = clip()
+    region = {"boxes": [{"start": 1.2, "end": 1.25, "low": None, "high": None}]}
+    (offered,) = run("inpaint", source, region=region)
+    assert HEAL_OFFER in offered.settings["notes"]
+    (result,) = run("inpaint", source, region=region, heal=True)
+    inside = slice(round(1.2 * RATE), round(1.25 * RATE))
+    changed = (result.clip.waveform != source.waveform).any(dim=0).nonzero()[:, 0]
+    assert changed.min() >= inside.start and changed.max() < inside.stop
+    apart = (result.clip.waveform - source.waveform)[:, inside].abs().max()
+    assert apart < 0.03 and result.settings["task"] == "heal"
+    assert not any(HEAL_OFFER in note for note in result.settings["notes"])
+    with pytest.raises(SonopaintError, match="without words"):
+        run("inpaint", source, prompt="a horn", region=region, heal=True)
+
+
 def test_inpainting_keeps_every_other_sample(host: Any) -> None:
     source = clip()
     (result,) = run("inpaint", source, prompt="train horn", region=BOX, feather=0.05)

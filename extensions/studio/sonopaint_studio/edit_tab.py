@@ -16,7 +16,7 @@ from sonoconvert.pictures.drawing import read_drawing
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import EXTEND_S, ONE_STEP, VARY_STRENGTH
-from sonopaint_studio import widgets
+from sonopaint_studio import heal_part, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.disk import room
 from sonopaint_studio.generate_tab import paint_settings
@@ -28,13 +28,14 @@ from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, keep, named
 
 PAGE = "edit"
-EDITS = {"Repaint": "inpaint", "Extend": "extend", "Loop": "loop", "Vary": "vary"}
-LABELS = {"Repaint": "Repaint", "Extend": "Extend", "Loop": "Make a loop", "Vary": "Vary"}
+EDITS = {"Repaint": "inpaint", "Extend": "extend", "Loop": "loop", "Vary": "vary", "Heal": "heal"}
+LABELS = {"Repaint": "Repaint", "Extend": "Extend", "Loop": "Make a loop", "Vary": "Vary", "Heal": "Heal"}
 HINTS = {
     "Repaint": "Only what is marked changes. Every other sample stays as it is.",
     "Extend": "New sound before or after; the sound itself stays as it is.",
     "Loop": "Repaints around the ends, so that it plays round and round without a seam.",
     "Vary": "The whole sound, a little or very different.",
+    "Heal": heal_part.HINT,
 }
 FITS = list(zip(("As around it", "Added to what is there", "As painted"), SURROUNDINGS, strict=True))
 RESULT_ACTIONS = (("source", "Go on with this"),)
@@ -73,7 +74,7 @@ class EditTab:
             undo=session.history.can_undo,
             redo=session.history.can_redo,
         )
-        results = [now.result.view()] if now and now.result else []
+        results = [sound.view() for sound in (now.result, *now.takes)] if now and now.result else []
         after = widgets.cards_value(
             results,
             actions=RESULT_ACTIONS,
@@ -182,7 +183,21 @@ class EditTab:
         """Put an edit into the queue and yield (status, seed, stop, *views) while it is painted."""
         session = self.context.sessions.of(request)
         chosen, rest = Chosen.read(values)
-        action, marks, feather, side, left, right, strength, fit, prompt, negative, *knob_values = rest
+        (
+            action,
+            marks,
+            feather,
+            side,
+            left,
+            right,
+            strength,
+            fit,
+            how,
+            takes,
+            prompt,
+            negative,
+            *knob_values,
+        ) = rest
         now, skips = session.history.now, [gr.skip()] * 3
         try:
             if now is None:
@@ -190,7 +205,7 @@ class EditTab:
             if action not in EDITS:
                 raise SonopaintError(f"There is no action {action!r}: choose one of {', '.join(EDITS)}.")
             region = Region()
-            if action == "Repaint":
+            if action in ("Repaint", "Heal"):
                 region = read_region(marks, feather_s=(feather or 0) / 1000, inverted=side == "The rest")
             if action == "Extend":
                 _check_extend(left, right)
@@ -205,6 +220,9 @@ class EditTab:
             yield error_html(error), gr.skip(), gr.skip(), *skips
             return
         source = now.source
+        if action == "Heal":
+            yield from self._heal(session, source, region, how, takes, settings.seed)
+            return
         title = f"{LABELS_AFTER[action]} · {settings.prompt or 'no prompt'}"
 
         def work(report: Report) -> Sound:
@@ -234,6 +252,24 @@ class EditTab:
         self.context.queue.add(session, PAGE, title, work, lane=PAINTING, size=size)
         yield gr.skip(), settings.seed, widgets.running(), *skips
         yield from self._follow(session)
+
+    def _heal(
+        self, session: Session, source: Sound, region: Region, how: str, takes: float | None, seed: int
+    ) -> Iterator[tuple[Any, ...]]:
+        skips = [gr.skip()] * 3
+        try:
+            title, work = heal_part.healing(session, source, region, how, takes, seed)
+        except SonopaintError as error:
+            yield error_html(error), gr.skip(), gr.skip(), *skips
+            return
+        self.context.queue.add(session, PAGE, title, work, lane=PAINTING, size=source.duration_s)
+        yield gr.skip(), seed, widgets.running(), *skips
+        yield from self._follow(session)
+
+    def find_marks(self, request: gr.Request) -> tuple[str, str]:
+        """Clicks and dropouts of the sound: (status, boxes for the editor)."""
+        now = self.context.sessions.of(request).history.now
+        return heal_part.find_marks(now.source if now else None)
 
     def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """The page was loaded again: yield as ``run`` does, first the sound that was being edited."""
@@ -297,6 +333,8 @@ class EditTab:
                     right = gr.Number(
                         EXTEND_S, label="Seconds after", step=0.5, min_width=90, elem_id="extend-right"
                     )
+                self.heal = heal_part.HealPart()
+                self.heal.build()
                 strength = gr.Slider(
                     0.05,
                     1,
@@ -336,15 +374,18 @@ class EditTab:
                 gr.update(visible=name == "Repaint"),
                 gr.update(visible=name == "Extend"),
                 gr.update(visible=name == "Vary"),
-                gr.update(visible=name != "Vary"),
+                gr.update(visible=name not in ("Vary", "Heal")),
+                gr.update(visible=name == "Heal"),
+                *[gr.update(visible=name != "Heal")] * 2,
             ),
             action,
-            [hint, go, repaint_box, extend_box, strength, fit],
+            [hint, go, repaint_box, extend_box, strength, fit, self.heal.box, prompt, negative],
             **widgets.QUICK,
         )
-        inputs = [*bar.inputs(), action, marks, feather, side, left, right, strength, fit, prompt, negative]
+        doing = [action, marks, feather, side, left, right, strength, fit, *self.heal.inputs()]
+        inputs = [*bar.inputs(), *doing, prompt, negative]
         place = inputs.index(marks)
-        self.fields = [action, feather, side, left, right, strength, fit, prompt, negative, *knobs.inputs()]
+        self.fields = [*doing[:1], *doing[2:], prompt, negative, *knobs.inputs()]
         self.outputs = [self.status, knobs.seed, stop, *self.views()]
         go.click(
             self.run,
@@ -352,6 +393,9 @@ class EditTab:
             self.outputs,
             js=f"(...values) => {{ values[{place}] = window.Sonopaint.region(); return values; }}",
             **widgets.LONG,
+        )
+        self.heal.find.click(self.find_marks, None, [self.status, self.heal.found], **widgets.QUICK).then(
+            None, self.heal.found, None, js="(text) => window.Sonopaint.mark(text)"
         )
         stop.click(self.stop, None, [self.status, stop], **widgets.QUICK)
         opening = [self.status, picture_row, *self.views()]
@@ -374,7 +418,13 @@ class EditTab:
         self.after.source(self.take, None, outputs, **widgets.QUICK)
 
 
-LABELS_AFTER = {"Repaint": "Repainted", "Extend": "Extended", "Loop": "Loop", "Vary": "Variation"}
+LABELS_AFTER = {
+    "Repaint": "Repainted",
+    "Extend": "Extended",
+    "Loop": "Loop",
+    "Vary": "Variation",
+    "Heal": "Healed",
+}
 
 
 def _lead_s(step: Step) -> float:

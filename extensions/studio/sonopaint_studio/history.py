@@ -15,6 +15,7 @@ class Step:
 
     source: Sound
     result: Sound | None = None
+    takes: tuple[Sound, ...] = ()  # more results beside it
 
 
 @dataclass

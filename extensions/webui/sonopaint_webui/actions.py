@@ -26,6 +26,10 @@ from sonopaint_webui.host_painter import HostPainter
 
 logger = logging.getLogger(__name__)
 
+HEAL_OFFER = (
+    "Without words the model paints what it likes; Heal repairs what is marked from what is around it."
+)
+
 Work = Callable[..., list[Result]]
 
 
@@ -60,6 +64,8 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
             texts = (
                 [*painter.infotexts, *painter.infotexts[:1]] if len(results) > 1 else painter.infotexts[-1:]
             )
+            if arguments.heal:
+                texts = [""] * len(results)  # the host painted nothing
             comments = list(painter.comments)
             painter.infotexts.clear()
             painter.comments.clear()
@@ -120,6 +126,8 @@ def _work(arguments: Arguments, clip: Clip | None) -> Work:
     if action == "loop" and clip is None:  # without a sound a new loop is made
         return partial(loop, clip=None, seconds=seconds)
     assert clip is not None
+    if arguments.heal:
+        return partial(_heal, read_region(arguments), clip)
     edit = Edit(
         "extend" if action == "outpaint" else action,
         region=read_region(arguments) if action == "inpaint" else None,
@@ -165,6 +173,26 @@ def _interpolate(
     return interpolate(painter, settings, to, arguments.clips, seconds=seconds, progress=progress)
 
 
+def _heal(
+    region: Region, clip: Clip, painter: HostPainter, settings: PaintSettings, progress: Progress
+) -> list[Result]:
+    """What is marked, repaired without the host's model; the picture is in its format."""
+    from sonoconvert.conversion.convert import encode
+    from sonopaint.heal.heal import HealSettings, heal
+    from sonopaint.heal.marks import marks_of
+
+    marks = marks_of(region, clip, painter.format)
+    done = heal(
+        clip,
+        marks,
+        HealSettings(seed=settings.seed % 2**32),
+        progress=lambda share: progress(round(1000 * share), 1000, "Healing"),
+    )
+    used = sorted({method for _, method in done.done})
+    told = {"task": "heal", "seed": settings.seed, "notes": [f"Healed by {', '.join(used)}.", *done.notes]}
+    return [Result.of(done.clip, encode(done.clip, painter.format), told)]
+
+
 def notes_of(settings: Mapping[str, Any]) -> list[str]:
     """What is to be said beside a result: of its prompt, of its making, by the host."""
     return [note for note in (settings.get("unknown", ""), *settings.get("notes", [])) if note]
@@ -176,6 +204,8 @@ def _stamped(result: Result, arguments: Arguments, comments: list[str]) -> Resul
     if isinstance(about.get("region"), dict) and about["region"].get("brush"):
         about["region"] = {**about["region"], "brush": "(drawn)"}
     settings = {**result.settings, "webui": about}
+    if arguments.action == "inpaint" and not arguments.prompt.strip() and not arguments.heal:
+        comments = [*comments, HEAL_OFFER]
     if comments:
         settings["notes"] = [*settings.get("notes", []), *comments]
     return Result.of(result.clip, result.picture, settings)

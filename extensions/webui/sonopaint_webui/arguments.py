@@ -101,6 +101,9 @@ class Arguments:
         ("inpaint",),
     )
     invert: bool = _option(False, "paint everything but the region", ("inpaint",))
+    heal: bool = _option(
+        False, "repair what is marked from what is around it; for this the prompt is empty", ("inpaint",)
+    )
     feather: float = _option(FEATHER_S, "seconds over which the edges fade", ("inpaint",), low=0, high=10)
     left: float = _option(0.0, "seconds to add before", ("outpaint",), low=0, high=MAX_SIDE_S)
     right: float = _option(
@@ -137,6 +140,10 @@ class Arguments:
             )
         if self.action == "inpaint" and not any((self.region or {}).values()):
             raise SonopaintError("Nothing is marked: drag a box or paint over what is to change.")
+        if self.heal and self.prompt.strip():
+            raise SonopaintError(
+                f"{setting('heal')} works without words: empty {setting('prompt')}, or switch it off."
+            )
 
     @classmethod
     def of(cls, action: str, values: Mapping[str, Any]) -> Arguments:

@@ -8,6 +8,7 @@ LABELS = {
     "cfg_scale": "CFG scale",
     "fill": "Masked content",
     "invert": "Paint everything else",
+    "heal": "Heal: without words",
     "feather": "Soft edge (s)",
     "left": "Seconds before",
     "right": "Seconds after",

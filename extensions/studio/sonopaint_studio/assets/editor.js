@@ -186,6 +186,12 @@
     watch("value", render);
     render();
     window.Sonopaint.region = () => JSON.stringify(editor.region());
+    // Boxes of whole height, as JSON in seconds: what was found in the sound.
+    window.Sonopaint.mark = (text) => {
+      const found = JSON.parse(text || "[]");
+      if (!found.length || !editor.data) return;
+      editor.set(found.map(({ start, end }) => ({ kind: "box", t0: start, t1: end, r0: 0, r1: editor.rows })));
+    };
     window.Sonopaint.editorSays = say;
   };
 })();
