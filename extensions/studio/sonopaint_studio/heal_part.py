@@ -21,7 +21,8 @@ HINT = "What is marked is repaired from what is around it, without words. All el
 MOST_TAKES = 8
 MOST_MARKS = 500  # that a page shows
 HOW = {
-    "As it suits": "auto", "Learned bridge": "bridge", "Interpolation": "interpolate", "Prediction": "predict",
+    "As it suits": "auto", "Learned bridge": "bridge", "Interpolation": "interpolate",
+    "Prediction": "predict",
     "Go on on both sides": "continue", "Copy from nearby": "copy", "Silence": "silence",
 }  # fmt: skip
 
