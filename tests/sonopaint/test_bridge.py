@@ -173,3 +173,14 @@ def test_other_files_are_no_bridges(bridge: Bridge, tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(SonopaintError, match="impossible"):
         read(path)
+
+
+def test_the_shipped_bridge_is_small_described_and_finite() -> None:
+    path = Path(__file__).parents[2] / "weights" / "heal" / "bridge.safetensors"
+    bridge = read(path)
+    assert path.stat().st_size < 6e6 and bridge.metadata["modelspec.license"] == "MIT"
+    assert "no recordings" in bridge.metadata["sonopaint.training"]
+    spectrum = torch.randn(1, 16, BINS + 1, dtype=torch.complex64)
+    unknown = torch.zeros(1, 16, BINS + 1, dtype=torch.bool)
+    unknown[:, 6:10] = True
+    assert torch.isfinite(bridge.restore(spectrum, unknown, 32_000).abs()).all()
