@@ -13,6 +13,7 @@ from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonopaint.cli import main
 from sonopaint.heal import heal as heal_module
+from sonopaint.heal import whole as whole_module
 from sonopaint.heal.copying import copied
 from sonopaint.heal.declip import ceiling_of, declipped
 from sonopaint.heal.detect import find
@@ -34,6 +35,7 @@ def small_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     bridge = Bridge([BridgeNetwork((8, 8, 8), 1)])
     monkeypatch.setattr(heal_module, "load", lambda: bridge)
+    monkeypatch.setattr(whole_module, "load", lambda: None)  # bands are copied up
 
 
 def chord(seconds: float = 2.0, rate: int = RATE) -> np.ndarray:
