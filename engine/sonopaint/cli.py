@@ -34,6 +34,7 @@ Make and edit sounds with words.
   inpaint      repaint a part of a sound, in time and frequency
   extend       lengthen a sound at its start or end
   loop         a loop from a prompt, or a sound closed into a loop
+  variations   many variations of a sound, judged and chosen: a soundbank
   interpolate  from one prompt to another over several sounds
   heal         repair a sound without words: gaps, clicks, clipping, a missing band
   models       what --model and --lora can name
@@ -200,6 +201,16 @@ def _show_kinds(name: str) -> None:
         print(f"{kind:18} {'; '.join(phrases)}")
 
 
+def _run_variations(args: argparse.Namespace) -> None:
+    from sonopaint.variations.cli import run
+
+    progress = _ProgressLine(quiet=args.quiet)
+    try:
+        run(args, _settings(args), tuple(_lora(text) for text in args.lora), progress)
+    finally:
+        progress.end()
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "generate": _run_generate,
     "vary": _run_vary,
@@ -208,6 +219,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "loop": _run_loop,
     "interpolate": _run_interpolate,
     "heal": _run_heal,
+    "variations": _run_variations,
     "models": _run_models,
 }
 

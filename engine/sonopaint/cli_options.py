@@ -31,7 +31,7 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
     paint.add_argument("--seed", type=int, metavar="N", help="same seed, same samples (random)")
     paint.add_argument("--steps", type=int, metavar="N", help="sampler steps (the model's own)")
     paint.add_argument("--cfg", type=float, metavar="X", help="guidance scale (the model's own)")
-    paint.add_argument("--sampler", metavar="NAME", help="ddim, euler, heun, dpmpp_2m, lcm or one_step")
+    paint.add_argument("--sampler", metavar="NAME", help="ddim, euler, heun, dpmpp_2m, lcm, flow or one_step")
     paint.add_argument(
         "--iterations", type=int, metavar="N", help=f"of the phase reconstruction ({ITERATIONS})"
     )
@@ -155,6 +155,47 @@ def interpolate(parser: argparse.ArgumentParser) -> None:
     _painting(parser, batch=False)
 
 
+def variations(parser: argparse.ArgumentParser) -> None:
+    from sonopaint.variations.protocol import COUNT, STRENGTH
+
+    parser.description = (
+        "Make many variations of a sound: judged, chosen, measured, in a folder of their own."
+    )
+    parser.add_argument("reference", nargs="?", help="a sound file")
+    parser.add_argument("prompt", nargs="?", default="", help="what it is (guessed where it is left out)")
+    parser.add_argument("--count", type=int, default=COUNT, metavar="N", help=f"how many ({COUNT})")
+    parser.add_argument(
+        "--strength", type=float, default=STRENGTH, metavar="X", help=f"0 … 1, how far away ({STRENGTH:g})"
+    )
+    parser.add_argument("--become", default="", metavar="TEXT", help="what they are to turn into instead")
+    parser.add_argument(
+        "--start", type=float, default=0.0, metavar="S", help="where the reference begins (0)"
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long it is (all)")
+    parser.add_argument("--split", action="store_true", help="cut at onsets; each event is varied by itself")
+    parser.add_argument(
+        "--keep", default="length,loudness,onset", metavar="LIST",
+        help="of length, loudness, onset, envelope, pitch; or nothing (length,loudness,onset)",
+    )  # fmt: skip
+    parser.add_argument("--no-choose", action="store_true", help="hand over the first ones, good or not")
+    parser.add_argument(
+        "--backend", default="vary", metavar="NAME", help="vary, masked, healed, one-step or command (vary)"
+    )
+    parser.add_argument(
+        "--command", default="", metavar="LINE",
+        help="another program, with {reference} {class} {strength} {seed} {out}",
+    )  # fmt: skip
+    files = parser.add_argument_group("files")
+    files.add_argument("--name", default="", metavar="NAME", help="of the files: NAME_01.wav (the class)")
+    files.add_argument("--bits", type=int, default=16, metavar="N", help="16 or 24 (16)")
+    files.add_argument("--trim", action="store_true", help="cut silence off at the end, faded")
+    files.add_argument("--loop", action="store_true", help="make each go round without a click")
+    files.add_argument("--zip", metavar="FILE", help="also as a zip")
+    files.add_argument("--again", metavar="FOLDER", help="replace some of a soundbank (see --reject)")
+    files.add_argument("--reject", default="", metavar="SEEDS", help="seeds to replace, with commas between")
+    _painting(parser, batch=False)
+
+
 def models(parser: argparse.ArgumentParser) -> None:
     parser.description = "List the models and LoRAs: shipped, and in the models folder ($SONOPAINT_MODELS)."
     parser.add_argument(
@@ -179,6 +220,7 @@ _COMMANDS = {
     "extend": extend,
     "loop": loop,
     "interpolate": interpolate,
+    "variations": variations,
     "heal": heal,
     "models": models,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sonopaint.samplers.ddim import sample_ddim
 from sonopaint.samplers.dpmpp_2m import sample_dpmpp_2m
 from sonopaint.samplers.euler import sample_euler
+from sonopaint.samplers.flow import sample_flow
 from sonopaint.samplers.heun import sample_heun
 from sonopaint.samplers.lcm import sample_lcm
 from sonopaint.samplers.one_step import sample_student
@@ -15,6 +16,7 @@ SAMPLERS = {
     "heun": sample_heun,
     "dpmpp_2m": sample_dpmpp_2m,
     "lcm": sample_lcm,
+    "flow": sample_flow,
     "one_step": sample_student,  # distilled models only; they have no other
 }
 
@@ -23,6 +25,7 @@ __all__ = [
     "sample_ddim",
     "sample_dpmpp_2m",
     "sample_euler",
+    "sample_flow",
     "sample_heun",
     "sample_lcm",
     "sample_student",

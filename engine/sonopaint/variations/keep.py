@@ -65,10 +65,10 @@ def fitted(clip: Clip, reference: Clip, keep: Keep) -> Clip:
 def _as_long(wave: torch.Tensor, count: int, rate: int) -> torch.Tensor:
     if wave.shape[1] <= count:
         return pad(wave, (0, count - wave.shape[1]))
-    return _faded(wave[:, :count], 0, round(FADE_S * rate))
+    return faded(wave[:, :count], 0, round(FADE_S * rate))
 
 
-def _faded(wave: torch.Tensor, before: int, after: int) -> torch.Tensor:
+def faded(wave: torch.Tensor, before: int, after: int) -> torch.Tensor:
     """Faded in over the first and out over the last samples."""
     wave = wave.clone()
     before, after = min(before, wave.shape[1]), min(after, wave.shape[1])
@@ -86,7 +86,7 @@ def _begun(wave: torch.Tensor, start: int, rate: int) -> torch.Tensor:
         return pad(wave, (shift, 0))[:, : wave.shape[1]]
     if shift < 0:
         kept = wave[:, -shift:]
-        return pad(_faded(kept, min(start, round(FADE_S * rate)), 0), (0, -shift))
+        return pad(faded(kept, min(start, round(FADE_S * rate)), 0), (0, -shift))
     return wave
 
 

@@ -14,7 +14,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonopaint.tasks.progress import Progress
 from sonopaint.variations.judge import COPY, Judge, alignment, distances, diversity, most_different, verdict
-from sonopaint.variations.keep import fitted
+from sonopaint.variations.keep import fitted, like
 from sonopaint.variations.measures import is_silent, kept
 from sonopaint.variations.protocol import Ask, Candidate, Variator
 from sonopaint.variations.reference import checked, in_phase
@@ -123,6 +123,12 @@ class Maker:
         self._seeds.append(new.seed)
         return new
 
+    def adopt(self, clip: Clip, seed: int) -> None:
+        """Take over one that was made and chosen earlier, as it is; what is made next has later seeds."""
+        self.made.append(replace(self.judged(Candidate(clip, seed, ())), why=""))
+        self._seeds.append(seed)
+        self._next = max(self._next, seed + 1)
+
     def judged(self, candidate: Candidate) -> Variation:
         """The candidate as it would be handed over, with its figures."""
         clip, seed = candidate.clip, candidate.seed
@@ -130,7 +136,10 @@ class Maker:
         if is_silent(clip.waveform):
             why = "silent" if bool(torch.isfinite(clip.waveform).all()) else "not a number"
             return Variation(clip, seed, why, {}, torch.zeros(0), **more)
-        clip = fitted(clip, self._source, self.ask.keep)
+        if candidate.changed is None:
+            clip = fitted(clip, self._source, self.ask.keep)
+        else:  # all but a piece is the reference's own, and stays so
+            clip = like(clip, self._source)
         clip = replace(clip, waveform=clip.waveform * self._signs, subtype=self.reference.subtype)
         heard = self.judge.hear([clip])
         kind, chance = heard.kind(0)

@@ -1,4 +1,4 @@
-"""Variations by a model that paints spectrograms: Mini, SD 1.5, Riffusion, with LoRAs; also in one step."""
+"""Variations that start from the reference, by any model of this pack; and a subject's one step."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from torch.nn.functional import pad
+
 from sonopaint.painters.protocol import Painter
+from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks.editing import vary
+from sonopaint.tasks.generation import generate
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import as_painter
 from sonopaint.tasks.settings import PaintSettings
@@ -17,15 +21,66 @@ if TYPE_CHECKING:
     from sonoconvert.files.clip import Clip
     from sonopaint.models.model import Model
 
+LEAST_COLUMNS = (
+    128  # of a spectrogram: on narrower ones models paint something else (Mini: lasers as cymbals)
+)
+SHORTEST_S = 1.0  # of what is painted from words
+
+
+def painter_of(model: Model | Painter | WavePainter) -> Painter | WavePainter:
+    """The painter itself, or the one around a model of spectrograms."""
+    return model if isinstance(model, WavePainter) else as_painter(model)
+
 
 class MelVariator:
-    """Image-to-image on the reference's spectrogram: noised by `ask.strength`, painted back to its words.
+    """From the reference: noised by `ask.strength`, painted back to its words.
 
+    On spectrograms that is image-to-image; a model of waveforms starts as its family does (docs/models.md).
     settings: steps, guidance, sampler, negative prompt … (prompt, strength and seed are the ask's).
     """
 
     def __init__(
-        self, model: Model | Painter, settings: PaintSettings | None = None, name: str = "mini"
+        self, model: Model | Painter | WavePainter, settings: PaintSettings | None = None, name: str = "mini"
+    ) -> None:
+        self.painter, self.settings, self.name = painter_of(model), settings or PaintSettings(), name
+
+    def candidates(
+        self, reference: Clip, ask: Ask, seeds: Sequence[int], progress: Progress | None = None
+    ) -> Iterator[Candidate]:
+        """See Variator."""
+        source, first = self._roomy(reference)
+        for index, seed in enumerate(seeds):
+            wanted = replace(self.settings, prompt=ask.prompt, strength=ask.strength, seed=seed)
+            (result,) = vary(self.painter, source, wanted, progress=Part(progress, index, len(seeds)))
+            wave = result.clip.waveform[:, first : first + reference.num_samples]
+            yield Candidate(replace(result.clip, waveform=wave), seed, None, result.settings)
+
+    def describe(self) -> dict[str, Any]:
+        """See Variator."""
+        return {"variator": self.name, **self.painter.describe()}
+
+    def _roomy(self, reference: Clip) -> tuple[Clip, int]:
+        """(the reference with silence around it where it is too short for the model, where it begins)."""
+        if isinstance(self.painter, WavePainter):
+            return reference, 0
+        fmt, rate = self.painter.format, reference.sample_rate
+        column = fmt.hop_length / fmt.sample_rate * rate
+        missing = round(LEAST_COLUMNS * column) - reference.num_samples
+        if missing <= 0:
+            return reference, 0
+        before = min(round((getattr(self.painter, "lead", None) or 0) * column), missing)
+        wave = pad(reference.waveform, (before, missing - before))
+        return replace(reference, waveform=wave, exact=None), before
+
+
+class SubjectVariator:
+    """From words alone, in as few steps as the model takes: a subject's one step (its prompt names it).
+
+    The reference gives length, loudness and what is kept; strength is not used.
+    """
+
+    def __init__(
+        self, model: Model | Painter, settings: PaintSettings | None = None, name: str = "one-step"
     ) -> None:
         self.painter, self.settings, self.name = as_painter(model), settings or PaintSettings(), name
 
@@ -33,9 +88,11 @@ class MelVariator:
         self, reference: Clip, ask: Ask, seeds: Sequence[int], progress: Progress | None = None
     ) -> Iterator[Candidate]:
         """See Variator."""
+        seconds = max(reference.duration_s, SHORTEST_S)
         for index, seed in enumerate(seeds):
-            wanted = replace(self.settings, prompt=ask.prompt, strength=ask.strength, seed=seed)
-            (result,) = vary(self.painter, reference, wanted, progress=Part(progress, index, len(seeds)))
+            wanted = replace(self.settings, prompt=ask.prompt, seed=seed)
+            tell = Part(progress, index, len(seeds))
+            (result,) = generate(self.painter, wanted, seconds=seconds, progress=tell)
             yield Candidate(result.clip, seed, None, result.settings)
 
     def describe(self) -> dict[str, Any]:
