@@ -110,7 +110,7 @@ def test_bad_input_is_one_sentence(
     arguments: list[str], said: str, knock: Path, command: str, tmp_path: Path, capsys: Any
 ) -> None:
     own = [] if "--backend" in arguments else ["--command", command]
-    assert run(knock, "knock", *own, "--count", "1", "-o", tmp_path / "out", *arguments) == 2
+    assert run(knock, "knock", *own, "--count", "1", "--seed", "1", "-o", tmp_path / "out", *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert said in error and "\n" not in error
 

@@ -15,7 +15,7 @@ from sonopaint.paths import outputs_folder
 from sonopaint.tasks.progress import Progress
 from sonopaint.tasks.settings import PaintSettings
 from sonopaint.variations.backends import Choice, open_variator
-from sonopaint.variations.deliver import LIST, REFERENCE, deliver, export_zip, safe_stem
+from sonopaint.variations.deliver import LIST, REFERENCE, check_target, deliver, export_zip, safe_stem
 from sonopaint.variations.judge import Judge
 from sonopaint.variations.make import Maker
 from sonopaint.variations.protocol import Ask, Keep
@@ -52,9 +52,10 @@ def run(
         _say(f"It sounds like {kind} ({chance:.0%}).")
     name = "command" if args.command else args.backend
     choice = Choice(name, args.model, loras, args.one_step, args.command, args.device, settings)
+    folder = Path(args.output).expanduser() if args.output else outputs_folder() / safe_stem(ask.kind)
+    check_target(folder, args.bits, force=args.force)
     progress(0, 1, "Loading the model")
     variator = open_variator(choice)
-    folder = Path(args.output).expanduser() if args.output else outputs_folder() / safe_stem(ask.kind)
     pieces = events(reference) if args.split else [(0.0, reference.duration_s)]
     if not args.split and len(found := events(reference)) > 1:
         _say(f"The reference holds {len(found)} events; --split varies each by itself.")

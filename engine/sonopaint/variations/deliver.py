@@ -60,6 +60,15 @@ def safe_stem(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:40].strip("_") or "variation"
 
 
+def check_target(folder: Path, bits: int, *, force: bool = False) -> None:
+    """Raise SonopaintError for other bits, or where a soundbank lies already: before any work is done."""
+    if bits not in BITS:
+        raise SonopaintError(f"{setting('bits')} must be 16 or 24, not {bits!r}.")
+    if folder.exists() and not folder.is_dir():
+        raise SonopaintError(f"{folder} is a file; give a folder for the variations.")
+    refuse_existing(folder / LIST, force=force)
+
+
 def deliver(
     maker: Maker,
     chosen: Sequence[Variation],
@@ -79,8 +88,7 @@ def deliver(
     """
     if not chosen:
         raise SonopaintError("There are no variations to write: none was good enough; try another strength.")
-    if bits not in BITS:
-        raise SonopaintError(f"{setting('bits')} must be 16 or 24, not {bits!r}.")
+    check_target(folder, bits, force=force)
     stem = safe_stem(name or maker.ask.kind)
     width = max(2, len(str(len(chosen))))
     paths = [folder / f"{stem}_{number:0{width}d}.wav" for number in range(1, len(chosen) + 1)]
