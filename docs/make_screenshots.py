@@ -1,8 +1,8 @@
 """Take the pictures of Studio for the README: python docs/make_screenshots.py (needs Chromium).
 
 Starts a Studio of its own, makes sounds from words, repaints a part of one, and writes
-docs/images/studio-{generate,edit}-{light,dark}.png; studio-generate.png and studio-edit.png are the
-light ones. `--subject RUN` takes studio-subject.png alone: the page Subject with a finished run of
+docs/images/studio-{generate,edit,library}-{light,dark}.png; studio-generate.png and so on are the light
+ones. `--subject RUN` takes studio-subject.png alone: the page Subject with a finished run of
 `sonotrain subject`.
 """
 
@@ -55,6 +55,15 @@ def edit(page: Any, seed: int) -> None:
     page.wait_for_timeout(1500)
 
 
+def library(page: Any, seed: int) -> None:
+    """What was made, with a favourite, and the queue."""
+    page.get_by_role("tab", name="Library").click()
+    page.wait_for_selector("#library .sp-card")
+    page.locator("#library .sp-star").nth(1).click()
+    page.click(".sp-queue-button")
+    page.wait_for_timeout(2500)
+
+
 def subject(page: Any, out: Path) -> None:
     """A finished run."""
     page.get_by_role("tab", name="Subject").click()
@@ -79,6 +88,8 @@ def main() -> int:
         os.environ |= {"SONOPAINT_RUNS": run.parent.name, "SONOPAINT_MODELS": tempfile.mkdtemp()}
         os.chdir(run.parent.parent)
 
+    os.environ["SONOPAINT_LIBRARY"] = tempfile.mkdtemp(prefix="sonopaint-library-")
+
     from playwright.sync_api import sync_playwright
 
     from sonopaint.models.info import find_model
@@ -100,7 +111,8 @@ def main() -> int:
         page.wait_for_selector("#results .sp-chip")
         if args.subject:
             subject(page, args.out)
-        for name, act in () if args.subject else (("generate", generate), ("edit", edit)):
+        acts = (("generate", generate), ("edit", edit), ("library", library))
+        for name, act in () if args.subject else acts:
             act(page, args.seed)
             for look in ("light", "dark"):
                 page.emulate_media(color_scheme=look)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+_ENDED = re.compile("AbortError|Connection errored out")
 SLOW_MACHINE_MS = 120_000  # a wait that ends a hopeless test; on a quiet laptop everything takes seconds
 
 
@@ -19,10 +22,6 @@ def studio(tmp_path_factory: pytest.TempPathFactory, worker: int) -> Iterator[st
 
     from sonopaint.models.mini import build_mini, mini_config, save_mini
     from sonopaint.models.tokenizer import load_tokenizer, train_tokenizer
-    from sonopaint_studio.app import build_app, free_port, launch
-    from sonopaint_studio.context import Context
-    from sonopaint_studio.library import Library
-    from sonopaint_studio.session import Sessions
 
     words, folder = tmp_path_factory.mktemp("words"), tmp_path_factory.mktemp("models")
     config = mini_config(train_tokenizer(["a dog barking in the rain"], words, 560))
@@ -35,50 +34,74 @@ def studio(tmp_path_factory: pytest.TempPathFactory, worker: int) -> Iterator[st
     patch = pytest.MonkeyPatch()
     patch.setenv("SONOPAINT_MODELS", str(folder))
     patch.setenv("GRADIO_TEMP_DIR", "")  # launch sets it; restored at the end
-    context = Context(
-        sessions=Sessions(tmp_path_factory.mktemp("studio")),
-        library=Library(tmp_path_factory.mktemp("library")),
-        model=str(folder / "tiny"),
-    )
+    patch.setenv("SONOPAINT_LIBRARY", str(tmp_path_factory.mktemp("library")))
+    with served(tmp_path_factory.mktemp("studio"), worker) as address:
+        yield address
+    patch.undo()
+
+
+@contextmanager
+def served(folder: Path, worker: int) -> Iterator[str]:
+    """Start a Studio that keeps its temporary files in `folder`."""
+    from sonopaint.models.folders import user_folder
+    from sonopaint_studio.app import build_app, free_port, launch
+    from sonopaint_studio.context import Context
+    from sonopaint_studio.session import Sessions
+
+    context = Context(sessions=Sessions(folder), model=str(user_folder() / "tiny"))
     app = build_app(context)
-    port = free_port("127.0.0.1", 7950 + 100 * worker)
-    yield launch(app, port=port, block=False)
+    yield launch(app, port=free_port("127.0.0.1", 7950 + 100 * worker), block=False)
     app.close()
     context.close()
-    patch.undo()
+
+
+@pytest.fixture
+def studio_again(studio: str, tmp_path: Path, worker: int) -> Iterator[str]:
+    """The address of another Studio with the same library, as after a restart."""
+    with served(tmp_path / "studio", worker) as address:
+        yield address
 
 
 @pytest.fixture
 def open_studio(studio: str, browser: Any) -> Iterator[Callable[..., Any]]:
-    """`open_studio()` opens a tab; at the end no tab may have reported an error or asked another machine."""
+    """`open_studio()` opens a tab; at the end no tab may have reported an error or asked another machine.
+
+    address: of another Studio, or of a page. left_while_it_works: it may say that its connection ended then.
+    """
     complaints: list[str] = []
     contexts = []
 
-    def listen(page: Any) -> None:
+    def listen(page: Any, address: str, left: bool) -> None:
         page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
         page.on(
-            "console", lambda message: complaints.append(message.text) if message.type == "error" else None
+            "console",
+            lambda message: (
+                complaints.append(message.text)
+                if message.type == "error" and not (left and _ENDED.search(message.text))
+                else None
+            ),
         )
         page.on(
             "request",
             lambda request: (
                 None
-                if request.url.startswith((studio, "data:", "blob:"))
+                if request.url.startswith((address.split("#")[0], "data:", "blob:", "about:"))
                 else complaints.append(f"request: {request.url}")
             ),
         )
 
-    def open_page(**options: Any) -> Any:
+    def open_page(address: str = studio, *, left_while_it_works: bool = False, **options: Any) -> Any:
         context = browser.new_context(
             viewport={"width": 1280, "height": 800}, accept_downloads=True, **options
         )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(SLOW_MACHINE_MS)
-        listen(page)
-        page.goto(studio)
-        page.wait_for_selector("#generate-go")
-        page.wait_for_selector("#results .sp-chip")
+        listen(page, address, left_while_it_works)
+        page.goto(address)
+        if "#" not in address:
+            page.wait_for_selector("#generate-go")
+            page.wait_for_selector("#results .sp-chip")
         return page
 
     yield open_page

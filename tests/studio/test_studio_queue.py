@@ -189,4 +189,6 @@ def test_two_clicks_make_two_sounds(context: Any, tab: Any) -> None:
     assert [sound.title for sound in session.sounds.values()] == ["a dog", "a cat"]
     [shown] = list(page.resume(request))
     assert [card["title"] for card in shown[1]["cards"]] == ["a cat", "a dog"]
-    assert page.resume(SimpleNamespace(session_hash="other")) is not None
+    [other] = list(page.resume(SimpleNamespace(session_hash="other")))
+    assert other[1]["cards"] == []  # another tab's page is its own; what was asked for is known everywhere
+    assert [prompt for _, prompt in other[4]["choices"][:3]] == ["", "a cat", "a dog"]

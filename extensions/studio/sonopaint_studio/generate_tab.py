@@ -24,6 +24,8 @@ PAGE = "generate"
 MAX_SECONDS = 60.0
 MAX_BATCH = 8
 KEPT_RESULTS = 24  # cards on the page; the library has all
+IDEAS = ("Earlier prompts and ideas …", "")
+EARLIER_PROMPTS = 50
 ACTIONS = (("send", "Send to Edit"),)
 EMPTY = "Type what you want to hear, or start from one of these."
 
@@ -84,7 +86,7 @@ class GenerateTab:
         self.outputs: list[Any]  # of generate and resume
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Put sounds into the queue and yield (status, results, seed, stop) while they are made."""
+        """Put sounds into the queue and yield (status, results, seed, stop, ideas) while they are made."""
         session = self.context.sessions.of(request)
         chosen, (prompt, negative, seconds, batch, *knob_values) = Chosen.read(values)
         try:
@@ -96,7 +98,7 @@ class GenerateTab:
                     f"{setting('seconds')} must be from 0.1 to {MAX_SECONDS:g}, not {seconds:g}."
                 )
         except SonopaintError as error:
-            yield error_html(error), gr.skip(), gr.skip(), gr.skip()
+            yield error_html(error), gr.skip(), gr.skip(), gr.skip(), gr.skip()
             return
 
         def work(report: Report) -> list[Sound]:
@@ -123,13 +125,13 @@ class GenerateTab:
 
         size = int(batch) * (seconds or self.context.store.seconds(chosen.model)) * (settings.steps or 1)
         self.context.queue.add(session, PAGE, settings.prompt, work, lane=PAINTING, size=size)
-        yield gr.skip(), gr.skip(), settings.seed, widgets.running()
+        yield gr.skip(), gr.skip(), settings.seed, widgets.running(), gr.skip()
         yield from self._follow(session)
 
     def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """The page was loaded again: yield as ``generate`` does, first what this tab has made."""
         session = self.context.sessions.of(request)
-        yield gr.skip(), results_value(session), gr.skip(), gr.skip()
+        yield gr.skip(), results_value(session), gr.skip(), gr.skip(), self._ideas()
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
@@ -138,9 +140,18 @@ class GenerateTab:
             stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
             if isinstance(event, Finished):
                 told = status_html(event) + note_html(event.value[0].settings.get("unknown", ""))
-                yield told, results_value(session), gr.skip(), stop
+                yield told, results_value(session), gr.skip(), stop, self._ideas()
             else:
-                yield status_html(event), gr.skip(), gr.skip(), stop
+                yield status_html(event), gr.skip(), gr.skip(), stop, gr.skip()
+
+    def _ideas(self) -> Any:
+        """The list of prompts: what was asked for before, the last first, then what the model knows."""
+        try:
+            before = self.context.library.prompts(EARLIER_PROMPTS)
+        except SonopaintError:  # the list is not what somebody waits for
+            return gr.skip()
+        earlier = [(f"Earlier · {prompt[:80]}", prompt) for prompt in before]
+        return gr.update(choices=[IDEAS, *earlier, *presets.choices()])
 
     def stop(self, request: gr.Request) -> tuple[Any, Any]:
         """Ask this tab's job to stop: (status, stop button)."""
@@ -180,9 +191,9 @@ class GenerateTab:
                     autofocus=True,
                 )
                 idea = gr.Dropdown(
-                    [("Ideas …", ""), *presets.choices()],
+                    [IDEAS, *presets.choices()],
                     value="",
-                    label="Ideas",
+                    label=IDEAS[0],
                     show_label=False,
                     container=False,
                     elem_id="ideas",
@@ -208,7 +219,7 @@ class GenerateTab:
 
         knobs = self.knobs.inputs()
         self.fields = [prompt, negative, seconds, batch, *knobs]
-        self.outputs = [status, self.results, self.knobs.seed, stop]
+        self.outputs = [status, self.results, self.knobs.seed, stop, idea]
         go.click(
             self.generate,
             [*bar.inputs(), prompt, negative, seconds, batch, *knobs],

@@ -1,0 +1,145 @@
+"""A page that is loaded again, left and come back to: its address, its fields, its sounds and its jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+SLOW = "100"  # steps: the tiny model paints for some seconds
+
+
+def start_slow_job(page: Any, prompt: str) -> None:
+    page.fill("#prompt textarea", prompt)
+    page.fill("#seconds input", "6")
+    page.click("#generate-quality button")
+    steps = page.locator("#generate-steps input[type=number]")
+    steps.fill(SLOW)
+    steps.press("Tab")
+    page.click("#generate-go")
+    page.wait_for_selector("#generate-status .sp-progress")
+
+
+def test_a_job_is_found_again_after_reload_and_back(open_studio: Any) -> None:
+    page = open_studio(left_while_it_works=True)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    start_slow_job(page, "a job that stays")
+    page.wait_for_function("window.Sonopaint.working > 0")
+    page.reload()
+    assert asked == ["beforeunload"]
+    page.wait_for_selector("#generate-status .sp-progress, #results .sp-card")
+    page.wait_for_function("document.querySelector('#prompt textarea').value === 'a job that stays'")
+    page.click("#generate-quality button")
+    assert page.locator("#generate-steps input[type=number]").input_value() == SLOW
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector("#results .sp-card")
+    assert page.locator("#results .sp-card strong").first.inner_text() == "a job that stays"
+    page.wait_for_function("window.Sonopaint.working === 0")
+    asked.clear()
+    page.reload()  # nothing runs: nobody asks
+    page.wait_for_selector("#results .sp-card")
+    assert asked == []
+
+
+def test_the_queue_shows_moves_and_cancels(open_studio: Any) -> None:
+    page = open_studio()
+    start_slow_job(page, "the first")
+    for prompt in ("the second", "the third"):
+        page.fill("#prompt textarea", prompt)
+        page.click("#generate-go")
+    page.click(".sp-queue-button")
+    rows = page.locator(".sp-queue-list ol").first.locator("li")
+    page.wait_for_function("document.querySelectorAll('.sp-job-waits').length === 2")
+    assert rows.locator("a").all_inner_texts() == ["the first", "the second", "the third"]
+    page.get_by_role("button", name="Earlier: the third").click()
+    page.wait_for_function("document.querySelectorAll('.sp-job a')[1].textContent === 'the third'")
+    page.get_by_role("button", name="Cancel: the second").click()
+    page.get_by_role("button", name="Cancel: the first").click()
+    page.wait_for_function("document.querySelectorAll('.sp-job-stopped').length === 2")
+    assert "memory" in page.locator(".sp-queue-list footer").inner_text()
+    page.get_by_role("button", name="Cancel: the third").click()
+
+
+def test_what_was_made_is_in_the_library_after_a_restart(
+    open_studio: Any, studio_again: str, chirp: Path
+) -> None:
+    page = open_studio()
+    page.get_by_role("tab", name="Edit").click()
+    page.set_input_files("#editor input[type=file]", chirp)
+    page.wait_for_selector(".sp-editor.filled")
+    page.locator("#action label", has_text="Vary").click()
+    page.fill("#edit-prompt textarea", "an unmistakable zither")
+    page.click("#edit-go")
+    page.wait_for_selector("#after .sp-card")
+
+    page = open_studio(f"{studio_again}#library")
+    page.wait_for_selector("#library .sp-card")
+    page.fill("#library-search textarea, #library-search input", "zith")
+    page.wait_for_function("document.querySelectorAll('#library .sp-card').length === 1")
+    card = page.locator("#library .sp-card")
+    assert card.locator("strong").inner_text() == "Varied · an unmistakable zither"
+    card.locator(".sp-star").click()
+    page.locator("#library-favourites input").check()
+    page.wait_for_selector("#library .sp-star[aria-pressed=true]")
+    card.get_by_role("button", name="Delete").click()
+    page.wait_for_selector("#library .sp-card", state="detached")
+    page.click("#library-undo")
+    page.wait_for_selector("#library .sp-card")
+    card.locator(".sp-places").select_option("again")
+    page.wait_for_function("document.querySelector('#prompt textarea').value === 'an unmistakable zither'")
+    page.wait_for_url("**/#generate")
+    page.go_back()
+    card.locator(".sp-places").select_option("send")
+    page.wait_for_selector(".sp-editor.filled")
+    assert page.locator(".sp-source strong").inner_text().endswith("an unmistakable zither")
+
+
+def test_pages_have_addresses(open_studio: Any, studio: str, chirp: Path) -> None:
+    page = open_studio()
+    assert page.url.endswith("#generate")
+    page.get_by_role("tab", name="Edit").click()
+    page.wait_for_url("**/#edit")
+    page.set_input_files("#editor input[type=file]", chirp)
+    page.wait_for_selector(".sp-editor.filled")
+    page.get_by_role("tab", name="Models").click()
+    page.wait_for_url("**/#models")
+    page.go_back()
+    page.wait_for_selector("#editor", state="visible")
+    page.reload()
+    page.wait_for_selector(".sp-editor.filled")  # the sound is still there, on the page of the address
+    assert page.locator(".sp-source strong").inner_text() == "chirp.wav"
+    page.goto(f"{studio}#convert")
+    page.wait_for_selector("#convert-drop", state="visible")
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(open_studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+    import os
+
+    from sonopaint_studio import sounds
+    from sonopaint_studio.disk import FULL_DISK
+
+    page, real = open_studio(), sounds.save_view
+
+    def full(picture: Any, path: Path, peak: Any) -> None:
+        if path.is_relative_to(os.environ["SONOPAINT_LIBRARY"]):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        real(picture, path, peak)
+
+    monkeypatch.setattr(sounds, "save_view", full)
+    page.fill("#prompt textarea", "a sound without room")
+    page.fill("#seconds input", "1")
+    page.click("#generate-go")
+    page.wait_for_selector("#results .sp-warning")
+    assert page.locator("#results .sp-warning").inner_text().endswith(FULL_DISK)
+    page.wait_for_function("document.querySelector('#results audio').duration > 0.9")
+    monkeypatch.undo()
+    page.fill("#prompt textarea", "a sound with room")
+    page.click("#generate-go")
+    page.wait_for_function("document.querySelectorAll('#results .sp-card').length === 2")
+    assert page.locator("#results .sp-warning").count() == 1
