@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-LENGTHS_S = (1.0, 2.5, 5.12, 7.3, 11.0)
+LENGTHS_S = (0.5, 0.8, 1.3, 2.1, 3.4)
 MODELS = ("one", "two")
 
 
@@ -78,8 +78,8 @@ def measure(root: Path, generates: int, changes: int, *, former: bool) -> list[f
     for number in range(generates):
         model += number % every == 0
         bar = (paths[model % len(paths)], "", "", "", 1.0, 1.0, 1.0)
-        fields = (f"sound {number}", "", LENGTHS_S[number % len(LENGTHS_S)], 1 + number % 3)
-        last = list(page.generate(request, *bar, *fields, number, False, 1 + number % 4, 3.0, "euler"))[-1]
+        fields = (f"sound {number}", "", LENGTHS_S[number % len(LENGTHS_S)], 1 + number % 2)
+        last = list(page.generate(request, *bar, *fields, number, False, 1 + number % 2, 3.0, "euler"))[-1]
         if "sp-error" in str(last[0]):
             raise SystemExit(last[0])
         if (number + 1) % tenth == 0:

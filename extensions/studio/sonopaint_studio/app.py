@@ -79,10 +79,11 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 models.build(bar, models_page)
         edit.wire(tabs, generate.results, library.cards)
         library.wire(library_page, tabs, bar, generate, dataset, subject)
-        follow = follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
+        follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
         pages = (generate, edit, convert, dataset)
         resumes = [(page.resume, page.outputs) for page in pages]
-        found_again.wire(app, context, bar, follow, [*generate.fields, *edit.fields], resumes, tabs)
+        fields, knobs = [*generate.fields, *edit.fields], [generate.knobs, edit.knobs]
+        found_again.wire(app, context, bar, fields, knobs, resumes, tabs)
         app.unload(context.sessions.leave_tab)
     app.queue(default_concurrency_limit=None)
     app.studio_context = context

@@ -37,7 +37,7 @@ def _prompt_in(metadata: Mapping[str, str]) -> str | None:
         return None
 
 
-def _box(store: ModelStore, chosen: Chosen, sampler: str) -> Any:
+def one_step_box(store: ModelStore, chosen: Chosen, sampler: str) -> Any:
     """The One step box: there where there is a choice."""
     student = store.is_student(chosen.model, chosen.loras)
     there = student or store.has_student(chosen.model)
@@ -49,8 +49,8 @@ def fitting(store: ModelStore, chosen: Chosen, current: str | None, steps: int) 
     card = store.defaults(chosen.model, chosen.loras)
     stays = current is not None and card["sampler"] != ONE_STEP
     if stays and (current != ONE_STEP or store.has_student(chosen.model)):
-        return [gr.skip(), gr.skip(), gr.skip(), _box(store, chosen, str(current))]
-    return _values(card, steps, _box(store, chosen, card["sampler"]))
+        return [gr.skip(), gr.skip(), gr.skip(), one_step_box(store, chosen, str(current))]
+    return _values(card, steps, one_step_box(store, chosen, card["sampler"]))
 
 
 def follow_model(
@@ -60,11 +60,8 @@ def follow_model(
     edit: widgets.Knobs,
     prompt: gr.Textbox,
     seconds: gr.Number,
-) -> tuple[Any, list[Any], list[Any]]:
-    """Wire steps, guidance, sampler and the One step box of both pages, and the length, to the model bar.
-
-    Returns (handler, inputs, outputs) that set them as the model bar stands.
-    """
+) -> None:
+    """Wire steps, guidance, sampler and the One step box of both pages, and the length, to the model bar."""
     store = context.store
     pages = ((generate, 1), (edit, 1))  # the tasks know where a few are better
     outputs = [part for page, _ in pages for part in (page.steps, page.guidance, page.sampler, page.one_step)]
@@ -84,6 +81,10 @@ def follow_model(
         ]
         return [*found, told or gr.skip()]
 
+    chosen, _ = Chosen.read(tuple(part.value for part in bar.inputs()))
+    for page, _ in pages:  # as the page begins
+        page.one_step.visible = store.is_student(chosen.model) or store.has_student(chosen.model)
+        page.one_step.interactive = not store.is_student(chosen.model)
     bar.model.input(model_changed, bar.inputs(), [*outputs, seconds], **widgets.QUICK)
     for part in (*bar.loras, *bar.weights):
         part.input(
@@ -106,7 +107,6 @@ def follow_model(
             **widgets.QUICK,
         )
         page.sampler.input(lambda sampler: sampler == ONE_STEP, page.sampler, page.one_step, **widgets.QUICK)
-    return model_changed, bar.inputs(), [*outputs, seconds]
 
 
 def _values(card: dict[str, Any], steps: int, box: Any) -> list[Any]:

@@ -13,10 +13,10 @@ from typing import Any
 import gradio as gr
 
 from sonopaint_studio import widgets
-from sonopaint_studio.context import Context, ModelBar
+from sonopaint_studio.context import Chosen, Context, ModelBar
+from sonopaint_studio.following import one_step_box
 
 logger = logging.getLogger(__name__)
-Handler = tuple[Any, list[Any], list[Any]]  # function, inputs, outputs
 
 
 def restored(fields: Sequence[Any], told: str) -> list[Any]:
@@ -47,17 +47,17 @@ def wire(
     app: gr.Blocks,
     context: Context,
     bar: ModelBar,
-    follow: Handler,
     fields: Sequence[Any],
+    knobs: Sequence[widgets.Knobs],
     resumes: Sequence[tuple[Any, list[Any]]],
     tabs: gr.Tabs,
 ) -> None:
     """Let a page that is loaded find itself again.
 
-    fields: what is kept beside the model bar. follow: sets what depends on the model. resumes: (handler,
+    fields: what is kept beside the model bar. knobs: those whose One step hangs on the bar. resumes: (handler,
     outputs) of each page that goes on with its jobs.
     """
-    tab, kept_bar, kept = (gr.Textbox(visible="hidden") for _ in range(3))
+    tab, kept = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
     address = gr.HTML(
         value="",
         html_template="<i hidden></i>",
@@ -67,38 +67,36 @@ def wire(
     )
     address.open(_chosen, None, tabs, **widgets.QUICK)
 
+    every = [*bar.inputs(), *fields]
+
     def found(name: str, told: str, request: gr.Request) -> list[Any]:
         context.sessions.found_again(request, name)
-        return restored(bar.inputs(), told)
+        values = restored(every, told)
+        if not told:  # a page that begins: nothing that was typed meanwhile is touched
+            return [*[gr.skip()] * len(knobs), *values]
+        now = [part.value if isinstance(v, dict) else v for part, v in zip(every, values, strict=True)]
+        chosen, _ = Chosen.read(tuple(now))
+        samplers = (str(now[every.index(page.sampler)]) for page in knobs)
+        return [*(one_step_box(context.store, chosen, sampler) for sampler in samplers), *values]
 
     loaded = app.load(
         found,
-        [tab, kept_bar],
-        bar.inputs(),
-        js="() => [window.Sonopaint.tab(), window.Sonopaint.kept('bar')]",
-        **widgets.QUICK,
-    )
-    handler, inputs, outputs = follow
-    loaded = loaded.then(handler, inputs, outputs, **widgets.QUICK)
-    loaded = loaded.then(
-        lambda told: restored(fields, told),
-        kept,
-        list(fields),
-        js="() => [window.Sonopaint.kept('fields')]",
+        [tab, kept],
+        [*(page.one_step for page in knobs), *every],
+        js="() => [window.Sonopaint.tab(), window.Sonopaint.kept]",
         **widgets.QUICK,
     )
     for resume, shown in resumes:
         loaded.then(resume, None, shown, **widgets.LONG)
-    for name, parts in (("bar", bar.inputs()), ("fields", fields)):
-        gr.on(
-            [part.change for part in parts],
-            None,
-            list(parts),
-            js=f"(...values) => {{ window.Sonopaint.keep('{name}', values); }}",
-            show_progress="hidden",
-            queue=False,
-            api_visibility="private",
-        )
+    gr.on(
+        [part.change for part in every],
+        None,
+        every,
+        js="(...values) => { window.Sonopaint.keep(values); }",
+        show_progress="hidden",
+        queue=False,
+        api_visibility="private",
+    )
 
 
 def _chosen(event: gr.EventData) -> Any:

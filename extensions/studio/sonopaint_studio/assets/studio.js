@@ -69,7 +69,7 @@
   const memory = {};  // where the browser keeps nothing
   const store = (name, text) => { memory[name] = text; try { sessionStorage.setItem(name, text); } catch { /* as above */ } };
   const stored = (name) => { try { return sessionStorage.getItem(name) ?? memory[name]; } catch { return memory[name]; } };
-  const before = Object.fromEntries(["bar", "fields"].map((name) => [name, stored(`sonopaint-${name}`) ?? ""]));
+  const kept = stored("sonopaint-fields") ?? "";  // as it stood when the page was left
   function tab() {
     if (!stored("sonopaint-tab")) {
       store("sonopaint-tab", [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join(""));
@@ -110,9 +110,8 @@
   });
 
   Object.assign(window.Sonopaint, {
-    tab, mountAddress, working: 0,
-    kept: (name) => before[name],  // as it stood when the page was left
-    keep: (name, values) => store(`sonopaint-${name}`, JSON.stringify(values)),
+    tab, kept, mountAddress, working: 0,
+    keep: (values) => store("sonopaint-fields", JSON.stringify(values)),
     fileUrl: (path) => new URL(
       "gradio_api/file=" + path.split("/").map(encodeURIComponent).join("/"), location.href.split(/[?#]/)[0],
     ).href,
