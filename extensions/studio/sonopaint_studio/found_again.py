@@ -54,8 +54,8 @@ def wire(
 ) -> None:
     """Let a page that is loaded find itself again.
 
-    fields: what is kept beside the model bar. knobs: those whose One step hangs on the bar. resumes: (handler,
-    outputs) of each page that goes on with its jobs.
+    fields: what is kept beside the model bar. knobs: those whose One step hangs on the bar.
+    resumes: (handler, outputs) of each page that goes on with its jobs.
     """
     tab, kept = gr.Textbox(visible="hidden"), gr.Textbox(visible="hidden")
     address = gr.HTML(
