@@ -2,8 +2,9 @@
 
 python docs/make_webui_pictures.py http://127.0.0.1:7860 --name webui     (Forge's are called forge)
 
-An example sound with a typed and a drawn box in Inpaint, and its conversion in Audio → Image; nothing is
-painted, so that any checkpoint will do. They become docs/images/NAME-inpaint.png and NAME-convert.png.
+A sound that Mini makes in Generate, where the host can load Mini (it is added if it isn't there); an example
+sound with a typed and a drawn box in Inpaint, and its conversion in Audio → Image, for which any checkpoint
+will do. They become docs/images/NAME-generate.png, NAME-inpaint.png and NAME-convert.png.
 """
 
 from __future__ import annotations
@@ -24,6 +25,18 @@ PATIENCE_MS = 300_000
 def open_tab(page: Any, title: str) -> None:
     page.locator("#tabs > .tab-nav > button", has_text="Sonopaint").first.click()
     page.locator("#sonopaint_tabs > .tab-nav > button", has_text=title).first.click()
+
+
+def generate(page: Any) -> None:
+    open_tab(page, "Generate")
+    page.wait_for_timeout(5000)  # what the chosen checkpoint is comes after the page
+    if page.locator("#sonopaint_add_mini").is_visible():
+        page.click("#sonopaint_add_mini")
+    page.locator("#sonopaint_about summary").first.wait_for()
+    page.locator("#sonopaint_generate_prompt textarea").fill("a dog barking")
+    page.locator("#sonopaint_generate_seed input").fill("1")
+    page.click("#sonopaint_generate_go")
+    page.wait_for_selector("#sonopaint_generate_made .sonopaint-result .sg-canvas")
 
 
 def inpaint(page: Any) -> None:
@@ -60,7 +73,10 @@ def main() -> None:
     options = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
-        for name, prepare in (("inpaint", inpaint), ("convert", convert)):
+        views = {"generate": generate, "inpaint": inpaint, "convert": convert}
+        if options.name == "forge":  # which loads Stable Diffusion's own sizes only
+            del views["generate"]
+        for name, prepare in views.items():
             page = browser.new_page(viewport={"width": 1400, "height": 1100})
             page.set_default_timeout(PATIENCE_MS)
             page.goto(f"{options.url}/?__theme=light")
