@@ -8,9 +8,9 @@ folder benchmarks, these make a random one of Stable Diffusion 1.5's size:
     sonoconvert checkpoint sd15 COMFYUI/models/checkpoints/random.safetensors --dtype fp16
 
 Each workflow runs with nothing cached, after one that has warmed the process up; the seconds come from the
-messages that ComfyUI sends when a node begins. "Model" loads Mini and reads the words; "sound" is the phase
-reconstruction of Spectrogram → Audio and Put Back, which a picture can't do without to be heard; "rest" is
-everything else: drawing, masks, plots, files, and ComfyUI's own bookkeeping.
+messages that ComfyUI sends when a node begins. "Model" loads Mini and reads the words; "phase search" is that
+of Spectrogram → Audio and Put Back, without which no picture can be heard; "rest" is everything else:
+drawing, masks, plots, files, and ComfyUI's own bookkeeping.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import json
 import os
 import re
 import statistics
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -36,37 +37,19 @@ GROUPS = {
     "model": {"SonopaintLoadMini", "CLIPTextEncode", "LoraLoader", "SonopaintLoadOneStep"},
     "sampler": {"KSampler", "SamplerCustomAdvanced", "SonopaintOneStep"},
     "VAE": {"VAEEncode", "VAEDecode"},
-    "sound": {"SonopaintSpectrogramToAudio", "SonopaintPutBack"},
+    "phase search": {"SonopaintSpectrogramToAudio", "SonopaintPutBack"},
 }
 
 
 def example_workflows() -> Any:
-    """The module that writes the examples: it knows their nodes."""
+    """The module that writes the examples: it knows their nodes and turns them into prompts."""
     path = ROOT / "docs/make_comfyui_workflows.py"
+    sys.path.append(str(path.parent))  # for the module beside it
     spec = importlib.util.spec_from_file_location("make_comfyui_workflows", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def to_prompt(examples: Any, name: str, info: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
-    """A workflow as ComfyUI queues it; the widgets named in `changed` have that value everywhere."""
-    nodes, _ = examples.WORKFLOWS[name]
-    prompt = {}
-    for own, (kind, given) in nodes.items():
-        inputs = {}
-        for key, spec in examples.definition(info[kind]).items():
-            value = given.get(key)
-            if examples.is_link(value, nodes):
-                source, _, slot = value.partition(".")
-                kinds = info[nodes[source][0]]
-                labels = kinds["output_name"]
-                inputs[key] = [source, labels.index(slot) if slot in labels else kinds["output"].index(slot)]
-            elif examples.input_type(spec) in examples.WIDGETS:
-                inputs[key] = changed.get(key, value if key in given else examples.default(spec))
-        prompt[own] = {"class_type": kind, "inputs": inputs}
-    return prompt
 
 
 def clock_of(pid: int | None) -> Callable[[], float]:
@@ -135,7 +118,8 @@ async def measure(
         async def once(name: str) -> list[float]:
             await session.post(f"{url}/free", json={"unload_models": True, "free_memory": True})
             await asyncio.sleep(1)
-            prompt = to_prompt(examples, name, info, {"seed": next(seeds)} | changed)
+            nodes = examples.WORKFLOWS[name][0]
+            prompt = examples.to_prompt(nodes, info, {"seed": next(seeds)} | changed)
             seconds = await run(session, url, prompt, clock)
             total = seconds.pop("total")
             groups = [
@@ -146,7 +130,7 @@ async def measure(
 
         await once(names[0])
         print(f"The pack's import: {await import_seconds(session, url)} s (ComfyUI's log)\n")
-        print("| workflow | total | model | sampler | VAE | sound | rest | rest, part of total |")
+        print("| workflow | total | model | sampler | VAE | phase search | rest | rest, part of total |")
         print("|---|---|---|---|---|---|---|---|")
         for name in names:
             results = [await once(name) for _ in range(runs)]

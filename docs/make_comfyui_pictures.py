@@ -11,13 +11,22 @@ from __future__ import annotations
 import argparse
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from comfyui_examples import OTHER_MODELS, WORKFLOWS
 from PIL import Image
+
+from sonoconvert.edits.region import Box, Region
+from sonoconvert.files.clip import read_clip
+from sonoconvert.pictures.drawing import read_drawing
+from sonoconvert.pictures.plot import plot_spectrogram
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES, EXAMPLES = ROOT / "docs/images", ROOT / "example_workflows"
+SOUNDS = ROOT / "extensions/comfyui/sonopaint_comfyui/examples"
 SHOWN = {
     "Generate a sound": "generate",
     "Inpaint a box": "inpaint",
@@ -28,14 +37,19 @@ SIZE, LANCZOS = (640, 240), Image.Resampling.LANCZOS
 PATIENCE_MS = 600_000
 
 
-def run(page: Any, name: str) -> None:
-    """Open a workflow, run it and wait for the end."""
+def opened(page: Any, name: str) -> Any:
+    """The page with a workflow on it."""
     workflow = json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8"))
     page.evaluate(
         "async ([w, name]) => { await window.app.loadGraphData(w, true, true, name); }", [workflow, name]
     )
     page.wait_for_timeout(1500)
-    page.evaluate(
+    return page
+
+
+def run(page: Any, name: str) -> None:
+    """Open a workflow, run it and wait for the end."""
+    opened(page, name).evaluate(
         """async () => {
             const done = new Promise((resolve) => {
                 window.app.api.addEventListener("execution_success", resolve, { once: true });
@@ -62,6 +76,19 @@ def plot(page: Any) -> Image.Image:
         with Image.open(io.BytesIO(page.request.get(address).body())) as image:
             whole.paste(image.convert("RGB").resize((width, SIZE[1]), LANCZOS), (index * width, 0))
     return whole
+
+
+def region_of(name: str) -> Image.Image:
+    """For a workflow of a model that is not here: its recording, and where it is to be painted."""
+    nodes, _ = WORKFLOWS[name]
+    clip = read_clip(SOUNDS / f"{nodes['recording'][1]['sound']}.ogg")
+    if "longer" in nodes:
+        added = round(nodes["longer"][1]["right"] * clip.sample_rate)
+        region = Region((Box(clip.duration_s),))
+        clip = replace(clip, waveform=torch.nn.functional.pad(clip.waveform, (0, added)))
+    else:
+        region = read_drawing(nodes["region"][1]["drawing"])
+    return plot_spectrogram(clip, size=SIZE, region=region, dark=True)
 
 
 def save(png: bytes, name: str) -> None:
@@ -129,6 +156,9 @@ def main() -> None:
     parser.add_argument("workflows", nargs="*", help="names of workflows; all without")
     options = parser.parse_args()
     names = options.workflows or sorted(path.stem for path in EXAMPLES.glob("*.json"))
+    for name in set(names) & set(OTHER_MODELS):
+        region_of(name).save(EXAMPLES / f"{name}.jpg", quality=85)
+    names = [name for name in names if name not in OTHER_MODELS]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 2400, "height": 1150})

@@ -1,7 +1,7 @@
-"""Write example_workflows/*.json: python docs/make_comfyui_workflows.py --url http://127.0.0.1:8188
+"""Write example_workflows/*.json and subgraphs/*.json: python docs/make_comfyui_workflows.py [--url URL]
 
-Each workflow is a list of nodes with their inputs; the sockets, the order of the widgets and the layout come
-from a running ComfyUI with this pack in it (its /object_info), so that they are never out of date.
+The nodes are those of comfyui_examples.py; the sockets, the order of the widgets and the layout come from a
+running ComfyUI with this pack in it (its /object_info), so that they are never out of date.
 """
 
 from __future__ import annotations
@@ -9,253 +9,28 @@ from __future__ import annotations
 import argparse
 import json
 import urllib.request
+import uuid
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.pictures.format import PRESETS
+from comfyui_examples import BLUEPRINTS, FILES, WORKFLOWS, Blueprint, Nodes
 
-FOLDER = Path(__file__).resolve().parent.parent / "example_workflows"
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER, BLUEPRINT_FOLDER = ROOT / "example_workflows", ROOT / "subgraphs"
 GAP, WIDTH = 50, 320
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING"}
 SIZES = {"SonopaintRegion": (500, 620), "CLIPTextEncode": (320, 130), "PreviewImage": (640, 300)}
 SIZES |= {"SonopaintSaveAudio": (320, 190), "KSampler": (320, 470), "SamplerCustomAdvanced": (320, 330)}
 # From left to right: what is given, words, what is to be painted, painting, sound.
 COLUMNS = (
-    {"recording", "model", "lora"},
-    {"prompt", "prompt_b", "negative", "latent", "time", "between"},
-    {"region", "canvas"},
+    {"recording", "model", "lora", "clip"},
+    {"prompt", "prompt_b", "negative", "latent", "time", "between", "shifted"},
+    {"region", "canvas", "longer"},
     {"encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
     {"decode", "sound", "back", "save"},
-    {"joined", "one", "save_one"},
+    {"joined", "one", "save_one", "hear"},
     {"plot", "look"},
 )
-
-Nodes = dict[str, tuple[str, dict[str, Any]]]
-
-
-def mini(prompt: str, negative: str = "") -> Nodes:
-    """The model and its prompts."""
-    return {
-        "model": ("SonopaintLoadMini", {"model": "mini"}),
-        "prompt": ("CLIPTextEncode", {"text": prompt, "clip": "model.CLIP"}),
-        "negative": ("CLIPTextEncode", {"text": negative, "clip": "model.CLIP"}),
-    }
-
-
-def sampler(latent: str, model: str = "model.MODEL", seed: int = 7, denoise: float = 1.0) -> Nodes:
-    inputs = {"model": model, "positive": "prompt.CONDITIONING", "negative": "negative.CONDITIONING"}
-    inputs |= {"latent_image": latent, "seed": seed, "steps": 20, "cfg": 4.0}
-    inputs |= {"sampler_name": "dpmpp_2m", "scheduler": "simple", "denoise": denoise}
-    return {"sampler": ("KSampler", inputs)}
-
-
-def heard(name: str, vae: str = "model.VAE", form: str = "latent.format") -> Nodes:
-    """A painted latent as sound, saved."""
-    return {
-        "decode": ("VAEDecode", {"samples": "sampler.LATENT", "vae": vae}),
-        "sound": ("SonopaintSpectrogramToAudio", {"image": "decode.IMAGE", "format": form, "seed": 7}),
-        "plot": ("SonopaintPlot", {"image": "decode.IMAGE", "format": form}),
-        "look": ("PreviewImage", {"images": "plot.IMAGE"}),
-        "save": ("SonopaintSaveAudio", {"audio": "sound.AUDIO", "filename_prefix": f"sonopaint/{name}"}),
-    }
-
-
-def edited(name: str, canvas: tuple[str, dict[str, Any]], seed: int = 7) -> Nodes:
-    """A canvas painted where its mask says, and put back."""
-    return {
-        "canvas": canvas,
-        "encode": ("VAEEncode", {"pixels": "canvas.image", "vae": "model.VAE"}),
-        "masked": ("SetLatentNoiseMask", {"samples": "encode.LATENT", "mask": "canvas.mask"}),
-        **sampler("masked.LATENT", seed=seed),
-        **put_back(name),
-    }
-
-
-def put_back(name: str) -> Nodes:
-    return {
-        "decode": ("VAEDecode", {"samples": "sampler.LATENT", "vae": "model.VAE"}),
-        "back": ("SonopaintPutBack", {"image": "decode.IMAGE", "context": "canvas.context", "seed": 7}),
-        "plot": ("SonopaintPlot", {"audio": "back.AUDIO", "format": "model.format"}),
-        "look": ("PreviewImage", {"images": "plot.IMAGE"}),
-        "save": ("SonopaintSaveAudio", {"audio": "back.AUDIO", "filename_prefix": f"sonopaint/{name}"}),
-    }
-
-
-def empty(seconds: float = 0.0, batch: int = 1, loop: bool = False) -> Nodes:
-    inputs = {"format": "model.format", "seconds": seconds, "batch_size": batch, "loop": loop}
-    return {"latent": ("SonopaintEmptySpectrogram", inputs)}
-
-
-def example(sound: str) -> Nodes:
-    return {"recording": ("SonopaintExampleSound", {"sound": sound})}
-
-
-def time_node(kind: str) -> Nodes:
-    return {"time": (kind, {"model": "model.MODEL", "vae": "model.VAE", "format": "model.format"})}
-
-
-def drawn(start: float, end: float, low: float, high: float) -> str:
-    """A box as the region editor keeps it: for the server, and as a mark on Mini's rows."""
-    fmt = PRESETS["sonopaint-mini"]
-    mark = {
-        "kind": "box",
-        "t0": start,
-        "t1": end,
-        "r0": fmt.mel_row(low) + 0.5,
-        "r1": fmt.mel_row(high) + 0.5,
-    }
-    box = {"start": start, "end": end, "low": low, "high": high}
-    return json.dumps({"boxes": [box], "brush": "", "marks": [mark], "rows": fmt.n_mels})
-
-
-_CANVAS = {"audio": "recording.AUDIO", "format": "model.format"}
-WORKFLOWS: dict[str, tuple[Nodes, str]] = {
-    "Generate a sound": (
-        {**mini("an owl hooting"), **empty(), **sampler("latent.LATENT"), **heard("generated")},
-        "Words become a sound of five seconds. With a Stable Diffusion 1.5 checkpoint (Riffusion v1, say): "
-        "choose it in the first node; all else stays.",
-    ),
-    "Vary a recording": (
-        {
-            **example("horse_hooves"),
-            **mini("horse hooves"),
-            "canvas": ("SonopaintVariation", _CANVAS),
-            "encode": ("VAEEncode", {"pixels": "canvas.image", "vae": "model.VAE"}),
-            **sampler("encode.LATENT", denoise=0.5),
-            **put_back("variation"),
-        },
-        "The same sound, a little different: denoise 0.3 is close to the recording, 0.7 keeps hardly more "
-        "than its rhythm.",
-    ),
-    "Inpaint a box": (
-        {
-            **example("engine"),
-            **mini("an owl hooting"),
-            "region": (
-                "SonopaintRegion",
-                {"drawing": drawn(1.5, 3.5, 200, 6000), "audio": "recording.AUDIO", "format": "model.format"},
-            ),
-            **edited("inpainted", ("SonopaintInpaintCanvas", {**_CANVAS, "region": "region.region"})),
-        },
-        "Only the box is painted; every sample outside of it stays the recording's own. Draw more boxes, or "
-        "brush, on the spectrogram.",
-    ),
-    "Extend both sides": (
-        {
-            **example("whistling"),
-            **mini("someone whistling a tune"),
-            **edited("extended", ("SonopaintExtendCanvas", {**_CANVAS, "left": 1.5, "right": 1.5})),
-        },
-        "New time before and after a recording, whose own samples all stay.",
-    ),
-    "Seamless loop": (
-        {
-            **mini("horse hooves"),
-            **empty(8.0, loop=True),
-            **time_node("SonopaintLoop"),
-            **sampler("latent.LATENT", "time.MODEL"),
-            **heard("loop", "time.VAE"),
-        },
-        "Plays round and round without a seam. Any length: it is fitted to the sample.",
-    ),
-    "Long ambience": (
-        {
-            **mini("crickets chirping at night"),
-            **empty(20.0),
-            **time_node("SonopaintLongAudio"),
-            **sampler("latent.LATENT", "time.MODEL"),
-            **heard("ambience", "time.VAE"),
-        },
-        "Longer than the model's own five seconds: painted in overlapping windows, turned into sound once.",
-    ),
-    "Interpolate A to B": (
-        {
-            "model": ("SonopaintLoadMini", {"model": "mini"}),
-            "prompt": ("CLIPTextEncode", {"text": "an owl hooting", "clip": "model.CLIP"}),
-            "prompt_b": ("CLIPTextEncode", {"text": "an ambulance siren", "clip": "model.CLIP"}),
-            "negative": ("CLIPTextEncode", {"text": "", "clip": "model.CLIP"}),
-            **empty(),
-            "between": (
-                "SonopaintInterpolation",
-                {"prompt_a": "prompt.CONDITIONING", "prompt_b": "prompt_b.CONDITIONING"}
-                | {"latent": "latent.LATENT", "seed_a": 7, "seed_b": 8, "steps": 5},
-            ),
-            "guider": (
-                "CFGGuider",
-                {"model": "model.MODEL", "positive": "between.CONDITIONING"}
-                | {"negative": "negative.CONDITIONING", "cfg": 4.0},
-            ),
-            "select": ("KSamplerSelect", {"sampler_name": "dpmpp_2m"}),
-            "schedule": ("BasicScheduler", {"model": "model.MODEL", "scheduler": "simple", "steps": 20}),
-            "sampler": (
-                "SamplerCustomAdvanced",
-                {"noise": "between.NOISE", "guider": "guider.GUIDER", "sampler": "select.SAMPLER"}
-                | {"sigmas": "schedule.SIGMAS", "latent_image": "between.LATENT"},
-            ),
-            **heard("morph"),
-            "joined": ("SonopaintJoin", {"image": "decode.IMAGE", "format": "latent.format"}),
-            "one": ("SonopaintSpectrogramToAudio", {"image": "joined.image", "format": "joined.format"}),
-            "plot": ("SonopaintPlot", {"image": "joined.image", "format": "joined.format"}),
-            "save_one": ("SonopaintSaveAudio", {"audio": "one.AUDIO", "filename_prefix": "sonopaint/a to b"}),
-        },
-        "Five sounds on the way from A to B: the words along a straight line, the noise along a circle. Join "
-        "Sounds makes one long sound of them, beside the five.",
-    ),
-    "LoRA": (
-        {
-            **mini("a prt dog bark"),
-            "lora": (
-                "LoraLoader",
-                {"model": "model.MODEL", "clip": "model.CLIP", "lora_name": "giant-dog-lora.safetensors"}
-                | {"strength_model": 1.0, "strength_clip": 1.0},
-            ),
-            **empty(),
-            **sampler("latent.LATENT", "lora.MODEL"),
-            **heard("lora"),
-        },
-        "A LoRA that was trained on Mini (kohya format) and its words: this one comes with Sonopaint; put "
-        "yours into models/loras. (The LoRA mini-one-step needs another sampler: see the workflow One-step "
-        "subject.)",
-    ),
-    "One-step subject": (
-        {
-            "model": ("SonopaintLoadMini", {"model": "mini"}),
-            "lora": (
-                "SonopaintLoadOneStep",
-                {"model": "model.MODEL", "clip": "model.CLIP", "lora": "giant-dog.safetensors"},
-            ),
-            "prompt": ("CLIPTextEncode", {"text": "a prt dog bark", "clip": "lora.CLIP"}),
-            **empty(batch=4),
-            "sampler": (
-                "SonopaintOneStep",
-                {"model": "lora.MODEL", "prompt": "prompt.CONDITIONING", "latent": "latent.LATENT"}
-                | {"seed": 7},
-            ),
-            **heard("subject"),
-            # Four pictures of the usual size would take as long as the sampler.
-            "plot": (
-                "SonopaintPlot",
-                {"image": "decode.IMAGE", "format": "latent.format", "width": 480, "height": 240},
-            ),
-        },
-        "Four variations of a giant dog with one call of the model each, by a subject that comes with "
-        "Sonopaint. For a sound of your own (sonotrain subject): put its file into models/loras, choose it "
-        "in Load One-Step LoRA, and write its words. mini-one-step there paints anything that Mini knows.",
-    ),
-    "Batch of variations": (
-        {
-            **example("whistling"),
-            **mini("someone whistling a tune"),
-            "canvas": ("SonopaintVariation", _CANVAS),
-            "encode": ("VAEEncode", {"pixels": "canvas.image", "vae": "model.VAE"}),
-            "repeat": ("RepeatLatentBatch", {"samples": "encode.LATENT", "amount": 4}),
-            **sampler("repeat.LATENT", denoise=0.5),
-            **put_back("variations"),
-        },
-        "Four variations of one recording at once, saved as four files.",
-    ),
-}
-WORKFLOWS["LoRA"][0]["prompt"][1]["clip"] = WORKFLOWS["LoRA"][0]["negative"][1]["clip"] = "lora.CLIP"
 
 
 def graph(nodes: Nodes, note: str, info: dict[str, Any]) -> dict[str, Any]:
@@ -304,7 +79,7 @@ def graph(nodes: Nodes, note: str, info: dict[str, Any]) -> dict[str, Any]:
                 {"name": label, "type": type_, "links": []}
                 for label, type_ in zip(info[kind]["output_name"], info[kind]["output"], strict=True)
             ],
-            "properties": {"Node name for S&R": kind},
+            "properties": {"Node name for S&R": kind, **needed_files(given)},
             "widgets_values": widgets,
         }
     by_id = {node["id"]: node for node in made.values()}
@@ -333,6 +108,119 @@ def graph(nodes: Nodes, note: str, info: dict[str, Any]) -> dict[str, Any]:
         "extra": {},
         "version": 0.4,
     }
+
+
+def needed_files(given: dict[str, Any]) -> dict[str, Any]:
+    """What the page offers to get where a model's file is missing."""
+    files = [FILES[value] for value in given.values() if isinstance(value, str) and value in FILES]
+    return {"models": files} if files else {}
+
+
+def blueprint(name: str, spec: Blueprint, info: dict[str, Any]) -> dict[str, Any]:
+    """A subgraph as ComfyUI's page publishes it: one node that holds others."""
+    inner = graph(spec.nodes, "", info)
+    nodes, links = inner["nodes"][:-1], []  # without the remark
+    own = str(uuid.uuid5(uuid.NAMESPACE_URL, f"sonopaint/{name}"))
+    by_name = dict(zip(spec.nodes, nodes, strict=True))
+    for number, source, slot, target, place, kind in inner["links"]:
+        links.append(link(number, source, slot, target, place, kind))
+    sockets, outer, shown = [], [], []
+    for index, (label, targets) in enumerate(spec.inputs.items()):
+        for target in targets:
+            node, _, key = target.partition(".")
+            made, kind = by_name[node], input_type(definition(info[spec.nodes[node][0]])[key])
+            slots = [place for place, one in enumerate(made["inputs"]) if one["name"] == key]
+            if not slots:  # a widget gets a socket
+                made["inputs"].append({"name": key, "type": kind, "widget": {"name": key}, "link": None})
+                shown.append([str(made["id"]), key])
+            place = slots[0] if slots else len(made["inputs"]) - 1
+            links.append(link(len(links) + 1, -10, index, made["id"], place, kind))
+            made["inputs"][place]["link"] = len(links)
+        ids = [one["id"] for one in links if one["origin_id"] == -10 and one["origin_slot"] == index]
+        widget = {} if slots else {"widget": {"name": label}}
+        outer.append({"name": label, "type": kind, "label": label, "link": None, **widget})
+        sockets.append(
+            {"id": identity(own, label), "name": label, "type": kind, "linkIds": ids, "label": label}
+        )
+    source, _, socket = spec.output.partition(".")
+    origin = by_name[source]
+    slot = next(i for i, one in enumerate(origin["outputs"]) if socket in (one["name"], one["type"]))
+    kind = origin["outputs"][slot]["type"]
+    links.append(link(len(links) + 1, origin["id"], slot, -20, 0, kind))
+    origin["outputs"][slot]["links"].append(len(links))
+    given = {"id": identity(own, "out"), "name": kind, "type": kind, "linkIds": [len(links)], "label": kind}
+    right = max(node["pos"][0] + node["size"][0] for node in nodes)
+    subgraph = {
+        "id": own,
+        "version": 1,
+        "state": {"lastGroupId": 0, "lastNodeId": len(nodes), "lastLinkId": len(links), "lastRerouteId": 0},
+        "revision": 0,
+        "config": {},
+        "name": name,
+        "inputNode": {"id": -10, "bounding": [-260, 0, 160, 40 + 20 * len(sockets)]},
+        "outputNode": {"id": -20, "bounding": [right + 100, 0, 120, 60]},
+        "inputs": [{**one, "pos": [-120, 20 + 20 * i]} for i, one in enumerate(sockets)],
+        "outputs": [{**given, "pos": [right + 120, 20]}],
+        "widgets": [],
+        "nodes": nodes,
+        "groups": [],
+        "links": links,
+        "extra": {},
+        "category": "Audio/Sonopaint",
+        "description": spec.description,
+    }
+    node = {
+        "id": 1,
+        "type": own,
+        "pos": [0, 0],
+        "size": [340, 60 + 26 * len(outer)],
+        "flags": {},
+        "order": 0,
+        "mode": 0,
+        "inputs": outer,
+        "outputs": [{"name": kind, "type": kind, "links": []}],
+        "properties": {"proxyWidgets": shown},
+        "widgets_values": [],
+        "title": name,
+    }
+    return {
+        "revision": 0,
+        "last_node_id": 1,
+        "last_link_id": 0,
+        "nodes": [node],
+        "links": [],
+        "version": 0.4,
+        "definitions": {"subgraphs": [subgraph]},
+        "extra": {},
+    }
+
+
+def link(number: int, source: int, slot: int, target: int, place: int, kind: str) -> dict[str, Any]:
+    """A link as subgraphs have it."""
+    ends = {"origin_id": source, "origin_slot": slot, "target_id": target, "target_slot": place}
+    return {"id": number, **ends, "type": kind}
+
+
+def identity(own: str, name: str) -> str:
+    return str(uuid.uuid5(uuid.UUID(own), name))
+
+
+def to_prompt(nodes: Nodes, info: dict[str, Any], changed: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The nodes as ComfyUI queues them; the widgets named in `changed` have that value everywhere."""
+    prompt = {}
+    for own, (kind, given) in nodes.items():
+        inputs = {}
+        for key, spec in definition(info[kind]).items():
+            value = given.get(key)
+            if is_link(value, nodes):
+                source, _, slot = value.partition(".")
+                kinds = info[nodes[source][0]]
+                labels = kinds["output_name"]
+                inputs[key] = [source, labels.index(slot) if slot in labels else kinds["output"].index(slot)]
+            elif input_type(spec) in WIDGETS:
+                inputs[key] = (changed or {}).get(key, value if key in given else default(spec))
+        prompt[own] = {"class_type": kind, "inputs": inputs}
+    return prompt
 
 
 def is_link(value: Any, nodes: Nodes) -> bool:
@@ -368,10 +256,13 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8188")
     with urllib.request.urlopen(f"{parser.parse_args().url}/object_info") as answer:
         info = json.load(answer)
-    FOLDER.mkdir(exist_ok=True)
-    for name, (nodes, note) in WORKFLOWS.items():
-        made = graph(nodes, note, info)
-        (FOLDER / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    made = {FOLDER / f"{name}.json": graph(*one, info) for name, one in WORKFLOWS.items()}
+    made |= {
+        BLUEPRINT_FOLDER / f"{name}.json": blueprint(name, one, info) for name, one in BLUEPRINTS.items()
+    }
+    for path, workflow in made.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(workflow, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -93,6 +93,26 @@ def test_files_hold_sound_settings_and_workflow(
             assert json.loads(tags["prompt"]) == GRAPH and json.loads(tags["workflow"]) == {"nodes": [1, 2]}
 
 
+@pytest.mark.parametrize("node", ["SonopaintSaveAudio", "SonopaintPreviewAudio"])
+def test_every_sound_of_a_batch_is_shown(
+    pack: Any, run: Any, audio: Any, monkeypatch: pytest.MonkeyPatch, node: str
+) -> None:
+    views = run(node, audio=audio(0.5, 44_100, channels=2, batch=4)).ui["sonopaint"]
+    assert len({view["audio"]["filename"] for view in views}) == 4
+    for view in views:
+        picture, sound = (
+            pack.base
+            / ("output" if place["type"] == "output" else "temp")
+            / place["subfolder"]
+            / place["filename"]
+            for place in (view["view"], view["audio"])
+        )
+        assert picture.read_bytes()[:4] == b"\x89PNG" and read_clip(sound).duration_s == pytest.approx(0.5)
+        assert view["duration"] == pytest.approx(0.5, abs=0.02)
+    monkeypatch.setattr("sonopaint_comfyui.views.LONGEST_S", 0.1)  # no picture holds hours; they are heard
+    assert [set(view) for view in run(node, audio=audio(0.5)).ui["sonopaint"]] == [{"audio"}]
+
+
 def test_settings_are_found_behind_custom_samplers(pack: Any) -> None:
     from sonopaint_comfyui.files import settings_of
 
@@ -436,9 +456,9 @@ def test_the_door_finds_the_nodes_and_survives_a_missing_library(
             return thread.submit(asyncio.run, SonopaintExtension().get_node_list()).result()
 
     assert len(found()) == len(pack.nodes)
+    lost = {node.define_schema().node_id for node in sys.modules["sonopaint_comfyui.file_nodes"].NODES}
     monkeypatch.setitem(sys.modules, "sonopaint_comfyui.file_nodes", None)
     nodes = found()
-    lost = {"SonopaintSaveAudio", "SonopaintLoadAudio", "SonopaintExampleSound"}
     assert {node.define_schema().node_id for node in nodes} == set(pack.nodes) - lost and FAMILIES
     [line] = [r.getMessage() for r in caplog.records if "not available" in r.getMessage()]
     assert "install.py" in line and "restart ComfyUI" in line
@@ -446,7 +466,7 @@ def test_the_door_finds_the_nodes_and_survives_a_missing_library(
 
 def test_example_workflows_name_only_inputs_that_exist(pack: Any, repository: Path) -> None:
     files = sorted((repository / "example_workflows").glob("*.json"))
-    assert len(files) == 10
+    assert len(files) == 12
     for path in files:
         assert path.with_suffix(".jpg").is_file()
         for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:

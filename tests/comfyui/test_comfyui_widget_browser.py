@@ -20,12 +20,14 @@ PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:
 <script type="module">
   import { loadShared } from "/web/widgets/shared.js";
   import { LookWidget, RegionWidget } from "/shared/region_widget.js";
+  import { soundsWidget } from "/web/widgets/sounds.js";
   import { workflowOfWav } from "/web/widgets/wav.js";
   await loadShared("/shared/", (place) => place);
   const changes = [];
   const widget = new RegionWidget(() => changes.push(widget.value));
   document.getElementById("place").append(widget.root);
-  Object.assign(window, { widget, changes, workflowOfWav, LookWidget, outer: [] });
+  const SoundsWidget = soundsWidget(LookWidget);
+  Object.assign(window, { widget, changes, workflowOfWav, SoundsWidget, outer: [] });
   for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, (e) => outer.push(e.type));
   window.ready = true;
 </script>"""
@@ -140,6 +142,28 @@ def test_the_sound_plays_with_a_moving_cursor(opened: Any) -> None:
     assert page.locator(".sg-cursor").evaluate("c => c.style.display") == "block"
     page.click("[aria-label=Pause]")
     assert page.evaluate("widget.view.audio.paused")
+
+
+def test_every_sound_of_a_batch_is_seen_and_heard(opened: Any) -> None:
+    page = opened()
+    page.evaluate(
+        """async () => {
+            const view = await (await fetch("/view.json")).json();
+            window.sounds = new SoundsWidget();
+            document.getElementById("place").replaceChildren(sounds.root);
+            const named = (name) => ({ ...view, audio: "/sound.wav?" + name });
+            sounds.showAll([named(1), named(2), { audio: "/sound.wav" }, named(3)]);
+        }"""
+    )
+    page.wait_for_function("sounds.rows.length === 3 && sounds.rows.every((row) => row.view.picture)")
+    assert page.locator(".sonopaint-sound").count() == 4
+    assert page.locator(".sonopaint-sound > audio[controls]").count() == 1  # too long for a picture
+    page.locator(".sonopaint-sound [aria-label=Play]").nth(1).click()
+    page.wait_for_function("sounds.rows[1].view.audio.currentTime > 0.1")
+    page.locator(".sonopaint-sound [aria-label=Play]").first.click()
+    page.wait_for_function("!sounds.rows[0].view.audio.paused && sounds.rows[1].view.audio.paused")
+    page.evaluate("() => sounds.showAll([])")
+    assert page.locator(".sonopaint-sound").count() == 0
 
 
 def test_a_workflow_is_found_in_a_wav(opened: Any) -> None:

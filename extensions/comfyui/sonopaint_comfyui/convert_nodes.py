@@ -77,7 +77,7 @@ class AudioToSpectrogram(io.ComfyNode):
                 image[:, :, image.shape[2] - missing :, 0] = 0.0
         peaks = tuple(picture.peak for picture in pictures)
         info = PictureInfo(fmt, peaks, pictures[0].num_samples)
-        return io.NodeOutput(image, info, ui=shown(pictures[0], clips[0]))
+        return io.NodeOutput(image, info, ui=shown(pictures, clips))
 
 
 class SpectrogramToAudio(io.ComfyNode):

@@ -1,4 +1,4 @@
-"""Save Sound and Load Sound."""
+"""Save Sound, Load Sound, Example Sound and Preview Sounds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from comfy_api.latest import io
 from sonoconvert.conversion.convert import mix_to
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import read_clip
-from sonopaint_comfyui.files import KINDS, save_sound, unknown_in
+from sonopaint_comfyui.files import KINDS, save_sound, temporary_wav, unknown_in
+from sonopaint_comfyui.host import told
 from sonopaint_comfyui.kinds import schema
 from sonopaint_comfyui.sounds import audio_of, clips_of, with_settings
+from sonopaint_comfyui.views import drawn, view
 
 EXAMPLES = Path(__file__).parent / "examples"
 
@@ -64,12 +66,35 @@ class SaveSound(io.ComfyNode):
 
         unknown = unknown_in(cls.hidden.prompt, models())
         clips = [with_settings(clip, unknown=unknown) for clip in clips] if unknown else clips
-        saved = []
-        for index, clip in enumerate(clips):
+        saved, views = [], []
+        for (index, clip), _ in told(list(enumerate(clips))):
             file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_{suffix}"
             save_sound(clip, Path(folder) / file, subtype, graph, extra)
             saved.append({"filename": file, "subfolder": subfolder, "type": "output"})
-        return io.NodeOutput(audio, ui={"audio": saved, **({"text": (unknown,)} if unknown else {})})
+            views.append(view(drawn(clip), saved[-1]))
+        text = {"text": (unknown,)} if unknown else {}
+        return io.NodeOutput(audio, ui={"audio": saved, "sonopaint": views, **text})
+
+
+class PreviewSounds(io.ComfyNode):
+    """Every sound of a batch, seen and heard."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "SonopaintPreviewAudio",
+            "Preview Sounds",
+            description="Plays every sound of a batch, each with its spectrogram, without saving it.",
+            search_aliases=["preview audio", "play audio", "listen", "hear", "audio batch"],
+            is_output_node=True,
+            inputs=[io.Audio.Input("audio", tooltip="One sound or a batch, of any model.")],
+            outputs=[io.Audio.Output()],
+        )
+
+    @classmethod
+    def execute(cls, audio: Any) -> io.NodeOutput:
+        views = [view(drawn(clip), temporary_wav(clip)) for clip, _ in told(clips_of(audio))]
+        return io.NodeOutput(audio, ui={"sonopaint": views})
 
 
 class LoadSound(io.ComfyNode):
@@ -170,4 +195,4 @@ def example_names() -> list[str]:
     return sorted((path.stem for path in EXAMPLES.glob("*.ogg")), reverse=True)
 
 
-NODES = [SaveSound, LoadSound, ExampleSound]
+NODES = [SaveSound, LoadSound, ExampleSound, PreviewSounds]

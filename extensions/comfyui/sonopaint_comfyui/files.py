@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import folder_paths
+from PIL import Image
 
 from sonoconvert.files.clip import Clip, write_clip
 from sonoconvert.files.tags import add_tags
@@ -35,11 +36,22 @@ _PARTS = ("sigmas", "sampler", "guider", "noise")
 
 def temporary_wav(clip: Clip) -> dict[str, str]:
     """Write a clip for the browser to play; ComfyUI empties its temp folder when it starts."""
+    path = _temporary("wav")
+    write_clip(replace(clip, settings={}), path, subtype="PCM_16")
+    return {"filename": path.name, "subfolder": "", "type": "temp"}
+
+
+def temporary_png(image: Image.Image) -> dict[str, str]:
+    """Write a picture for the browser to show."""
+    path = _temporary("png")
+    image.save(path)
+    return {"filename": path.name, "subfolder": "", "type": "temp"}
+
+
+def _temporary(suffix: str) -> Path:
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"sonopaint-{uuid.uuid4().hex}.wav"
-    write_clip(replace(clip, settings={}), folder / name, subtype="PCM_16")
-    return {"filename": name, "subfolder": "", "type": "temp"}
+    return folder / f"sonopaint-{uuid.uuid4().hex}.{suffix}"
 
 
 def save_sound(

@@ -104,7 +104,7 @@ class TimeFrequencyRegion(io.ComfyNode):
         clip = clips_of(audio)[0]
         fmt = format.format if format else PRESETS[FORMAT]
         picture = encode(clip.mono(), fmt.with_channels("mono"))
-        return io.NodeOutput(region, ui=shown(picture, clip))
+        return io.NodeOutput(region, ui=shown([picture], [clip]))
 
 
 def boxes_of(text: str) -> tuple[Box, ...]:

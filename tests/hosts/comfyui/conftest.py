@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-START_S, RUN_S = 180, 600
+START_S, RUN_S = 600, 600
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING"}
 
 
@@ -57,6 +57,11 @@ class ComfyUI:
                 return history[number]
             time.sleep(0.2)
         raise TimeoutError(f"the prompt did not end in {RUN_S} s")
+
+    def fetch(self, place: dict[str, str]) -> bytes:
+        """A file that a node's output names."""
+        with urllib.request.urlopen(f"{self.url}/view?{urllib.parse.urlencode(place)}", timeout=60) as answer:
+            return answer.read()
 
     def files(self, entry: dict[str, Any], kind: str = "audio") -> list[Path]:
         """The files that a history entry saved to the output folder."""
@@ -114,6 +119,30 @@ def to_prompt(workflow: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     return prompt
 
 
+def adapted_mini(folder: Path) -> None:
+    """The shipped Mini with an adapter for painting parts whose weights are random."""
+    import torch
+    from safetensors.torch import save_file
+
+    from sonopaint.models.inpaint import DOWN, INPAINT_FILE, UP
+
+    folder.mkdir(parents=True)
+    for one in (ROOT / "weights/mini").iterdir():
+        if one.name != INPAINT_FILE:
+            (folder / one.name).symlink_to(one, target_is_directory=one.is_dir())
+    generator = torch.Generator().manual_seed(3)
+    tensors = {"kept": 0.02 * torch.randn(64, 5, 3, 3, generator=generator)}
+    layers = {"down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q": (128, 128)}
+    layers |= {
+        "mid_block.resnets.0.conv1": (256, 256, 3, 3),
+        "down_blocks.1.attentions.0.proj_in": (128, 128, 1, 1),
+    }
+    for name, (rows, columns, *kernel) in layers.items():
+        tensors[name + DOWN] = torch.randn(4, columns, *kernel, generator=generator) / columns**0.5
+        tensors[name + UP] = 0.1 * torch.randn(rows, 4, *(1 for _ in kernel), generator=generator)
+    save_file(tensors, folder / INPAINT_FILE)
+
+
 @pytest.fixture(scope="session")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
     """ComfyUI with folders of its own, in which this repository is the only node pack."""
@@ -124,6 +153,9 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
     for folder in ("custom_nodes", "input", "output", "models/loras", "models/checkpoints"):
         (base / folder).mkdir(parents=True)
     (base / "custom_nodes/sonopaint").symlink_to(ROOT, target_is_directory=True)
+    random_models = Path(__file__).with_name("random_models")
+    (base / "custom_nodes/random_models").symlink_to(random_models, target_is_directory=True)
+    adapted_mini(base / "sonopaint/adapted")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -132,6 +164,7 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
     command += ["--listen", "127.0.0.1", "--port", str(port), "--preview-method", "auto"]
     # Its own Python finds the pack by itself, as for everybody.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["SONOPAINT_MODELS"] = str(base / "sonopaint")
     log = (base / "log.txt").open("w")
     process = subprocess.Popen(command, cwd=checkout, stdout=log, stderr=log, env=environment)
     try:

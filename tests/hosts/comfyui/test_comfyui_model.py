@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,45 @@ def test_a_subject_on_its_student_is_painted_as_in_studio(comfyui: Any, lora: Pa
     assert np.abs(here - there.mean(axis=2)).max() < 2  # a level cut off here, half a level rounded there
     alone = painted(comfyui, one_step("mini-one-step.safetensors"))
     assert np.abs(here - alone).max() > 30
+
+
+def test_a_part_is_painted_by_the_adapter_as_in_studio(comfyui: Any) -> None:
+    """Mini with extra channels and low-rank changes for what is kept: the same picture here and there."""
+    from sonoconvert.defaults import QUALITIES
+    from sonoconvert.edits.region import Box, Region
+    from sonoconvert.files.clip import read_clip
+    from sonopaint.models.loading import load_model
+    from sonopaint.tasks import PaintSettings, inpaint
+
+    root = Path(__file__).resolve().parents[3]
+    sound = root / "extensions/comfyui/sonopaint_comfyui/examples/engine.ogg"
+    workflow = json.loads((root / "example_workflows/Inpaint a box.json").read_text())
+    prompt = comfyui.prompt_of(workflow)
+    of_kind = {node["class_type"]: node["inputs"] for node in prompt.values()}
+    of_kind["SonopaintPutBack"]["surroundings"] = "free"
+    of_kind["SonopaintSaveAudio"]["format"] = "WAV 32 bit float"
+    words = of_kind["KSampler"]["positive"][0]
+
+    def heard_with(model: str) -> np.ndarray:
+        of_kind["SonopaintLoadMini"]["model"] = model
+        return heard(comfyui, prompt)
+
+    settings = PaintSettings(
+        prompt=prompt[words]["inputs"]["text"],
+        seed=of_kind["KSampler"]["seed"],
+        steps=STEPS,
+        guidance_scale=GUIDANCE,
+        sampler="dpmpp_2m",
+        iterations=QUALITIES[of_kind["SonopaintPutBack"]["quality"]],
+        surroundings="free",
+    )
+    region = Region((Box(1.5, 3.5, 200, 6000),))
+    model = load_model(str(comfyui.base / "sonopaint/adapted"))
+    there = inpaint(model, read_clip(sound), region, settings)[0].clip.waveform[0].numpy()
+    here, plain = heard_with("adapted"), heard_with("mini")
+    inside = slice(48_000, 112_000)
+    assert difference_db(here[inside], plain[inside]) > -10, "the adapter changes what is painted"
+    assert (apart := difference_db(here[inside], there[inside])) < -20, apart
 
 
 def test_one_step_runs_where_it_is_told_the_timestep(comfyui: Any) -> None:

@@ -48,7 +48,7 @@ def rms(samples: np.ndarray) -> float:
 
 def test_every_workflow_is_tried_here() -> None:
     names = {path.stem for path in (ROOT / "example_workflows").glob("*.json")}
-    source = Path(__file__).read_text()
+    source = Path(__file__).read_text() + Path(__file__).with_name("test_comfyui_any_model.py").read_text()
     assert names and all(f'"{name}"' in source for name in names)
 
 
@@ -122,6 +122,47 @@ def test_inpainting_leaves_every_other_sample(comfyui: Any) -> None:
     np.testing.assert_array_equal(sound[:first], source[:first])
     np.testing.assert_array_equal(sound[last:], source[last:])
     assert rms(sound[first:last] - source[first:last]) > 0.01
+
+
+@pytest.fixture(scope="module")
+def judge() -> Any:
+    """The three kinds that the shipped classifier hears first in a sound."""
+    import torch
+
+    from sonoconvert.files.clip import Clip
+    from sonotrain.trainers.mini.sound_classifier import load_classifier
+
+    model, _ = load_classifier()
+    return lambda sound: list(dict(model.classify(Clip(torch.from_numpy(sound)[None], RATE))))[:3]
+
+
+def test_the_repainted_box_sounds_right(comfyui: Any, judge: Any) -> None:
+    """The horn is heard in the box, as loud as what is around it, and there is no hole."""
+    [sound] = run(comfyui, "Inpaint a box")
+    box, around = sound[48_000:112_000], np.concatenate([sound[:48_000], sound[112_000:]])
+    assert judge(box)[0] == "train_horn"
+    assert 0.5 < rms(box) / rms(around) < 2
+    steps = [rms(part) for part in np.split(box, 40)]
+    assert min(steps) > 0.3 * np.median([rms(part) for part in np.array_split(around, 62)])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("Generate a sound", "owl"),
+        ("Vary a recording", "horse_hooves"),
+        ("Extend both sides", "whistling"),
+        ("Seamless loop", "horse_hooves"),
+        ("Long ambience", "crickets"),
+        ("LoRA", "dog_bark"),
+        ("One-step subject", "dog_bark"),
+        ("Batch of variations", "whistling"),
+    ],
+)
+def test_examples_sound_like_their_words(comfyui: Any, judge: Any, name: str, kind: str) -> None:
+    sounds = run(comfyui, name)
+    heard = [judge(sound[: round(5.12 * RATE)]) for sound in sounds]
+    assert sum(kind in three for three in heard) > len(heard) / 2, heard
 
 
 def test_extending_keeps_the_recording(comfyui: Any) -> None:

@@ -2,9 +2,10 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { loadShared } from "./widgets/shared.js";
+import { MOST_ROWS, ROW, soundsWidget } from "./widgets/sounds.js";
 import { workflowOfWav } from "./widgets/wav.js";
 
-let LookWidget, RegionWidget;
+let LookWidget, RegionWidget, SoundsWidget;
 const address = (place) => {
   if (typeof place === "string") return place.startsWith("/") ? api.apiURL(place) : place;
   return api.apiURL("/view?" + new URLSearchParams(place));
@@ -52,7 +53,7 @@ function install(node, name, Kind, options) {
     serialize: options.serialize,
   });
   dom.serialize = options.serialize;
-  const refresh = () => preview(node, widget).catch((error) => console.warn("Sonopaint:", error));
+  const refresh = () => !widget.showAll && preview(node, widget).catch((error) => console.warn("Sonopaint:", error));
   const chain = (key, then) => {
     const before = node[key];
     node[key] = function (...values) {
@@ -62,8 +63,16 @@ function install(node, name, Kind, options) {
     };
   };
   chain("onExecuted", (message) => {
-    const [view] = message?.sonopaint ?? [];
-    if (view) { widget.previewed = keyOf(upstream(node)); widget.show(view); }
+    const views = message?.sonopaint ?? [];
+    if (!views.length) return;
+    if (widget.showAll) {
+      widget.showAll(views);
+      const room = options.height + (Math.min(views.length, MOST_ROWS) - 1) * ROW;
+      if (node.size[1] < room) node.setSize([node.size[0], room]);
+    } else {
+      widget.previewed = keyOf(upstream(node));
+      widget.show(views[0]);
+    }
   });
   chain("onConnectionsChange", () => setTimeout(refresh));
   chain("onConfigure", () => setTimeout(refresh, 300));
@@ -103,6 +112,7 @@ app.registerExtension({
   async init() {
     await loadShared(api.apiURL("/sonopaint/script/"), address);
     ({ LookWidget, RegionWidget } = await import(api.apiURL("/sonopaint/script/region_widget.js")));
+    SoundsWidget = soundsWidget(LookWidget);
   },
   setup: openWorkflowsOfWavs,
   getCustomWidgets() {
@@ -111,14 +121,15 @@ app.registerExtension({
         const changed = () => node.graph?.setDirtyCanvas?.(true, true);
         return { widget: install(node, name, RegionWidget, { height: 300, width: 460, serialize: true, changed }) };
       },
-      SONOPAINT_LOOK(node, name) {
-        return { widget: install(node, name, LookWidget, { height: 220, width: 380, serialize: false }) };
+      SONOPAINT_SOUNDS(node, name) {
+        return { widget: install(node, name, SoundsWidget, { height: 240, width: 380, serialize: false }) };
       },
     };
   },
   beforeRegisterNodeDef(nodeType, nodeData) {
     const inputs = nodeData.input?.required;
-    if (nodeData.name === "SonopaintAudioToSpectrogram") inputs.look = ["SONOPAINT_LOOK", {}];
-    if (nodeData.name === "SonopaintSaveAudio") inputs.audioUI = ["AUDIO_UI", {}];
+    if (nodeData.name === "SonopaintAudioToSpectrogram") inputs.look = ["SONOPAINT_SOUNDS", {}];
+    if (nodeData.name === "SonopaintSaveAudio") inputs.audioUI = ["SONOPAINT_SOUNDS", {}];
+    if (nodeData.name === "SonopaintPreviewAudio") inputs.look = ["SONOPAINT_SOUNDS", {}];
   },
 });
