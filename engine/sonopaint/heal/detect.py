@@ -23,7 +23,7 @@ LEVELS = 4.0  # the sound is not so many times as loud on one side as on the oth
 LEVEL_S = 0.004
 MORE = 3  # samples marked on either side of a click
 DROPOUT_S = 0.0015  # of nothing at all
-LONGEST_DROPOUT_S = 2.0
+LONGEST_DROPOUT_S = 0.5  # a longer silence is meant
 SILENT = 10 ** (-70 / 20)
 EDGE_S = 0.02  # beside a dropout, where the sound is louder than SILENT and not expected to end
 
