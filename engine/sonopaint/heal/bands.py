@@ -30,6 +30,5 @@ def copied_up(spectrum: Tensor, cutoff: int) -> Tensor:
     bins = torch.arange(cutoff, BINS, device=x.device)
     source = low + (bins - cutoff) % (cutoff - low)
     gain = 10 ** (slope[..., None] * torch.log2(bins / source) / 20)
-    made = torch.cat([x[..., :cutoff], x[..., source] * gain], dim=-1)
-    made = made * turns(spectrum.shape[-2], spectrum.device)
-    return torch.cat([made, made[..., -1:].abs().to(made.dtype)], dim=-1)
+    made = x[..., source] * gain * turns(spectrum.shape[-2], spectrum.device)[:, cutoff:]
+    return torch.cat([spectrum[..., :cutoff], made, made[..., -1:].abs().to(made.dtype)], dim=-1)
