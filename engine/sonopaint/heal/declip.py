@@ -9,7 +9,7 @@ import numpy as np
 from sonoconvert.edits.seam import burg
 
 ORDER = 48
-BLOCK = 2048
+BLOCK = 1024
 MARGIN = 512  # samples of context on either side of a block
 ROUNDS = 3
 SHORTEST = 3  # samples at the ceiling, one after the other, that make it one

@@ -38,7 +38,7 @@ def damaged(sound: np.ndarray, rate: int, rng: np.random.Generator) -> Damaged:
         unknown = torch.zeros(whole.shape, dtype=torch.bool)
         unknown[:, cutoff:] = True
         return Damaged(whole, copied_up(whole[None], cutoff)[0], unknown)
-    longest = min(LONGEST_S * rate, MOST * len(sound))
+    longest = min(LONGEST_S * rate, MOST * len(sound), len(sound) - 2 * MARGIN - 1)
     count = round(np.exp(rng.uniform(np.log(SHORTEST_S * rate), np.log(longest))))
     start = int(rng.integers(MARGIN, len(sound) - count - MARGIN))
     filled = sound.copy()
