@@ -124,7 +124,7 @@ def typed(values: Mapping[str, Any], where: str, kind: type) -> dict[str, Any]:
             raise SonopaintError(f"{where} has {key!r}, which is no option.")
         default = known[name].default
         if isinstance(default, tuple) and isinstance(value, list | tuple):
-            result[name] = tuple(str(text) for text in value)
+            result[name] = tuple(map(known[name].metadata.get("of", str), value))
         elif isinstance(default, float) and isinstance(value, int | float) and not isinstance(value, bool):
             result[name] = float(value)
         elif type(value) is type(default):
