@@ -414,6 +414,7 @@ def test_heal_marks_what_clicks_and_repairs_it_in_takes(
     outputs = edit(context, request, "Heal", marks=marks(whole, {**whole, "start": 1.2, "end": 1.4}), takes=2)
     made = cards(outputs[-1])
     assert len(made) == 2 and "sp-error" not in outputs[-1][0]
+    assert sorted(context.library.search(kind="heal").keys) == sorted(one["key"] for one in made)
     first, second = (soundfile.read(one["downloads"]["WAV"])[0] for one in made)
     assert np.abs(first[11_990:12_020] - 0.3 * np.sin(2 * np.pi * 440 * t[11_990:12_020])).max() < 0.02
     same = first == sound.astype(np.float32)

@@ -258,7 +258,7 @@ class EditTab:
     ) -> Iterator[tuple[Any, ...]]:
         skips = [gr.skip()] * 3
         try:
-            title, work = heal_part.healing(session, source, region, how, takes, seed)
+            title, work = heal_part.healing(self.context.library, session, source, region, how, takes, seed)
         except SonopaintError as error:
             yield error_html(error), gr.skip(), gr.skip(), *skips
             return

@@ -14,8 +14,9 @@ import gradio as gr
 from sonoconvert.edits.region import Region
 from sonopaint_studio.history import Step
 from sonopaint_studio.jobs import Report, error_html, note_html
+from sonopaint_studio.library import Library
 from sonopaint_studio.session import Session
-from sonopaint_studio.sounds import Sound, keep
+from sonopaint_studio.sounds import Sound
 
 HINT = "What is marked is repaired from what is around it, without words. All else stays."
 MOST_TAKES = 8
@@ -48,7 +49,13 @@ def find_marks(sound: Sound | None) -> tuple[str, str]:
 
 
 def healing(
-    session: Session, source: Sound, region: Region, how: str, takes: float | None, seed: float | None
+    library: Library,
+    session: Session,
+    source: Sound,
+    region: Region,
+    how: str,
+    takes: float | None,
+    seed: float | None,
 ) -> tuple[str, Callable[[Report], Sound]]:
     """(title, the job's work) of healing a sound; SonopaintError for what can't be."""
     from sonopaint.heal.heal import HealSettings
@@ -77,8 +84,8 @@ def healing(
             stem = f"{Path(source.downloads['WAV']).stem} healed {told['seed']}"
             made.append(
                 session.add(
-                    keep(
-                        session.new_folder(), replace(healed.clip, settings=told), title=title, stem=stem,
+                    library.keep(
+                        session.new_folder, replace(healed.clip, settings=told), title=title, stem=stem,
                         form=source.format, like=source,
                     )
                 )

@@ -35,6 +35,7 @@ KINDS = {
     "extend": "Extended",
     "loop": "Loop",
     "vary": "Varied",
+    "heal": "Healed",
 }
 HIDDEN = ".sonopaint"  # the index, and what was deleted; never served
 DELETED_KEPT_S = 30 * 86400.0
@@ -270,7 +271,7 @@ class Library:
         kind = KINDS.get(task, "")
         title = prompt or path.stem
         if kind and task != "generate":
-            title = f"{kind} · {prompt or 'no prompt'}"
+            title = f"{kind} · {prompt or path.stem}"
         row = (key, stamp, path.stat().st_mtime, task, title, prompt, favourite)
         cursor = index.execute(
             "INSERT INTO sounds(key, stamp, made, kind, title, prompt, favourite) VALUES(?,?,?,?,?,?,?)", row
