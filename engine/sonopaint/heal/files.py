@@ -87,7 +87,8 @@ def healed_parts(
         count = _cut(held.num_samples, round(PART_S * rate), [m.moved(-before) for m in here], over)
         mine = [mark for mark in here if mark.start >= before and mark.stop <= before + count]
         tell(min(offset / max(total, 1), 1.0))
-        healed, done, notes = whole, [], ()
+        healed, done = whole, list[tuple[Mark, str]]()
+        notes: tuple[str, ...] = ()
         if mine:
             later = tuple(mark for mark in here if mark not in mine and mark.start >= before)
             result = heal(whole, mine, settings, spare=later)

@@ -85,7 +85,8 @@ def sampled(
     does not predict (so tones ring and noise stays as loud as it is); the two are faded into each other,
     and their level goes from one side's to the other's along a straight line in decibels.
     """
-    sides, most = [], max(round(NEAR_S * rate), 4 * order)
+    sides: list[np.ndarray | None] = []
+    most = max(round(NEAR_S * rate), 4 * order)
     for past in (left, right[::-1]):
         if not len(past):
             sides.append(None)
