@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,9 +39,9 @@ class BridgeNetwork(nn.Module):
     place [B, 2, bins]; t [B]. Of every 2 × 16 cells it makes one position; two more levels halve those.
     """
 
-    def __init__(self, widths: tuple[int, int, int] = (48, 96, 160), blocks: int = 2) -> None:
+    def __init__(self, widths: Sequence[int] = (48, 96, 160), blocks: int = 2) -> None:
         super().__init__()
-        self.config = {"widths": list(widths), "blocks": blocks}
+        self.config: dict[str, Any] = {"widths": list(widths), "blocks": blocks}
         cells = PATCH[0] * PATCH[1]
         high, middle, low = widths
         self.stem = nn.Conv2d((2 * CHANNELS + 1) * cells + PLACES, high, 1)

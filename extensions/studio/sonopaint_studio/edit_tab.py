@@ -79,7 +79,7 @@ class EditTab:
             results,
             actions=RESULT_ACTIONS,
             empty=EMPTY if source else "",
-            compare={"before": source.view(), "offset": _lead_s(now)} if source and results else None,
+            compare={"before": source.view(), "offset": _lead_s(now)} if now and source and results else None,
         )
         offer = gr.update(visible=bool(source and source.settings.get("prompt")))
         return canvas, after, offer

@@ -110,8 +110,8 @@ def _filtered(
     if formants is not None:
         shape = np.zeros((count, hertz.shape[1]))
         for number in range(_FORMANTS):
-            centre, width = formants[:count, number, None], 60.0 + 40.0 * number
-            shape += (0.9**number) * width / (width + 1j * (hertz - centre)).__abs__()
+            peak, breadth = formants[:count, number, None], 60.0 + 40.0 * number
+            shape += (0.9**number) * breadth / np.abs(breadth + 1j * (hertz - peak))
         shape *= 1 / (1 + hertz / 2500)
     else:
         assert noise is not None
