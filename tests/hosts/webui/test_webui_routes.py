@@ -90,7 +90,7 @@ def test_new_sounds(host: Any, read: Any) -> None:
         ("image-to-audio", {"image": "aGVsbG8="}, "not a picture"),
         ("inpaint", {"audio": "SOUND"}, "Nothing is marked"),
         ("inpaint", {"audio": "SOUND", "region": {"boxes": [{"start": 7, "end": 8}]}}, "outside the clip"),
-        ("outpaint", {"audio": "SOUND"}, "seconds"),
+        ("outpaint", {"audio": "SOUND", "left": 0.0}, "give seconds"),
         ("outpaint", {"right": 1.0}, "There is no sound"),
         ("loop", {"audio": "SOUND", "seam": -1}, "seam must be"),
         ("vary", {"audio": "not base64!"}, "can't be decoded"),
