@@ -341,6 +341,18 @@ def _bench_alpha(parser: argparse.ArgumentParser) -> None:
     fill(parser)
 
 
+def _bench_variation(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.variation.cli import fill_variation
+
+    fill_variation(parser)
+
+
+def _bench_requirements(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.variation.cli import fill_requirements
+
+    fill_requirements(parser)
+
+
 def _listen_build(parser: argparse.ArgumentParser) -> None:
     from sonotrain.evaluation.listening.cli import fill_build
 
@@ -387,11 +399,16 @@ BENCH_COMMANDS: Steps = {
     "subject-clips": ("writes the corpus's three subjects: five clips to learn from, and more", _bench_clips),
     "subject": ("compares methods: identity, prompts, diversity, copies, cost", _bench_subject),
     "subject-alpha": ("trains and compares weights of the target teacher", _bench_alpha),
+    "variation": (
+        "compares variations of sounds by any back-end, one protocol, one report",
+        _bench_variation,
+    ),
+    "requirements": ("which back-end serves a production requirement (R1 to R11) best", _bench_requirements),
 }
 GROUPS: dict[str, tuple[str, Steps]] = {
     "base": ("the shipped model, Sonopaint Mini, from nothing", COMMANDS),
     "vocoder": ("the learned decoder: pictures to sound", VOCODER_COMMANDS),
     "heal": ("the healing bridge: gaps and missing bands", HEAL_COMMANDS),
-    "bench": ("how well a subject was learnt", BENCH_COMMANDS),
+    "bench": ("how well a subject was learnt, and how good variations are", BENCH_COMMANDS),
     "listen": ("listening tests: which variations are still the same thing?", LISTEN_COMMANDS),
 }

@@ -15,6 +15,7 @@ from .draw import Draw, unit
 from .kinds import KINDS
 
 SPREAD = 0.35  # of a parameter's range: what differs between two clips of one subject
+TAKES = 0.1  # of a trait's range: between two takes of one thing
 
 
 @dataclass(frozen=True)
@@ -94,3 +95,20 @@ def subject_clips(name: str, n: int, seed: int = 0) -> Tensor:
     subject = SUBJECTS[name]
     generator = torch.Generator().manual_seed(seed)
     return 0.97 * unit(torch.nan_to_num(KINDS[subject.kind].make(SubjectDraw(subject, n, generator))))
+
+
+class TakeDraw(SubjectDraw):
+    """The random choices of ``n`` takes of one thing of any kind, whose traits are those of its seed."""
+
+    def trait(self, name: str, low: float, high: float) -> Tensor:
+        centre = torch.rand(1, generator=self.shared)
+        u = torch.lerp(centre, self.rand(1), TAKES)
+        self.traits[name] = u[:, 0]
+        return low * (high / low) ** u
+
+
+def takes(kind: str, n: int, seed: int = 0) -> Tensor:
+    """``n`` takes of one thing of a kind (`seed` says which), as ``subject_clips``; no two alike."""
+    thing = Subject(kind, kind, "", "", {}, seed)
+    generator = torch.Generator().manual_seed(seed)
+    return 0.97 * unit(torch.nan_to_num(KINDS[kind].make(TakeDraw(thing, n, generator))))

@@ -17,7 +17,7 @@ from typing import Any
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import clock
 from sonotrain.evaluation.bench.nouns import REAL, BackEnd, Judge, Reference
-from sonotrain.evaluation.bench.report import Cells, brief, write_reports
+from sonotrain.evaluation.bench.report import COLUMNS, Cells, Column, Look, brief, write_reports
 from sonotrain.evaluation.hearing import Progress
 from sonotrain.evaluation.tables import write_json
 from sonotrain.files.json_files import read_json
@@ -30,7 +30,11 @@ TELL_S = 10.0  # seconds between two lines of progress
 
 @dataclass(frozen=True)
 class Bench:
-    """What is compared. facts: further lines of results.json; title, note: of results.md."""
+    """What is compared.
+
+    facts: further lines of results.json; title, note: of results.md, heading: of the page; columns: of the
+    tables; look: draws more pictures of what was made and of the averages.
+    """
 
     references: Sequence[Reference]
     back_ends: Sequence[BackEnd]
@@ -39,6 +43,9 @@ class Bench:
     title: str
     note: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    columns: tuple[Column, ...] = COLUMNS
+    look: Look | None = None
+    heading: str = "Subjects"
 
 
 def run_bench(bench: Bench, progress: Progress | None = None) -> dict[str, Any]:
@@ -50,6 +57,8 @@ def run_bench(bench: Bench, progress: Progress | None = None) -> dict[str, Any]:
     for reference in bench.references:
         if reference.held_out:
             cells[REAL, reference.name] = bench.judge.real(reference)
+    known = [one for one in bench.references if one.held_out]
+    _together(bench, cells, REAL, known, {one.name: one.held_out for one in known})
     results: dict[str, Any] = {}
     for back_end in bench.back_ends:
         for reference in bench.references:
@@ -57,12 +66,25 @@ def run_bench(bench: Bench, progress: Progress | None = None) -> dict[str, Any]:
             shots = back_end.shots(reference)
             made[key], cost = make_all(back_end, reference, bench.out / "made" / Path(*key), progress)
             cells[key] = bench.judge.measure(reference, shots, made[key]) | cost
-            logger.info("%s, %s: %s", *key, brief(cells[key]))
+            logger.info("%s, %s: %s", *key, brief(cells[key], bench.columns))
+        files = {one.name: made[back_end.name, one.name] for one in bench.references}
+        _together(bench, cells, back_end.name, bench.references, files)
         results = write_reports(  # what there is, should it be stopped
             bench.out, cells, made, bench.references, bench.title,
             f"Judge: {bench.judge.about()}. {bench.note}", {"judge": bench.judge.about(), **bench.facts},
+            columns=bench.columns, look=bench.look, heading=bench.heading,
+            last=back_end is bench.back_ends[-1],
         )  # fmt: skip
     return results
+
+
+def _together(
+    bench: Bench, cells: Cells, row: str, references: Sequence[Reference], made: Mapping[str, Sequence[Path]]
+) -> None:
+    """Adds to a row's cells what only shows in all of them."""
+    if references:
+        for name, figures in bench.judge.together(references, made).items():
+            cells[row, name] |= figures
 
 
 def make_all(

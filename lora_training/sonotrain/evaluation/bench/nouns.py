@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,3 +78,8 @@ class Judge(Protocol):
 
     def real(self, reference: Any) -> dict[str, Any]:
         """What the reference's held-out files score: the best that can be asked for."""
+
+    def together(
+        self, references: Sequence[Any], made: Mapping[str, Sequence[Path]]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """{reference: figures} that need what one back-end made for all of them, {reference: files}."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,9 +99,12 @@ def faults(figures: Mapping[str, Any], real: Mapping[str, Any], base: Mapping[st
     return found
 
 
-def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+Look = Callable[[Mapping[tuple[str, str], Sequence[Path]], Mapping[str, Any]], Sequence[Path]]
+
+
+def table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[Column] = COLUMNS) -> str:
     """Markdown: a row for each back-end, ✗ at what is wrong, and what that is below."""
-    shown = [column for column in COLUMNS if any(row.get(column.key) is not None for row in rows.values())]
+    shown = [column for column in columns if any(row.get(column.key) is not None for row in rows.values())]
     lines = [
         f"| method | {' | '.join(column.heading for column in shown)} |",
         "|---" * (len(shown) + 1) + "|",
@@ -125,9 +128,9 @@ def _cell(value: Any, column: Column) -> str:
     return column.form.format(value)
 
 
-def brief(figures: Mapping[str, Any]) -> str:
+def brief(figures: Mapping[str, Any], columns: Sequence[Column] = COLUMNS) -> str:
     """The first figures of a cell, for the log."""
-    shown = [column for column in COLUMNS if isinstance(figures.get(column.key), float)]
+    shown = [column for column in columns if isinstance(figures.get(column.key), float)]
     return ", ".join(f"{column.key} {column.form.format(figures[column.key])}" for column in shown[:3])
 
 
@@ -139,15 +142,25 @@ def groups_of(references: Sequence[Reference]) -> dict[str, list[str]]:
     return found if len(found) > 1 else {}
 
 
-def as_markdown(cells: Cells, references: Sequence[Reference], title: str, note: str) -> str:
+def as_markdown(
+    cells: Cells,
+    references: Sequence[Reference],
+    title: str,
+    note: str,
+    columns: Sequence[Column] = COLUMNS,
+) -> str:
     """The averaged table, one for each group, one for each reference, then how they were measured."""
     known = sum(1 for row, _ in cells if row not in (REAL, BASE))
     every = cells.average([reference.name for reference in references])
-    parts = [f"# {title}", f"Averaged over all ({known} cells of methods):", table(every)]
+    parts = [f"# {title}", f"Averaged over all ({known} cells of methods):", table(every, columns)]
     for group, names in groups_of(references).items():
-        parts += [f"Averaged over {group or 'the others'} ({len(names)}):", table(cells.average(names))]
+        parts += [
+            f"Averaged over {group or 'the others'} ({len(names)}):",
+            table(cells.average(names), columns),
+        ]
     for one in references:
-        parts += [f"## {one.name} ({one.noun}, {len(one.files)} references)", table(cells.of(one.name))]
+        count = f", {len(one.files)} references" if len(one.files) > 1 else ""
+        parts += [f"## {one.name} ({one.noun}{count})", table(cells.of(one.name), columns)]
     return "\n\n".join(part.rstrip("\n") for part in [*parts, note]) + "\n"
 
 
@@ -159,8 +172,16 @@ def write_reports(
     title: str,
     note: str,
     facts: Mapping[str, Any],
+    *,
+    columns: Sequence[Column] = COLUMNS,
+    look: Look | None = None,
+    heading: str = "Subjects",
+    last: bool = True,
 ) -> dict[str, Any]:
-    """Writes results.json, results.md, results.png, sheet-NAME.png and index.html; returns the JSON."""
+    """Writes results.json, results.md, results.png, sheet-NAME.png and index.html; returns the JSON.
+
+    look: draws instead of the sheets, when the `last` back-end is there.
+    """
     out.mkdir(parents=True, exist_ok=True)
     average = cells.average([reference.name for reference in references])
     results = {
@@ -170,21 +191,24 @@ def write_reports(
         "groups": {group: cells.average(names) for group, names in groups_of(references).items()},
     }
     write_json(out / "results.json", results)
-    markdown = as_markdown(cells, references, title, note)
+    markdown = as_markdown(cells, references, title, note, columns)
     write_text(out / "results.md", markdown)
-    pictures = [save_plot(cells, average, out / "results.png")]
+    pictures = [save_plot(cells, average, out / "results.png")] if last or look is None else []
+    if look and last:
+        pictures += look(made, average)
     body: list[str] = []
     for one in references:
         rows = {"references": list(one.files)}
         rows |= {row: list(files) for (row, name), files in made.items() if name == one.name}
-        pictures.append(save_sheet(rows, out / f"sheet-{one.name}.png"))
+        if look is None:
+            pictures.append(save_sheet(rows, out / f"sheet-{one.name}.png"))
         body += [part for row, files in rows.items() for part in _shelf(out, f"{one.name}: {row}", files)]
     images = [
         f'<p><img src="{html.escape(path.name)}" style="max-width:100%" alt=""></p>'
         for path in pictures
         if path
     ]
-    write_text(out / "index.html", page("Subjects", "".join([_html(markdown), *images, *body])))
+    write_text(out / "index.html", page(heading, "".join([_html(markdown), *images, *body])))
     return results
 
 

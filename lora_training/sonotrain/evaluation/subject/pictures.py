@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ class PictureJudge:
         figures = self._compared(reference, made, prompts)
         texts = self.clip.texts([shots[index].text for index in chosen])
         return figures | {"text": cosine(self.clip(made), texts).mean().item()}
+
+    def together(self, references: Sequence[Any], made: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+        """Every figure is of one subject alone."""
+        return {}
 
     def real(self, reference: Subject) -> dict[str, Any]:
         """What pictures of the subject that nobody learnt from score."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,10 @@ class SoundJudge:
             texts = self.clap.texts([shot.words for shot in shots if shot.number])
             figures["text"] = cosine(heard, texts).mean().item()
         return figures
+
+    def together(self, references: Sequence[Any], made: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
+        """Every figure is of one subject alone."""
+        return {}
 
     def real(self, reference: Subject) -> dict[str, Any]:
         """What clips of the subject that nobody learnt from score."""

@@ -1,0 +1,154 @@
+"""Requirements R1 to R11 as a matrix: what back-ends state, what was measured, who serves a need best."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from sonoconvert.errors import SonopaintError, setting
+from sonotrain.evaluation.bench.nouns import REAL
+from sonotrain.evaluation.tables import write_text
+from sonotrain.evaluation.variation.back_ends import AT, UNCHOSEN
+
+MEASURED = "measured"
+
+
+def read_toml(text: str, name: str) -> dict[str, Any]:
+    """A TOML text; SonopaintError where it is none, or where this Python has no reader."""
+    try:
+        toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+        found: dict[str, Any] = toml.loads(text)
+    except ModuleNotFoundError as error:
+        raise SonopaintError("Reading TOML needs Python 3.11 or the package tomli.") from error
+    except ValueError as error:
+        raise SonopaintError(f"{name} is no valid TOML ({error}); make it anew.") from error
+    return found
+
+
+def shipped() -> str:
+    """The matrix as it is shipped: requirements, and what back-ends state."""
+    return files("sonotrain.evaluation.variation").joinpath("requirements.toml").read_text(encoding="utf-8")
+
+
+def read_matrix(path: str | Path = "") -> dict[str, Any]:
+    """{"requirements", "stated", "measured"} of a file, or the shipped one."""
+    try:
+        text = Path(path).read_text(encoding="utf-8") if path else shipped()
+    except OSError as error:
+        raise SonopaintError(f"{path} can't be read ({error.strerror}); run the bench first.") from error
+    found = read_toml(text, str(path))
+    if not isinstance(found.get("requirements"), dict):
+        raise SonopaintError(f"{path} holds no requirements; give the requirements.toml of a bench.")
+    return {"stated": {}, MEASURED: {}, **found}
+
+
+def write_matrix(path: Path, results: Mapping[str, Any]) -> None:
+    """The shipped matrix and a bench's figures, averaged over its references, as TOML.
+
+    A back-end that was swept gets "swept": how surely more strength means less alignment (−Spearman's ρ).
+    """
+    wanted = {figure[1:] for one in read_matrix()["requirements"].values() for figure in one["figures"]}
+    lines = [shipped().rstrip(), "", f"# Measured by `sonotrain bench variation`; judge: {results['judge']}."]
+    strengths = results.get("strengths", {})
+    for name, figures in results["average"].items():
+        if name == REAL or UNCHOSEN in name or AT in name:
+            continue
+        kind = results.get("kinds", {}).get(name, name)
+        lines += ["", f"[{MEASURED}.{json.dumps(name)}]", f"kind = {json.dumps(kind)}"]
+        for key in sorted(wanted):
+            value = figures.get(key)
+            value = value[0] if isinstance(value, (tuple, list)) else value
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                lines.append(f"{key} = {float(value):.6g}")
+        if (swept := _swept(name, strengths, results["average"])) is not None:
+            lines.append(f"swept = {swept:.6g}")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _swept(name: str, strengths: Mapping[str, float], average: Mapping[str, Any]) -> float | None:
+    points = [
+        (strength, average[other]["identity"])
+        for other, strength in strengths.items()
+        if (other == name or other.startswith(name + AT)) and UNCHOSEN not in other
+        if other in average
+    ]
+    if len(points) < 3:
+        return None
+    from scipy.stats import spearmanr
+
+    return -float(spearmanr(*zip(*points, strict=True)).statistic)
+
+
+def rank(
+    matrix: Mapping[str, Any], needs: Sequence[str], only: Sequence[str] = ()
+) -> list[tuple[str, float, dict[str, str]]]:
+    """(back-end, score 0 to 1, {need: what it rests on}), best first.
+
+    A need's score is the mean over its figures of where a back-end stands between the worst (0) and the best
+    (1) of those that were measured; what was not measured counts by what its kind states, never more than 0.9
+    of it. Raises SonopaintError for a need that is none.
+    """
+    known = matrix["requirements"]
+    if not needs or (unknown := [need for need in needs if need not in known]):
+        raise SonopaintError(
+            f"{setting('need')} names requirements with commas between: {', '.join(known)}; not "
+            f"{unknown[0]!r}."
+            if needs
+            else f"{setting('need')} names none of {', '.join(known)}."
+        )
+    measured: Mapping[str, Mapping[str, Any]] = matrix[MEASURED]
+    kinds = {name: str(figures.get("kind", name)) for name, figures in measured.items()}
+    names = [*measured, *(name for name in matrix["stated"] if name not in kinds.values())]
+    found = []
+    for name in names:
+        if only and name not in only:
+            continue
+        scores, why = [], {}
+        for need in needs:
+            placed, told = _placed(name, known[need]["figures"], measured)
+            if placed is None:
+                stated = matrix["stated"].get(kinds.get(name, name), {}).get(need)
+                placed = 0.9 * float(stated) if stated is not None else None
+                told = "not known" if stated is None else f"stated: {STATED[float(stated)]}"
+            scores.append(placed or 0.0)
+            why[need] = told
+        found.append((name, statistics.fmean(scores), why))
+    return sorted(found, key=lambda one: -one[1])
+
+
+STATED = {0.0: "no", 0.5: "in part", 1.0: "yes"}
+
+
+def _placed(
+    name: str, figures: Sequence[str], measured: Mapping[str, Mapping[str, Any]]
+) -> tuple[float | None, str]:
+    """(where a back-end stands among those measured, its figures in words)."""
+    places, told = [], []
+    for figure in figures:
+        sign, key = figure[0], figure[1:]
+        values = {other: float(one[key]) for other, one in measured.items() if key in one}
+        if name not in values:
+            continue
+        low, high = min(values.values()), max(values.values())
+        place = (values[name] - low) / (high - low) if high > low else 1.0
+        places.append(place if sign == "+" else 1 - place if high > low else 1.0)
+        told.append(f"{key} {values[name]:.3g}")
+    return (statistics.fmean(places), ", ".join(told)) if places else (None, "")
+
+
+def as_markdown(
+    matrix: Mapping[str, Any], ranked: Sequence[tuple[str, float, Mapping[str, str]]], needs: Sequence[str]
+) -> str:
+    """The ranking as a table, each need with what it rests on."""
+    heads = [f"{need} {matrix['requirements'][need]['name']}" for need in needs]
+    lines = [f"| back-end | score | {' | '.join(heads)} |", "|---" * (len(needs) + 2) + "|"]
+    lines += [
+        f"| {name} | {score:.2f} | {' | '.join(why[need] for need in needs)} |" for name, score, why in ranked
+    ]
+    return "\n".join(lines) + "\n"
