@@ -11,12 +11,13 @@ from torch import Tensor
 
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.format import get_format
-from sonoconvert.pictures.spectrogram import levels
+from sonoconvert.pictures.spectrogram import levels, mel_magnitude
 from sonotrain.data.corpus import FORMAT
 
 FLOOR_DB = -80.0  # of energy curves (the document's lie between −80 and −5 dB)
 STEP_S, COARSE = 0.01, 5  # of energy curves; time warping takes every fifth of a second's hundredths
-DECIBELS = 80.0  # between the levels 0 and 1 of a mel picture
+DECIBELS = 80.0  # what of a mel picture counts, below the louder one's peak
+EDGE = 2  # columns to either side of a mask, whose windows reach into it
 SILENT = 10 ** (-60 / 20)
 
 
@@ -67,15 +68,18 @@ def mel_levels(clip: Clip) -> Tensor:
 def change_db(one: Clip, other: Clip, spans: Sequence[Sequence[float]] | None) -> tuple[float, float | None]:
     """Mean difference in dB of two mel pictures, (inside the spans, outside); None where all is inside."""
     fmt = get_format(FORMAT)
-    a, b = mel_levels(one), mel_levels(other)
+    # One peak for both: a part that is louder than the source's loudest leaves the rest as it is.
+    a, b = (mel_magnitude(clip.mono().resampled(fmt.sample_rate).waveform, fmt)[0] for clip in (one, other))
+    floor = 10 ** (-DECIBELS / 20) * max(float(a.max()), float(b.max()), 1e-12)
+    a, b = (20 * x.clamp_min(floor).log10() for x in (a, b))
     columns = min(a.shape[1], b.shape[1], fmt.frames(round(one.duration_s * fmt.sample_rate)))
-    difference = DECIBELS * (a[:, :columns] - b[:, :columns]).abs().mean(0)
+    difference = (a[:, :columns] - b[:, :columns]).abs().mean(0)
     if spans is None:
         return float(difference.mean()), None
     inside = torch.zeros(columns, dtype=torch.bool)
     for start, end in spans:
         first, last = (time * fmt.sample_rate / fmt.hop_length for time in (start, end))
-        inside[max(0, math.floor(first)) : math.ceil(last) + 1] = True
+        inside[max(0, math.floor(first) - EDGE) : math.ceil(last) + 1 + EDGE] = True
     if not inside.any():
         return 0.0, float(difference.mean())
     return float(difference[inside].mean()), float(difference[~inside].mean()) if (~inside).any() else None

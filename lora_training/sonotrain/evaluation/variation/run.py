@@ -82,19 +82,11 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     strengths = {row.name: row.ask.strength for row in rows}
 
     def look(made: Mapping[tuple[str, str], Sequence[Path]], average: Mapping[str, Any]) -> list[Path]:
-        found = [
-            save_panel(
-                one,
-                {
-                    name: files
-                    for (name, of), files in made.items()
-                    if of == one.name and UNCHOSEN not in name
-                },
-                out / f"panel-{one.name}.png",
-            )
-            for one in references
-        ]
-        return [path for path in [_sweep(average, strengths, out), *found] if path]
+        found = [_sweep(average, strengths, out)]
+        for one in references:
+            shown = {name: made[name, one.name] for name in variators}
+            found.append(save_panel(one, shown, out / f"panel-{one.name}.png"))
+        return [path for path in found if path]
 
     bench = Bench(
         references,
