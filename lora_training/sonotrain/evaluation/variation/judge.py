@@ -84,7 +84,9 @@ class VariationJudge:
         own = self._vectors(reference.files)
         vectors = self._vectors(list(clips))
         likeness = (vectors @ own.T)[:, 0]
-        figures |= {"identity": float(likeness.mean()), "seeds": float(likeness.std(correction=0))}
+        figures |= {"identity": float(likeness.mean()), "seeds": None}
+        if len(likeness) > 1:
+            figures["seeds"] = float(likeness.std(correction=0))
         apart = torch.pdist(vectors) if len(vectors) > 1 else torch.zeros(1)
         figures["intra"] = spread([float(apart.mean())])
         figures["copies"] = self._copies(original, list(clips.values()))
