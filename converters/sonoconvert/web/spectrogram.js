@@ -333,5 +333,5 @@
     window.Sonopaint.axis = name;
     window.dispatchEvent(new Event("sonopaint-axis"));
   };
-  window.Sonopaint.SpectrogramView = SpectrogramView;
+  Object.assign(window.Sonopaint, { SpectrogramView, coloured });
 })();

@@ -17,7 +17,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError, flag, setting
-from sonopaint_studio import found_again, guard, theme
+from sonopaint_studio import found_again, guard, palette, theme
 from sonopaint_studio.context import Context, model_bar
 from sonopaint_studio.convert_tab import ConvertTab
 from sonopaint_studio.dataset_tab import DatasetTab
@@ -77,7 +77,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 subject.build(bar, subject_page, tabs, generate)
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
-        edit.wire(tabs, generate.results, library.cards)
+        edit.wire(bar, tabs, generate.results, library.cards)
         library.wire(library_page, tabs, bar, generate, dataset, subject)
         follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
         pages = (generate, edit, convert, dataset)
@@ -106,7 +106,7 @@ def launch(
         quiet=True,
         show_error=True,
         prevent_thread_lock=not block,
-        allowed_paths=[str(context.sessions.outputs), str(context.library.root)],
+        allowed_paths=[str(context.sessions.outputs), str(context.library.root), str(palette.FOLDER)],
         blocked_paths=[str(context.sessions.uploads), str(context.library.hidden)],
         theme=theme.theme(),
         css=theme.css(),

@@ -159,6 +159,7 @@ class ConvertTab:
                 stop = gr.Button("Stop", variant="stop", visible=False, elem_id="convert-stop")
                 status = widgets.status("convert-status")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                widgets.tip("convert")
                 drop = widgets.dropzone(
                     "Drop sounds or pictures here",
                     "Sounds become PNG pictures, pictures become sounds. Several files, or a whole folder.",

@@ -257,6 +257,7 @@ class DatasetTab:
                 go, stop = widgets.buttons("Make dataset", "dataset-go")
                 status = widgets.status("dataset-status")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                widgets.tip("dataset")
                 with gr.Row(elem_classes="sp-bar", elem_id="dataset-bar"):
                     chosen = gr.Dropdown(
                         dataset_choices(),

@@ -16,7 +16,7 @@ from sonoconvert.pictures.drawing import read_drawing
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import EXTEND_S, ONE_STEP, VARY_STRENGTH
-from sonopaint_studio import heal_part, widgets
+from sonopaint_studio import heal_part, palette, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.disk import room
 from sonopaint_studio.generate_tab import paint_settings
@@ -41,6 +41,7 @@ FITS = list(zip(("As around it", "Added to what is there", "As painted"), SURROU
 RESULT_ACTIONS = (("source", "Go on with this"),)
 EMPTY = "The result appears here, to compare with the sound above."
 MAX_EXTEND_S = 60.0
+MAX_TAKES = 8
 
 
 def read_region(text: str, *, feather_s: float = FEATHER_S, inverted: bool = False) -> Region:
@@ -74,12 +75,14 @@ class EditTab:
             undo=session.history.can_undo,
             redo=session.history.can_redo,
         )
-        results = [sound.view() for sound in (now.result, *now.takes)] if now and now.result else []
+        results = [take.view() for take in now.takes] if now else []
         after = widgets.cards_value(
             results,
             actions=RESULT_ACTIONS,
             empty=EMPTY if source else "",
-            compare={"before": source.view(), "offset": _lead_s(now)} if now and source and results else None,
+            compare={"before": source.view(), "offset": _lead_s(now.takes[0])}
+            if now and source and results
+            else None,
         )
         offer = gr.update(visible=bool(source and source.settings.get("prompt")))
         return canvas, after, offer
@@ -131,9 +134,11 @@ class EditTab:
         name: str,
         form: SpectrogramFormat | None,
         picture_format: str | None = None,
+        *,
+        keep_file: bool = False,
     ) -> None:
         folder = session.new_folder()
-        with room(folder, path):
+        with room(folder, *(() if keep_file else (path,))):
             clip, picture = open_source(path, get_format(picture_format) if picture_format else None)
             sound = keep(folder, clip, title=name, stem=Path(name).stem, picture=picture, form=form)
         session.history.add(Step(session.add(sound)))
@@ -152,6 +157,23 @@ class EditTab:
             return gr.skip(), error_html("This sound is no longer there: make it again."), *[gr.skip()] * 3
         session.history.add(Step(sound))
         return gr.update(selected="edit"), note_html(""), *self.shown(session)
+
+    def demo(self, model: str | None, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
+        """One of the sounds to begin with: (status, picture format row, *views)."""
+        session = self.context.sessions.of(request)
+        found = palette.demo(str(event.key))
+        try:
+            if found is None:
+                raise SonopaintError("This sound is not there: open another one.")
+            self._open(session, found[0], found[1], self._format(model), keep_file=True)
+        except SonopaintError as error:
+            return error_html(error), gr.skip(), *[gr.skip()] * 3
+        return note_html(""), gr.update(visible=False), *self.shown(session)
+
+    def take_demo(self, model: str | None, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
+        """The same from another page: (tabs, status, *views)."""
+        status, _, *views = self.demo(model, request, event)
+        return gr.update(selected="edit"), status, *views
 
     def undo(self, request: gr.Request) -> tuple[Any, ...]:
         session = self.context.sessions.of(request)
@@ -183,21 +205,8 @@ class EditTab:
         """Put an edit into the queue and yield (status, seed, stop, *views) while it is painted."""
         session = self.context.sessions.of(request)
         chosen, rest = Chosen.read(values)
-        (
-            action,
-            marks,
-            feather,
-            side,
-            left,
-            right,
-            strength,
-            fit,
-            how,
-            takes,
-            prompt,
-            negative,
-            *knob_values,
-        ) = rest
+        action, marks, feather, side, left, right, strength, fit, how, takes, *said = rest
+        prompt, negative, *knob_values = said
         now, skips = session.history.now, [gr.skip()] * 3
         try:
             if now is None:
@@ -225,7 +234,7 @@ class EditTab:
             return
         title = f"{LABELS_AFTER[action]} · {settings.prompt or 'no prompt'}"
 
-        def work(report: Report) -> Sound:
+        def work(report: Report) -> list[Sound]:
             from sonopaint.tasks import Edit
 
             report(0, 0, "Reading the sound")
@@ -233,22 +242,29 @@ class EditTab:
             one_step = settings.sampler == ONE_STEP
             with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
                 edit = Edit(EDITS[action], region, left or 0.0, right or 0.0)
-                made = edit.paint(model, clip, settings, progress=report)[0].clip
+                results = edit.paint(model, clip, settings, batch=int(takes or 1), progress=report)
                 form = model.format
             report(1, 1, "Saving")
             name = Path(source.downloads["WAV"]).stem
-            stem = f"{name} {action} {settings.seed}"
-            sound = session.add(
+            sounds = [
                 self.context.library.keep(
-                    session.new_folder, made, title=title, stem=stem, form=form, like=source
+                    session.new_folder,
+                    result.clip,
+                    title=title,
+                    stem=f"{name} {action} {result.settings['seed']}",
+                    form=form,
+                    like=source,
                 )
-            )
+                for result in results
+            ]
+            for sound in sounds:
+                session.add(sound)
             shown = session.history.now
             if shown is not None and shown.source is source:  # else another sound was opened meanwhile
-                session.history.add(Step(source, sound))
-            return sound
+                session.history.add(Step(source, tuple(sounds)))
+            return sounds
 
-        size = source.duration_s * (settings.steps or 1)
+        size = int(takes or 1) * source.duration_s * (settings.steps or 1)
         self.context.queue.add(session, PAGE, title, work, lane=PAINTING, size=size)
         yield gr.skip(), settings.seed, widgets.running(), *skips
         yield from self._follow(session)
@@ -283,9 +299,10 @@ class EditTab:
             stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
             if isinstance(event, Finished):
                 made = event.value
-                notes = [*made.settings.get("notes", []), made.settings.get("unknown", "")]
-                told = status_html(event) + "".join(map(note_html, filter(None, notes)))
-                yield told, made.settings["seed"], stop, *self.shown(session)  # silence takes another one
+                notes = dict.fromkeys(note for take in made for note in take.settings.get("notes", []))
+                told = status_html(event) + "".join(map(note_html, notes))
+                seed = made[0].settings["seed"]  # silence takes another one
+                yield told, seed, stop, *self.shown(session)
             else:
                 yield status_html(event), gr.skip(), stop, *[gr.skip()] * 3
 
@@ -312,6 +329,7 @@ class EditTab:
                     max_lines=5,
                     elem_id="edit-prompt",
                 )
+                widgets.unknown_note("edit-unknown", prompt, bar)
                 negative = gr.Textbox(
                     label="What should not be in it?",
                     placeholder="voices, wind",
@@ -350,6 +368,7 @@ class EditTab:
                     label="Level and background",
                     elem_id="surroundings",
                 )
+                takes = gr.Slider(1, MAX_TAKES, 1, step=1, label="How many takes", elem_id="edit-takes")
                 knobs = widgets.knobs(self.context.store.defaults(bar.model.value), list(SAMPLERS), "edit")
                 self.knobs = knobs
                 self.offer = gr.Button(
@@ -363,6 +382,7 @@ class EditTab:
                     )
                     open_as = gr.Button("Open as this", size="sm", min_width=90, elem_id="open-as")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                widgets.tip("edit")
                 self.canvas = widgets.editor("editor")
                 self.after = widgets.cards("after", widgets.cards_value([]))
         marks = gr.Textbox(visible="hidden", elem_id="marks")
@@ -382,7 +402,7 @@ class EditTab:
             [hint, go, repaint_box, extend_box, strength, fit, self.heal.box, prompt, negative],
             **widgets.QUICK,
         )
-        doing = [action, marks, feather, side, left, right, strength, fit, *self.heal.inputs()]
+        doing = [action, marks, feather, side, left, right, strength, fit, self.heal.how, takes]
         inputs = [*bar.inputs(), *doing, prompt, negative]
         place = inputs.index(marks)
         self.fields = [*doing[:1], *doing[2:], prompt, negative, *knobs.inputs()]
@@ -400,6 +420,7 @@ class EditTab:
         stop.click(self.stop, None, [self.status, stop], **widgets.QUICK)
         opening = [self.status, picture_row, *self.views()]
         self.canvas.opened(self.opened, bar.model, opening, **widgets.LONG)
+        self.canvas.demo(self.demo, bar.model, opening, **widgets.LONG)
         open_as.click(self.open_as, preset, opening, **widgets.LONG)
         self.canvas.undo(self.undo, None, [self.status, *self.views()], **widgets.QUICK)
         self.canvas.redo(self.redo, None, [self.status, *self.views()], **widgets.QUICK)
@@ -410,10 +431,11 @@ class EditTab:
             **widgets.QUICK,
         )
 
-    def wire(self, tabs: gr.Tabs, *cards: gr.HTML) -> None:
-        """Results of other pages (`cards`), and of this one, can become the sound to edit."""
+    def wire(self, bar: ModelBar, tabs: gr.Tabs, results: gr.HTML, *cards: gr.HTML) -> None:
+        """Results of Generate and of other pages (`cards`), and of this one, can become the sound to edit."""
         outputs = [tabs, self.status, *self.views()]
-        for others in cards:
+        results.demo(self.take_demo, bar.model, outputs, **widgets.LONG)
+        for others in (results, *cards):
             others.send(self.take, None, outputs, **widgets.QUICK)
         self.after.source(self.take, None, outputs, **widgets.QUICK)
 
@@ -427,10 +449,9 @@ LABELS_AFTER = {
 }
 
 
-def _lead_s(step: Step) -> float:
-    """Seconds that a result begins earlier than its source: what was added before it."""
-    settings = step.result.settings if step.result else {}
-    return float(settings.get("left", 0.0)) if settings.get("task") == "extend" else 0.0
+def _lead_s(take: Sound) -> float:
+    """Seconds that a take begins earlier than its source: what was added before it."""
+    return float(take.settings.get("left", 0.0)) if take.settings.get("task") == "extend" else 0.0
 
 
 def _check_extend(left: float | None, right: float | None) -> None:

@@ -12,7 +12,7 @@ import gradio as gr
 from sonoconvert.errors import SonopaintError, setting
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
-from sonopaint_studio import presets, widgets
+from sonopaint_studio import palette, presets, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
@@ -27,14 +27,16 @@ KEPT_RESULTS = 24  # cards on the page; the library has all
 IDEAS = ("Earlier prompts and ideas …", "")
 EARLIER_PROMPTS = 50
 ACTIONS = (("send", "Send to Edit"),)
-EMPTY = "Type what you want to hear, or start from one of these."
+EMPTY = (
+    "Three sounds to begin with, and below what Mini knows: play them, or click the words to say the same."
+)
 
 
 def results_value(session: Session | None) -> dict[str, Any]:
     """The cards of a session, newest first; ideas where there are none."""
     made = [s for s in reversed(session.sounds.values()) if s.made_here] if session else []
     return widgets.cards_value(
-        [sound.view() for sound in made], actions=ACTIONS, empty=EMPTY, ideas=presets.IDEAS, drop=True
+        [sound.view() for sound in made], actions=ACTIONS, empty=EMPTY, palette=palette.palette(), drop=True
     )
 
 
@@ -139,8 +141,7 @@ class GenerateTab:
         for event in queue.follow(session, PAGE):
             stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
             if isinstance(event, Finished):
-                told = status_html(event) + note_html(event.value[0].settings.get("unknown", ""))
-                yield told, results_value(session), gr.skip(), stop, self._ideas()
+                yield status_html(event), results_value(session), gr.skip(), stop, self._ideas()
             else:
                 yield status_html(event), gr.skip(), gr.skip(), stop, gr.skip()
 
@@ -198,6 +199,8 @@ class GenerateTab:
                     container=False,
                     elem_id="ideas",
                 )
+                widgets.unknown_note("generate-unknown", prompt, bar)
+                known = widgets.palette("known", palette.palette())
                 self.negative = negative = gr.Textbox(
                     label="What should not be in it?", placeholder="voices, wind", lines=1, elem_id="negative"
                 )
@@ -215,6 +218,7 @@ class GenerateTab:
                 go, stop = widgets.buttons("Generate", "generate-go")
                 self.status = status = widgets.status("generate-status")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                widgets.tip("generate")
                 self.results = widgets.cards("results", results_value(None))
 
         knobs = self.knobs.inputs()
@@ -228,7 +232,8 @@ class GenerateTab:
         )
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)
         idea.input(lambda text: (text or gr.skip(), ""), idea, [prompt, idea], **widgets.QUICK)
-        self.results.idea(self.take_idea, None, prompt, **widgets.QUICK)
+        for place in (self.results, known):
+            place.idea(self.take_idea, None, prompt, **widgets.QUICK)
         self.results.dropped(
             self.use_file, None, [status, prompt, negative, bar.model, *knobs], **widgets.QUICK
         )

@@ -56,7 +56,7 @@ def healing(
     how: str,
     takes: float | None,
     seed: float | None,
-) -> tuple[str, Callable[[Report], Sound]]:
+) -> tuple[str, Callable[[Report], list[Sound]]]:
     """(title, the job's work) of healing a sound; SonopaintError for what can't be."""
     from sonopaint.heal.heal import HealSettings
 
@@ -64,7 +64,7 @@ def healing(
     first = secrets.randbelow(2**32) if seed is None or seed < 0 else int(seed)
     method = HealSettings(HOW.get(how, how)).method  # refuses what is none
 
-    def work(report: Report) -> Sound:
+    def work(report: Report) -> list[Sound]:
         from sonopaint.heal.heal import heal
         from sonopaint.heal.marks import marks_of
 
@@ -92,8 +92,8 @@ def healing(
             )  # fmt: skip
         shown = session.history.now
         if shown is not None and shown.source is source:  # else another sound was opened meanwhile
-            session.history.add(Step(source, made[0], tuple(made[1:])))
-        return made[0]
+            session.history.add(Step(source, tuple(made)))
+        return made
 
     return "Healed", work
 
@@ -104,18 +104,5 @@ class HealPart:
     def build(self) -> None:
         with gr.Column(visible=False, elem_id="heal-box") as self.box:
             self.find = gr.Button("Find clicks and dropouts", size="sm", elem_id="heal-find")
-            with gr.Row(elem_classes="sp-pair"):
-                self.how = gr.Dropdown(list(HOW), value=next(iter(HOW)), label="How", min_width=140)
-                self.takes = gr.Number(
-                    1,
-                    label="Takes",
-                    precision=0,
-                    minimum=1,
-                    maximum=MOST_TAKES,
-                    min_width=80,
-                    elem_id="heal-takes",
-                )
+            self.how = gr.Dropdown(list(HOW), value=next(iter(HOW)), label="How", min_width=140)
         self.found = gr.Textbox(visible="hidden", elem_id="heal-found")
-
-    def inputs(self) -> list[Any]:
-        return [self.how, self.takes]

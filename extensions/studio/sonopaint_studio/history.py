@@ -11,11 +11,10 @@ LONGEST = 50  # steps that are remembered
 
 @dataclass(frozen=True)
 class Step:
-    """What the editor shows at one moment: the sound before and, where there is one, after."""
+    """What the editor shows at one moment: the sound before, and what was made of it."""
 
     source: Sound
-    result: Sound | None = None
-    takes: tuple[Sound, ...] = ()  # more results beside it
+    takes: tuple[Sound, ...] = ()
 
 
 @dataclass

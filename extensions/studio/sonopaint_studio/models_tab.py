@@ -131,6 +131,7 @@ class ModelsTab:
                     apply_default_css=False,
                 )
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                widgets.tip("models")
                 models = gr.HTML("", elem_id="models", apply_default_css=False)
         outputs = [status, models, *bar.lists()]
         drop.files(self.add, bar.model, outputs, **widgets.LONG)

@@ -169,6 +169,7 @@ class SubjectTab(RunPage):
                     stop = gr.Button("Stop", variant="stop", size="lg", visible=False, elem_id="subject-stop")
                 told = widgets.status("subject-told")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                widgets.tip("subject")
                 view = self.view("subject")
                 more = gr.Button(
                     "Make variations", variant="primary", visible=False, elem_id="subject-variations"

@@ -17,6 +17,7 @@ SCRIPTS = (
     SHARED / "region_editor.js",
     ASSETS / "saving.js",
     ASSETS / "compare.js",
+    ASSETS / "palette.js",
     ASSETS / "editor.js",
     ASSETS / "cards.js",
     ASSETS / "dropzone.js",

@@ -135,6 +135,7 @@ class TrainTab(RunPage):
                 guess = gr.Button("How long, how much memory?", size="sm", elem_id="train-estimate")
                 told = widgets.status("train-told")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                widgets.tip("train")
                 view = self.view("train")
         shown = self.wire(view, bar, go, stop, told)
         form = [bar.model, dataset, trigger, steps, *more]

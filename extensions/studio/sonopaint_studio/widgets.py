@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +10,20 @@ from typing import Any
 import gradio as gr
 
 from sonopaint.tasks.settings import ONE_STEP
+from sonopaint_studio.context import Chosen, ModelBar
 from sonopaint_studio.jobs import note_html
+from sonopaint_studio.knowing import unknown_words
+from sonopaint_studio.palette import palette as palette_of
 from sonopaint_studio.recall import GUIDANCE, MOST_STEPS, Recalled
+from sonopaint_studio.tips import TIPS
 
 # A custom event of gr.HTML exists when its quoted name stands in js_on_load.
 _EDITOR_JS = (
-    "/* 'opened' 'undo' 'redo' */ window.Sonopaint.mountEditor(element, { props, trigger, watch, upload });"
+    "/* 'opened' 'demo' 'undo' 'redo' */"
+    " window.Sonopaint.mountEditor(element, { props, trigger, watch, upload });"
 )
 _CARDS_JS = (
-    "/* 'send' 'source' 'idea' 'dropped' 'again' 'subject' 'dataset' 'like' 'remove' */"
+    "/* 'send' 'source' 'idea' 'demo' 'dropped' 'again' 'subject' 'dataset' 'like' 'remove' */"
     " window.Sonopaint.mountCards(element, { props, trigger, watch, upload });"
 )
 _DROPZONE_JS = "/* 'files' */ window.Sonopaint.mountDropzone(element, { props, trigger, upload });"
@@ -36,7 +42,8 @@ QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibil
 
 
 def editor(elem_id: str) -> gr.HTML:
-    """The spectrogram editor. Value: ``editor_value``. Events: opened (path, name), undo, redo."""
+    """The spectrogram editor. Value: ``editor_value``. Events: opened (path, name), demo (key), undo,
+    redo."""
     return gr.HTML(
         value=editor_value(None, undo=False, redo=False),
         html_template='<div class="sp-editor"></div>',
@@ -47,12 +54,14 @@ def editor(elem_id: str) -> gr.HTML:
 
 
 def editor_value(source: dict[str, Any] | None, *, undo: bool, redo: bool) -> dict[str, Any]:
-    return {"source": source, "undo": undo, "redo": redo}
+    return {"source": source, "undo": undo, "redo": redo, "demos": [] if source else palette_of()["demos"]}
 
 
 def cards(elem_id: str, value: dict[str, Any]) -> gr.HTML:
-    """Result cards. Value: ``cards_value``. Events: send and source (key), idea (prompt), dropped (path);
-    of the library's cards also again, subject, dataset, remove (key) and like (key, on).
+    """Result cards. Value: ``cards_value``.
+
+    Events: send, source and demo (key), idea (prompt), dropped (path); of the library's cards also again, subject,
+    dataset, remove (key) and like (key, on).
     """
     return gr.HTML(
         value=value,
@@ -68,7 +77,7 @@ def cards_value(
     *,
     actions: Sequence[tuple[str, str]] = (),
     empty: str = "",
-    ideas: dict[str, tuple[str, ...]] | None = None,
+    palette: dict[str, Any] | None = None,
     drop: bool = False,
     compare: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -76,10 +85,49 @@ def cards_value(
         "cards": list(views),
         "actions": [list(action) for action in actions],
         "empty": empty,
-        "ideas": {group: list(prompts) for group, prompts in (ideas or {}).items()},
+        "palette": palette,
         "drop": drop,
         "compare": compare,
     }
+
+
+def palette(elem_id: str, value: dict[str, Any]) -> gr.HTML:
+    """A button that opens what Mini knows. Value: ``palette.palette``. Event: idea (prompt)."""
+    return gr.HTML(
+        value=value,
+        html_template='<div class="sp-palette"></div>',
+        js_on_load="/* 'idea' */ window.Sonopaint.mountPalette(element, { props, trigger });",
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+def tip(page: str) -> gr.HTML:
+    """What helps on a page at first; closed once, it stays away (the browser remembers)."""
+    return gr.HTML(
+        f'<div class="sp-tip" data-page="{page}" hidden><span>{html.escape(TIPS[page])}</span></div>',
+        js_on_load="window.Sonopaint.mountTip(element);",
+        elem_id=f"{page}-tip",
+        apply_default_css=False,
+    )
+
+
+def unknown_note(elem_id: str, prompt: gr.Textbox, bar: ModelBar) -> gr.HTML:
+    """The line under a prompt that says what the model does not know, while it is typed."""
+    note = gr.HTML("", elem_id=elem_id, elem_classes="sp-unknown", apply_default_css=False)
+
+    def told(said: str, *values: Any) -> str:
+        return note_html(unknown_words(said, Chosen.read(values)[0]))
+
+    gr.on(
+        [prompt.change, *(part.change for part in bar.inputs())],
+        told,
+        [prompt, *bar.inputs()],
+        note,
+        trigger_mode="always_last",
+        **QUICK,
+    )
+    return note
 
 
 def dropzone(title: str, hint: str, elem_id: str) -> gr.HTML:

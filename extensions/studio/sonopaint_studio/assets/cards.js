@@ -1,6 +1,7 @@
 // Results: one card each with spectrogram, player, downloads and what can be done next.
 (() => {
-  const { make, icon, fileUrl, saveLinks, draggable, nameOf, Comparison, SpectrogramView } = window.Sonopaint;
+  const { make, icon, fileUrl, saveLinks, draggable, nameOf, Comparison, SpectrogramView, paletteOf,
+    demosOf } = window.Sonopaint;
 
   // What can be done with a sound of the library.
   const PLACES = { send: "Edit", again: "Generate: its settings", subject: "Subject: as a clip", dataset: "Dataset: as a sound" };
@@ -21,7 +22,7 @@
   }
 
   // value: {cards: [{key, title, note, detail, view, audio, duration, edges, loop, downloads: {WAV: path, …}}],
-  //         actions: [[event, label]], empty: html-free text, ideas: {group: [prompt]},
+  //         actions: [[event, label]], empty: html-free text, palette: null or what palette.js shows,
   //         library: whether the cards can be liked, deleted and sent anywhere,
   //         compare: null or {before: a card, offset: seconds by which the cards begin earlier than it}}
   window.Sonopaint.mountCards = (element, { props, trigger, watch, upload }) => {
@@ -48,10 +49,9 @@
 
     function welcome(value) {
       const box = make("div", { class: "sp-empty" }, make("p", { class: "sp-empty-line" }, value.empty ?? ""));
-      for (const [group, prompts] of Object.entries(value.ideas ?? {})) {
-        box.append(make("div", { class: "sp-ideas" }, make("h4", {}, group),
-          make("div", {}, ...prompts.map((prompt) => make("button", { type: "button", class: "sp-chip",
-            onclick: () => trigger("idea", { prompt }) }, prompt)))));
+      if (value.palette) {
+        const idea = ({ prompt }) => trigger("idea", { prompt });
+        box.append(demosOf(value.palette, idea, ({ key }) => trigger("demo", { key })), ...paletteOf(value.palette, idea));
       }
       return box;
     }

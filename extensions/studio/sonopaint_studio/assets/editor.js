@@ -19,7 +19,8 @@
     return new File([bytes.buffer], "recording.wav", { type: "audio/wav" });
   }
 
-  // value: {source: null | view data, undo: bool, redo: bool}; events: 'opened' {path, name}, 'undo', 'redo'.
+  // value: {source: null | view data, undo: bool, redo: bool}; events: 'opened' {path, name}, 'demo' {key},
+  // 'undo', 'redo'.
   window.Sonopaint.mountEditor = (element, { props, trigger, watch, upload }) => {
     const root = element.querySelector(".sp-editor");
     const button = (name, title, action) => make("button", { type: "button", class: "sp-tool", title,
@@ -98,7 +99,9 @@
     const drop = make("div", { class: "sp-drop" },
       make("p", {}, make("strong", {}, "Drop a sound here"), make("br"), "WAV, FLAC, OGG, MP3, M4A, WebM, MP4, or the picture (PNG) of a sound"),
       make("div", {}, make("button", { type: "button", class: "sp-button", onclick: () => picker.click() }, icon("open"), "Open a file"),
-        make("button", { type: "button", class: "sp-button sp-record", onclick: record }, icon("record"), "Record")));
+        make("button", { type: "button", class: "sp-button sp-record", onclick: record }, icon("record"), "Record")),
+      make("div", { class: "sp-begin" }, "or begin with", ...(props.value?.demos ?? []).map(({ key, prompt }) => make("button", { type: "button",
+        class: "sp-chip", onclick: () => trigger("demo", { key }) }, prompt))));
     const work = make("div", { class: "sp-work" }, bar, host);
     root.append(picker, drop, work, notice);
     const editor = window.Sonopaint.editor = new RegionEditor(host, "Spectrogram of the sound to edit", () => refresh(), { tools: true });
