@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import zipfile
@@ -30,9 +31,18 @@ def bar(context: Any, *, model: str | None = None) -> tuple[Any, ...]:
 def generate(context: Any, request: Any, **changed: Any) -> list[tuple[Any, ...]]:
     from sonopaint_studio.generate_tab import GenerateTab
 
-    values = {"prompt": "a dog barking", "negative": "", "seconds": 1.0, "batch": 1, "knobs": KNOBS} | changed
+    values = {
+        "prompt": "a dog barking",
+        "negative": "",
+        "seconds": 1.0,
+        "batch": 1,
+        "level": "full",
+        "lufs": -23,
+    }
+    values |= {"knobs": KNOBS} | changed
     page = GenerateTab(context)
-    fields = (values["prompt"], values["negative"], values["seconds"], values["batch"], *values["knobs"])
+    names = ("prompt", "negative", "seconds", "batch", "level", "lufs")
+    fields = (*(values[name] for name in names), *values["knobs"])
     return list(page.generate(request, *values.get("bar", bar(context)), *fields))
 
 
@@ -98,10 +108,61 @@ def test_what_the_model_does_not_know_is_said(
     known = knowledge_of(repository / "weights/mini")
     monkeypatch.setattr("sonopaint.painters.diffusers_painter.knowledge_of", lambda *_: known)
     sentence = "tiny does not know a didgeridoo; nearest: flute, train horn."
-    assert sentence in generate(context, tab(), prompt="a didgeridoo in a cave")[-1][0]
-    assert "does not know" not in generate(context, tab(), prompt="rain")[-1][0]
+    assert cards(generate(context, tab(), prompt="a didgeridoo in a cave")[-1])[0]["warning"] == sentence
+    assert cards(generate(context, tab(), prompt="rain")[-1])[0]["warning"] == ""
     open_in_editor(context, tab(), upload("chirp.wav", chirp))
-    assert sentence in edit(context, tab(), prompt="a didgeridoo")[-1][0]
+    assert cards(edit(context, tab(), prompt="a didgeridoo")[-1])[0]["warning"] == sentence
+
+
+def test_what_the_model_does_not_know_is_said_while_it_is_typed(context: Any, repository: Path) -> None:
+    from sonopaint_studio.context import Chosen
+    from sonopaint_studio.knowing import unknown_words
+
+    mini = Chosen(str(repository / "weights/mini"), ())
+    sentence = "Mini does not know a didgeridoo; nearest: flute, train horn."
+    assert unknown_words("a didgeridoo in a cave", mini) == sentence
+    assert unknown_words("a dog barking", mini) == unknown_words("", mini) == ""
+    assert unknown_words("a didgeridoo", Chosen(mini.model, (("/loras/didgeridoo.safetensors", 1.0),))) == ""
+    assert unknown_words("a didgeridoo", Chosen("/gone", ())) == ""
+
+
+def test_takes_have_seeds_of_their_own_and_are_compared_with_their_source(
+    context: Any, tab: Any, upload: Any, chirp: Path
+) -> None:
+    open_in_editor(context, tab(), upload("chirp.wav", chirp))
+    last = edit(context, tab(), "Extend", takes=2, left=0.5)[-1]
+    made, after = cards(last), next(o for o in last if isinstance(o, dict) and "cards" in o)
+    assert [Path(one["audio"]).stem for one in made] == ["chirp-extend-7", "chirp-extend-8"]
+    assert after["compare"]["before"]["title"] == "chirp.wav" and after["compare"]["offset"] == 0.5
+    sounds = [soundfile.read(one["audio"], dtype="int16")[0] for one in made]
+    assert not np.array_equal(*sounds) and len(base64.b64decode(made[0]["wave"])) == 2 * 4096
+
+
+def test_levels_of_results(context: Any, tab: Any) -> None:
+    from sonoconvert.edits.loudness import lufs
+    from sonoconvert.files.clip import read_clip
+
+    def made(**changed: Any) -> Any:
+        return read_clip(cards(generate(context, tab(), **changed)[-1])[0]["audio"])
+
+    full, painted = made(), made(level="painted")
+    gain_db = full.settings["gain_db"]
+    ratio = float(painted.waveform.abs().max() / full.waveform.abs().max())
+    assert 20 * np.log10(ratio) == pytest.approx(min(-gain_db, 0), abs=0.05)
+    soft = made(level="loudness", lufs=-30)
+    assert lufs(soft.waveform, soft.sample_rate) == pytest.approx(-30, abs=0.1)
+
+
+def test_a_sound_to_begin_with_is_edited(context: Any, tab: Any) -> None:
+    from sonopaint_studio.edit_tab import EditTab
+    from sonopaint_studio.palette import palette
+
+    one = palette()["demos"][0]
+    status, _, canvas, *_ = EditTab(context).demo(bar(context)[0], tab(), SimpleNamespace(key=one["key"]))
+    assert "sp-error" not in status and canvas["source"]["title"] == one["prompt"]
+    assert Path(one["audio"]).is_file()
+    missing, *_ = EditTab(context).demo(bar(context)[0], tab(), SimpleNamespace(key="../../etc/passwd"))
+    assert "sp-error" in missing
 
 
 def test_same_seed_gives_the_same_sound(context: Any, tab: Any) -> None:
@@ -278,7 +339,7 @@ def test_stop_ends_a_job_and_the_tab_goes_on(context: Any, tab: Any) -> None:
     from sonopaint_studio.generate_tab import GenerateTab
 
     page, request = GenerateTab(context), tab()
-    fields = ("a dog", "", 1.0, 8, 7, False, 100, 3.0, "euler")
+    fields = ("a dog", "", 1.0, 8, "full", -23, 7, False, 100, 3.0, "euler")
     running = page.generate(request, *bar(context), *fields)
     seen = []
     for outputs in running:

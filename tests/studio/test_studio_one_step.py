@@ -31,7 +31,8 @@ def student(models_folder: Path) -> Path:
 def generate(context: Any, model: Path, **changed: Any) -> tuple[Any, ...]:
     from sonopaint_studio.generate_tab import GenerateTab
 
-    fields = {"prompt": "a dog barking", "negative": "", "seconds": 1.0, "batch": 2} | changed
+    fields = {"prompt": "a dog barking", "negative": "", "seconds": 1.0, "batch": 2}
+    fields |= {"level": "full", "lufs": -23} | changed
     request = SimpleNamespace(session_hash="a")
     *_, last = GenerateTab(context).generate(request, str(model), *NONE, *fields.values(), *KNOBS)
     return last

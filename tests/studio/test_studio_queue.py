@@ -176,10 +176,10 @@ def test_two_clicks_make_two_sounds(context: Any, tab: Any) -> None:
     """The second click adds to the queue; the last page that looks hears of both."""
     from sonopaint_studio.generate_tab import GenerateTab
 
-    page, request = GenerateTab(context), tab()
+    page, request, knobs = GenerateTab(context), tab(), (7, False, 1, 3.0, "euler")
     model = str(context.store.models()[0].path)
     clicks = [
-        page.generate(request, model, "", "", "", 1, 1, 1, text, "", 1.0, 1, 7, False, 1, 3.0, "euler")
+        page.generate(request, model, "", "", "", 1, 1, 1, text, "", 1.0, 1, "full", -23, *knobs)
         for text in ("a dog", "a cat")
     ]
     for click in clicks:

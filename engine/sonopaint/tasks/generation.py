@@ -21,7 +21,7 @@ from sonopaint.painters.protocol import Painter
 from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks import waves
 from sonopaint.tasks.progress import Part, Progress
-from sonopaint.tasks.result import Result, agreeing, as_painter, items, normalised, record
+from sonopaint.tasks.result import Result, agreeing, as_painter, gain_db, items, normalised, record
 from sonopaint.tasks.settings import PaintSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def generate(
 ) -> list[Result]:
     """Make ``batch`` sounds from ``settings.prompt``, each of ``seconds`` (default: the model's own length).
 
-    Longer sounds are painted in overlapping windows and turned into sound once. The peak is −1 dBFS.
+    Longer sounds are painted in overlapping windows and turned into sound once. The peak is −1 dBFS;
+    the settings' ``gain_db`` is what brought it there from the level that was painted.
     Equal settings give equal samples; item i equals a single run with seed + i.
     Raises SonopaintError for impossible lengths or batches; whatever ``progress`` raises.
     """
@@ -59,8 +60,10 @@ def generate(
     for index, item in enumerate(items(settings, batch)):
         tell = Part(progress, index, batch)
         picture = painter.paint(canvas, item.prompt, item, tell)
-        clip = sound_of(picture, item, tell.sound)
-        results.append(Result.of(clip, picture, record("generate", painter, item, seconds=clip.duration_s)))
+        painted = decode(picture, item.search, progress=tell.sound)
+        clip = normalised(painted)
+        more = {"seconds": clip.duration_s, "gain_db": round(gain_db(painted, clip), 2)}
+        results.append(Result.of(clip, picture, record("generate", painter, item, **more)))
     if progress:
         progress(1, 1, "Done")
     return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -95,6 +96,12 @@ def items(settings: PaintSettings, batch: int) -> Iterable[PaintSettings]:
             f"{setting('batch')} must be a whole number from 1 to {MAX_BATCH}, not {batch!r}."
         )
     return [settings.for_item(index) for index in range(batch)]
+
+
+def gain_db(before: Clip, after: Clip) -> float:
+    """By how many dB the peak has changed; 0 for silence."""
+    peaks = [float(clip.waveform.abs().max()) for clip in (before, after)]
+    return 20 * math.log10(peaks[1] / peaks[0]) if min(peaks) > 0 else 0.0
 
 
 def normalised(clip: Clip) -> Clip:

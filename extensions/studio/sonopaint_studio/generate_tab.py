@@ -12,7 +12,7 @@ import gradio as gr
 from sonoconvert.errors import SonopaintError, setting
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
-from sonopaint_studio import palette, presets, widgets
+from sonopaint_studio import levels, palette, presets, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
@@ -90,7 +90,7 @@ class GenerateTab:
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Put sounds into the queue and yield (status, results, seed, stop, ideas) while they are made."""
         session = self.context.sessions.of(request)
-        chosen, (prompt, negative, seconds, batch, *knob_values) = Chosen.read(values)
+        chosen, (prompt, negative, seconds, batch, level, lufs, *knob_values) = Chosen.read(values)
         try:
             settings = paint_settings(prompt, negative, *knob_values)
             if not settings.prompt:
@@ -112,7 +112,7 @@ class GenerateTab:
             sounds = [
                 self.context.library.keep(
                     session.new_folder,
-                    result.clip,
+                    levels.levelled(result.clip, result.settings, level, float(lufs or levels.LUFS[2])),
                     picture=result.picture,
                     title=settings.prompt,
                     stem=f"{settings.prompt[:40]} {result.settings['seed']}",
@@ -212,6 +212,20 @@ class GenerateTab:
                     self.batch = batch = gr.Slider(
                         1, MAX_BATCH, 1, step=1, label="How many", min_width=140, elem_id="batch", scale=2
                     )
+                with gr.Row(elem_classes="sp-pair"):
+                    level = gr.Dropdown(
+                        levels.CHOICES,
+                        value=levels.FULL,
+                        label="Level",
+                        min_width=150,
+                        elem_id="level",
+                        scale=2,
+                    )
+                    low, high, usual = levels.LUFS
+                    lufs = gr.Number(
+                        usual, label="LUFS", minimum=low, maximum=high, step=1, min_width=80, elem_id="lufs",
+                        visible=False,
+                    )  # fmt: skip
                 self.knobs = widgets.knobs(
                     self.context.store.defaults(bar.model.value), list(SAMPLERS), "generate"
                 )
@@ -222,15 +236,16 @@ class GenerateTab:
                 self.results = widgets.cards("results", results_value(None))
 
         knobs = self.knobs.inputs()
-        self.fields = [prompt, negative, seconds, batch, *knobs]
+        self.fields = [prompt, negative, seconds, batch, level, lufs, *knobs]
         self.outputs = [status, self.results, self.knobs.seed, stop, idea]
         go.click(
             self.generate,
-            [*bar.inputs(), prompt, negative, seconds, batch, *knobs],
+            [*bar.inputs(), *self.fields],
             self.outputs,
             **widgets.LONG,
         )
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)
+        level.change(lambda name: gr.update(visible=name == levels.LOUDNESS), level, lufs, **widgets.QUICK)
         idea.input(lambda text: (text or gr.skip(), ""), idea, [prompt, idea], **widgets.QUICK)
         for place in (self.results, known):
             place.idea(self.take_idea, None, prompt, **widgets.QUICK)
