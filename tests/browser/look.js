@@ -30,9 +30,9 @@
   // What says something is not cut off: chosen values and what stands on buttons.
   for (const element of controls) {
     const style = getComputedStyle(element);
-    if (element.matches("input:not([type]), input[type=text], input[type=number], input[role=listbox]") && element.value && document.activeElement !== element
+    if (element.matches("input[type=number], input[role=listbox]") && element.value && document.activeElement !== element
       && element.scrollWidth > element.clientWidth + INSIDE) found.push(`${name(element)}: “${element.value}” is cut off`);
-    if (element.matches("button, a") && element.scrollWidth > element.clientWidth + INSIDE && style.overflowX !== "visible") found.push(`${name(element)} is cut off`);
+    if (element.matches("button:not([role=tab]), a") && element.scrollWidth > element.clientWidth + INSIDE && style.overflowX !== "visible") found.push(`${name(element)} is cut off`);
   }
 
   // Boxes that scroll have room for what is in them.

@@ -38,8 +38,8 @@ PORTS_TRIED = 100
 _BARS = "M5 13v6M10 8v16M15 4v24M20 10v12M25 13.5v5"
 _HALF_MOON = "M12 3a9 9 0 1 0 0 18zm0-2a11 11 0 1 1 0 22 11 11 0 0 1 0-22z"
 BRAND = (
-    f'<div class="sp-brand"><svg viewBox="0 0 32 32" aria-hidden="true"><path d="{_BARS}"/></svg>'
-    "<strong>Sonopaint</strong><span>Studio</span></div>"
+    f'<h1 class="sp-brand"><svg viewBox="0 0 32 32" aria-hidden="true"><path d="{_BARS}"/></svg>'
+    "<strong>Sonopaint</strong><span>Studio</span></h1>"
 )
 SWITCH = (
     '<button id="theme-switch" type="button" title="Light or dark" aria-label="Light or dark">'

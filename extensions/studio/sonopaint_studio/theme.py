@@ -38,8 +38,8 @@ COLOURS: dict[str, tuple[str, str]] = {
     "strong-line": ("#c9c3b7", "#45424f"),
     "ink": ("#1e1b29", "#eceaf3"),
     "quiet": ("#676272", "#a09cae"),
-    "paint": ("#0a7d72", "#3ad6c0"),
-    "paint-hover": ("#086a61", "#62e3d1"),
+    "paint": ("#087569", "#3ad6c0"),
+    "paint-hover": ("#076259", "#62e3d1"),
     "paint-soft": ("#dcefec", "#173532"),
     "on-paint": ("#ffffff", "#06231f"),
     "danger": ("#b3381f", "#ff8d72"),
@@ -121,7 +121,7 @@ def theme() -> gr.themes.Base:
         "error_text_color": "danger",
     }.items():
         colours |= both(name, colour)
-    accent = gr.themes.Color(*["#0a7d72"] * 11)
+    accent = gr.themes.Color(*["#087569"] * 11)
     base = gr.themes.Base(
         primary_hue=accent,
         neutral_hue="stone",

@@ -60,8 +60,8 @@ def editor_value(source: dict[str, Any] | None, *, undo: bool, redo: bool) -> di
 def cards(elem_id: str, value: dict[str, Any]) -> gr.HTML:
     """Result cards. Value: ``cards_value``.
 
-    Events: send, source and demo (key), idea (prompt), dropped (path); of the library's cards also again, subject,
-    dataset, remove (key) and like (key, on).
+    Events: send, source and demo (key), idea (prompt), dropped (path); of the library's cards also again,
+    subject, dataset, remove (key) and like (key, on).
     """
     return gr.HTML(
         value=value,

@@ -53,7 +53,7 @@
     }
 
     function render() {
-      const value = props.value ?? { clips: [], pages: 1, page: 0, total: 0 };
+      const value = props.value?.clips ? props.value : { clips: [], pages: 1, page: 0, total: 0 };
       for (const view of views) view.destroy();
       views = [];
       if (!value.clips.length) {
