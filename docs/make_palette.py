@@ -18,8 +18,9 @@ import torch
 from sonoconvert.conversion.convert import encode
 from sonoconvert.defaults import FORMAT
 from sonoconvert.edits.loudness import at_loudness
+from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
-from sonoconvert.files.clip import Clip, write_clip
+from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.view import grey
 from sonopaint.knowledge import knowledge_of
@@ -76,6 +77,14 @@ def cut(clip: Clip) -> Clip:
     return replace(clip, waveform=clip.waveform[:, first : first + length] * ramp)
 
 
+def done(name: str, model_hash: str) -> bool:
+    """Whether a sound of these weights is there already: what was stopped goes on."""
+    try:
+        return read_clip(OUT / f"{name}.mp3", duration_s=0.1).settings["model_hash"] == model_hash
+    except (SonopaintError, KeyError):
+        return False
+
+
 def save(clip: Clip, name: str) -> None:
     """NAME.mp3, and NAME.webp: its spectrogram in grey."""
     write_clip(clip, OUT / f"{name}.mp3", force=True)
@@ -94,13 +103,13 @@ def main() -> None:
     kinds = []
     for kind in known.kinds:
         corpus = KINDS[kind.replace(" ", "_")]
-        clip = at_loudness(cut(best(painter, judge, corpus.name, corpus.doing[0])), LUFS)
-        save(clip, corpus.name)
+        if not done(corpus.name, painter.model.hash):
+            save(at_loudness(cut(best(painter, judge, corpus.name, corpus.doing[0])), LUFS), corpus.name)
         kinds.append({"name": corpus.name, "kind": kind, "group": corpus.group, "prompt": corpus.doing[0]})
     demos = []
     for name, (kind, prompt) in DEMOS.items():
-        clip = best(painter, judge, kind.replace(" ", "_"), prompt)
-        save(clip, f"demo-{name}")
+        if not done(f"demo-{name}", painter.model.hash):
+            save(best(painter, judge, kind.replace(" ", "_"), prompt), f"demo-{name}")
         demos.append({"name": f"demo-{name}", "prompt": prompt})
     about = {"model_hash": painter.model.hash, "kinds": kinds, "demos": demos}
     text = re.sub(r"\n {6,}", " ", json.dumps(about, indent=2))

@@ -89,6 +89,7 @@
       if (page && page !== shownPage()) trigger("open", { page });
     };
     const pages = document.getElementById("pages");
+    if (!pages) { requestAnimationFrame(() => mountAddress(element, { trigger })); return; }  // it is still being built
     let asked = location.hash.length > 1;
     const follow = () => {
       const page = shownPage();
