@@ -112,7 +112,7 @@ def main() -> None:
             save(best(painter, judge, kind.replace(" ", "_"), prompt), f"demo-{name}")
         demos.append({"name": f"demo-{name}", "prompt": prompt})
     about = {"model_hash": painter.model.hash, "kinds": kinds, "demos": demos}
-    text = re.sub(r"\n {6,}", " ", json.dumps(about, indent=2))
+    text = re.sub(r"\n {6,}|\n {4}(?=})", " ", json.dumps(about, indent=2))
     (OUT / "palette.json").write_text(text + "\n", encoding="utf-8")
     total = sum(path.stat().st_size for path in OUT.iterdir())
     logger.info("%d sounds, %.2f MB in %s", len(kinds) + len(demos), total / 1e6, OUT)
