@@ -62,7 +62,7 @@ def _card(info: ModelInfo) -> str:
     where = "comes with Sonopaint" if info.shipped else "yours"
     about = info.metadata.get("modelspec.description", "")[:300]
     return (
-        f'<article class="sp-model"><h3>{html.escape(title(info))}<small>{where}</small></h3>'
+        f'<article class="sp-model"><h2>{html.escape(title(info))}<small>{where}</small></h2>'
         f"<p>{KINDS[info.kind]}{': ' if about else ''}{html.escape(about)}</p><dl>{rows}</dl></article>"
     )
 

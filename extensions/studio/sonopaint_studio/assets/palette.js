@@ -33,7 +33,7 @@
   // value: {groups: {title: [tile]}, demos: [tile]}
   function paletteOf(value, choose) {
     return Object.entries(value.groups ?? {}).map(([title, tiles]) => make("section", { class: "sp-kinds" },
-      make("h4", {}, title), make("div", {}, ...tiles.map((data) => tile(data, choose)))));
+      make("h2", {}, title), make("div", {}, ...tiles.map((data) => tile(data, choose)))));
   }
   function demosOf(value, choose, edit) {
     return make("div", { class: "sp-demos" }, ...(value.demos ?? []).map((data) => tile(data, choose,
