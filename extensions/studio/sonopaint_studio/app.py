@@ -31,6 +31,7 @@ from sonopaint_studio.queue_panel import QueuePanel
 from sonopaint_studio.saving import save_route
 from sonopaint_studio.subject_tab import SubjectTab
 from sonopaint_studio.train_tab import TrainTab
+from sonopaint_studio.variations_tab import VariationsTab
 
 logger = logging.getLogger(__name__)
 PORT = 7865
@@ -51,6 +52,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
     """All pages, wired. Start it with ``launch``, which brings theme, scripts and safety settings."""
     context = context or Context()
     generate, edit = GenerateTab(context), EditTab(context)
+    variations = VariationsTab(context)
     library, panel = LibraryTab(context), QueuePanel(context)
     convert, dataset = ConvertTab(context), DatasetTab(context)
     train, subject, models = TrainTab(context), SubjectTab(context), ModelsTab(context)
@@ -65,6 +67,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 generate.build(bar)
             with gr.Tab("Edit", id="edit"):
                 edit.build(bar)
+            with gr.Tab("Variations", id="variations"):
+                variations.build(bar)
             with gr.Tab("Library", id="library") as library_page:
                 library.build()
             with gr.Tab("Convert", id="convert"):
@@ -80,7 +84,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
         edit.wire(bar, tabs, generate.results, library.cards)
         library.wire(library_page, tabs, bar, generate, dataset, subject)
         follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
-        pages = (generate, edit, convert, dataset)
+        pages = (generate, edit, variations, convert, dataset)
         resumes = [(page.resume, page.outputs) for page in pages]
         fields, knobs = [*generate.fields, *edit.fields], [generate.knobs, edit.knobs]
         found_again.wire(app, context, bar, fields, knobs, resumes, tabs)

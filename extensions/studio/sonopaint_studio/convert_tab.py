@@ -85,16 +85,16 @@ def results_html(converted: Sequence[Converted], archive: Path | None) -> str:
     rows = []
     for item in converted:
         out = (
-            _link(item.made, item.made.name)
+            link(item.made, item.made.name)
             if item.made
             else f'<em class="sp-bad">{html.escape(item.problem)}</em>'
         )
         rows.append(f"<tr><td>{html.escape(item.name)}</td><td>{out}</td></tr>")
-    every = f'<p class="sp-all">{_link(archive, "Save all as ZIP")}</p>' if archive else ""
+    every = f'<p class="sp-all">{link(archive, "Save all as ZIP")}</p>' if archive else ""
     return f'{every}<table class="sp-table"><tr><th>File</th><th>Became</th></tr>{"".join(rows)}</table>'
 
 
-def _link(path: Path, text: str) -> str:
+def link(path: Path, text: str) -> str:
     url = "gradio_api/file=" + quote(str(path))
     return f'<a class="sp-link" href="{url}" download="{html.escape(path.name)}">{html.escape(text)}</a>'
 

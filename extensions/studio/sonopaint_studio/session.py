@@ -45,6 +45,7 @@ class Session:
     history: History = field(default_factory=History)
     pages: list[Path] = field(default_factory=list)  # folders with the clips of a dataset's pages
     waiting_picture: Path | None = None  # a PNG that doesn't say its format, until somebody chooses one
+    variations: Any = None  # the Bank of the page Variations
     left_at: float | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

@@ -23,7 +23,7 @@ _EDITOR_JS = (
     " window.Sonopaint.mountEditor(element, { props, trigger, watch, upload });"
 )
 _CARDS_JS = (
-    "/* 'send' 'source' 'idea' 'demo' 'dropped' 'again' 'subject' 'dataset' 'like' 'remove' */"
+    "/* 'send' 'source' 'idea' 'demo' 'dropped' 'again' 'subject' 'dataset' 'like' 'remove' 'reject' */"
     " window.Sonopaint.mountCards(element, { props, trigger, watch, upload });"
 )
 _DROPZONE_JS = "/* 'files' */ window.Sonopaint.mountDropzone(element, { props, trigger, upload });"

@@ -1,0 +1,254 @@
+"""Variations: many sounds like one, judged and chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from sonoconvert.edits.source import open_source
+from sonoconvert.errors import SonopaintError
+from sonopaint_studio import widgets
+from sonopaint_studio.context import Chosen, Context, ModelBar
+from sonopaint_studio.convert_tab import link, zipped
+from sonopaint_studio.generate_tab import chosen_seed
+from sonopaint_studio.job_queue import PAINTING
+from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
+from sonopaint_studio.session import Session
+from sonopaint_studio.sounds import Sound, file_stem, keep, named
+
+if TYPE_CHECKING:
+    from sonopaint.variations.make import Maker, Variation
+
+PAGE = "variations"
+MOST = 40  # on one page
+KEPT = ("length", "loudness", "onset", "envelope", "pitch")
+ACTIONS = (("reject", "Reject"),)
+EMPTY = "Drop a sound: a step, a bark, a door. Its variations appear here, to compare with it."
+WORDS = (
+    (0.35, "hardly another one"),
+    (0.55, "another take"),
+    (0.75, "a sibling"),
+    (1.01, "only the class stays"),
+)
+
+
+def in_words(strength: float) -> str:
+    """What a strength does, for people."""
+    return next(words for most, words in WORDS if strength <= most)
+
+
+class VariationsTab:
+    """The page and what its buttons do. What was made belongs to the browser's tab."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.outputs: list[Any]  # of make and resume
+
+    # What the page shows --------------------------------------------------------------------------
+
+    def shown(self, session: Session) -> tuple[Any, Any]:
+        """(the cards, the link to all of them)."""
+        bank = session.variations
+        if bank is None:
+            return widgets.cards_value([], empty=EMPTY), ""
+        views = [bank.sounds[seed].view() for seed in bank.order]
+        compare = {"before": bank.reference.view(), "offset": 0.0} if views else None
+        return widgets.cards_value(views, actions=ACTIONS, empty=EMPTY, compare=compare), bank.link
+
+    def opened(self, request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
+        """A dropped sound: yield (status, class, cards, link)."""
+        session = self.context.sessions.of(request)
+        name, path = "The sound", None
+        yield note_html("Listening …"), gr.skip(), gr.skip(), gr.skip()
+        try:
+            name = str(event.files[0]["name"])
+            path = self.context.sessions.uploaded(event.files[0]["path"])
+            clip, _ = open_source(path)
+            from sonopaint.variations.judge import Judge
+            from sonopaint.variations.reference import checked, events
+
+            kind, chance = Judge().guess(checked(clip))
+            sound = keep(session.new_folder(), clip, title=Path(name).stem, stem=Path(name).stem)
+            session.variations = Bank(sound)
+        except (SonopaintError, IndexError, KeyError) as error:
+            yield error_html(named(error, name, path)), gr.skip(), gr.skip(), gr.skip()
+            return
+        count = len(events(clip))
+        said = f"{name}: sounds like {kind} ({chance:.0%})."
+        if count > 1:
+            said += f" It holds {count} events; cut it in Edit, or vary it as a whole."
+        yield note_html(said), kind if chance >= 0.5 else gr.skip(), *self.shown(session)
+
+    # Making ---------------------------------------------------------------------------------------
+
+    def make(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """Put variations into the queue and yield (status, seed, stop, cards, link) while they are made."""
+        session = self.context.sessions.of(request)
+        chosen, (kind, count, strength, kept, choose, seed, new_seed) = Chosen.read(values)
+        from sonopaint.variations.protocol import Ask, Keep
+
+        try:
+            bank = session.variations
+            if bank is None:
+                raise SonopaintError("Drop the sound that is to be varied first.")
+            if not str(kind or "").strip():
+                raise SonopaintError("Say what the sound is: the class is empty.")
+            keeps = Keep(**{field.name: field.name in (kept or ()) for field in fields(Keep)})
+            ask = Ask(str(kind).strip(), int(count), float(strength), chosen_seed(seed, new_seed), "", keeps)
+        except SonopaintError as error:
+            yield error_html(error), *[gr.skip()] * 4
+            return
+
+        def work(report: Report) -> str:
+            from sonopaint.variations.make import Maker
+            from sonopaint.variations.mel import MelVariator
+
+            with self.context.store.use(chosen.model, chosen.loras, report) as model:
+                maker = Maker(MelVariator(model), bank.reference.clip(), ask, choose=bool(choose))
+                try:
+                    maker.make(report)
+                finally:
+                    maker.choose_again()  # what is finished is kept when somebody stops it
+                    bank.fill(session, maker, chosen)
+            return bank.told()
+
+        size = ask.count * bank.reference.duration_s * 20
+        self.context.queue.add(session, PAGE, f"{ask.count} × {ask.kind}", work, lane=PAINTING, size=size)
+        yield gr.skip(), ask.seed, widgets.running(), gr.skip(), gr.skip()
+        yield from self._follow(session)
+
+    def reject(self, request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
+        """Throw one away: another one takes its place; yields as ``make`` does."""
+        session = self.context.sessions.of(request)
+        bank = session.variations
+        seed = None if bank is None else bank.seed_of(str(event.key))
+        if bank is None or bank.maker is None or seed is None:
+            yield error_html("This variation is no longer there."), *[gr.skip()] * 4
+            return
+        chosen, maker = bank.chosen, bank.maker
+
+        def work(report: Report) -> str:
+            from sonopaint.variations.mel import MelVariator
+
+            with self.context.store.use(chosen.model, chosen.loras, report) as model:
+                maker.variator = MelVariator(model)
+                maker.reject(seed, report)
+                bank.fill(session, maker, chosen)
+            return bank.told()
+
+        self.context.queue.add(session, PAGE, "One more variation", work, lane=PAINTING)
+        yield gr.skip(), gr.skip(), widgets.running(), gr.skip(), gr.skip()
+        yield from self._follow(session)
+
+    def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
+        """The page was loaded again: yield as ``make`` does, first what this tab has."""
+        session = self.context.sessions.of(request)
+        yield gr.skip(), gr.skip(), gr.skip(), *self.shown(session)
+        yield from self._follow(session)
+
+    def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
+        queue = self.context.queue
+        for event in queue.follow(session, PAGE):
+            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
+            told = status_html(event) + (note_html(event.value) if isinstance(event, Finished) else "")
+            yield told, gr.skip(), stop, *self.shown(session)
+
+    def stop(self, request: gr.Request) -> tuple[Any, Any]:
+        """Ask this tab's job to stop: (status, stop button)."""
+        self.context.queue.stop(self.context.sessions.of(request), PAGE)
+        return note_html("Stopping; what is finished stays …"), gr.update(interactive=False)
+
+    def build(self, bar: ModelBar) -> None:
+        """Lay the page out and wire it."""
+        from sonopaint.variations.protocol import COUNT, STRENGTH
+
+        with gr.Row(elem_classes="sp-page"):
+            with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
+                drop = widgets.dropzone("Drop a sound here", "What is to be varied.", "variations-drop")
+                kind = gr.Textbox(
+                    label="What is it?", placeholder="footsteps", max_lines=1, elem_id="variations-kind"
+                )
+                count = gr.Slider(1, MOST, COUNT, step=1, label="How many", elem_id="variations-count")
+                strength = gr.Slider(
+                    0.1, 1, STRENGTH, step=0.05, label="How far from it", info=in_words(STRENGTH),
+                    elem_id="variations-strength",
+                )  # fmt: skip
+                kept = gr.CheckboxGroup(
+                    list(KEPT), value=list(KEPT[:3]), label="Keep its", elem_id="variations-keep"
+                )
+                choose = gr.Checkbox(True, label="Replace copies and drifts", elem_id="variations-choose")
+                with gr.Row(elem_classes="sp-seed"):
+                    seed = gr.Number(None, label="Seed", precision=0, min_width=100)
+                    new_seed = gr.Checkbox(True, label="new each time", min_width=100)
+                go, stop = widgets.buttons("Make variations", "variations-go")
+                status = widgets.status("variations-status")
+            with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
+                link = gr.HTML("", elem_id="variations-save", apply_default_css=False)
+                cards = widgets.cards("variations", widgets.cards_value([], empty=EMPTY))
+        self.outputs = [status, seed, stop, cards, link]
+        inputs = [*bar.inputs(), kind, count, strength, kept, choose, seed, new_seed]
+        drop.files(self.opened, None, [status, kind, cards, link], **widgets.LONG)
+        strength.change(lambda value: gr.update(info=in_words(value)), strength, strength, **widgets.QUICK)
+        go.click(self.make, inputs, self.outputs, **widgets.LONG)
+        cards.reject(self.reject, None, self.outputs, **widgets.LONG)
+        stop.click(self.stop, None, [status, stop], **widgets.QUICK)
+
+
+class Bank:
+    """A reference and what was made of it, as the page shows them."""
+
+    def __init__(self, reference: Sound) -> None:
+        self.reference = reference
+        self.maker: Maker | None = None
+        self.chosen = Chosen(None, ())  # the model that made them
+        self.sounds: dict[int, Sound] = {}
+        self.order: list[int] = []
+        self.link = ""
+
+    def seed_of(self, key: str) -> int | None:
+        return next((seed for seed in self.order if self.sounds[seed].key == key), None)
+
+    def fill(self, session: Session, maker: Maker, chosen: Chosen) -> None:
+        """Show what the maker has chosen; new ones are written into the session's folder."""
+        if self.maker is not maker:
+            self.maker, self.sounds = maker, {}
+        self.chosen = chosen
+        variations = maker.chosen()
+        for number, one in enumerate(variations, 1):
+            if one.seed not in self.sounds:
+                self.sounds[one.seed] = self._sound(session, one, number)
+        self.order = [one.seed for one in variations]
+        if len(variations) > 1:
+            stem = file_stem(maker.ask.kind)
+            paths = [self.sounds[seed].clip_path for seed in self.order]
+            archive = zipped(paths, session.new_folder() / f"{stem}.zip")
+            self.link = _link(archive)
+
+    def _sound(self, session: Session, one: Variation, number: int) -> Sound:
+        from sonopaint.variations.deliver import safe_stem
+
+        assert self.maker is not None
+        stem = f"{safe_stem(self.maker.ask.kind)}_{one.seed}"
+        clip = replace(one.clip, settings=one.settings | {"task": "variations", "figures": one.figures})
+        sound = keep(session.new_folder(), clip, title=f"Variation {number}", stem=stem, like=self.reference)
+        told = f"likeness {one.figures.get('likeness', 0):.2f}"
+        return replace(sound, note=f"{told} · {one.why}" if one.why else told)
+
+    def told(self) -> str:
+        """How good they are, in a line, and what there is to say."""
+        assert self.maker is not None
+        chosen = self.maker.chosen()
+        facts = self.maker.figures(chosen)
+        line = (
+            f"{facts['count']} of {facts['candidates']} candidates; "
+            f"diversity {facts.get('diversity', 0):.2f}, alignment {facts.get('alignment', 0):.2f}."
+        )
+        return " ".join([line, *self.maker.notes(chosen)])
+
+
+def _link(path: Path) -> str:
+    return f'<p class="sp-all">{link(path, "Save all as ZIP")}</p>'
