@@ -132,7 +132,7 @@ class Maker:
     def judged(self, candidate: Candidate) -> Variation:
         """The candidate as it would be handed over, with its figures."""
         clip, seed = candidate.clip, candidate.seed
-        more = {"changed": candidate.changed, "settings": candidate.settings}
+        more: dict[str, Any] = {"changed": candidate.changed, "settings": candidate.settings}
         if is_silent(clip.waveform):
             why = "silent" if bool(torch.isfinite(clip.waveform).all()) else "not a number"
             return Variation(clip, seed, why, {}, torch.zeros(0), **more)

@@ -69,7 +69,7 @@ class AudioLDM(WavePipeline):
 
     def mel(self, wave: Tensor) -> Tensor:
         """AudioLDM's log mel spectrogram [frames, mel bins] of [1, samples]: Slaney mel, natural log."""
-        import librosa
+        from librosa.filters import mel as mel_bank
 
         bins, hop = int(self.pipe.vocoder.config.model_in_dim), self.hop
         edge = (N_FFT - hop) // 2
@@ -78,7 +78,7 @@ class AudioLDM(WavePipeline):
         window = torch.hann_window(N_FFT)
         spectrum = torch.stft(mono, N_FFT, hop, window=window, center=False, return_complex=True).abs()
         top = min(F_MAX, self.sample_rate / 2)
-        bank = librosa.filters.mel(sr=self.sample_rate, n_fft=N_FFT, n_mels=bins, fmin=F_MIN, fmax=top)
+        bank = mel_bank(sr=self.sample_rate, n_fft=N_FFT, n_mels=bins, fmin=F_MIN, fmax=top)
         return (torch.from_numpy(bank) @ spectrum).clamp_min(FLOOR).log().T
 
     def at_level(self, latents: Tensor, noise: Tensor, step: int) -> Tensor:

@@ -27,7 +27,8 @@ class StableAudio3(WavePipeline):
     def run(self, call: Call, progress: Progress) -> Tensor:
         import diffusers
 
-        job, more = call.job, {}
+        job = call.job
+        more: dict[str, Any] = {}
         pipe: Any = self.pipe
         if job.source is not None and job.mask is not None:
             pipe = diffusers.StableAudio3InpaintPipeline(**self.pipe.components)
