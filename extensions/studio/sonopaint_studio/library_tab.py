@@ -194,10 +194,17 @@ class LibraryTab:
         self.shown = [self.status, self.cards, first, span, newer, older]
         latest = {**widgets.QUICK, "trigger_mode": "always_last"}
         for changed in (words.input, kind.input, favourites.input):
-            changed(lambda *asked: self.look(*asked, 0), self.asked[:3], self.shown, **latest)
+            changed(
+                lambda words, kind, favourites: self.look(words, kind, favourites, 0),
+                self.asked[:3],
+                self.shown,
+                **latest,
+            )
         for button, places in ((newer, -AT_ONCE), (older, AT_ONCE)):
             button.click(
-                lambda *asked, places=places: self.look(*asked[:3], (asked[3] or 0) + places),
+                lambda words, kind, favourites, at, places=places: self.look(
+                    words, kind, favourites, (at or 0) + places
+                ),
                 self.asked, self.shown, **widgets.QUICK,
             )  # fmt: skip
         self.cards.like(self.like, None, self.status, **widgets.QUICK)

@@ -85,8 +85,8 @@ def score_files(paths: Sequence[str | Path], key: str | Path, everybody: bool = 
             for one in listeners.values()
         ],
         "counted": len(counted),
-        "methods": {name: asdict(scores[name]) for name in methods if scores[name]},
-        "hidden": {kind: asdict(scores[kind]) for kind in (REFERENCE, ANCHOR) if scores[kind]},
+        "methods": {name: asdict(own) for name in methods if (own := scores[name])},
+        "hidden": {kind: asdict(own) for kind in (REFERENCE, ANCHOR) if (own := scores[kind])},
         "references": {
             name: {
                 method: found.mean

@@ -97,7 +97,7 @@ class VariationJudge:
                     figures[name] = sum(guess == kind for guess in told) / len(told)
         found = [kept(clip, original) for clip in clips.values()]
         for name in ("onset_ms", "loudness_lu"):
-            values = [abs(one[name]) for one in found if one[name] is not None]
+            values = [abs(value) for one in found if (value := one[name]) is not None]
             figures[name] = statistics.fmean(values) if values else None
         figures["envelope"] = statistics.fmean(one["envelope"] or 0.0 for one in found)
         figures["dtw_db"] = statistics.fmean(measures.warped(clip, original) for clip in clips.values())

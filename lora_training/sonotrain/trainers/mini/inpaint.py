@@ -111,6 +111,8 @@ class InpaintTrainer(Trainer):
 
         `latents` [B, 4, H, W] of the painted scenes, `kept` [B, 5, H, W] their extra channels, `ids` [B, 77].
         """
+        latents, kept, noise = (values.to(self.device) for values in (latents, kept, noise))
+        timesteps = timesteps.to(self.device)
         noisy = torch.cat([diffused(latents, noise, self.alphas[timesteps]), kept], 1)
         unique, back = ids.to(self.device).unique(dim=0, return_inverse=True)
         with autocast(self.device):
@@ -123,7 +125,7 @@ class InpaintTrainer(Trainer):
         return (min_snr_weights(self.alphas, timesteps, self.options.snr_gamma) * errors).mean(), inside
 
     def step(self, number: int) -> dict[str, Tensor]:
-        options, device = self.options, self.device
+        options = self.options
         generator = step_generator(options.seed, number)
         count = len(self.scenes.after) - options.held_out
         picked = torch.randint(count, (options.batch,), generator=generator) + options.held_out
@@ -133,8 +135,7 @@ class InpaintTrainer(Trainer):
         timesteps = torch.randint(len(self.alphas), (options.batch,), generator=generator)
         noise = torch.randn(latents.shape, generator=generator)
         noise += options.noise_offset * torch.randn((*latents.shape[:2], 1, 1), generator=generator)
-        moved = (values.to(device) for values in (latents, kept, noise, timesteps))
-        loss, error = self.loss(*moved, self.scenes.phrasings.ids[texts])
+        loss, error = self.loss(latents, kept, noise, timesteps, self.scenes.phrasings.ids[texts])
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.learnt, 1.0)
@@ -168,8 +169,8 @@ class InpaintTrainer(Trainer):
         errors = []
         with without_lora(*([self.unet] if blind else [])):
             for part in picked.split(16):
-                moved = (values[part].to(self.device) for values in (latents, kept, noise, timesteps))
-                errors.append(self.loss(*moved, ids[part])[1].item())
+                values = (latents[part], kept[part], noise[part], timesteps[part], ids[part])
+                errors.append(self.loss(*values)[1].item())
         weights.copy_(before)
         return sum(errors) / len(errors)
 
