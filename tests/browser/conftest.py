@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ def studio(tmp_path_factory: pytest.TempPathFactory, worker: int) -> Iterator[st
 
     patch = pytest.MonkeyPatch()
     patch.setenv("SONOPAINT_MODELS", str(folder))
-    patch.setenv("GRADIO_TEMP_DIR", "")  # launch sets it; restored at the end
     patch.setenv("SONOPAINT_LIBRARY", str(tmp_path_factory.mktemp("library")))
     with served(tmp_path_factory.mktemp("studio"), worker) as address:
         yield address
@@ -50,16 +49,21 @@ def served(folder: Path, worker: int) -> Iterator[str]:
 
     context = Context(sessions=Sessions(folder), model=str(user_folder() / "tiny"))
     app = build_app(context)
-    yield launch(app, port=free_port("127.0.0.1", 7950 + 100 * worker), block=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", "")  # launch sets it; another Studio's is back at the end
+        yield launch(app, port=free_port("127.0.0.1", 7950 + 100 * worker), block=False)
     app.close()
     context.close()
 
 
 @pytest.fixture
-def studio_again(studio: str, tmp_path: Path, worker: int) -> Iterator[str]:
-    """The address of another Studio with the same library, as after a restart."""
-    with served(tmp_path / "studio", worker) as address:
-        yield address
+def studio_again(studio: str, tmp_path: Path, worker: int) -> Iterator[Callable[[], str]]:
+    """`studio_again()` starts another Studio with the same library, as after a restart, and is its address.
+
+    From then on the first one takes no more files: both are in this process.
+    """
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(served(tmp_path / "studio", worker))
 
 
 @pytest.fixture

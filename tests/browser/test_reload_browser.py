@@ -66,7 +66,7 @@ def test_the_queue_shows_moves_and_cancels(open_studio: Any) -> None:
 
 
 def test_what_was_made_is_in_the_library_after_a_restart(
-    open_studio: Any, studio_again: str, chirp: Path
+    open_studio: Any, studio_again: Any, chirp: Path
 ) -> None:
     page = open_studio()
     page.get_by_role("tab", name="Edit").click()
@@ -77,7 +77,7 @@ def test_what_was_made_is_in_the_library_after_a_restart(
     page.click("#edit-go")
     page.wait_for_selector("#after .sp-card")
 
-    page = open_studio(f"{studio_again}#library")
+    page = open_studio(f"{studio_again()}#library")
     page.wait_for_selector("#library .sp-card")
     page.fill("#library-search textarea, #library-search input", "zith")
     page.wait_for_function("document.querySelectorAll('#library .sp-card').length === 1")
