@@ -79,7 +79,7 @@ def test_what_was_made_is_in_the_library_after_a_restart(
 
     page = open_studio(f"{studio_again()}#library")
     page.wait_for_selector("#library .sp-card")
-    page.fill("#library-search textarea, #library-search input", "zith")
+    page.locator("#library-search").locator("textarea, input").press_sequentially("zith", delay=50)
     page.wait_for_function("document.querySelectorAll('#library .sp-card').length === 1")
     card = page.locator("#library .sp-card")
     assert card.locator("strong").inner_text() == "Varied · an unmistakable zither"

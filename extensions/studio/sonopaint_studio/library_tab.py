@@ -193,7 +193,7 @@ class LibraryTab:
         self.asked = [words, kind, favourites, first]
         self.shown = [self.status, self.cards, first, span, newer, older]
         latest = {**widgets.QUICK, "trigger_mode": "always_last"}
-        for changed in (words.input, kind.input, favourites.input):
+        for changed in (words.input, words.submit, kind.input, favourites.input):
             changed(
                 lambda words, kind, favourites: self.look(words, kind, favourites, 0),
                 self.asked[:3],
