@@ -68,6 +68,7 @@ def cards_are_whole(page: Any) -> None:
         assert box["height"] > 190 and field["y"] + field["height"] <= box["y"] + box["height"]
 
 
+@pytest.mark.slow
 def test_every_page_in_every_width_light_and_dark(filled: tuple[Any, list[str]]) -> None:
     page, pages = filled
     cards_are_whole(page)

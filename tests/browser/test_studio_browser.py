@@ -43,7 +43,7 @@ def open_in_editor(page: Any, path: Path) -> None:
 
 def test_generate_to_a_playable_file(open_studio: Any, tmp_path: Path) -> None:
     page = open_studio()
-    page.get_by_role("button", name="a dog barking", exact=True).click()  # an idea fills the prompt
+    page.get_by_role("button", name="a dog barking", exact=True).first.click()  # an idea fills the prompt
     page.wait_for_function("document.querySelector('#prompt textarea').value === 'a dog barking'")
     page.fill("#seconds input", "1")
     page.locator("#prompt textarea").press("Control+Enter")

@@ -44,14 +44,15 @@
   // A button that opens the palette in a window of its own; event: 'idea' {prompt}.
   function mountPalette(element, { props, trigger }) {
     const root = element.querySelector(".sp-palette");
-    const dialog = make("dialog", { class: "sp-dialog", "aria-label": "What Mini knows", onclose: stop });
-    const choose = ({ prompt }) => { dialog.close(); trigger("idea", { prompt }); };
-    const close = make("button", { type: "button", class: "sp-button", onclick: () => dialog.close() }, "Close");
     const open = () => {
-      if (!dialog.children.length) dialog.append(close, make("div", { class: "sp-scroll", tabindex: 0 }, ...paletteOf(props.value, choose)));
+      const dialog = make("dialog", { class: "sp-dialog", "aria-label": "What Mini knows", onclose: () => { stop(); dialog.remove(); } });
+      const choose = ({ prompt }) => { dialog.close(); trigger("idea", { prompt }); };
+      dialog.append(make("button", { type: "button", class: "sp-button", onclick: () => dialog.close() }, "Close"),
+        make("div", { class: "sp-scroll", tabindex: 0 }, ...paletteOf(props.value, choose)));
+      root.append(dialog);
       dialog.showModal();
     };
-    root.append(make("button", { type: "button", class: "sp-link-button", onclick: open }, "What Mini knows …"), dialog);
+    root.append(make("button", { type: "button", class: "sp-link-button", onclick: open }, "What Mini knows …"));
   }
 
   // A tip of one page.
