@@ -264,7 +264,7 @@ def test_a_brush_is_read_from_the_canvas() -> None:
     from PIL import Image
 
     from sonoconvert.pictures.drawing import DATA_URL
-    from sonopaint_studio.edit_tab import read_region
+    from sonopaint_studio.edit_part import read_region
 
     pixels = np.zeros((128, 100, 4), np.uint8)
     pixels[:64, 20:40] = 255  # the upper half of the picture: high frequencies

@@ -11,24 +11,23 @@ import gradio as gr
 from sonoconvert.defaults import FEATHER_S, SURROUNDINGS, UNSAID_FORMAT
 from sonoconvert.edits.region import Region
 from sonoconvert.edits.source import is_png, open_source
-from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.pictures.drawing import read_drawing
+from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
 from sonopaint.samplers import SAMPLERS
-from sonopaint.tasks.settings import EXTEND_S, ONE_STEP, VARY_STRENGTH
+from sonopaint.tasks.settings import EXTEND_S, VARY_STRENGTH
 from sonopaint_studio import heal_part, palette, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.disk import room
+from sonopaint_studio.edit_part import asked, painting, read_region
 from sonopaint_studio.generate_tab import paint_settings
 from sonopaint_studio.history import Step
 from sonopaint_studio.job_queue import PAINTING
-from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
+from sonopaint_studio.jobs import Finished, error_html, note_html, status_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, keep, named
 
 PAGE = "edit"
-EDITS = {"Repaint": "inpaint", "Extend": "extend", "Loop": "loop", "Vary": "vary", "Heal": "heal"}
 LABELS = {"Repaint": "Repaint", "Extend": "Extend", "Loop": "Make a loop", "Vary": "Vary", "Heal": "Heal"}
 HINTS = {
     "Repaint": "Only what is marked changes. Every other sample stays as it is.",
@@ -40,16 +39,7 @@ HINTS = {
 FITS = list(zip(("As around it", "Added to what is there", "As painted"), SURROUNDINGS, strict=True))
 RESULT_ACTIONS = (("source", "Go on with this"),)
 EMPTY = "The result appears here, to compare with the sound above."
-MAX_EXTEND_S = 60.0
 MAX_TAKES = 8
-
-
-def read_region(text: str, *, feather_s: float = FEATHER_S, inverted: bool = False) -> Region:
-    """What the canvas marked (see read_drawing). SonopaintError when that is nothing, or damaged."""
-    region = read_drawing(text, feather_s=feather_s, inverted=inverted)
-    if not region.boxes and region.brush is None:
-        raise SonopaintError("Nothing is marked: drag a box or paint over what is to change.")
-    return region
 
 
 class EditTab:
@@ -211,13 +201,11 @@ class EditTab:
         try:
             if now is None:
                 raise SonopaintError("There is no sound yet: drop one on the page, or record one.")
-            if action not in EDITS:
-                raise SonopaintError(f"There is no action {action!r}: choose one of {', '.join(EDITS)}.")
+            if action not in LABELS:
+                raise SonopaintError(f"There is no action {action!r}: choose one of {', '.join(LABELS)}.")
             region = Region()
             if action in ("Repaint", "Heal"):
                 region = read_region(marks, feather_s=(feather or 0) / 1000, inverted=side == "The rest")
-            if action == "Extend":
-                _check_extend(left, right)
             settings = paint_settings(
                 prompt,
                 negative,
@@ -225,61 +213,22 @@ class EditTab:
                 strength=strength if action == "Vary" else 1.0,
                 surroundings=fit,
             )
+            if action == "Heal":
+                title, work = heal_part.healing(
+                    self.context.library, session, now.source, region, how, takes, settings.seed
+                )
+                size = now.source.duration_s
+            else:
+                edit, count = asked(action, region, left, right), int(takes or 1)
+                title, work = painting(
+                    self.context, session, now.source, chosen, action, edit, settings, count
+                )
+                size = count * now.source.duration_s * (settings.steps or 1)
         except SonopaintError as error:
             yield error_html(error), gr.skip(), gr.skip(), *skips
             return
-        source = now.source
-        if action == "Heal":
-            yield from self._heal(session, source, region, how, takes, settings.seed)
-            return
-        title = f"{LABELS_AFTER[action]} · {settings.prompt or 'no prompt'}"
-
-        def work(report: Report) -> list[Sound]:
-            from sonopaint.tasks import Edit
-
-            report(0, 0, "Reading the sound")
-            clip = source.clip()
-            one_step = settings.sampler == ONE_STEP
-            with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
-                edit = Edit(EDITS[action], region, left or 0.0, right or 0.0)
-                results = edit.paint(model, clip, settings, batch=int(takes or 1), progress=report)
-                form = model.format
-            report(1, 1, "Saving")
-            name = Path(source.downloads["WAV"]).stem
-            sounds = [
-                self.context.library.keep(
-                    session.new_folder,
-                    result.clip,
-                    title=title,
-                    stem=f"{name} {action} {result.settings['seed']}",
-                    form=form,
-                    like=source,
-                )
-                for result in results
-            ]
-            for sound in sounds:
-                session.add(sound)
-            shown = session.history.now
-            if shown is not None and shown.source is source:  # else another sound was opened meanwhile
-                session.history.add(Step(source, tuple(sounds)))
-            return sounds
-
-        size = int(takes or 1) * source.duration_s * (settings.steps or 1)
         self.context.queue.add(session, PAGE, title, work, lane=PAINTING, size=size)
         yield gr.skip(), settings.seed, widgets.running(), *skips
-        yield from self._follow(session)
-
-    def _heal(
-        self, session: Session, source: Sound, region: Region, how: str, takes: float | None, seed: int
-    ) -> Iterator[tuple[Any, ...]]:
-        skips = [gr.skip()] * 3
-        try:
-            title, work = heal_part.healing(self.context.library, session, source, region, how, takes, seed)
-        except SonopaintError as error:
-            yield error_html(error), gr.skip(), gr.skip(), *skips
-            return
-        self.context.queue.add(session, PAGE, title, work, lane=PAINTING, size=source.duration_s)
-        yield gr.skip(), seed, widgets.running(), *skips
         yield from self._follow(session)
 
     def find_marks(self, request: gr.Request) -> tuple[str, str]:
@@ -318,7 +267,7 @@ class EditTab:
         with gr.Row(elem_classes="sp-page sp-edit"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
                 action = gr.Radio(
-                    list(EDITS), value="Repaint", label="What to do", show_label=False, container=False,
+                    list(LABELS), value="Repaint", label="What to do", show_label=False, container=False,
                     elem_id="action", elem_classes="sp-segments",
                 )  # fmt: skip
                 hint = gr.HTML(note_html(HINTS["Repaint"]), apply_default_css=False, elem_id="edit-hint")
@@ -440,26 +389,9 @@ class EditTab:
         self.after.source(self.take, None, outputs, **widgets.QUICK)
 
 
-LABELS_AFTER = {
-    "Repaint": "Repainted",
-    "Extend": "Extended",
-    "Loop": "Loop",
-    "Vary": "Variation",
-    "Heal": "Healed",
-}
-
-
 def _lead_s(take: Sound) -> float:
     """Seconds that a take begins earlier than its source: what was added before it."""
     return float(take.settings.get("left", 0.0)) if take.settings.get("task") == "extend" else 0.0
-
-
-def _check_extend(left: float | None, right: float | None) -> None:
-    for name, value in (("left", left or 0.0), ("right", right or 0.0)):
-        if not 0 <= value <= MAX_EXTEND_S:
-            raise SonopaintError(f"{setting(name)} must be from 0 to {MAX_EXTEND_S:g}, not {value:g}.")
-    if not left and not right:
-        raise SonopaintError("Say how many seconds to add before or after.")
 
 
 def _without_format(path: Path) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.edits.region import Region
-from sonopaint_studio.history import Step
 from sonopaint_studio.jobs import Report, error_html, note_html
 from sonopaint_studio.library import Library
 from sonopaint_studio.session import Session
@@ -90,9 +89,7 @@ def healing(
                     )
                 )
             )  # fmt: skip
-        shown = session.history.now
-        if shown is not None and shown.source is source:  # else another sound was opened meanwhile
-            session.history.add(Step(source, tuple(made)))
+        session.history.made(source, made)
         return made
 
     return "Healed", work

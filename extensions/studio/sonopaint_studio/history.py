@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sonopaint_studio.sounds import Sound
@@ -39,6 +40,11 @@ class History:
     def add(self, step: Step) -> None:
         self.steps = [*self.steps[: self.position + 1], step][-LONGEST:]
         self.position = len(self.steps) - 1
+
+    def made(self, source: Sound, takes: Sequence[Sound]) -> None:
+        """Show what was made of a sound, unless another one was opened meanwhile."""
+        if self.now is not None and self.now.source is source:
+            self.add(Step(source, tuple(takes)))
 
     def undo(self) -> Step | None:
         if self.can_undo:
