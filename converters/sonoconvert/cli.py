@@ -1,4 +1,4 @@
-"""`sonoconvert to-picture | to-sound | info`: files, folders and globs."""
+"""`sonoconvert to-picture | to-sound | curves | info`: files, folders and globs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sonoconvert.checkpoints import cli as weights
 from sonoconvert.conversion import INDEX_SUFFIX
 from sonoconvert.conversion.jobs import Job
+from sonoconvert.curves import cli as curves
 from sonoconvert.defaults import FORMAT, ITERATIONS
 from sonoconvert.errors import SonopaintError, flag, plain
 from sonoconvert.files.suffixes import SOUNDS
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return weights.run(options)
             if options.command == "info":
                 return _info(options)
+            if options.command == "curves":
+                return curves.run(options)
             return _batch(options)
     except SonopaintError as error:
         print(f"sonoconvert: {error.told(flag)}", file=sys.stderr)
@@ -124,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--loop", action="store_true", help="the end leads into the beginning")
 
     weights.add_commands(commands)
+    curves.add_command(commands)
     command = commands.add_parser("info", parents=[inputs], help="say what files are")
     command.add_argument("--format", choices=PRESETS, help="for pictures that don't say theirs")
     command.add_argument("--json", action="store_true", help="for programs")

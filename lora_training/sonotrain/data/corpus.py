@@ -128,9 +128,16 @@ def synthesise(
         return _synthesise_scenes(count, seed)
     from sonoconvert.pictures.format import get_format
     from sonoconvert.pictures.spectrogram import levels
+
+    clips = sounds(count, seed, content, device)
+    pictures = quantise(levels(clips.waveforms, get_format(FORMAT))).cpu()
+    return {"levels": pictures}, _records(clips)
+
+
+def sounds(count: int, seed: int, content: str = "base", device: str = "cpu") -> Any:
+    """The FoleyBatch that `synthesise` draws, but for scenes: waveforms [count, 163840] at 32 kHz."""
     from sonotrain.data import foley
 
-    fmt = get_format(FORMAT)
     # foley.batch deals its kinds out in turn, so a batch smaller than their number would miss the last ones
     kinds = list(foley.KINDS if content in ALL_KINDS else foley.BASE_KINDS)
     random.Random(seed).shuffle(kinds)
@@ -142,8 +149,7 @@ def synthesise(
         clips.waveforms.mul_((10 ** (far / 20))[:, None].to(clips.waveforms.device))
     else:
         clips = foley.batch(count, seed, kinds, device=device)
-    pictures = quantise(levels(clips.waveforms, fmt)).cpu()
-    return {"levels": pictures}, _records(clips)
+    return clips
 
 
 def _records(clips: Any) -> list[Record]:

@@ -1,0 +1,1 @@
+"""The adapter with which a model follows curves."""

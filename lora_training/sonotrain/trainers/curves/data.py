@@ -1,0 +1,68 @@
+"""A corpus with its curves: its sounds are made again from its seed, measured, and the curves kept beside."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sonoconvert.curves import Curves
+from sonoconvert.curves.measure import MEASURED, measure
+from sonoconvert.errors import SonopaintError
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.clip import Clip
+from sonotrain.data.corpus import BATCH_CLIPS, SHARD_CLIPS, Corpus, clock, shard_seed, sounds
+from sonotrain.data.foley import SAMPLE_RATE
+from sonotrain.files.json_files import read_json
+
+logger = logging.getLogger(__name__)
+
+
+def corpus_curves(corpus: Corpus) -> dict[str, Tensor]:
+    """Curves {name: float32 [N, 320]} of a corpus's clips at the rate of its pictures' columns.
+
+    Kept as <folder>/curves/*.safetensors, a shard each, so that a broken-off measuring goes on. Pitches are
+    the quick ones of `measure`; of two sounds at once they are the louder one's. SonopaintError for scenes.
+    """
+    settings = read_json(corpus.folder / "corpus.json")
+    if settings.get("content") == "scenes":
+        raise SonopaintError(
+            f"{corpus.folder} holds scenes, of which curves aren't measured; give another corpus."
+        )
+    folder = corpus.folder / "curves"
+    folder.mkdir(exist_ok=True)
+    shards, start, made = [], time.monotonic(), 0
+    for index, first in enumerate(range(0, len(corpus), SHARD_CLIPS)):
+        path, count = folder / f"shard-{index:05d}.safetensors", min(SHARD_CLIPS, len(corpus) - first)
+        if path.is_file():
+            shards.append({name: rows[:count] for name, rows in load_file(path).items()})
+            continue
+        shards.append(_shard(settings, index, count))
+        with atomic_path(path, force=True) as beside:
+            save_file(shards[-1], beside)
+        made += count
+        left = (time.monotonic() - start) / made * (len(corpus) - first - count)
+        logger.info("%d of %d clips measured, %s left", first + count, len(corpus), clock(left))
+    return {name: torch.cat([shard[name].float() for shard in shards]) for name in MEASURED}
+
+
+def _shard(settings: dict[str, Any], index: int, count: int) -> dict[str, Tensor]:
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in MEASURED}
+    for part, first in enumerate(range(0, count, BATCH_CLIPS)):
+        size = min(BATCH_CLIPS, count - first)
+        batch = sounds(size, shard_seed(settings["seed"], index, part), settings["content"])
+        for wave in batch.waveforms:
+            curves = measure(Clip(wave[None], SAMPLE_RATE), quick=True)
+            for name in MEASURED:
+                rows[name].append(curves.values[name])
+    return {name: torch.from_numpy(np.stack(values)).half() for name, values in rows.items()}
+
+
+def row(curves: dict[str, Tensor], clip: int, rate: float) -> Curves:
+    """The curves of one clip."""
+    return Curves(rate, {name: values[clip].numpy() for name, values in curves.items()})
