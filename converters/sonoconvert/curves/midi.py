@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def _notes(data: bytes) -> list[Note]:
         if data[place : place + 4] != b"MTrk":
             break  # cut off: what was there is used
         length = struct.unpack(">I", data[place + 4 : place + 8])[0]
-        _track(data[place + 8 : place + 8 + length], track, events)
+        with suppress(IndexError):  # cut off within an event: what came before is used
+            _track(data[place + 8 : place + 8 + length], track, events)
         place += 8 + length
     events.sort(key=lambda event: (event[0], event[1]))
     return _sounding(events, division)
