@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
+from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks.settings import PaintSettings
 from sonopaint.variations.protocol import Variator
 
-BACKENDS = ("vary", "masked", "healed", "one-step", "command")  # the first is the default
+BACKENDS = ("vary", "masked", "healed", "one-step", "command", "flow")  # the first is the default
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,12 @@ def open_variator(choice: Choice) -> Variator:
         return PieceVariator(opened, choice.settings)
     from sonopaint.variations.mel import MelVariator, SubjectVariator
 
+    if choice.name == "flow":
+        if isinstance(opened, WavePainter):
+            raise SonopaintError(
+                f"{choice.model} paints waveforms, and by its own flow; take the {setting('backend')} vary."
+            )
+        return MelVariator(opened, replace(choice.settings, sampler="flow"), choice.name)
     if choice.name == "one-step":
         return SubjectVariator(opened, choice.settings)  # type: ignore[arg-type]
     return MelVariator(opened, choice.settings, label)

@@ -86,32 +86,39 @@ class Maker:
         return self.choose_again()
 
     def more(self, wanted: int, most: int, progress: Progress | None = None) -> Iterator[Variation]:
-        """Go on until there are `wanted` good ones, or `most` in all; each as soon as it is judged."""
+        """Go on until there are `wanted` good ones, or `most` in all; each as soon as it is judged.
+
+        The back-end is asked for as many at once as are missing, as some are quicker together.
+        """
         failures = 0
-        while (good := len(self.good())) < wanted and len(self.made) + len(self.failed) < most:
-            seed, self._next = self._next, self._next + 1
+        while (missing := wanted - len(self.good())) > 0 and (room := most - self.tried) > 0:
+            seeds = range(self._next, self._next + min(missing, room))
+            tell = _Share(progress, len(self.good()), len(seeds), wanted)
             try:
-                (candidate,) = self.variator.candidates(
-                    self._source, self.ask, [seed], _Share(progress, good, wanted)
-                )
+                for candidate in self.variator.candidates(self._source, self.ask, seeds, tell):
+                    self._next, failures = candidate.seed + 1, 0
+                    self.made.append(self.judged(candidate))
+                    yield self.made[-1]
             except SonopaintError as error:
-                self.failed.append((seed, str(error)))
+                self.failed.append((self._next, str(error)))
+                self._next += 1
                 failures += 1
                 if not self.made:
                     raise
                 if failures >= PATIENCE:
                     return
-                continue
-            failures = 0
-            self.made.append(self.judged(candidate))
-            yield self.made[-1]
+
+    @property
+    def tried(self) -> int:
+        """Seeds that were asked for."""
+        return len(self.made) + len(self.failed)
 
     def reject(self, seed: int, progress: Progress | None = None) -> Variation | None:
         """Throw one away; returns what takes its place: a good one that is left over, else one made anew."""
         self.rejected.add(seed)
         self._seeds = [one for one in self._seeds if one != seed]
         if len(self.good()) < self.ask.count:
-            most = len(self.made) + len(self.failed) + (MOST if self.choose else 1)
+            most = self.tried + (MOST if self.choose else 1)
             for _ in self.more(self.ask.count, most, progress):
                 pass
         held = self.chosen()
@@ -212,13 +219,14 @@ def _apart(one: Tensor, other: Tensor) -> float:
 
 
 class _Share:
-    """The progress of one candidate as that of all, never past the next one."""
+    """The progress of `count` candidates, after `done` of `wanted`, as that of all; never past the next one."""
 
-    def __init__(self, progress: Progress | None, index: int, count: int) -> None:
-        self.progress, self.index, self.count = progress, index, max(count, index + 1)
+    def __init__(self, progress: Progress | None, done: int, count: int, wanted: int) -> None:
+        self.progress, self.done, self.count = progress, done, count
+        self.wanted = max(wanted, done + count)
 
     def __call__(self, step: int, total: int, message: str) -> None:
         if self.progress and message != "Done":
-            share = min(step / total, 1.0) if total else 0.0
-            done = round(1000 * (self.index + share))
-            self.progress(done, 1000 * self.count, f"Variation {self.index + 1}: {message}")
+            done = self.done + self.count * (min(step / total, 1.0) if total else 0.0)
+            number = min(int(done) + 1, self.wanted)
+            self.progress(round(1000 * done), 1000 * self.wanted, f"Variation {number}: {message}")

@@ -24,7 +24,20 @@ if TYPE_CHECKING:
 LEAST_COLUMNS = (
     128  # of a spectrogram: on narrower ones models paint something else (Mini: lasers as cymbals)
 )
+BLOCK = 8  # candidates that are painted together
 SHORTEST_S = 1.0  # of what is painted from words
+
+
+def in_blocks(seeds: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Seeds that count up by one, at most `size` together."""
+    block: list[int] = []
+    for seed in seeds:
+        if block and (len(block) == size or seed != block[-1] + 1):
+            yield block
+            block = []
+        block.append(seed)
+    if block:
+        yield block
 
 
 def painter_of(model: Model | Painter | WavePainter) -> Painter | WavePainter:
@@ -49,11 +62,14 @@ class MelVariator:
     ) -> Iterator[Candidate]:
         """See Variator."""
         source, first = self._roomy(reference)
-        for index, seed in enumerate(seeds):
-            wanted = replace(self.settings, prompt=ask.prompt, strength=ask.strength, seed=seed)
-            (result,) = vary(self.painter, source, wanted, progress=Part(progress, index, len(seeds)))
-            wave = result.clip.waveform[:, first : first + reference.num_samples]
-            yield Candidate(replace(result.clip, waveform=wave), seed, None, result.settings)
+        blocks = list(in_blocks(seeds, BLOCK))
+        for index, block in enumerate(blocks):
+            wanted = replace(self.settings, prompt=ask.prompt, strength=ask.strength, seed=block[0])
+            tell = Part(progress, index, len(blocks))
+            results = vary(self.painter, source, wanted, batch=len(block), together=True, progress=tell)
+            for seed, result in zip(block, results, strict=True):
+                wave = result.clip.waveform[:, first : first + reference.num_samples]
+                yield Candidate(replace(result.clip, waveform=wave), seed, None, result.settings)
 
     def describe(self) -> dict[str, Any]:
         """See Variator."""

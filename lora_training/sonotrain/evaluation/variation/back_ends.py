@@ -139,12 +139,12 @@ class Kept:
     def candidates(
         self, reference: Clip, ask: Ask, seeds: Sequence[int], progress: Progress | None = None
     ) -> Iterator[Candidate]:
-        """See Variator; a failure is kept, too."""
+        """See Variator; a failure is kept, too. What is not there yet is made together."""
+        missing = [seed for seed in seeds if not self._facts(seed).is_file()]
         for seed in seeds:
-            sound, facts = self.folder / f"{seed}.wav", self.folder / f"{seed}.json"
-            if not facts.is_file():
-                self._make(reference, ask, seed, progress)
-            known = read_json(facts)
+            if seed in missing and not self._facts(seed).is_file():
+                self._make(reference, ask, missing[missing.index(seed) :], progress)
+            sound, known = self.folder / f"{seed}.wav", read_json(self._facts(seed))
             self.seconds += known["seconds"]
             if "failed" in known:
                 raise SonopaintError(known["failed"])
@@ -153,19 +153,29 @@ class Kept:
             clip = read_clip(sound) if sound.is_file() else _silence(reference)
             yield Candidate(clip, seed, spans, known["settings"])
 
-    def _make(self, reference: Clip, ask: Ask, seed: int, progress: Progress | None) -> None:
+    def _make(self, reference: Clip, ask: Ask, seeds: Sequence[int], progress: Progress | None) -> None:
+        """Up to the first failure, which may be the first seed's."""
         self.folder.mkdir(parents=True, exist_ok=True)
         begin = time.perf_counter()
-        told: dict[str, Any] = {}
+
+        def keep(seed: int, told: dict[str, Any]) -> None:
+            nonlocal begin
+            told["seconds"] = time.perf_counter() - begin
+            write_json(self._facts(seed), json.loads(json.dumps(told, default=str)))
+            begin = time.perf_counter()
+
+        left = list(seeds)
         try:
-            (one,) = self.variator.candidates(reference, ask, [seed], progress)
-            told = {"changed": one.changed, "settings": one.settings}
-            if torch.isfinite(one.clip.waveform).all():
-                write_clip(one.clip, self.folder / f"{seed}.wav", subtype="FLOAT", force=True)
+            for one in self.variator.candidates(reference, ask, seeds, progress):
+                left.remove(one.seed)
+                if torch.isfinite(one.clip.waveform).all():
+                    write_clip(one.clip, self.folder / f"{one.seed}.wav", subtype="FLOAT", force=True)
+                keep(one.seed, {"changed": one.changed, "settings": one.settings})
         except SonopaintError as error:
-            told = {"failed": str(error)}
-        told["seconds"] = time.perf_counter() - begin
-        write_json(self.folder / f"{seed}.json", json.loads(json.dumps(told, default=str)))
+            keep(left[0], {"failed": str(error)})
+
+    def _facts(self, seed: int) -> Path:
+        return self.folder / f"{seed}.json"
 
     def describe(self) -> dict[str, Any]:
         """See Variator."""
