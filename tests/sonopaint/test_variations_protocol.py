@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,3 +48,21 @@ def test_a_seed_gives_the_same_candidate_whatever_else_is_asked(
     assert not torch.equal(several[0].clip.waveform, alone.clip.waveform)
     assert alone.clip.waveform.shape == reference.waveform.shape
     assert min(told) >= 0 and max(told) <= 1
+
+
+def test_seeds_that_are_painted_together_are_what_each_is_alone(tiny: Any) -> None:
+    from sonopaint.painters.diffusers_painter import DiffusersPainter
+    from sonopaint.tasks.generation import blank_canvas
+    from sonopaint.tasks.settings import PaintSettings
+
+    painter, settings = DiffusersPainter(tiny), PaintSettings("a train horn", steps=2)
+    canvas = blank_canvas(tiny.format, 64, 64 * tiny.format.hop_length)
+    assert painter.together(canvas) == 4
+    for sampler in ("dpmpp_2m", "lcm"):  # without and with noise of its own on the way
+        wanted = replace(settings, sampler=sampler)
+        several = painter.paint_seeds(canvas, "a train horn", wanted, [7, 8, 9])
+        for seed, picture in zip([7, 8, 9], several, strict=True):
+            alone = painter.paint(canvas, "a train horn", replace(wanted, seed=seed))
+            apart = np.abs(picture.pixels.astype(int) - alone.pixels.astype(int))
+            assert apart.max() <= 1, "rounding only"
+        assert (several[0].pixels != several[1].pixels).any()

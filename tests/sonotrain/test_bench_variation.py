@@ -272,6 +272,21 @@ def test_a_bench_fills_the_matrix_and_needs_are_ranked_by_it(done: Any) -> None:
     assert names[0] == "plain" and names[-1] == "hopeless"
 
 
+def test_what_listeners_said_is_filled_in_and_stays(done: Any, tmp_path: Path) -> None:
+    matrix = tmp_path / "requirements.toml"
+    requirements.write_matrix(matrix, done[1])
+    assert requirements.fill_smos(matrix, {"plain": 3.5, "odd": 2.0, "somebody": 5.0}) == ["plain", "odd"]
+    assert requirements.fill_smos(matrix, {"plain": 4.25}) == ["plain"]
+    requirements.write_matrix(matrix, done[1])  # the bench goes on
+    measured = requirements.read_matrix(matrix)["measured"]
+    assert (measured["plain"]["smos"], measured["odd"]["smos"]) == (4.25, 2.0)
+    assert "smos" not in measured["hopeless"] and measured["plain"]["kind"] == "simple"
+    ranked = requirements.rank(requirements.read_matrix(matrix), ["R4"], ["plain", "odd"])
+    assert ranked[0][0] == "plain" and "smos 4.25" in ranked[0][2]["R4"]
+    with pytest.raises(SonopaintError, match="measured none of somebody"):
+        requirements.fill_smos(matrix, {"somebody": 5.0})
+
+
 def test_a_need_ranks_the_measured_and_then_what_is_stated() -> None:
     matrix = requirements.read_matrix()
     matrix["measured"] = {
@@ -319,7 +334,8 @@ def test_the_commands(done: Any, capsys: pytest.CaptureFixture[str], tmp_path: P
 def test_mini_varies_as_the_engine_opens_it(tiny_base: Path, student: Path) -> None:
     reference = clip(burst(400, 0.1))
     ask = Ask("dog", count=1, strength=0.5)
-    for what, lora in (("vary", ""), ("vary", f"+{student}")):
+    for what, lora in (("vary", ""), ("vary", f"+{student}"), ("flow", "")):
         variator = open_method(f"{what}{lora}", str(tiny_base), device="cpu")
         (one,) = variator.candidates(reference, ask, [3])
         assert one.clip.waveform.isfinite().all() and variator.name
+        assert (one.settings["sampler"] == "flow") == (what == "flow")

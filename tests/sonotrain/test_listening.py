@@ -21,6 +21,7 @@ from sonoconvert.files.clip import read_clip
 from sonotrain.cli import main
 from sonotrain.evaluation.listening.build import ListenOptions, build_test
 from sonotrain.evaluation.listening.score import as_markdown, interval, score_files
+from sonotrain.evaluation.variation.requirements import read_matrix, shipped
 
 METHODS = {"secretive": 5, "sloppy": 2}  # method: what listeners will give it
 
@@ -228,7 +229,11 @@ def test_both_commands_run(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert main(told) == 2 and "--out" in capsys.readouterr().err
     key = json.loads((tmp_path / "key.json").read_text())
     file = write(tmp_path / "a.csv", votes(key, "pa"))
-    assert main(["listen", "score", str(file), "--key", str(tmp_path / "key.json")]) == 0
+    matrix = tmp_path / "requirements.toml"
+    matrix.write_text(shipped() + '\n[measured."sloppy"]\nkind = "vary"\n', encoding="utf-8")
+    told = ["listen", "score", str(file), "--key", str(tmp_path / "key.json")]
+    assert main([*told, "--matrix", str(matrix)]) == 0
+    assert read_matrix(matrix)["measured"]["sloppy"] == {"kind": "vary", "smos": METHODS["sloppy"]}
     assert "| secretive | 5.00 |" in capsys.readouterr().out
     assert read_clip(folder / "references" / "dog-1.wav").sample_rate == 32_000
     assert json.loads((tmp_path / "scores.json").read_text())["counted"] == 1

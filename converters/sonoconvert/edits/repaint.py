@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ def plan_of(canvas: Canvas, levels: torch.Tensor, first: int, samples: int, *, k
     from scipy.ndimage import uniform_filter
 
     fmt = canvas.picture.format
-    hop, half = fmt.hop_length, fmt.win_length // 2
+    hop = fmt.hop_length
     frames = 1 + samples // hop
     offset = round((first - canvas.first) * fmt.sample_rate / canvas.source.sample_rate / hop)
     columns = torch.arange(offset, offset + frames).clamp(0, canvas.mask.shape[1] - 1)
@@ -71,12 +72,20 @@ def plan_of(canvas: Canvas, levels: torch.Tensor, first: int, samples: int, *, k
     peak = float(np.max(canvas.picture.peak or 0.0))
     mel, mel_before = from_levels(after, fmt, peak), from_levels(before, fmt, peak)
     gain = (mel / mel_before.clamp_min(1e-12)).clamp(max=4.0)
-    rows = [_rows(fmt, k) for k in range(half + 1)]
+    rows = _rows_of_bins(fmt)
 
     def spread(cells: torch.Tensor) -> torch.Tensor:
-        return torch.stack([cells[low:high].amax(dim=0) for low, high in rows])
+        return cells[rows].amax(dim=1)
 
     return Plan(mel, spread(mask), spread(change), spread(gain))
+
+
+@lru_cache(maxsize=8)
+def _rows_of_bins(fmt: SpectrogramFormat) -> torch.Tensor:
+    """The mel rows of each bin of the window's own FFT: [bins, most rows], the last one said again."""
+    spans = [_rows(fmt, k) for k in range(fmt.win_length // 2 + 1)]
+    most = max(high - low for low, high in spans)
+    return torch.tensor([[min(low + k, high - 1) for k in range(most)] for low, high in spans])
 
 
 def _rows(fmt: SpectrogramFormat, bin_index: int) -> tuple[int, int]:

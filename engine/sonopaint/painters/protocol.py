@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sonopaint.tasks.progress import Progress
@@ -51,20 +50,4 @@ class Painter(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What paints, for the settings saved with a result: model, model_hash, loras."""
-        ...
-
-
-@runtime_checkable
-class SeedsPainter(Painter, Protocol):
-    """A painter that is quicker with several seeds at once."""
-
-    def paint_seeds(
-        self,
-        canvas: Canvas,
-        prompt: str,
-        settings: PaintSettings,
-        seeds: Sequence[int],
-        progress: Progress | None = None,
-    ) -> list[Picture]:
-        """What ``paint`` makes with each of the seeds, but for rounding."""
         ...

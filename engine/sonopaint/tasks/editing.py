@@ -14,7 +14,7 @@ from sonoconvert.edits.surroundings import SILENT_DB, loudness_db
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.picture import Picture
-from sonopaint.painters.protocol import Painter, SeedsPainter
+from sonopaint.painters.protocol import Painter
 from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks import waves
 from sonopaint.tasks.progress import Part, Progress
@@ -31,14 +31,12 @@ def vary(
     settings: PaintSettings,
     *,
     batch: int = 1,
-    together: bool = False,
     progress: Progress | None = None,
 ) -> list[Result]:
     """Repaint the whole clip, starting part-way from what it is (audio img2img).
 
     ``settings.strength``: how far from the source (VARY_STRENGTH is a good start; 1 leaves hardly anything of
-    it but its length). together: paint a batch in one go where the painter can, which is quicker; an item then
-    equals a single run with its seed but for rounding.
+    it but its length).
     Raises SonopaintError for a clip that can't be edited.
     """
     if isinstance(model, WavePainter):
@@ -46,25 +44,7 @@ def vary(
     painter = as_painter(model)
     canvas = inpaint_canvas(clip, Region(feather_s=0.0, inverted=True), painter.format, kind="vary")
     settings = dataclasses.replace(settings, fill="original")
-    if together and batch > 1 and isinstance(painter, SeedsPainter):
-        return _varied_together(painter, canvas, settings, batch, progress)
     return edited("vary", painter, canvas, settings, batch, progress)
-
-
-def _varied_together(
-    painter: SeedsPainter, canvas: Canvas, settings: PaintSettings, batch: int, progress: Progress | None
-) -> list[Result]:
-    each = list(items(agreeing(painter, settings), batch))
-    seeds = [item.seed for item in each]
-    pictures = painter.paint_seeds(canvas, settings.prompt, each[0], seeds, Part(progress, 0, 2))
-    results = []
-    for index, (item, picture) in enumerate(zip(each, pictures, strict=True)):
-        tell = Part(progress, batch + index, 2 * batch)
-        clip = put_back(canvas, picture, item.search, surroundings=item.surroundings, progress=tell.sound)
-        results.append(Result.of(clip, picture, record("vary", painter, item)))
-    if progress:
-        progress(1, 1, "Done")
-    return results
 
 
 def inpaint(

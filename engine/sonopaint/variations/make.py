@@ -219,7 +219,7 @@ def _apart(one: Tensor, other: Tensor) -> float:
 
 
 class _Share:
-    """The progress of `count` candidates, after `done` of `wanted`, as that of all; never past the next one."""
+    """The progress of `count` candidates as that of all `wanted`, of which `done` are there."""
 
     def __init__(self, progress: Progress | None, done: int, count: int, wanted: int) -> None:
         self.progress, self.done, self.count = progress, done, count

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch.nn.functional import pad
 
+from sonopaint.painters.diffusers_painter import DiffusersPainter
 from sonopaint.painters.protocol import Painter
 from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks.editing import vary
@@ -18,31 +20,54 @@ from sonopaint.tasks.settings import PaintSettings
 from sonopaint.variations.protocol import Ask, Candidate
 
 if TYPE_CHECKING:
+    from sonoconvert.edits.canvas import Canvas
     from sonoconvert.files.clip import Clip
+    from sonoconvert.pictures.picture import Picture
     from sonopaint.models.model import Model
 
 LEAST_COLUMNS = (
     128  # of a spectrogram: on narrower ones models paint something else (Mini: lasers as cymbals)
 )
-BLOCK = 8  # candidates that are painted together
 SHORTEST_S = 1.0  # of what is painted from words
-
-
-def in_blocks(seeds: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Seeds that count up by one, at most `size` together."""
-    block: list[int] = []
-    for seed in seeds:
-        if block and (len(block) == size or seed != block[-1] + 1):
-            yield block
-            block = []
-        block.append(seed)
-    if block:
-        yield block
 
 
 def painter_of(model: Model | Painter | WavePainter) -> Painter | WavePainter:
     """The painter itself, or the one around a model of spectrograms."""
     return model if isinstance(model, WavePainter) else as_painter(model)
+
+
+class InBlocks:
+    """A painter that paints neighbouring seeds together, which is quicker, and hands them out one by one.
+
+    Which seeds are neighbours hangs on their numbers alone: a seed gives the same pixels whichever is asked
+    for first.
+    """
+
+    def __init__(self, painter: DiffusersPainter) -> None:
+        self.painter, self.format, self.lead = painter, painter.format, painter.lead
+        self.knowledge, self.resolve, self.describe = painter.knowledge, painter.resolve, painter.describe
+        self.paint_between = painter.paint_between
+        self._of: tuple[Canvas, PaintSettings] | None = (
+            None  # what was painted last, by the block's first seed
+        )
+        self._pictures: list[Picture] = []
+
+    def paint(
+        self, canvas: Canvas, prompt: str, settings: PaintSettings, progress: Progress | None = None
+    ) -> Picture:
+        """See Painter."""
+        size = self.painter.together(canvas)
+        place = settings.seed % size
+        first = replace(settings, prompt=prompt, seed=settings.seed - place)
+        if self._of is None or self._of[1] != first or not _same(self._of[0], canvas):
+            seeds = range(first.seed, first.seed + size)
+            self._pictures = self.painter.paint_seeds(canvas, prompt, first, seeds, progress)
+            self._of = canvas, first
+        return self._pictures[place]
+
+
+def _same(one: Canvas, other: Canvas) -> bool:
+    return np.array_equal(one.picture.pixels, other.picture.pixels) and np.array_equal(one.mask, other.mask)
 
 
 class MelVariator:
@@ -55,21 +80,21 @@ class MelVariator:
     def __init__(
         self, model: Model | Painter | WavePainter, settings: PaintSettings | None = None, name: str = "mini"
     ) -> None:
-        self.painter, self.settings, self.name = painter_of(model), settings or PaintSettings(), name
+        painter = painter_of(model)
+        if isinstance(painter, DiffusersPainter):
+            painter = InBlocks(painter)
+        self.painter, self.settings, self.name = painter, settings or PaintSettings(), name
 
     def candidates(
         self, reference: Clip, ask: Ask, seeds: Sequence[int], progress: Progress | None = None
     ) -> Iterator[Candidate]:
         """See Variator."""
         source, first = self._roomy(reference)
-        blocks = list(in_blocks(seeds, BLOCK))
-        for index, block in enumerate(blocks):
-            wanted = replace(self.settings, prompt=ask.prompt, strength=ask.strength, seed=block[0])
-            tell = Part(progress, index, len(blocks))
-            results = vary(self.painter, source, wanted, batch=len(block), together=True, progress=tell)
-            for seed, result in zip(block, results, strict=True):
-                wave = result.clip.waveform[:, first : first + reference.num_samples]
-                yield Candidate(replace(result.clip, waveform=wave), seed, None, result.settings)
+        for index, seed in enumerate(seeds):
+            wanted = replace(self.settings, prompt=ask.prompt, strength=ask.strength, seed=seed)
+            (result,) = vary(self.painter, source, wanted, progress=Part(progress, index, len(seeds)))
+            wave = result.clip.waveform[:, first : first + reference.num_samples]
+            yield Candidate(replace(result.clip, waveform=wave), seed, None, result.settings)
 
     def describe(self) -> dict[str, Any]:
         """See Variator."""

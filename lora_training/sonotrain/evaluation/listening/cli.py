@@ -32,6 +32,12 @@ def fill_score(parser: argparse.ArgumentParser) -> None:
     def run(arguments: argparse.Namespace) -> bool:
         result = score_files(arguments.answers, arguments.key, arguments.everybody)
         write_scores(result, Path(arguments.out or Path(arguments.key).parent))
+        if arguments.matrix:
+            from sonotrain.evaluation.variation.requirements import fill_smos
+
+            smos = {name: one["mean"] for name, one in result["methods"].items()}
+            filled = fill_smos(Path(arguments.matrix), smos)
+            result["said"].append(f"{arguments.matrix} has the S-MOS of {', '.join(filled)} now.")
         print(as_markdown(result))
         return True
 
@@ -39,5 +45,6 @@ def fill_score(parser: argparse.ArgumentParser) -> None:
     add("answers", nargs="+", help="the listeners' CSV files")
     add("--key", default="runs/listening/key.json", help="the test's key (default: runs/listening/key.json)")
     add("--everybody", action="store_true", help="count listeners who failed the hidden checks, too")
+    add("--matrix", default="", metavar="FILE", help="a bench's requirements.toml, which gets the S-MOS")
     add("--out", default="", help="folder for scores.json and scores.md (default: the key's)")
     parser.set_defaults(run=run, resumable=False)

@@ -52,7 +52,11 @@ def write_matrix(path: Path, results: Mapping[str, Any]) -> None:
     """The shipped matrix and a bench's figures, averaged over its references, as TOML.
 
     A back-end that was swept gets "swept": how surely more strength means less alignment (−Spearman's ρ).
+    What listeners said of it stays (see ``fill_smos``).
     """
+    heard = {}
+    if path.is_file():
+        heard = {name: one["smos"] for name, one in read_matrix(path)[MEASURED].items() if "smos" in one}
     wanted = {figure[1:] for one in read_matrix()["requirements"].values() for figure in one["figures"]}
     lines = [shipped().rstrip(), "", f"# Measured by `sonotrain bench variation`; judge: {results['judge']}."]
     strengths = results.get("strengths", {})
@@ -60,7 +64,7 @@ def write_matrix(path: Path, results: Mapping[str, Any]) -> None:
         if name == REAL or UNCHOSEN in name or AT in name:
             continue
         kind = results.get("kinds", {}).get(name, name)
-        lines += ["", f"[{MEASURED}.{json.dumps(name)}]", f"kind = {json.dumps(kind)}"]
+        lines += ["", _heading(name), f"kind = {json.dumps(kind)}"]
         for key in sorted(wanted):
             value = figures.get(key)
             value = value[0] if isinstance(value, (tuple, list)) else value
@@ -69,6 +73,37 @@ def write_matrix(path: Path, results: Mapping[str, Any]) -> None:
         if (swept := _swept(name, strengths, results["average"])) is not None:
             lines.append(f"swept = {swept:.6g}")
     write_text(path, "\n".join(lines) + "\n")
+    if again := {name: heard[name] for name in heard.keys() & results["average"].keys()}:
+        fill_smos(path, again)
+
+
+def fill_smos(path: Path, smos: Mapping[str, float]) -> list[str]:
+    """Write what listeners said ({method: S-MOS}) into a bench's matrix; the methods that it has come back.
+
+    Raises SonopaintError for a file that is no matrix, and where it measured none of the methods.
+    """
+    found = [name for name in smos if name in read_matrix(path)[MEASURED]]
+    if not found:
+        raise SonopaintError(
+            f"{path} has measured none of {', '.join(smos) or 'no method'}; give the requirements.toml of "
+            "the bench that the listening test was built from."
+        )
+    lines: list[str] = []
+    method = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            method = next((name for name in found if line == _heading(name)), "")
+        if method and line.startswith("smos ="):
+            continue
+        lines.append(line)
+        if method and line == _heading(method):
+            lines.append(f"smos = {smos[method]:.6g}")
+    write_text(path, "\n".join(lines) + "\n")
+    return found
+
+
+def _heading(name: str) -> str:
+    return f"[{MEASURED}.{json.dumps(name)}]"
 
 
 def _swept(name: str, strengths: Mapping[str, float], average: Mapping[str, Any]) -> float | None:
