@@ -21,6 +21,7 @@ SMALL = {
     "benchmarks/generate.py": "--model random --steps 1 --runs 1",
     "benchmarks/one_step.py": "--steps 1 --runs 1",
     "benchmarks/repaint.py": "--kinds dog_bark --boxes 1 --seeds 1 --contexts silence --one-step",
+    "benchmarks/studio_library.py": "--sounds 30",
     "benchmarks/checkpoints.py": "--gigabytes 0.01",
     "docs/make_nodes_page.py": "--check",
     "docs/make_all.py": "--check",
