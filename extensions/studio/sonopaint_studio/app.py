@@ -85,7 +85,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
         library.wire(library_page, tabs, bar, generate, dataset, subject)
         follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
         pages = (generate, edit, variations, convert, dataset)
-        resumes = [(page.resume, page.outputs) for page in pages]
+        resumes = [(page.resume, page.outputs) for page in pages] + [(train.estimating, train.estimated)]
         fields, knobs = [*generate.fields, *edit.fields], [generate.knobs, edit.knobs]
         found_again.wire(app, context, bar, fields, knobs, resumes, tabs)
         app.unload(context.sessions.leave_tab)

@@ -41,6 +41,7 @@ class TrainTab(RunPage):
     """The page and what its buttons do."""
 
     command = "lora"
+    estimated: list[Any]  # outputs of the dry run
 
     # --- starting and stopping ------------------------------------------------------------------------------
 
@@ -104,8 +105,12 @@ class TrainTab(RunPage):
                 line for line in text.splitlines() if not line[:1].isdigit() or " steps of " in line[:20]
             )
 
-        queue = self.context.queue
-        queue.add(session, ESTIMATE, Path(options["dataset"]).name, work)
+        self.context.queue.add(session, ESTIMATE, Path(options["dataset"]).name, work)
+        yield from self.estimating(request)
+
+    def estimating(self, request: gr.Request) -> Iterator[tuple[str, Any]]:
+        """Yield as ``estimate`` does of the dry run that this tab has begun (on a reload, too)."""
+        session, queue = self.context.sessions.of(request), self.context.queue
         for happened in queue.follow(session, ESTIMATE):
             told = note_html(happened.value) if isinstance(happened, Finished) else status_html(happened)
             yield told, gr.update(interactive=not queue.busy(session, ESTIMATE))
@@ -143,7 +148,8 @@ class TrainTab(RunPage):
             self.start, [bar.model, name, *form[1:]], [told, view.run, view.run], **widgets.QUICK
         )
         started.then(self.look, view.run, shown, **widgets.QUICK)
-        guess.click(self.estimate, form, [told, guess], **widgets.LONG)
+        self.estimated = [told, guess]
+        guess.click(self.estimate, form, self.estimated, **widgets.LONG)
         tab.select(
             lambda: (gr.update(choices=run_names(self.command)), gr.update(choices=dataset_choices())),
             None, [view.run, dataset], **widgets.QUICK,
