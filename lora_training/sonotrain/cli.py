@@ -391,6 +391,30 @@ def _heal_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run, resumable=False)
 
 
+def _curves_train(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.curves.train import CurvesTrainer
+
+    _training(parser, CurvesTrainer, "runs/curves")
+
+
+def _curves_export(parser: argparse.ArgumentParser) -> None:
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.trainers.curves.train import export_curves
+
+        path = export_curves(arguments.run_folder, arguments.out, force=arguments.force)
+        print(f"{path} is written; judge it with: python benchmarks/curves.py --weights {path}")
+        return True
+
+    parser.add_argument("--run", dest="run_folder", default="runs/curves", help="a run folder")
+    parser.add_argument("--out", default="weights/mini", help="the model's folder (default: weights/mini)")
+    parser.add_argument("--force", action="store_true", help="replace weights that are there")
+    parser.set_defaults(run=run, resumable=False)
+
+
+CURVES_COMMANDS: Steps = {
+    "train": ("trains the adapter with which a model follows curves", _curves_train),
+    "export": ("writes a run's adapter beside the model", _curves_export),
+}
 HEAL_COMMANDS: Steps = {
     "train": ("trains the bridge that heals gaps and missing bands", _heal_train),
     "export": ("writes a run's bridge where healing finds it", _heal_export),
@@ -409,6 +433,7 @@ GROUPS: dict[str, tuple[str, Steps]] = {
     "base": ("the shipped model, Sonopaint Mini, from nothing", COMMANDS),
     "vocoder": ("the learned decoder: pictures to sound", VOCODER_COMMANDS),
     "heal": ("the healing bridge: gaps and missing bands", HEAL_COMMANDS),
+    "curves": ("sound that follows loudness, pitch, brightness and onsets", CURVES_COMMANDS),
     "bench": ("how well a subject was learnt, and how good variations are", BENCH_COMMANDS),
     "listen": ("listening tests: which variations are still the same thing?", LISTEN_COMMANDS),
 }

@@ -1,0 +1,247 @@
+"""Trains the adapter with which a model follows curves; the model itself stays as it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import sketched
+from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.pictures.format import get_format
+from sonopaint.models.curves import (
+    CURVES_FILE,
+    FOLLOWED,
+    VARIANTS,
+    CurveAdapter,
+    control,
+    following,
+    points_of,
+)
+from sonotrain.data.corpus import FORMAT, Corpus
+from sonotrain.files.hashes import sha256_of
+from sonotrain.files.json_files import read_json
+from sonotrain.files.options import option, to_publish
+from sonotrain.trainers.curves.data import corpus_curves, row
+from sonotrain.trainers.mini.phrasings import Phrasings
+from sonotrain.trainers.mini.vae import load_vae
+from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.ema import Ema
+from sonotrain.training.inputs.corpus_latents import corpus_latents
+from sonotrain.training.losses import diffused, min_snr_weights, snr
+from sonotrain.training.run import Run, Trainer
+from sonotrain.training.run_folder import load_final
+
+STRETCHES = 0.3  # share of the clips in which each curve is free for a while
+
+
+@dataclass(frozen=True)
+class CurvesOptions:
+    model: str = option("weights/mini", "folder of the model that is to follow curves")
+    corpus: str = option("runs/corpus", "folder of a corpus (not of scenes)")
+    clips: int = option(0, "clips of it to learn from (0: all)")
+    variant: str = option("concat", "how the curves get into the U-Net", VARIANTS)
+    channels: int = option(64, "channels of the branch at each resolution")
+    dropout: float = option(0.3, "share of the clips in which a curve is free, for each curve by itself")
+    batch: int = option(8, "clips a step")
+    learning_rate: float = option(1e-3, "peak learning rate")
+    warmup: int = option(30, "steps of warm-up")
+    ema: float = option(0.99, "decay of the moving average")
+    snr_gamma: float = option(5.0, "γ of the min-SNR weights")
+    noise_offset: float = option(0.1, "noise that is the same all over a channel, as the model was trained")
+    tilt: float = option(
+        0.6, "exponent of the draw of noise levels: 1 is even, below it noisier ones are likelier"
+    )
+    caption_dropout: float = option(0.15, "share of clips shown without a caption, for guidance")
+    held_out: int = option(64, "clips that only the validation sees")
+    seed: int = option(0, "seed of weights and data")
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    checkpoint_minutes: float = option(3.0, "minutes between checkpoints", free=True)
+
+
+class CurvesTrainer(Trainer):
+    """curves.json holds the validation loss with curves and without; the product goes beside the model."""
+
+    command = "curves"
+    Options = CurvesOptions
+    options: CurvesOptions
+
+    def __init__(self, given: Mapping[str, Any], run: Run) -> None:
+        super().__init__(given, run)
+        options = self.options
+        if options.batch < 1 or options.channels < 8 or options.channels % 8:
+            raise SonopaintError(
+                f"{setting('batch')} must be at least 1, and {setting('channels')} a multiple of 8."
+            )
+        if not (Path(options.model) / "unet.safetensors").is_file():
+            raise SonopaintError(f"{options.model} holds no Mini; name one with {setting('model')}.")
+
+    def prepare(self) -> None:
+        from diffusers.models.attention_processor import AttnProcessor
+
+        from sonopaint.models.mini import load_mini
+        from sonopaint.models.schedule import scaled_linear_alphas_cumprod
+
+        options, device = self.options, self.device
+        unet, _, text_encoder, tokenizer, _ = load_mini(options.model)
+        self.facts |= {"base": sha256_of(Path(options.model) / "unet.safetensors")}
+        self.unet = unet.to(device).requires_grad_(False)
+        if device.type == "cpu":
+            self.unet.set_attn_processor(AttnProcessor())
+        self.text_encoder = text_encoder.to(device).requires_grad_(False)
+        corpus = Corpus(options.corpus, options.clips or None)
+        if not 0 < options.held_out < len(corpus):
+            raise SonopaintError(f"{setting('held_out')} must be 1 to {len(corpus) - 1}.")
+        self.phrasings = Phrasings(corpus, tokenizer)
+        self.run.preparing("measuring the curves of the clips")
+        self.curves = corpus_curves(corpus)
+        self.latents = corpus_latents(corpus, *load_vae(options.model, device), device)
+        del corpus
+        self.format = get_format(FORMAT)
+        torch.manual_seed(options.seed)
+        self.adapter = CurveAdapter(options.variant, points_of(unet), options.channels).to(device)
+        self.alphas = scaled_linear_alphas_cumprod().float().to(device)
+        self.ema = Ema([self.adapter], options.ema)
+        self.optimiser = torch.optim.AdamW(
+            self.adapter.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+        )
+
+    def parts(self) -> dict[str, Any]:
+        return {"adapter": self.adapter, "ema": self.ema, "optimiser": self.optimiser}
+
+    def optimisers(self) -> list[torch.optim.Optimizer]:
+        return [self.optimiser]
+
+    def asked(self, clip: int, rng: np.random.Generator) -> Curves:
+        """A clip's curves as a person might give them: smoothed, some of them free, or free for a while."""
+        rate = self.format.sample_rate / self.format.hop_length
+        drawn = sketched(row(self.curves, clip, rate), rng)
+        values = {}
+        for name in FOLLOWED:
+            values[name] = drawn.values[name].copy()
+            if rng.random() < self.options.dropout:
+                values[name][:] = np.nan
+            elif rng.random() < STRETCHES:
+                first, last = sorted(rng.integers(0, drawn.frames, 2).tolist())
+                values[name][first:last] = np.nan
+        return Curves(rate, values)
+
+    def controls(self, clips: list[int], rng: np.random.Generator) -> Tensor:
+        """[B, 138, 16, 40]."""
+        columns = 8 * self.latents.shape[-1]
+        return torch.cat([control(self.asked(clip, rng), self.format, columns) for clip in clips])
+
+    def loss(
+        self,
+        latents: Tensor,
+        controls: Tensor,
+        noise: Tensor,
+        timesteps: Tensor,
+        ids: Tensor,
+        *,
+        blind: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """(min-SNR weighted loss, mean squared error) of predicting the noise of latents [B, 4, H, W].
+
+        `blind`: of the model without the adapter.
+        """
+        device = self.device
+        latents, controls, noise, timesteps = (v.to(device) for v in (latents, controls, noise, timesteps))
+        noisy = diffused(latents, noise, self.alphas[timesteps])
+        unique, back = ids.to(device).unique(dim=0, return_inverse=True)
+        with autocast(device):
+            with torch.no_grad():
+                text = self.text_encoder(unique).last_hidden_state[back]
+            sigmas = snr(self.alphas)[timesteps].rsqrt()
+            with following(self.unet, {} if blind else self.adapter(controls, noisy, sigmas)):
+                predicted = self.unet(noisy, timesteps, text, return_dict=False)[0]
+        errors = (predicted.float() - noise).square().mean((1, 2, 3))
+        return (
+            min_snr_weights(self.alphas, timesteps, self.options.snr_gamma) * errors
+        ).mean(), errors.mean()
+
+    def step(self, number: int) -> dict[str, Tensor]:
+        options = self.options
+        generator = step_generator(options.seed, number)
+        count = len(self.latents) - options.held_out
+        picked = torch.randint(count, (options.batch,), generator=generator) + options.held_out
+        texts = self.phrasings.choose(picked.tolist(), generator)
+        texts[torch.rand(len(picked), generator=generator) < options.caption_dropout] = 0
+        controls = self.controls(picked.tolist(), np.random.default_rng([options.seed, number]))
+        drawn = torch.rand(options.batch, generator=generator) ** options.tilt
+        timesteps = (drawn * len(self.alphas)).long()
+        noise = torch.randn(len(picked), *self.latents.shape[1:], generator=generator)
+        noise += options.noise_offset * torch.randn((*noise.shape[:2], 1, 1), generator=generator)
+        latents = self.latents[picked].float()
+        loss, error = self.loss(latents, controls, noise, timesteps, self.phrasings.ids[texts])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.adapter.parameters(), 1.0)
+        self.optimiser.step()
+        self.ema.update()
+        return {"loss": loss, "mse": error, "norm": norm}
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        with self.ema.applied():
+            return {"validation_mse": self.validate(), "validation_mse_blind": self.validate(blind=True)}
+
+    @torch.no_grad()
+    def validate(self, *, blind: bool = False) -> float:
+        """Mean squared error on held-out clips with fixed noise and levels; `blind`: of the model alone."""
+        generator, count = torch.Generator().manual_seed(1), self.options.held_out
+        noise = torch.randn(count, *self.latents.shape[1:], generator=generator)
+        timesteps = torch.linspace(10, len(self.alphas) - 10, count).long()
+        texts = torch.tensor([numbers[0] for numbers in self.phrasings.of_clip[:count]])
+        ids, rng = self.phrasings.ids[texts], np.random.default_rng(1)
+        controls = self.controls(list(range(count)), rng)
+        errors = []
+        for part in torch.arange(count).split(16):
+            values = (self.latents[part].float(), controls[part], noise[part], timesteps[part], ids[part])
+            errors += [self.loss(*values, blind=blind)[1].item()] * len(part)
+        return sum(errors) / len(errors)
+
+    def save(self, path: Path, steps: int) -> dict[str, Any]:
+        """The averaged adapter, fp16."""
+        facts = {"options": to_publish(self.options), "steps": steps, "base_sha256": self.facts["base"]}
+        with self.ema.applied():
+            self.adapter.save(path, {"sonopaint.training": json.dumps(facts)}, force=True)
+        return {"goes_to": str(Path(self.options.model) / CURVES_FILE)}
+
+
+def export_curves(run: str | Path, out: str | Path, *, force: bool = False) -> Path:
+    """Writes a run's averaged adapter, as it is by now, to `out`/curves.safetensors (fp16)."""
+    from sonopaint.models.mini import load_mini
+
+    run = Path(run)
+    parts, config = load_final(run)
+    options = config["options"]
+    adapter = CurveAdapter(options["variant"], points_of(load_mini(options["model"])[0]), options["channels"])
+    ema = Ema([adapter])
+    ema.load_state_dict(parts["ema"])
+    ema.store()
+    machine = read_json(run / "environment.json")
+    result = read_json(run / "curves.json") if (run / "curves.json").is_file() else {}
+    facts = {
+        "data": "synthesised sounds (foley corpus), no recordings",
+        "hardware": machine["gpu"] or machine["processor"],
+        "torch": machine["torch"],
+        "options": options | {"model": Path(options["model"]).name, "corpus": ""},
+        "base_sha256": config["base"],
+        "result": result,
+    }
+    metadata = {
+        "modelspec.license": "MIT",
+        "modelspec.author": "the Sonopaint authors",
+        "modelspec.description": "Lets a model follow curves: loudness, pitch, brightness, onsets.",
+        "sonopaint.training": json.dumps(facts),
+    }
+    path = Path(out) / CURVES_FILE
+    adapter.save(path, metadata, force=force)
+    return path
