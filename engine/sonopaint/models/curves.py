@@ -24,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ def control(curves: Curves, fmt: SpectrogramFormat, columns: int) -> Tensor:
 
     First 64 channels: the pitch's harmonics as a drawing, 8 × 8 pixels in each cell; then one of the
     brightness's row and one of the row itself; then eight values a cell of each row of `_planes`.
-    Loudness counts below its own loudest value.
+    Loudness is in dB below the sound's loudest (see `relative`).
     """
     rate = fmt.sample_rate / fmt.hop_length
     values = curves.at(rate, columns).values
@@ -66,6 +67,15 @@ def control(curves: Curves, fmt: SpectrogramFormat, columns: int) -> Tensor:
     height = torch.linspace(1, -1, rows)[:, None].expand(1, rows, cells)
     time = planes.reshape(PLANES, cells, FACTOR).permute(0, 2, 1).reshape(TIME, 1, cells)
     return torch.cat([pitch, bright, height, time.expand(-1, rows, -1)])[None].float()
+
+
+def relative(curves: Curves) -> Curves:
+    """The curves with the loudness's highest value at 0 dB: a model's pictures have no level of their own."""
+    loudness = curves.values.get("loudness")
+    if loudness is None or np.isnan(loudness).all():
+        return curves
+    lowered = np.maximum(loudness - np.nanmax(loudness), -120.0)
+    return Curves(curves.rate, {**curves.values, "loudness": lowered}, curves.notes)
 
 
 def without(control: Tensor) -> Tensor:
@@ -84,9 +94,7 @@ def _planes(asked: Mapping[str, Tensor], fmt: SpectrogramFormat) -> Tensor:
 
     known = {name: ~row.isnan() for name, row in asked.items()}
     value = {name: row.nan_to_num(0.0) for name, row in asked.items()}
-    loud = value["loudness"]
-    if known["loudness"].any():
-        loud = ((loud - loud[known["loudness"]].max()) / RANGE_DB + 1).clamp(0, 1)
+    loud = (value["loudness"] / RANGE_DB + 1).clamp(0, 1)
     voiced = value["pitch"] > 0
     rows = [
         loud * known["loudness"], known["loudness"],
@@ -237,11 +245,15 @@ def fits(adapter: CurveAdapter, unet: Any) -> bool:
 
 
 def changed(hidden: Tensor, change: Change) -> Tensor:
-    """h · (1 + scale) + shift, fitted to sizes that are not whole multiples."""
-    scale, shift = (
-        None if part is None else part.to(hidden.dtype)[..., : hidden.shape[-2], : hidden.shape[-1]]
-        for part in change
-    )
+    """h · (1 + scale) + shift [B, C, H, W]; a change of fewer items is repeated, one of more cells is cut."""
+
+    def fit(part: Tensor | None) -> Tensor | None:
+        if part is None:
+            return None
+        part = part.to(hidden.dtype)[..., : hidden.shape[-2], : hidden.shape[-1]]
+        return part.repeat(len(hidden) // len(part), 1, 1, 1)
+
+    scale, shift = map(fit, change)
     if scale is not None:
         hidden = hidden * (1 + scale)
     return hidden if shift is None else hidden + shift

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from sonopaint.models.schedule import sigma_to_timestep, training_sigmas
 
 if TYPE_CHECKING:
+    from sonopaint.models.curves import CurveAdapter
     from sonopaint.models.model import Model
 
 
@@ -30,7 +31,7 @@ class Denoiser:
     `text` and `uncond` are prompt embeddings [1 or B, L, D] of the same length L (encode both prompts in one
     call of ``encode_prompt``). Guidance (Ho & Salimans 2022, arXiv:2207.12598, equation 6) is done in one
     batched call, and skipped where guidance_scale is 1 or there is no `uncond`. `circular` wraps the U-Net's
-    padding along time, for loops.
+    padding along time, for loops. `adapter`: lets it follow curves (models/curves.py).
     """
 
     model: Model
@@ -38,33 +39,49 @@ class Denoiser:
     uncond: torch.Tensor | None = None
     guidance_scale: float = 1.0
     circular: bool = False
+    adapter: CurveAdapter | None = None
     _levels: torch.Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._levels = training_sigmas(self.model.alphas_cumprod)
 
-    def __call__(self, x: torch.Tensor, sigma: float, kept: torch.Tensor | None = None) -> torch.Tensor:
+    def __call__(
+        self,
+        x: torch.Tensor,
+        sigma: float,
+        kept: torch.Tensor | None = None,
+        control: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Predict x0 from x = x0 + sigma · noise; x is [B, C, H, W], the answer has its type and device.
 
         `kept`: extra channels [B, 1 + C, H, W] for a U-Net that sees what is kept (models/inpaint.py).
+        `control`: what the adapter sees of curves [B, 138, H, W].
         """
         sigma = float(sigma)
         guided = self.uncond is not None and self.guidance_scale != 1
         texts = [self.text, self.uncond] if self.uncond is not None and guided else [self.text]
         text = torch.cat([t.expand(len(x), -1, -1) for t in texts]).to(self.model.device, self.model.dtype)
         scaled = x * (sigma**2 + 1) ** -0.5  # to the variance-preserving scaling that the U-Net learnt
+        changes = {}
+        if control is not None and self.adapter is not None:
+            levels = torch.full((len(x),), sigma, device=x.device)
+            changes = self.adapter(control.to(x), scaled, levels)
         if kept is not None:
             scaled = torch.cat([scaled, kept], 1)
-        prediction = self._unet(torch.cat([scaled] * len(texts)), sigma, text).to(x)
+        prediction = self._unet(torch.cat([scaled] * len(texts)), sigma, text, changes).to(x)
         if guided:
             positive, negative = prediction.chunk(2)
             prediction = negative + (positive - negative) * self.guidance_scale
         return x0_of(x, prediction, sigma, self.model.prediction_type)
 
-    def _unet(self, x: torch.Tensor, sigma: float, text: torch.Tensor) -> torch.Tensor:
+    def _unet(self, x: torch.Tensor, sigma: float, text: torch.Tensor, changes: Any) -> torch.Tensor:
         from sonopaint.models.circular import circular_time
+        from sonopaint.models.curves import following
 
         timestep = torch.tensor(sigma_to_timestep(sigma, self._levels), device=self.model.device)
         x = x.to(self.model.device, self.model.dtype)
-        with circular_time(self.model.unet) if self.circular else nullcontext():
+        with (
+            circular_time(self.model.unet) if self.circular else nullcontext(),
+            following(self.model.unet, changes),
+        ):
             return self.model.unet(x, timestep, encoder_hidden_states=text, return_dict=False)[0]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sonoconvert.edits.canvas import Canvas
     from sonoconvert.pictures.format import SpectrogramFormat
     from sonopaint.models.model import Model
+    from sonopaint.painters.following import Following
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,13 @@ class Conditioning:
 
 
 class DiffusersPainter:
-    """The Painter of Studio and the command line: a Model and the samplers of ``sonopaint.samplers``."""
+    """The Painter of Studio and the command line: a Model and the samplers of ``sonopaint.samplers``.
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    following: curves that all that it paints is to follow.
+    """
+
+    def __init__(self, model: Model, following: Following | None = None) -> None:
+        self.model, self.following = model, following
         self._said: set[str] = set()
 
     @cached_property
@@ -104,6 +108,7 @@ class DiffusersPainter:
             "model_hash": model.hash,
             "loras": [list(lora) for lora in model.loras],
             **told,
+            **(self.following.describe() if self.following else {}),
         }
 
     def _tell_ignored(self, settings: PaintSettings, resolved: PaintSettings) -> None:
@@ -204,7 +209,13 @@ class DiffusersPainter:
 
             part, part_mask = pixels[:, :, start:stop], mask[:, start:stop]
             wide = stop - start
-            painted = self._paint_part(part, part_mask, wide, settings, conditioning, noises, circular, tell)
+            control = None
+            if self.following is not None:
+                begins_s = canvas.first / canvas.source.sample_rate + fmt.seconds(start)
+                control = self.following.control(self.format, begins_s, padded(wide))
+            painted = self._paint_part(
+                part, part_mask, wide, settings, conditioning, noises, circular, tell, control
+            )
             if fmt.channels == "mono":
                 painted = painted.mean(axis=-1, keepdims=True)
             own = slice(start, min([stop, columns, *(first for first, _ in spans[index + 1 :])]))
@@ -237,6 +248,7 @@ class DiffusersPainter:
         noises: Mapping[int, Noise],
         circular: bool,
         report: Progress,
+        control: Tensor | None = None,
     ) -> np.ndarray:
         """Paint pixels [B, H, W, 3] where mask [H, W] says so; float32 [B, H, W, 3] in 0 … 255, unmasked too.
 
@@ -288,6 +300,11 @@ class DiffusersPainter:
 
         window = window_of(model)
         denoiser = _denoiser(model, conditioning, settings, circular and shape[-1] <= window)
+        extra = [] if kept is None else [kept]
+        if control is not None and self.following is not None:
+            denoiser.adapter = self.following.adapter.to(model.device)
+            extra.append(control.to(model.device).expand(len(noises), -1, -1, -1))
+        sizes = [channels, *(part.shape[1] for part in extra)]
         done = 0
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -296,9 +313,11 @@ class DiffusersPainter:
 
             def one_window(part: Tensor) -> Tensor:
                 report(done, steps, "Painting")  # so that a long step can be stopped, too
-                return denoiser(part[:, :channels], sigma, part[:, channels:] if kept is not None else None)
+                x, *more = part.split(sizes, 1)
+                kept_here = more.pop(0) if kept is not None else None
+                return denoiser(x, sigma, kept_here, *more)
 
-            seen = x if kept is None else torch.cat([x, kept], 1)
+            seen = torch.cat([x, *extra], 1)
             x0 = over_windows(one_window, seen, window, circular=circular)
             return x0 * paint_here + source * (1 - paint_here)
 

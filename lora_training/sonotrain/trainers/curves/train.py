@@ -24,6 +24,7 @@ from sonopaint.models.curves import (
     control,
     following,
     points_of,
+    relative,
 )
 from sonotrain.data.corpus import FORMAT, Corpus
 from sonotrain.files.hashes import sha256_of
@@ -122,7 +123,7 @@ class CurvesTrainer(Trainer):
     def asked(self, clip: int, rng: np.random.Generator) -> Curves:
         """A clip's curves as a person might give them: smoothed, some of them free, or free for a while."""
         rate = self.format.sample_rate / self.format.hop_length
-        drawn = sketched(row(self.curves, clip, rate), rng)
+        drawn = sketched(relative(row(self.curves, clip, rate)), rng)
         values = {}
         for name in FOLLOWED:
             values[name] = drawn.values[name].copy()
