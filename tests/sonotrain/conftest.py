@@ -132,6 +132,22 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def curved_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """72 pictures, with curves beside them as if they had been measured: how loud the columns are."""
+    from safetensors.torch import save_file
+
+    from sonotrain.data.corpus import Corpus
+
+    folder = write_stripes(tmp_path_factory.mktemp("curved"), pairs=True)
+    loud = Corpus(folder).levels.float().mean(1) / 255 * 60 - 60
+    rows = {name: torch.zeros_like(loud).half() for name in ("pitch", "onsets")}
+    rows |= {"loudness": loud.half(), "brightness": torch.full_like(loud, 1000.0).half()}
+    (folder / "curves").mkdir()
+    save_file(rows, folder / "curves" / "shard-00000.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def singles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """72 pictures of single events."""
     return write_stripes(tmp_path_factory.mktemp("singles"), pairs=False)
@@ -214,7 +230,8 @@ class Case:
             return train(self.kind, out, self.given | (more or {}), budget, device="cpu", **how)
 
 
-TRAINERS = ("vae", "text", "diffusion", "inpaint", "classifier", "vocoder", "distill", "lora", "subject")
+TRAINERS = ("vae", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
+TRAINERS += ("distill", "lora", "subject")
 
 
 @pytest.fixture(scope="session")
@@ -248,6 +265,16 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             more = {"model": value("mini_folder"), "scenes": value("box_scenes"), "rank": 2, "conv_rank": 2}
             more |= {"batch": 4, "held_out": 4, "learning_rate": 3e-2}
             return Case("mini.inpaint:InpaintTrainer", common | more, 6, 4)
+        if name == "curves":
+            more = {
+                "model": value("mini_folder"),
+                "corpus": value("curved_corpus"),
+                "batch": 4,
+                "held_out": 8,
+            }
+            return Case(
+                "curves.train:CurvesTrainer", common | more | {"channels": 8, "learning_rate": 1e-2}, 6, 4
+            )
         if name == "classifier":
             more = {"corpus": value("singles"), "held_out": 4, "round_trip": 2, "batch": 4}
             return Case("mini.classifier:ClassifierTrainer", common | more, 3, 2)

@@ -27,7 +27,8 @@ from sonotrain.training.loop import Budget, EndEarly, Hook, cosine, warmed_up
 from sonotrain.training.run import Run, Trainer, train
 from sonotrain.training.run_folder import load_final, read_log
 
-TRAINERS = ("vae", "text", "diffusion", "inpaint", "classifier", "vocoder", "distill", "lora", "subject")
+TRAINERS = ("vae", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
+TRAINERS += ("distill", "lora", "subject")
 
 
 # --- a trainer of one's own ---------------------------------------------------------------------------------

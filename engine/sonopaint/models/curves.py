@@ -120,19 +120,23 @@ def _harmonics(pitch: Tensor, fmt: SpectrogramFormat) -> Tensor:
 
 
 class _Block(nn.Module):
-    """Two convolutions and what is passed by, modulated by the noise level's embedding."""
+    """Two convolutions and what is passed by, modulated by the noise level's embedding.
+
+    Each cell is normalised by itself (over its channels), so that a curve acts where it is and nowhere else.
+    """
 
     def __init__(self, channels: int, kind: type[nn.Conv1d] | type[nn.Conv2d], stride: int = 1) -> None:
         super().__init__()
         self.first = kind(channels, channels, 3, stride, 1)
         self.second = kind(channels, channels, 3, 1, 1)
         self.noise = nn.Linear(channels, channels)
-        self.norm = nn.GroupNorm(8, channels)
+        self.scale = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         x = self.first(x)
         level = self.noise(noise).reshape(len(noise), -1, *[1] * (x.ndim - 2))
-        return x + self.second(F.silu(self.norm(x) + level))
+        normed = x * (x.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+        return x + self.second(F.silu(normed * self.scale.view(-1, *[1] * (x.ndim - 2)) + level))
 
 
 class CurveAdapter(nn.Module):

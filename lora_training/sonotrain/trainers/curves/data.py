@@ -29,8 +29,7 @@ def corpus_curves(corpus: Corpus) -> dict[str, Tensor]:
     Kept as <folder>/curves/*.safetensors, a shard each, so that a broken-off measuring goes on. Pitches are
     the quick ones of `measure`; of two sounds at once they are the louder one's. SonopaintError for scenes.
     """
-    settings = read_json(corpus.folder / "corpus.json")
-    if settings.get("content") == "scenes":
+    if corpus.boxes is not None:
         raise SonopaintError(
             f"{corpus.folder} holds scenes, of which curves aren't measured; give another corpus."
         )
@@ -42,7 +41,7 @@ def corpus_curves(corpus: Corpus) -> dict[str, Tensor]:
         if path.is_file():
             shards.append({name: rows[:count] for name, rows in load_file(path).items()})
             continue
-        shards.append(_shard(settings, index, count))
+        shards.append(_shard(read_json(corpus.folder / "corpus.json"), index, count))
         with atomic_path(path, force=True) as beside:
             save_file(shards[-1], beside)
         made += count
