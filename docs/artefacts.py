@@ -71,6 +71,7 @@ ALL = (
     Artefacts("comfyui", "example_workflows/LoRA.jpg", ("mini", "subjects")),
     Artefacts("comfyui", "example_workflows/One-step subject.jpg", ("mini", "one-step", "subjects")),
     Artefacts("comfyui", "example_workflows/Batch of variations.jpg", WHOLE),
+    Artefacts("comfyui", "example_workflows/Choose variations.jpg", WHOLE),
 )  # fmt: skip
 
 

@@ -257,6 +257,26 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
         },
         "Four variations of one recording at once, saved as four files.",
     ),
+    "Choose variations": (
+        {
+            **example("whistling"),
+            **mini("someone whistling a tune"),
+            "canvas": ("SonopaintVariation", _CANVAS),
+            "encode": ("VAEEncode", {"pixels": "canvas.image", "vae": "model.VAE"}),
+            "repeat": ("RepeatLatentBatch", {"samples": "encode.LATENT", "amount": 6}),
+            **sampler("repeat.LATENT", denoise=0.6),
+            **put_back("chosen"),
+            "chosen": (
+                "SonopaintChooseVariations",
+                {"reference": "recording.AUDIO", "candidates": "back.AUDIO", "count": 4},
+            ),
+            "figures": ("PreviewAny", {"source": "chosen.figures"}),
+            "plot": ("SonopaintPlot", {"audio": "chosen.AUDIO", "format": "model.format"}),
+            "save": ("SonopaintSaveAudio", {"audio": "chosen.AUDIO", "filename_prefix": "sonopaint/chosen"}),
+        },
+        "Six candidates, and the four of them that are the same thing and differ most: copies, silence and "
+        "what has become something else are left out. Any audio model's batch can stand in for Mini's.",
+    ),
 }
 
 

@@ -28,7 +28,7 @@ COLUMNS = (
     {"region", "canvas", "longer"},
     {"encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
     {"decode", "sound", "back", "save"},
-    {"joined", "one", "save_one", "hear"},
+    {"joined", "one", "save_one", "hear", "chosen", "figures"},
     {"plot", "look"},
 )
 

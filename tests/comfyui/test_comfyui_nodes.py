@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from sonoconvert.defaults import FEATHER_S, FORMAT, JOIN_S, OVERLAP_S, SEAM_S
+from sonoconvert.edits.loudness import lufs
 from sonoconvert.edits.region import Box
 from sonoconvert.errors import SonopaintError
 from sonopaint.tasks.settings import CLIPS, EXTEND_S
@@ -80,6 +81,8 @@ STABLE = {
     "SonopaintLoudness": "audio target",
     "SonopaintHeal": "audio method steps seed region format",
     "SonopaintPreviewAudio": "audio",
+    "SonopaintChooseVariations": "reference candidates count keep_loudness keep_onset keep_envelope "
+    "keep_pitch choose",
 }
 
 
@@ -350,6 +353,30 @@ def test_what_is_marked_is_healed_and_clicks_are_found(run: Any, audio: Any) -> 
     apart = (made["waveform"] - sound["waveform"])[..., 39_900:40_100].abs().max()
     assert apart < 0.2 * sound["waveform"].abs().max()
     assert run("SonopaintHeal", audio=sound)[1] == "no click and no dropout was found"
+
+
+def test_of_many_variations_the_good_ones_are_chosen(run: Any, audio: Any) -> None:
+    sound = audio(0.6, 32_000)
+    reference, many = sound["waveform"], []
+    time = torch.arange(reference.shape[-1]) / 32_000
+    for index in range(6):
+        generator = torch.Generator().manual_seed(index)
+        noise = torch.randn(reference.shape, generator=generator)
+        many.append(0.3 * (reference + 0.05 * (index + 1) * noise * torch.exp(-4 * time)))
+    many += [0 * reference, reference, many[0]]  # silent, a copy of the reference, a copy of another
+    given = {"reference": sound, "candidates": {**sound, "waveform": torch.cat(many)}}
+    made, figures = run("SonopaintChooseVariations", **given, count=3).args
+    assert made["waveform"].shape == (3, *reference.shape[1:]) and made["sample_rate"] == 32_000
+    used = [int(line.split("candidate ")[1].split(",")[0]) for line in figures.splitlines()[:3]]
+    assert not {7, 8, 9} & set(used) and len(set(used)) == 3
+    assert "left out of 9: 1 silent, 1 a copy of the reference, 1 a copy of another" in figures
+    for one in made["waveform"]:
+        assert lufs(one, 32_000) == pytest.approx(lufs(reference[0], 32_000), abs=0.1)
+    first, said = run("SonopaintChooseVariations", **given, count=9, choose=False).args
+    assert len(first["waveform"]) == 9 and "candidate 7, likeness 0.000, silent" in said
+    given["candidates"] = {**sound, "waveform": torch.cat([many[6]] * 2)}
+    with pytest.raises(SonopaintError, match=r"None of the 2 candidates .*2 silent"):
+        run("SonopaintChooseVariations", **given)
 
 
 def test_translations_name_what_there_is(pack: Any, repository: Path) -> None:

@@ -175,7 +175,11 @@ def test_extending_keeps_the_recording(comfyui: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "source", "count"),
-    [("Vary a recording", "horse_hooves", 1), ("Batch of variations", "whistling", 4)],
+    [
+        ("Vary a recording", "horse_hooves", 1),
+        ("Batch of variations", "whistling", 4),
+        ("Choose variations", "whistling", 4),
+    ],
 )
 def test_variations_are_like_their_source(comfyui: Any, name: str, source: str, count: int) -> None:
     sounds, original = run(comfyui, name), recording(source)
