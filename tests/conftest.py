@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,3 +149,29 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path
 
     return speak
+
+
+@pytest.fixture(scope="session")
+def coughs(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Speech with three coughs put in: path of a WAV of 16 bits, its samples, what it was, and where (s)."""
+    import numpy as np
+    import soundfile
+    import torch
+
+    from sonotrain.data.foley import SAMPLE_RATE, synthesise
+    from sonotrain.data.speech import speech
+
+    rate, spans = SAMPLE_RATE, ((0.9, 1.25), (2.4, 2.75), (4.1, 4.45))
+    clean = speech(6 * rate, rate, np.random.default_rng(5))
+    clean = 0.2 * clean / np.abs(clean).max()
+    sound = clean.copy()
+    waves, _ = synthesise("cough", 3, torch.Generator().manual_seed(5))
+    for (start, stop), wave in zip(spans, waves.numpy(), strict=True):
+        count = round((stop - start) * rate)
+        first = max(int(np.abs(wave).argmax()) - rate // 20, 0)
+        cough = wave[first : first + count] * np.hanning(2 * count)[-count:] ** 0.5
+        sound[round(start * rate) : round(start * rate) + len(cough)] += 0.8 * cough / np.abs(cough).max()
+    path = tmp_path_factory.mktemp("coughs") / "interview.wav"
+    sound = np.round(sound.clip(-1, 1) * 32767) / 32768
+    soundfile.write(path, sound, rate, subtype="PCM_16")
+    return SimpleNamespace(path=path, samples=sound.astype(np.float32), clean=clean, spans=spans, rate=rate)

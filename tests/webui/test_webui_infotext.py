@@ -45,6 +45,8 @@ def values_for(item: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
         return st.sampled_from(FILLS)
     if item.name == "surroundings":
         return st.sampled_from(SURROUNDINGS)
+    if kind.startswith("tuple") and about["choices"]:
+        return st.lists(st.sampled_from(about["choices"]), unique=True)
     if kind == "int":
         return st.integers(about["low"], about["high"])
     if kind == "float":

@@ -83,6 +83,40 @@ def test_inpainting_keeps_every_other_sample(host: Any) -> None:
     assert again["prompt"] == "train horn" and again["region"] == BOX and again["seed"] == 5
 
 
+def test_variations_keep_what_they_should_and_are_chosen_from_more(host: Any) -> None:
+    from sonoconvert.edits.loudness import lufs
+    from sonopaint_webui import infotext
+    from sonopaint_webui.actions import notes_of
+
+    source = clip(1.0, 1)
+    plain = run("vary", source, count=2, strength=0.4)
+    assert len(host.requests) == 2 and "figures" not in plain[0].settings
+    kept = run("vary", source, count=2, strength=0.4, keep=["length", "loudness"])
+    assert len(host.requests) == 4, "none is made in vain"
+    for one in kept:
+        assert one.clip.num_samples == source.num_samples and one.picture.format.name == MINI
+        assert lufs(one.clip.waveform, RATE) == pytest.approx(lufs(source.waveform, RATE), abs=0.1)
+        assert (
+            abs(one.settings["figures"]["loudness_lu"]) < 0.1
+            and "2 of 2 candidates" in notes_of(one.settings)[0]
+        )
+    assert [one.settings["seed"] for one in kept] == [5, 6]
+    again = infotext.read(host.requests[-1].extra_generation_params)
+    assert again["keep"] == ("length", "loudness") and again["seed"] == 6 and not again["choose"]
+    # Noise is what this host paints: another thing than the tone, so that all of it is left out.
+    with pytest.raises(SonopaintError, match=r"Only 0 of 2 .*(drifted too far|sounds like)"):
+        run("vary", source, count=2, strength=0.4, choose=True)
+    assert len(host.requests) == 12, "at most four for each that was asked for"
+    with pytest.raises(SonopaintError, match="knows length, loudness, onset, envelope, pitch, not 'soul'"):
+        run("vary", source, keep=["soul"])
+
+
+def test_interrupt_hands_over_the_variations_that_are_there(host: Any) -> None:
+    host.interrupt_at = 2
+    made = run("vary", clip(1.0, 1), count=4, strength=0.4, keep=["loudness"])
+    assert [one.settings["seed"] for one in made] == [5, 6]
+
+
 def test_the_host_gets_whole_cells_and_changes_only_the_mask(host: Any) -> None:
     from sonoconvert.edits.canvas import inpaint_canvas
     from sonoconvert.edits.region import Box, Region

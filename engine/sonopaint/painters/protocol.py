@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sonopaint.tasks.progress import Progress
@@ -50,4 +51,24 @@ class Painter(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What paints, for the settings saved with a result: model, model_hash, loras."""
+        ...
+
+
+@runtime_checkable
+class SeedsPainter(Painter, Protocol):
+    """A painter that is quicker with several seeds at once."""
+
+    def together(self, canvas: Canvas) -> int:
+        """How many seeds are painted together; 1 where that gains nothing."""
+        ...
+
+    def paint_seeds(
+        self,
+        canvas: Canvas,
+        prompt: str,
+        settings: PaintSettings,
+        seeds: Sequence[int],
+        progress: Progress | None = None,
+    ) -> list[Picture]:
+        """What ``paint`` makes with each of the seeds, but for rounding; the same seeds, the same pixels."""
         ...

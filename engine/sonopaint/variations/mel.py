@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch.nn.functional import pad
 
-from sonopaint.painters.diffusers_painter import DiffusersPainter
-from sonopaint.painters.protocol import Painter
+from sonopaint.painters.protocol import Painter, SeedsPainter
 from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks.editing import vary
 from sonopaint.tasks.generation import generate
@@ -43,10 +42,11 @@ class InBlocks:
     for first.
     """
 
-    def __init__(self, painter: DiffusersPainter) -> None:
-        self.painter, self.format, self.lead = painter, painter.format, painter.lead
-        self.knowledge, self.resolve, self.describe = painter.knowledge, painter.resolve, painter.describe
+    def __init__(self, painter: SeedsPainter) -> None:
+        self.painter, self.format = painter, painter.format
+        self.resolve, self.describe = painter.resolve, painter.describe
         self.paint_between = painter.paint_between
+        self.lead, self.knowledge = (getattr(painter, name, None) for name in ("lead", "knowledge"))
         self._of: tuple[Canvas, PaintSettings] | None = (
             None  # what was painted last, by the block's first seed
         )
@@ -81,7 +81,7 @@ class MelVariator:
         self, model: Model | Painter | WavePainter, settings: PaintSettings | None = None, name: str = "mini"
     ) -> None:
         painter = painter_of(model)
-        if isinstance(painter, DiffusersPainter):
+        if isinstance(painter, SeedsPainter):
             painter = InBlocks(painter)
         self.painter, self.settings, self.name = painter, settings or PaintSettings(), name
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from sonopaint.tasks import Edit, generate, interpolate, loop
 from sonopaint.tasks.progress import Progress
 from sonopaint.tasks.result import Result
 from sonopaint.tasks.settings import PaintSettings
+from sonopaint.variations.mel import MelVariator
+from sonopaint.variations.protocol import Ask, Candidate, Keep
 from sonopaint_webui import host, infotext
-from sonopaint_webui.arguments import ON_A_CLIP, Arguments, read_boxes
+from sonopaint_webui.arguments import KEPT, MAX_SEED, ON_A_CLIP, Arguments, read_boxes
 from sonopaint_webui.host_painter import HostPainter
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,10 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
     made = 0
     with host.queued(task_id) as state:
         painter = painter_for(arguments)
+        if clip is not None and (arguments.choose or arguments.keep):
+            for result, text in variations(arguments, clip, painter, _telling(state)):
+                yield _stamped(result, arguments, list(painter.comments)), text
+            return
         count = 1 if arguments.action == "interpolate" else arguments.count
         state.job_count = count
         for index in range(count):
@@ -191,6 +198,56 @@ def _heal(
     used = sorted({method for _, method in done.done})
     told = {"task": "heal", "seed": settings.seed, "notes": [f"Healed by {', '.join(used)}.", *done.notes]}
     return [Result.of(done.clip, encode(done.clip, painter.format), told)]
+
+
+def variations(
+    arguments: Arguments, clip: Clip, painter: HostPainter, progress: Progress
+) -> Iterator[tuple[Result, str]]:
+    """(result, infotext) of each variation that keeps of the clip what it should, and was chosen where asked.
+
+    Interrupt and Skip end the making; Cancelled where nothing is there then.
+    """
+    from sonoconvert.conversion.convert import encode
+    from sonopaint.variations.make import Maker
+
+    keep = Keep(**{name: name in arguments.keep for name in KEPT})
+    ask = Ask(arguments.prompt, arguments.count, arguments.strength, arguments.seed, keep=keep)
+    variator = HostVariator(arguments, painter)
+    maker = Maker(variator, clip, ask, choose=arguments.choose)
+    with contextlib.suppress(Cancelled):
+        maker.make(progress)
+    chosen = maker.choose_again()
+    if not maker.made:
+        raise Cancelled("Stopped before there was a sound.")
+    if not chosen:
+        raise SonopaintError(maker.notes(chosen)[0])
+    facts = maker.figures(chosen)
+    told = (
+        f"{facts['count']} of {facts['candidates']} candidates; diversity {facts.get('diversity', 0):.2f}, "
+        f"alignment {facts.get('alignment', 0):.2f}."
+    )
+    for one in chosen:
+        settings = one.settings | {"figures": one.figures, "notes": [told, *maker.notes(chosen)]}
+        yield Result.of(one.clip, encode(one.clip, painter.format), settings), variator.infotexts[one.seed]
+
+
+class HostVariator(MelVariator):
+    """The host's model as a back-end of variations; keeps the host's infotext of each seed."""
+
+    def __init__(self, arguments: Arguments, painter: HostPainter) -> None:
+        super().__init__(painter, arguments.settings(), "host")
+        self.arguments, self.host, self.infotexts = arguments, painter, dict[int, str]()
+
+    def candidates(
+        self, reference: Clip, ask: Ask, seeds: Sequence[int], progress: Progress | None = None
+    ) -> Iterator[Candidate]:
+        """See Variator."""
+        for seed in seeds:
+            one = dataclasses.replace(self.arguments, seed=seed % (MAX_SEED + 1), choose=False)
+            self.host.about = infotext.written(one)
+            for candidate in super().candidates(reference, ask, [seed], progress):
+                self.infotexts[seed] = self.host.infotexts[-1]
+                yield candidate
 
 
 def notes_of(settings: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from sonopaint.tasks.settings import (
     VARY_STRENGTH,
     PaintSettings,
 )
+from sonopaint.variations.protocol import Keep
 
 MAX_SEED = 2**32 - 1  # what the host takes; item i of a batch is painted with seed + i
 MAX_COUNT = 32
@@ -34,6 +35,7 @@ MAX_SIDE_S = 300.0
 # What a painted area starts from, in the host's words.
 FILLS = ("fill", "original", "latent noise", "latent nothing")
 PAINTS = ("generate", "inpaint", "outpaint", "loop", "vary", "interpolate", "one-step")
+KEPT = tuple(Keep.__dataclass_fields__)  # of a variation
 ON_A_CLIP = ("inpaint", "outpaint", "loop", "vary")
 MANY_STEPS = tuple(action for action in PAINTS if action != "one-step")
 # Where an action's default differs from the field's own, which infotexts leave out.
@@ -85,6 +87,15 @@ class Arguments:
     iterations: int = _option(ITERATIONS, "Phase iterations", low=0, high=1000)
     strength: float = _option(
         1.0, "how far from what is there, 0 to 1", ("inpaint", "loop", "vary"), low=0.01, high=1
+    )
+    keep: tuple[str, ...] = _option(
+        (), f"what of the sound each variation keeps: {', '.join(KEPT)}", ("vary",), choices=KEPT
+    )
+    choose: bool = _option(
+        False,
+        "make more than asked for, leave out copies, silence and what sounds like something else, and take "
+        "the most different of the rest",
+        ("vary",),
     )
     fill: str = _option(
         "latent nothing", "what a painted area starts from", ("inpaint", "outpaint", "loop"), choices=FILLS
@@ -209,12 +220,16 @@ def schema(action: str) -> dict[str, Any]:
             continue
         about = item.metadata
         entry: dict[str, Any] = {"type": _JSON_TYPES[_kind(item)], "description": about["help"]}
-        if item.name == "styles":
-            entry["items"] = {"type": "string"}
+        if entry["type"] == "array":
+            entry["items"] = {"type": "string"} | (
+                {"enum": list(about["choices"])} if about["choices"] else {}
+            )
         default = default_of(action, item)
         if default is not None:
             entry["default"] = list(default) if isinstance(default, tuple) else default
         limits = {"minimum": about["low"], "maximum": about["high"], "enum": list(about["choices"]) or None}
+        if entry["type"] == "array":
+            limits.pop("enum")
         properties[item.name] = entry | {name: limit for name, limit in limits.items() if limit is not None}
     return {"type": "object", "additionalProperties": False, "properties": properties}
 
@@ -271,6 +286,9 @@ def _checked(item: dataclasses.Field[Any], value: Any) -> Any:
     elif kind == "tuple":
         if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
             raise SonopaintError(f"{called} must be a list of names, not {_shown(value)}.")
+        if about["choices"] and (unknown := [one for one in value if one not in about["choices"]]):
+            known = ", ".join(about["choices"])
+            raise SonopaintError(f"{called} knows {known}, not {_shown(unknown[0])}.")
         return tuple(value)
     elif kind == "dict":
         if value is not None and not isinstance(value, dict):

@@ -22,6 +22,8 @@ LABELS = {
     "clips": "Sounds on the way",
     "student": "One-step file",
     "count": "How many",
+    "keep": "Keep the sound's",
+    "choose": "Replace copies and drifts",
     "format": "Spectrogram format",
     "scheduler": "Schedule type",
     "sampler": "Sampling method",

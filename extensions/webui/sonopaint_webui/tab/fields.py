@@ -42,6 +42,8 @@ def field(action: str, name: str) -> Any:
     }
     if name in ("sampler", "scheduler", "format", "student", "styles"):
         return _choice(name, common)
+    if isinstance(value, tuple):
+        return gr.CheckboxGroup(choices=list(about["choices"]), value=list(value), **common)
     if about["choices"]:
         return gr.Radio(choices=list(about["choices"]), value=value, **common)
     if isinstance(value, bool):
@@ -109,7 +111,7 @@ def shown_value(component: Any, name: str, value: Any) -> Any:
         there = {one[1] if isinstance(one, tuple) else one for one in choices}
         if name == "student":
             there.update(student_choices())
-        if name == "styles":
+        if isinstance(value, tuple):
             return compat.update(value=[one for one in value if one in there])
         if value not in there:
             return compat.update()

@@ -46,7 +46,7 @@ HINTS = {
     "inpaint": "Only what is marked changes. Every other sample stays as it is.",
     "outpaint": "New sound before and after; send the result here again to go on to any length.",
     "loop": "Repaints around the ends, so that the sound plays round and round; without one, a new loop.",
-    "vary": "The whole sound, a little or very different: one for each seed.",
+    "vary": "The whole sound, a little or very different: one for each seed, or the best of more.",
     "interpolate": "From one prompt and seed to another over several sounds, and all of them joined.",
     "one-step": "A subject or model that was distilled paints each sound in one step, without guidance.",
 }
@@ -63,6 +63,7 @@ ROWS: dict[str, tuple[tuple[str, ...], ...]] = {
     "outpaint": (("left", "right"), ("left_prompt", "right_prompt")),
     "interpolate": (("to_prompt",), ("seed", "to_seed"), ("clips", "seconds")),
     "one-step": (("student", "seconds"),),
+    "vary": (("strength",), ("keep",), ("choose",)),
 }
 MAX_RECORDING = 64 << 20  # bytes of base64
 QUIET: dict[str, Any] = {"show_progress": False}
