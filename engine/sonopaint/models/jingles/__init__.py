@@ -1,0 +1,1 @@
+"""The jingle framework: networks, formalisms, spaces, and the files that hold them."""

@@ -1,0 +1,1 @@
+"""The jingle framework's training: one trainer, three formalisms, any space."""
