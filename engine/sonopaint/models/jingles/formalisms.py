@@ -129,9 +129,7 @@ class DiscDpm:
         even = torch.full((*shape, self.classes), 1 / self.classes, device=device)
         start = multinomial.draw(even, generator)
         alphas = multinomial.cosine_alphas(self.steps)
-        return multinomial.sample_multinomial(
-            predict, start, alphas, generator=generator, callback=callback
-        )
+        return multinomial.sample_multinomial(predict, start, alphas, generator=generator, callback=callback)
 
 
 def facts_of(formalism: Formalism) -> dict[str, Any]:

@@ -69,7 +69,9 @@ class MiniLatents:
     def encode(self, clip: Clip) -> Tensor:
         mono = clip.mono().resampled(self.sample_rate)
         frames = self.shape(mono.num_samples)[-1]
-        levels = self.picture.encode(mono)[..., : frames * CELL]  # the frame at the end has its room only if it fits
+        levels = self.picture.encode(mono)[
+            ..., : frames * CELL
+        ]  # the frame at the end has its room only if it fits
         levels = F.pad(levels, (0, frames * CELL - levels.shape[-1]))
         pixels = (2 * levels.flip(-2) - 1)[None].expand(-1, 3, -1, -1)
         made = over_windows(self.vae.encode, pixels, self.window, cell_in=CELL) * self.factor
@@ -216,7 +218,9 @@ def open_space(
     if name == "latents":
         return latents
     if quantiser is None:
-        raise SonopaintError("Codes of Mini's latents need a quantiser, which comes with the dataset or the model.")
+        raise SonopaintError(
+            "Codes of Mini's latents need a quantiser, which comes with the dataset or the model."
+        )
     return QuantisedLatents(latents, quantiser)
 
 

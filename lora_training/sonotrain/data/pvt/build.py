@@ -52,9 +52,7 @@ class PvtOptions:
     seconds: float = option(5.12, "length of a clip (the document: 8)")
     spaces: tuple[str, ...] = option(("latents",), f"representations: {', '.join(SPACES)}", metavar="NAME")
     midi: str = option("", "folder of MIDI files with melodies (without one they are generated)")
-    instruments: tuple[str, ...] = option(
-        ("piano", "violin", "trumpet"), "which play", metavar="NAME"
-    )
+    instruments: tuple[str, ...] = option(("piano", "violin", "trumpet"), "which play", metavar="NAME")
     soundfont: str = option(
         OWN, "own: the corpus's instruments; auto: the system's soundfont; or a .sf2 file (FluidSynth)"
     )
@@ -195,7 +193,11 @@ def notes_and_sound(kept: dict[str, Any], number: int, melodies: Melodies, font:
     """Pitch, velocity, instrument and sound [samples] of the dataset's clip `number`, which hangs on the seed alone."""
     rng = np.random.default_rng((kept["seed"], number))
     seconds = kept["seconds"]
-    kind = number % len(kept["instruments"]) if number % HELD != HELD - 1 else int(rng.integers(len(kept["instruments"])))
+    kind = (
+        number % len(kept["instruments"])
+        if number % HELD != HELD - 1
+        else int(rng.integers(len(kept["instruments"])))
+    )
     name = kept["instruments"][kind]
     notes = melodies.draw(seconds, rng)
     sound = font.render(name, notes, seconds) if font else render(name, notes, seconds, rng)

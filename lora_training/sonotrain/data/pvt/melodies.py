@@ -83,7 +83,7 @@ def excerpt(line: Sequence[Note], seconds: float, rng: np.random.Generator) -> l
 def swayed(notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> list[Note]:
     """The notes with velocities on a sine of random phase and frequency, 1/(8T) … 8/T (§ 3.3.3)."""
     hertz = float(np.exp(rng.uniform(np.log(1 / (8 * seconds)), np.log(8 / seconds))))
-    phase, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.45)
+    phase, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.43)
     middle = rng.uniform(SOFTEST + depth, 1 - depth)
     return [
         replace(n, velocity=float(middle + depth * np.sin(2 * np.pi * hertz * n.start_s + phase)))

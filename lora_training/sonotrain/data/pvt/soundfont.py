@@ -40,7 +40,9 @@ class SoundFont:
                 "pip install pyfluidsynth."
             ) from error
         if not Path(path).is_file():
-            raise SonopaintError(f"There is no soundfont {path}; name a .sf2 file with {setting('soundfont')}.")
+            raise SonopaintError(
+                f"There is no soundfont {path}; name a .sf2 file with {setting('soundfont')}."
+            )
         self.synth: Any = fluidsynth.Synth(gain=0.6, samplerate=float(RATE))
         self.font = self.synth.sfload(str(path))
         if self.font < 0:
