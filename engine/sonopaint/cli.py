@@ -37,6 +37,7 @@ Make and edit sounds with words.
   variations   many variations of a sound, judged and chosen: a soundbank
   interpolate  from one prompt to another over several sounds
   heal         repair a sound without words: gaps, clicks, clipping, a missing band
+  jingle       notes, MIDI or curves, played by piano, violin or trumpet
   models       what --model and --lora can name
   studio       Sonopaint Studio in the browser
 
@@ -166,9 +167,19 @@ def _run_interpolate(args: argparse.Namespace) -> None:
 def _run_heal(args: argparse.Namespace) -> None:
     from sonopaint.heal.cli import run
 
+    _with_line(args, run, "Healing")
+
+
+def _run_jingle(args: argparse.Namespace) -> None:
+    from sonopaint.jingles.cli import run
+
+    _with_line(args, run, "Playing")
+
+
+def _with_line(args: argparse.Namespace, run: Callable[..., None], doing: str) -> None:
     line = _ProgressLine(quiet=args.quiet)
     try:
-        run(args, lambda share: line(round(1000 * share), 1000, "Healing"))
+        run(args, lambda share: line(round(1000 * share), 1000, doing))
     finally:
         line.end()
 
@@ -219,6 +230,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "loop": _run_loop,
     "interpolate": _run_interpolate,
     "heal": _run_heal,
+    "jingle": _run_jingle,
     "variations": _run_variations,
     "models": _run_models,
 }

@@ -213,6 +213,12 @@ def heal(parser: argparse.ArgumentParser) -> None:
     fill(parser)
 
 
+def jingle(parser: argparse.ArgumentParser) -> None:
+    from sonopaint.jingles.cli import fill
+
+    fill(parser)
+
+
 _COMMANDS = {
     "generate": generate,
     "vary": vary,
@@ -222,5 +228,6 @@ _COMMANDS = {
     "interpolate": interpolate,
     "variations": variations,
     "heal": heal,
+    "jingle": jingle,
     "models": models,
 }

@@ -415,6 +415,41 @@ CURVES_COMMANDS: Steps = {
     "train": ("trains the adapter with which a model follows curves", _curves_train),
     "export": ("writes a run's adapter beside the model", _curves_export),
 }
+
+
+def _jingles_dataset(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.jingles.cli import fill_dataset
+
+    fill_dataset(parser)
+
+
+def _jingles_train(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.jingles.train import JingleTrainer
+
+    _training(parser, JingleTrainer, "runs/jingle")
+
+
+def _jingles_sample(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.jingles.cli import fill_sample
+
+    fill_sample(parser)
+
+
+def _jingles_table(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.jingles.cli import fill_table
+
+    fill_table(parser)
+
+
+JINGLES_COMMANDS: Steps = {
+    "dataset": (
+        "makes melodies of three instruments with their curves, in any representation",
+        _jingles_dataset,
+    ),
+    "train": ("trains a model that plays along curves: EDM, DDPM or DiscDPM", _jingles_train),
+    "sample": ("plays the held-out melodies of a dataset with a model, into a folder", _jingles_sample),
+    "table": ("trains and compares formalisms and representations", _jingles_table),
+}
 HEAL_COMMANDS: Steps = {
     "train": ("trains the bridge that heals gaps and missing bands", _heal_train),
     "export": ("writes a run's bridge where healing finds it", _heal_export),
@@ -434,6 +469,10 @@ GROUPS: dict[str, tuple[str, Steps]] = {
     "vocoder": ("the learned decoder: pictures to sound", VOCODER_COMMANDS),
     "heal": ("the healing bridge: gaps and missing bands", HEAL_COMMANDS),
     "curves": ("sound that follows loudness, pitch, brightness and onsets", CURVES_COMMANDS),
+    "jingles": (
+        "melodies along curves: EDM, DDPM and DiscDPM on latents, constant-Q and codes",
+        JINGLES_COMMANDS,
+    ),
     "bench": ("how well a subject was learnt, and how good variations are", BENCH_COMMANDS),
     "listen": ("listening tests: which variations are still the same thing?", LISTEN_COMMANDS),
 }

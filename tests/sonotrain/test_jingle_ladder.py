@@ -1,4 +1,4 @@
-"""The document's ladder (§ 3.1): swiss roll with all three formalisms, 40 classes, digits, U-Nets; closed forms."""
+"""The document's ladder (§ 3.1): swiss roll with all formalisms, 40 classes, digits, U-Nets; closed forms."""
 
 from __future__ import annotations
 
@@ -114,7 +114,8 @@ def test_edm_takes_noise_to_the_data_s_gaussian() -> None:
     "given",
     [
         {"steps": 90}, {"sigma_min": 0.02}, {"sigma_max": 40.0}, {"rho": 5.0}, {"s_churn": 10.0},
-        {"s_churn": 10.0, "s_min": 0.05}, {"s_churn": 10.0, "s_max": 50.0}, {"s_churn": 10.0, "s_noise": 1.003},
+        {"s_churn": 10.0, "s_min": 0.05}, {"s_churn": 10.0, "s_max": 50.0},
+        {"s_churn": 10.0, "s_noise": 1.003},
     ],
 )  # fmt: skip
 def test_each_of_the_eight_settings_counts(given: dict[str, float]) -> None:

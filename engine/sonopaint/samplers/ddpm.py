@@ -1,4 +1,7 @@
-"""DDPM: discrete time, ancestral sampling, a network that says the noise (Ho et al. 2020, arXiv:2006.11239)."""
+"""DDPM: discrete time, ancestral sampling, a network that says the noise.
+
+Ho et al. 2020, arXiv:2006.11239.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ STEPS = 1000
 
 
 def linear_betas(steps: int = STEPS) -> Tensor:
-    """β_1 … β_T, section 4: 1e-4 to 0.02 for 1000 steps; as much noise in all for other numbers. float64 [T]."""
+    """β_1 … β_T, float64 [T]: 1e-4 to 0.02 for 1000 steps (section 4); as much noise in all for others."""
     return torch.linspace(1e-4, 0.02, steps, dtype=torch.float64).mul(STEPS / steps).clamp(max=0.999)
 
 

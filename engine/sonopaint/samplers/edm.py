@@ -1,4 +1,7 @@
-"""EDM: preconditioned denoisers, and their sampler with its eight settings (Karras et al. 2022, arXiv:2206.00364)."""
+"""EDM: preconditioned denoisers, and their sampler with its eight settings.
+
+Karras et al. 2022, arXiv:2206.00364.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def sample_edm(
     callback: Callback | None = None,
     generator: Generators = None,
 ) -> Tensor:
-    """Algorithms 1 and 2: Heun's method down the levels of `settings`, from standard normal `noise` [B, …]."""
+    """Algorithms 1 and 2: Heun's method down the levels of `settings`, from normal `noise` [B, …]."""
     settings = settings or EdmSettings()
     return sample_heun(
         denoise,

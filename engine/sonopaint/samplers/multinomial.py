@@ -19,7 +19,7 @@ STEPS = 100
 
 
 def cosine_alphas(steps: int = STEPS, offset: float = 0.008) -> Tensor:
-    """α_1 … α_T whose products fall as cos² (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17): float64 [T]."""
+    """α_1 … α_T, float64 [T]: products fall as cos² (Nichol & Dhariwal 2021, arXiv:2102.09672, eq. 17)."""
     share = torch.arange(steps + 1, dtype=torch.float64) / steps
     bars = torch.cos((share + offset) / (1 + offset) * math.pi / 2).square()
     return (bars[1:] / bars[:-1]).clamp(min=1e-3)

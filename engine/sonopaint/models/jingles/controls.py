@@ -66,9 +66,9 @@ class Controls:
         return self.fold * sum(self.rows.values())
 
     def tensor(self, pitch: Tensor, velocity: Tensor, kinds: Tensor, dropped: Tensor | None = None) -> Tensor:
-        """[B, size, frames] of pitch in Hz (0: none) and velocity [B, frames · fold] and kinds [B, K, …]; NaN = free.
+        """[B, size, frames] of pitch in Hz (0: none) and velocity [B, frames · fold] and kinds [B, K, …].
 
-        dropped: bool [B, features], those that are not said.
+        NaN = free. dropped: bool [B, features], those that are not said.
         """
         made = []
         for number, name in enumerate(self.features):

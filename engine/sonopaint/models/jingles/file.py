@@ -1,4 +1,4 @@
-"""A trained jingle model as one safetensors file: weights, and in the header all that it needs and its recipe."""
+"""A trained jingle model as one safetensors file; in the header all that it needs, and its recipe."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The three ways from noise to data, behind one face: DDPM, EDM, DiscDPM.
 
-A network is called as network(x [B, …], time [B], curves, facts) and says what its formalism needs: the noise,
-EDM's raw output, or probabilities.
+A network is called as network(x [B, …], time [B], curves, facts) and says what its formalism needs: the
+noise, EDM's raw output, or probabilities.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 "Automatic generation of audio jingles with diffusion" (Manté, Ircam Amplify), § 3.4: SiLU, group norms of one
 group, two convolutions with a modulation by the diffusion time between them, channel multipliers from the
 configuration. Local control: a branch that halves time as the U-Net does and is concatenated at each of its
-levels. Global control: a chain of sigmoid MLPs that scale channels. U-NetExpand: other multipliers on the way up.
+levels. Global control: a chain of sigmoid MLPs that scale channels. U-NetExpand: other multipliers on the way
+up.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Local(nn.Module):
 
 
 class _Global(nn.Module):
-    """Facts [B, size] → for each level how much of each channel goes on; each MLP continues the one before."""
+    """Facts [B, size] → for each level how much of each channel goes on. Each MLP continues the last one."""
 
     def __init__(self, size: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -84,7 +85,8 @@ class JingleUNet(nn.Module):
     """(x_t [B, channels, (F,) T], time [B]) → [B, out_channels, (F,) T], any F and T.
 
     width · multipliers: channels of the levels, highest resolution first; up_multipliers (default: the same):
-    of those on the way up. blocks: at each level, each way. patch: so many neighbours in F and T are one place.
+    of those on the way up. blocks: at each level, each way. patch: so many neighbours in F and T are one
+    place.
     controls: rows of the curves (0: none); global_size: of the facts (0: none).
     """
 
@@ -185,8 +187,8 @@ class JingleUNet(nn.Module):
 class CodeNetwork(nn.Module):
     """Codes int64 [B, rows, T] of K classes → probabilities of the clean ones [B, rows, T, K].
 
-    Each code becomes `embedded` channels; `unet` has rows · embedded channels in and rows · K out (U-NetExpand:
-    its up_multipliers grow towards them).
+    Each code becomes `embedded` channels; `unet` has rows · embedded channels in and rows · K out
+    (U-NetExpand: its up_multipliers grow towards them).
     """
 
     def __init__(self, rows: int, classes: int, embedded: int = 8, **unet: Any) -> None:

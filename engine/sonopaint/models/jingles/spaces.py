@@ -207,8 +207,8 @@ def open_space(
     if name.startswith("encodec"):
         if not codec:
             raise SonopaintError(
-                f"The space {name} needs EnCodec's weights: name their folder with {setting('codec')} (nothing "
-                "is downloaded)."
+                f"The space {name} needs EnCodec's weights: name their folder with {setting('codec')}; "
+                "nothing is downloaded."
             )
         network = load_codec(codec)
         return CodecLatents(network) if name == "encodec" else CodecCodes(network)
@@ -218,9 +218,7 @@ def open_space(
     if name == "latents":
         return latents
     if quantiser is None:
-        raise SonopaintError(
-            "Codes of Mini's latents need a quantiser, which comes with the dataset or the model."
-        )
+        raise SonopaintError("Codes of Mini's latents need a quantiser: that of the dataset or of the model.")
     return QuantisedLatents(latents, quantiser)
 
 

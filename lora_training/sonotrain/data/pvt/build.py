@@ -1,8 +1,8 @@
 """The PVT dataset on disk: shards of curves and representations, made by several processes, resumable.
 
 dataset.json says how it was made; shard-00000.safetensors … hold of each clip `pitch` (Hz, 0 = none) and
-`velocity` float32 [N, T] at 62.5 values a second, `kind` uint8 [N] (which instrument), a tensor [N, …] for each
-representation, fp16 or int16 for codes, and of the clips that are not learnt from `audio` int16 [N, samples].
+`velocity` float32 [N, T] at 62.5 values a second, `kind` uint8 [N] (which instrument), a tensor [N, …] for
+each representation, fp16 or int16 for codes, and of the clips that are not learnt from `audio` int16.
 Safetensors keep the shapes in their header and are read clip by clip (the document's lesson, § 3.3.3: neither
 on the fly nor compressed).
 """
@@ -187,20 +187,16 @@ class PvtDataset:
         return Quantiser(read_tensors(path)["books"]) if path.is_file() else None
 
 
-def notes_and_sound(kept: dict[str, Any], number: int, melodies: Melodies, font: SoundFont | None) -> tuple[
-    np.ndarray, np.ndarray, int, Tensor
-]:  # fmt: skip
-    """Pitch, velocity, instrument and sound [samples] of the dataset's clip `number`, which hangs on the seed alone."""
+def notes_and_sound(
+    kept: dict[str, Any], number: int, melodies: Melodies, font: SoundFont | None
+) -> tuple[np.ndarray, np.ndarray, int, Tensor]:
+    """Pitch, velocity, instrument and sound [samples] of clip `number`, which hangs on the seed alone."""
     rng = np.random.default_rng((kept["seed"], number))
-    seconds = kept["seconds"]
-    kind = (
-        number % len(kept["instruments"])
-        if number % HELD != HELD - 1
-        else int(rng.integers(len(kept["instruments"])))
-    )
-    name = kept["instruments"][kind]
+    seconds, names = kept["seconds"], kept["instruments"]
+    held = number % HELD == HELD - 1
+    kind = int(rng.integers(len(names))) if held else number % len(names)
     notes = melodies.draw(seconds, rng)
-    sound = font.render(name, notes, seconds) if font else render(name, notes, seconds, rng)
+    sound = font.render(names[kind], notes, seconds) if font else render(names[kind], notes, seconds, rng)
     return (*curves_of(notes, seconds), kind, sound)
 
 

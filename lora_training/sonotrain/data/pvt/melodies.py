@@ -92,7 +92,7 @@ def swayed(notes: Sequence[Note], seconds: float, rng: np.random.Generator) -> l
 
 
 def curves_of(notes: Sequence[Note], seconds: float, rate: float = RATE_HZ) -> tuple[np.ndarray, np.ndarray]:
-    """Pitch in Hz (0: none) and velocity (0: none) of notes that don't overlap, each float32 [seconds · rate]."""
+    """Pitch in Hz and velocity (0: none) of notes that don't overlap, each float32 [seconds · rate]."""
     count = round(seconds * rate)
     pitch, velocity = np.zeros(count, np.float32), np.zeros(count, np.float32)
     for note in notes:

@@ -23,6 +23,7 @@ from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.jingles.objectives import loss_of
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
+from sonotrain.training.muon import Muon
 from sonotrain.training.run import Run, Trainer
 
 FORMALISMS = ("edm", "ddpm", "discdpm")
@@ -52,7 +53,8 @@ class JingleOptions:
     dropout: float = option(0.3, "chance of each feature not to be said")
     span_dropout: float = option(0.1, "chance of each feature not to be said for a while")
     batch: int = option(32, "clips a step")
-    learning_rate: float = option(1e-3, "peak learning rate (the document: 1e-4)")
+    learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
+    bias_rate: float = option(2e-3, "peak learning rate of the rest (Adam)")
     warmup: int = option(100, "steps of warm-up")
     ema: float = option(0.999, "decay of the moving average")
     seed: int = option(0, "seed of weights and order")
@@ -75,16 +77,18 @@ class JingleTrainer(Trainer):
         options = self.options
         if is_discrete(options.space) != (options.formalism == "discdpm"):
             raise SonopaintError(
-                f"The formalism {options.formalism} does not go with {options.space}: codes are discdpm's, and "
-                "everything else is edm's or ddpm's."
+                f"The formalism {options.formalism} does not go with {options.space}: codes are discdpm's, "
+                "and everything else is edm's or ddpm's."
             )
         if not options.multipliers or len(options.up_multipliers) not in (0, len(options.multipliers)):
             raise SonopaintError(
-                f"{setting('multipliers')} must be one number or more, and {setting('up_multipliers')} as many."
+                f"{setting('multipliers')} must be one number or more, {setting('up_multipliers')} as many."
             )
         sizes = [options.width, options.blocks, options.patch, options.batch, options.control_channels]
         if min(*sizes, *options.multipliers) < 1 or options.frames < 0:
-            raise SonopaintError("All sizes of the network, and the number of clips a step, must be 1 or more.")
+            raise SonopaintError(
+                "All sizes of the network, and the number of clips a step, must be 1 or more."
+            )
         if not 0 <= options.dropout + options.span_dropout <= 1:
             raise SonopaintError(
                 f"{setting('dropout')} and {setting('span_dropout')} are chances, together at most 1."
@@ -100,7 +104,8 @@ class JingleTrainer(Trainer):
         self.frames = options.frames or sample.shape[-1]
         if self.frames > sample.shape[-1]:
             raise SonopaintError(
-                f"{setting('frames')} is {self.frames}, but the clips of {options.data} have {sample.shape[-1]}."
+                f"{setting('frames')} is {self.frames}, but the clips of {options.data} have "
+                f"{sample.shape[-1]}."
             )
         self.controls = Controls.at(tuple(options.features), self.data.instruments, space.frame_rate)
         shared: dict[str, Any] = {
@@ -128,15 +133,19 @@ class JingleTrainer(Trainer):
         self.network.to(device)
         self.fast = compiled(self.network, device)
         self.ema = Ema([self.network], options.ema)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
+        weights = list(self.network.parameters())
+        self.optimiser = Muon([p for p in weights if p.ndim > 2], options.learning_rate)
+        self.others = torch.optim.Adam(
+            [p for p in weights if p.ndim <= 2], options.bias_rate, betas=(0.9, 0.99)
         )
 
     def parts(self) -> dict[str, Any]:
-        return {"network": self.network, "ema": self.ema, "optimiser": self.optimiser}
+        return {
+            "network": self.network, "ema": self.ema, "optimiser": self.optimiser, "others": self.others
+        }  # fmt: skip
 
     def optimisers(self) -> list[torch.optim.Optimizer]:
-        return [self.optimiser]
+        return [self.optimiser, self.others]
 
     def batch(
         self, clips: Sequence[int], generator: torch.Generator, *, dropping: bool = True
@@ -181,10 +190,11 @@ class JingleTrainer(Trainer):
         with autocast(self.device):
             losses = loss_of(self.formalism, self.fast, data, generator, curves, facts)
         loss = losses.mean()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers():
+            optimiser.step()
         self.ema.update()
         return {"loss": loss, "norm": norm}
 

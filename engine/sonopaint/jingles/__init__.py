@@ -1,0 +1,1 @@
+"""Jingles: sound that plays along curves of velocity, pitch and instrument."""

@@ -1,0 +1,1 @@
+"""How well jingle models follow curves, and how formalisms and representations compare."""
