@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,13 @@ from sonoconvert.curves.midi import Note
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.jingles.controls import HIGHEST, LOWEST
 from sonopaint.models.jingles.file import read_jingle
+from sonopaint.samplers.edm import EdmSettings
 from sonotrain.data.pvt import build as pvt
 from sonotrain.data.pvt.build import PvtDataset, PvtOptions, build
 from sonotrain.data.pvt.instruments import INSTRUMENTS, render
 from sonotrain.data.pvt.melodies import GAP_S, Melodies, curves_of, monophonic, swayed
+from sonotrain.data.pvt.soundfont import SoundFont
+from sonotrain.evaluation.jingles.play import play
 from sonotrain.trainers.jingles.train import JingleTrainer
 from sonotrain.training.loop import Budget
 from sonotrain.training.run import train
@@ -209,3 +214,81 @@ def test_most_features_are_said_and_some_are_not(dataset: Path, tmp_path: Path) 
     assert free.mean(0) == pytest.approx([0.3] * 3, abs=0.07)
     both = (free[:, 0] * free[:, 1]).mean()
     assert float(both) == pytest.approx(0.09, abs=0.04)
+
+
+class FakeSynth:
+    """What pyfluidsynth's Synth does, as a log: (samples so far, event)."""
+
+    def __init__(self, gain: float, samplerate: float) -> None:
+        self.done, self.log, self.sounding = 0, [], 0  # type: ignore[var-annotated]
+
+    def sfload(self, path: str) -> int:
+        return 1
+
+    def system_reset(self) -> None:
+        self.done, self.log = 0, []
+
+    def program_select(self, channel: int, font: int, bank: int, program: int) -> None:
+        self.log.append(("program", program))
+
+    def noteon(self, channel: int, number: int, velocity: int) -> None:
+        self.sounding = velocity
+        self.log.append((self.done, number, velocity))
+
+    def noteoff(self, channel: int, number: int) -> None:
+        self.sounding = 0
+        self.log.append((self.done, number, 0))
+
+    def get_samples(self, count: int) -> np.ndarray:
+        self.done += count
+        return np.full(2 * count, 100 * self.sounding, np.int16)
+
+    def delete(self) -> None:
+        pass
+
+
+def test_a_soundfont_plays_the_notes_at_their_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("fluidsynth")
+    module.Synth = FakeSynth  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fluidsynth", module)
+    (tmp_path / "a.sf2").write_bytes(b"")
+    font = SoundFont(tmp_path / "a.sf2")
+    sound = font.render("violin", [Note(0.5, 1.0, 60, 0.5), Note(1.0, 1.25, 72, 1.0)], 2.0)
+    # A note that ends where the next begins is let go first.
+    assert font.synth.log == [
+        ("program", 40), (16_000, 60, 64), (32_000, 60, 0), (32_000, 72, 127), (40_000, 72, 0)
+    ]  # fmt: skip
+    assert sound.shape == (64_000,) and sound[:16_000].eq(0).all() and sound[40_000:].eq(0).all()
+    assert sound[20_000] == pytest.approx(6400 / 32768) and sound[33_000] == pytest.approx(12_700 / 32768)
+    with pytest.raises(SonopaintError, match="no instrument 'kazoo'"):
+        font.render("kazoo", [], 1.0)
+
+
+def test_without_fluidsynth_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)
+    with pytest.raises(SonopaintError, match="pyfluidsynth"):
+        SoundFont("a.sf2")
+
+
+def test_encodec_latents_and_codes_go_through_a_dataset_and_a_training(tmp_path: Path) -> None:
+    """With a tiny codec of random weights: formats and shapes, not sound."""
+    from transformers import EncodecConfig, EncodecModel
+
+    torch.manual_seed(0)
+    config = EncodecConfig(
+        num_filters=2, hidden_size=8, codebook_dim=8, codebook_size=16, upsampling_ratios=[8, 5, 4, 2],
+        num_lstm_layers=1, target_bandwidths=[1.5, 3.0, 6.0, 12.0, 24.0],
+    )  # fmt: skip
+    EncodecModel(config).save_pretrained(tmp_path / "codec")
+    spaces = ("encodec", "encodec-codes")
+    options = PvtOptions(clips=10, seconds=1.0, spaces=spaces, codec=str(tmp_path / "codec"))
+    assert build(tmp_path / "pvt", options) == 10
+    latents = PvtDataset(tmp_path / "pvt", "encodec").data([0])
+    codes = PvtDataset(tmp_path / "pvt", "encodec-codes").data([0])
+    assert latents.shape == (1, 8, 75) and codes.shape[-1] == 75 and int(codes.max()) < 16
+    for space, formalism in zip(spaces, ("edm", "discdpm"), strict=True):
+        given = SMALL | {"data": str(tmp_path / "pvt"), "space": space, "formalism": formalism}
+        assert train(JingleTrainer, tmp_path / space, given, Budget(steps=1), device="cpu")
+        jingle = read_jingle(tmp_path / space / f"{space}.safetensors")
+        played = play(jingle, PvtDataset(tmp_path / "pvt", space), [4], settings=EdmSettings(steps=2))
+        assert played.clips[0].num_samples == 24_000 and played.clips[0].sample_rate == 24_000
