@@ -30,13 +30,13 @@ logger = logging.getLogger(__name__)
 
 # What each cell is trained with beside the shared options; sizes that a processor core can train.
 CELLS: dict[str, dict[str, Any]] = {
-    "ddpm-cqt": {"formalism": "ddpm", "space": "cqt", "patch": 8, "width": 32, "batch": 4},
-    "edm-cqt": {"formalism": "edm", "space": "cqt", "patch": 8, "width": 32, "batch": 4},
-    "ddpm-latents": {"formalism": "ddpm", "space": "latents", "width": 64, "batch": 16},
     "edm-latents": {"formalism": "edm", "space": "latents", "width": 64, "batch": 16},
+    "ddpm-latents": {"formalism": "ddpm", "space": "latents", "width": 64, "batch": 16},
     "discdpm-codes": {
         "formalism": "discdpm", "space": "codes", "width": 64, "batch": 16, "up_multipliers": (6, 4, 2)
     },
+    "edm-cqt": {"formalism": "edm", "space": "cqt", "patch": 8, "width": 24, "batch": 4, "frames": 240},
+    "ddpm-cqt": {"formalism": "ddpm", "space": "cqt", "patch": 8, "width": 24, "batch": 4, "frames": 240},
 }  # fmt: skip
 
 
