@@ -24,7 +24,9 @@ WINGS = {
     "sonopaint": ("engine/sonopaint", BASE | MODELS | {"sonoconvert"}),
     "sonotrain": (
         "lora_training/sonotrain",
-        BASE | MODELS | {"sonoconvert", "sonopaint", "peft", "accelerate", "tensorboard", "matplotlib"},
+        BASE
+        | MODELS
+        | {"sonoconvert", "sonopaint", "peft", "accelerate", "tensorboard", "matplotlib", "fluidsynth"},
     ),
     "sonopaint_studio": (
         "extensions/studio/sonopaint_studio",
