@@ -249,6 +249,25 @@ def test_a_mark_longer_than_the_bridge_is_told() -> None:
     assert float(healed.clip.waveform[0, 30_000:60_000].std()) == pytest.approx(0.1, rel=0.2)
 
 
+def test_within_one_mark_the_bar_moves_and_cancel_stops() -> None:
+    clip, told = clip_of(chord() + noise(), noise()), list[float]()
+    heal(clip, [Mark(12_000, 16_000)], HealSettings("auto"), progress=told.append)
+    assert told == sorted(told) and told[0] == 0 and told[-1] == 1 and len(set(told)) > 8
+    seen = 0
+
+    def stop(share: float) -> None:
+        nonlocal seen
+        seen += 1
+        if share > 0.2:
+            raise Cancelled
+
+    for method in ("auto", "bridge"):
+        seen = 0
+        with pytest.raises(Cancelled):
+            heal(clip, [Mark(12_000, 16_000)], HealSettings(method), progress=stop)
+        assert seen < len(told)
+
+
 @pytest.mark.parametrize("start", [0, 28_000])
 def test_marks_at_the_ends_are_healed_from_one_side(start: int) -> None:
     for method in METHODS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sonoconvert.progress import Progress, silent
 from sonopaint.heal.copying import copied
 from sonopaint.heal.linear import interpolated, joined, predicted, sampled
 
@@ -19,7 +20,15 @@ ENVELOPE = 0.3  # decibels of the spectrum that one of the envelope counts for
 _FLOOR = 1e-3
 
 
-def chosen(near: np.ndarray, start: int, stop: int, broken: np.ndarray, rate: int, bridge: bool) -> str:
+def chosen(
+    near: np.ndarray,
+    start: int,
+    stop: int,
+    broken: np.ndarray,
+    rate: int,
+    bridge: bool,
+    tell: Progress = silent,
+) -> str:
     """One of heal.METHODS for the samples start … stop of what is near them [samples].
 
     What is beside the mark is taken out, as much on either side, and made again by each of the classics; the
@@ -37,9 +46,11 @@ def chosen(near: np.ndarray, start: int, stop: int, broken: np.ndarray, rate: in
     for first in (start - apart - size, stop + apart):
         if first < size or first + 2 * size > len(near) or bad[first : first + size].any():
             continue
-        tried += 1
-        for name, made in _tries(near, first, first + size, bad, rate, names).items():
+        for number, name in enumerate(names):
+            tell((tried + number / len(names)) / 2)
+            made = _made(name, near, first, first + size, bad, rate)
             scores[name] += distance(near, made, first, first + size, rate)
+        tried += 1
     scores["copy"] /= COPIED
     best = min(scores, key=scores.__getitem__) if tried else "continue"
     if best == "continue" and bridge and count >= BRIDGED_S * rate and _restless(near[~bad], rate):
@@ -56,19 +67,20 @@ def _restless(sound: np.ndarray, rate: int) -> bool:
     )
 
 
-def _tries(
-    near: np.ndarray, start: int, stop: int, bad: np.ndarray, rate: int, names: list[str]
-) -> dict[str, np.ndarray]:
-    """`near` with its samples start … stop made anew by each method."""
+def _made(name: str, near: np.ndarray, start: int, stop: int, bad: np.ndarray, rate: int) -> np.ndarray:
+    """`near` with its samples start … stop made anew by a method."""
     left, right = sides(near, start, stop, bad)
-    count, made = stop - start, {}
-    made["continue"] = sampled(left, right, count, rate, np.random.default_rng(0))
-    donor, _ = copied(near, start, stop, rate, broken=bad)
-    made["copy"] = np.zeros(count) if donor is None else joined(left, right, donor, rate)
-    if "predict" in names:
-        made["interpolate"] = interpolated(left, right, count, order=512)
-        made["predict"] = predicted(left, right, count)
-    return {name: np.concatenate([near[:start], part, near[stop:]]) for name, part in made.items()}
+    count = stop - start
+    if name == "continue":
+        part = sampled(left, right, count, rate, np.random.default_rng(0))
+    elif name == "copy":
+        donor, _ = copied(near, start, stop, rate, broken=bad)
+        part = np.zeros(count) if donor is None else joined(left, right, donor, rate)
+    elif name == "interpolate":
+        part = interpolated(left, right, count, order=512)
+    else:
+        part = predicted(left, right, count)
+    return np.concatenate([near[:start], part, near[stop:]])
 
 
 def sides(near: np.ndarray, start: int, stop: int, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

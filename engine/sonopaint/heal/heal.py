@@ -10,7 +10,7 @@ import torch
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.clip import Clip
-from sonoconvert.progress import Progress, silent
+from sonoconvert.progress import Progress, Steps, portion, silent
 from sonopaint.heal.bridging import LONGEST_S, bridged, within_band
 from sonopaint.heal.channels import from_others
 from sonopaint.heal.choosing import chosen, sides
@@ -84,10 +84,10 @@ def heal(
     sound = clip.waveform.numpy().astype(np.float64)
     done, notes = [], []
     for number, mark in enumerate(marks):
-        tell(number / len(marks))
+        part = portion(tell, number / len(marks), (number + 1) / len(marks))
         # What is still to be healed is not to be learnt from.
         method, said = _heal_one(
-            sound, mark, [*marks[number + 1 :], *spare], clip.sample_rate, settings, bridge
+            sound, mark, [*marks[number + 1 :], *spare], clip.sample_rate, settings, bridge, part
         )
         done.append((mark, method))
         notes += [said] if said else []
@@ -104,6 +104,7 @@ def _heal_one(
     rate: int,
     settings: HealSettings,
     bridge: Bridge | None,
+    tell: Progress,
 ) -> tuple[str, str]:
     """Heals a mark in `sound` [channels, samples], in place: (method, what to say)."""
     around = round(AROUND_S * rate)
@@ -115,11 +116,13 @@ def _heal_one(
     channels = list(range(len(sound))) if mark.channels is None else list(mark.channels)
     taken = from_others(near, here, broken, rate) if settings.method == "auto" else {}
     method, said = "", ""
-    for channel in channels:
+    for number, channel in enumerate(channels):
+        part = portion(tell, number / len(channels), (number + 1) / len(channels))
+        part(0.0)
         if channel in taken:
             made, method = taken[channel], method or "other channel"
         else:
-            made, method, said = _fill(near[channel], here, broken[channel], rate, settings, bridge)
+            made, method, said = _fill(near[channel], here, broken[channel], rate, settings, bridge, part)
         if here.low_hz is not None or here.high_hz is not None:
             band = (here.low_hz or 0.0, here.high_hz or rate / 2)
             margin = min(here.start, 4096)
@@ -133,7 +136,13 @@ def _heal_one(
 
 
 def _fill(
-    near: np.ndarray, mark: Mark, broken: np.ndarray, rate: int, settings: HealSettings, bridge: Bridge | None
+    near: np.ndarray,
+    mark: Mark,
+    broken: np.ndarray,
+    rate: int,
+    settings: HealSettings,
+    bridge: Bridge | None,
+    tell: Progress,
 ) -> tuple[np.ndarray, str, str]:
     """(new samples, method, what to say) of one channel's mark in what is near it [samples]."""
     count, said = mark.stop - mark.start, ""
@@ -142,7 +151,9 @@ def _fill(
         return np.zeros(count), "silence", "There is silence around a mark, and so it holds silence now."
     method, donor, fit = settings.method, None, 0.0
     if method == "auto":
-        method = chosen(near, mark.start, mark.stop, broken, rate, bridge is not None)
+        trying = portion(tell, 0.0, 0.6)
+        method = chosen(near, mark.start, mark.stop, broken, rate, bridge is not None, trying)
+    tell(0.6)
     if method == "copy" or (method == "bridge" and count > LONGEST_S * rate):
         donor, fit = copied(near, mark.start, mark.stop, rate, broken=broken)
     if method == "bridge" and count > LONGEST_S * rate:
@@ -162,7 +173,10 @@ def _fill(
             band = (mark.low_hz or 0.0, mark.high_hz or rate / 2)
             known[len(left) : len(left) + count] = near[mark.start : mark.stop]
         start = len(left)
-        made = bridged(bridge, known, start, start + count, rate, band=band, seed=seed, steps=settings.steps)
+        tick = Steps(portion(tell, 0.6, 1.0), settings.steps + 1)
+        made = bridged(
+            bridge, known, start, start + count, rate, band=band, seed=seed, steps=settings.steps, tick=tick
+        )
     elif method == "interpolate":
         made = interpolated(left, right, count, order=512)
     elif method == "predict":
