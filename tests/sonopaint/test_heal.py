@@ -180,6 +180,24 @@ def test_clicks_and_dropouts_are_found_and_healed() -> None:
     assert find(clip_of(sound)) == []
 
 
+def test_clicks_in_loud_vowels_are_found() -> None:
+    """As loud as the voice's own peaks, among its pulses."""
+    clip = read_clip(SPEECH)
+    sound, rate = clip.waveform[0].double().numpy(), clip.sample_rate
+    level = np.sqrt(np.convolve(sound**2, np.ones(rate // 50) * 50 / rate, "same"))
+    loud = np.flatnonzero(level > 0.6 * level.max())
+    places = [int(loud[len(loud) * part // 8]) for part in range(1, 8)]
+    places = [place for number, place in enumerate(places) if place - places[number - 1] > 1500 or not number]
+    assert len(places) >= 4
+    clicked = sound.copy()
+    for number, place in enumerate(places):
+        peak = np.abs(sound[place - rate // 100 : place + rate // 100]).max()
+        clicked[place : place + 3] += np.array([0.8, -0.8, 0.4]) * peak * (-1) ** number
+    found = find(clip_of(clicked, rate=rate))
+    hit = [any(mark.start - 4 <= place < mark.stop + 4 for mark in found) for place in places]
+    assert sum(hit) >= len(places) - 1 and len(found) <= len(places) + 1
+
+
 def test_speech_that_is_whole_is_left_alone() -> None:
     assert find(read_clip(SPEECH)) == []
 

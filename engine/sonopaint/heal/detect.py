@@ -16,8 +16,11 @@ BLOCK_S = 0.1  # over which a prediction is fitted and its usual error measured
 LOUD = 8.0  # times the usual error: a click
 ALIKE = 1 / 3  # of its loudest error, that at most OTHERS places within AROUND_S reach: pulses of a voice do
 OTHERS = 1
+PERIOD_S = 0.0025, 0.02  # of a voice: its pulses come before and after at one such distance …
+ECHO, EITHER = 1.8, 1.5  # … so that a click is so many times as loud as on both sides, and as on either
 LOUDER = 4.0  # times what the errors around it hardly exceed
 AROUND_S = 0.025
+NEAR_S = 0.0003  # by which periods of a voice differ
 LONGEST_CLICK_S = 0.006
 LEVELS = 4.0  # the sound is not so many times as loud on one side as on the other: else it begins there
 LEVEL_S = 0.004
@@ -45,21 +48,23 @@ def find(clip: Clip, *, clicks: bool = True, dropouts: bool = True) -> list[Mark
 def clicks_of(sound: np.ndarray, rate: int, lost: Sequence[tuple[int, int]] = ()) -> list[tuple[int, int]]:
     """[start, stop) of the clicks of a channel [samples] (Vaseghi & Rayner 1990).
 
-    A click is short and expected neither from what comes before it nor, backwards, from what comes after.
+    A click is short and expected neither from what comes before it nor, backwards, from what comes after; and
+    it is none of the pulses of a voice, which come in rows.
     lost: dropouts, whose edges are none.
     """
     errors, usual = _errors(sound, rate)
     for start, stop in lost:
         errors[max(start - ORDER, 0) : stop + ORDER] = 0
-    from scipy.ndimage import binary_closing
+    from scipy.ndimage import binary_closing, maximum_filter1d
 
     runs = runs_of(binary_closing(errors > LOUD * usual, np.ones(2 * MORE + 1)))
     peaks = np.array([errors[start:stop].max() for start, stop in runs])
     places = np.array([start for start, _ in runs])
-    result = []
+    result, near = [], maximum_filter1d(errors, 2 * round(NEAR_S * rate) + 1)
     for (start, stop), peak in zip(runs, peaks, strict=True):
         first, last = np.searchsorted(places, [start - AROUND_S * rate, start + AROUND_S * rate])
         alone = (peaks[first:last] > ALIKE * peak).sum() - 1 <= OTHERS
+        alone = alone or _no_pulse(near, start + int(errors[start:stop].argmax()), peak, rate)
         if stop - start > LONGEST_CLICK_S * rate or not alone or _begins(sound, start, stop, rate):
             continue
         sides = [
@@ -69,6 +74,18 @@ def clicks_of(sound: np.ndarray, rate: int, lost: Sequence[tuple[int, int]] = ()
         if peak > LOUDER * np.quantile(np.concatenate([*sides, [0.0]]), 0.97):
             result.append((max(start - MORE, 0), min(stop + MORE, len(sound))))
     return result
+
+
+def _no_pulse(near: np.ndarray, place: int, peak: float, rate: int) -> bool:
+    """Whether an error at `place` is none of a row: not as loud a period before and after, whatever that is.
+
+    near: how loud errors are about each sample.
+    """
+    low, high = (round(seconds * rate) for seconds in PERIOD_S)
+    periods = np.arange(low, high + 1)
+    before, after = near[np.maximum(place - periods, 0)], near[np.minimum(place + periods, len(near) - 1)]
+    echo, either = np.minimum(before, after).max(), np.maximum(before, after).max()
+    return bool(peak > ECHO * echo and peak > EITHER * either)
 
 
 def _begins(sound: np.ndarray, start: int, stop: int, rate: int) -> bool:

@@ -56,7 +56,7 @@ class VariationsTab:
         if bank is None:
             return widgets.cards_value([], empty=EMPTY), ""
         views = [bank.sounds[seed].view() for seed in bank.order]
-        compare = {"before": bank.reference.view(), "offset": 0.0} if views else None
+        compare = {"before": bank.reference.view(), "offset": 0.0, "alone": True} if views else None
         return widgets.cards_value(views, actions=ACTIONS, empty=EMPTY, compare=compare), bank.link
 
     def opened(self, request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:

@@ -24,7 +24,8 @@
   // value: {cards: [{key, title, note, detail, view, audio, duration, edges, loop, downloads: {WAV: path, …}}],
   //         actions: [[event, label]], empty: html-free text, palette: null or what palette.js shows,
   //         library: whether the cards can be liked, deleted and sent anywhere,
-  //         compare: null or {before: a card, offset: seconds by which the cards begin earlier than it}}
+  //         compare: null or {before: a card, offset: seconds by which the cards begin earlier than it, alone: whether it
+  //         is none that the editor shows}}
   window.Sonopaint.mountCards = (element, { props, trigger, watch, upload }) => {
     const root = element.querySelector(".sp-cards");
     const shown = new Map();
@@ -65,11 +66,11 @@
         compared = null;
         if (pair) {
           const after = cards.map((data, i) => ({ label: cards.length > 1 ? `Take ${i + 1}` : "After", data, offset: pair.offset }));
-          const bar = new Comparison([{ label: "Before", data: pair.before, offset: 0 }, ...after], window.Sonopaint.editor,
+          const before = { label: pair.alone ? "Reference" : "Before", data: pair.before, offset: 0 };
+          const bar = new Comparison([before, ...after], pair.alone ? null : window.Sonopaint.editor,
             (key) => shown.get(key)?.view);
           compared = { keys, bar };
         }
-        window.Sonopaint.comparison = compared?.bar;
       }
       if (compared) root.prepend(compared.bar.element);
     }

@@ -2,6 +2,7 @@
 (() => {
   const { make, icon, fileUrl } = window.Sonopaint;
   const FADE_S = 0.004, AROUND_S = 0.25, MOST_DB = 24;
+  const bars = new Set(); // of all pages
 
   // How loud a part of a sound is to ears (K weighting, ITU-R BS.1770), as a mean square.
   async function power(buffer, from, to) {
@@ -17,7 +18,7 @@
 
   class Comparison {
     // sounds: [{label, data, offset}], offset: seconds by which it begins earlier than the first; editor: whose marks
-    // are looped; viewOf(key): the view of a sound, which shows its cursor too.
+    // are looped, null for none; viewOf(key): the view of a sound, which shows its cursor too.
     constructor(sounds, editor, viewOf) {
       this.sounds = sounds;
       this.editor = editor;
@@ -33,11 +34,13 @@
         make("span", { class: "sp-choices" }, ...this.choices), make("label", {}, this.equal, "Equally loud"), this.hint);
       this.onPlayElsewhere = (event) => { if (event.detail !== this) this.stop(); };
       window.addEventListener("sonopaint-play", this.onPlayElsewhere);
+      bars.add(this);
       this.refresh();
     }
 
     destroy() {
       this.stop();
+      bars.delete(this);
       window.removeEventListener("sonopaint-play", this.onPlayElsewhere);
       this.context?.close();
       this.element.remove();
@@ -59,7 +62,7 @@
     // What is looped, on the first sound's clock: the marks with a little around them, within all sounds.
     get span() {
       const shared = Math.min(...this.sounds.map(({ data, offset }) => data.duration - offset));
-      const marked = this.editor.range;
+      const marked = this.editor?.range;
       if (!marked || marked.from >= shared) return { from: 0, to: shared };
       return { from: Math.max(0, marked.from - AROUND_S), to: Math.min(shared, marked.to + AROUND_S) };
     }
@@ -125,7 +128,7 @@
     follow() {
       if (!this.nodes) return;
       const { from, to } = this.looped, wanted = this.span;
-      if (!this.editor.drag && (wanted.from !== from || wanted.to !== to)) { this.stop(); this.start(); return; }
+      if (!this.editor?.drag && (wanted.from !== from || wanted.to !== to)) { this.stop(); this.start(); return; }
       this.show(from + Math.max(0, this.context.currentTime - this.began) % (to - from));
       requestAnimationFrame(() => this.follow());
     }
@@ -146,4 +149,6 @@
     window.Sonopaint.comparison?.swap();
   });
   window.Sonopaint.Comparison = Comparison;
+  // The one on the page that is seen.
+  Object.defineProperty(window.Sonopaint, "comparison", { get: () => [...bars].find(({ element }) => element.offsetParent) });
 })();
