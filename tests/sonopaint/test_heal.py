@@ -181,7 +181,7 @@ def test_clicks_and_dropouts_are_found_and_healed() -> None:
 
 
 def test_clicks_in_loud_vowels_are_found() -> None:
-    """As loud as the voice's own peaks, among its pulses."""
+    """Less than half as loud as the voice's own peaks, among its pulses."""
     clip = read_clip(SPEECH)
     sound, rate = clip.waveform[0].double().numpy(), clip.sample_rate
     level = np.sqrt(np.convolve(sound**2, np.ones(rate // 50) * 50 / rate, "same"))
@@ -192,7 +192,7 @@ def test_clicks_in_loud_vowels_are_found() -> None:
     clicked = sound.copy()
     for number, place in enumerate(places):
         peak = np.abs(sound[place - rate // 100 : place + rate // 100]).max()
-        clicked[place : place + 3] += np.array([0.8, -0.8, 0.4]) * peak * (-1) ** number
+        clicked[place : place + 3] += np.array([0.4, -0.4, 0.2]) * peak * (-1) ** number
     found = find(clip_of(clicked, rate=rate))
     hit = [any(mark.start - 4 <= place < mark.stop + 4 for mark in found) for place in places]
     assert sum(hit) >= len(places) - 1 and len(found) <= len(places) + 1
