@@ -23,6 +23,11 @@ def artefacts() -> Iterator[Any]:
     sys.modules.pop("artefacts", None)
 
 
+def test_every_artefact_is_of_the_present_weights(artefacts: Any) -> None:
+    old = [path.relative_to(ROOT).as_posix() for one in artefacts.ALL for path in artefacts.old(one)]
+    assert not old, f"run python docs/make_all.py: not of the present weights are {', '.join(old)}"
+
+
 def test_every_thumbnail_and_comfyui_picture_is_listed(artefacts: Any) -> None:
     listed = {path for one in artefacts.ALL for path in ROOT.glob(one.files)}
     made = {*ROOT.glob("docs/images/comfyui-*.png"), *ROOT.glob("example_workflows/*.jpg")}
