@@ -129,7 +129,7 @@ def draw(page: Any) -> None:
         }"""
     )
     page.wait_for_timeout(1500)
-    place = page.locator(".sonopaint-widget .sg-canvas").bounding_box()
+    place = page.get_by_role("img", name="Spectrogram to draw a region").bounding_box()
 
     def drag(*points: tuple[float, float]) -> None:
         page.mouse.move(*at(points[0]))
