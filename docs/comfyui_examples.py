@@ -63,21 +63,26 @@ def heard(name: str, vae: str = "model.VAE", form: str = "latent.format") -> Nod
     }
 
 
-def edited(name: str, canvas: tuple[str, dict[str, Any]], seed: int = 7) -> Nodes:
+def edited(
+    name: str, canvas: tuple[str, dict[str, Any]], seed: int = 7, surroundings: str = "match"
+) -> Nodes:
     """A canvas painted where its mask says, and put back."""
     return {
         "canvas": canvas,
         "encode": ("VAEEncode", {"pixels": "canvas.image", "vae": "model.VAE"}),
         "masked": ("SetLatentNoiseMask", {"samples": "encode.LATENT", "mask": "canvas.mask"}),
         **sampler("masked.LATENT", seed=seed),
-        **put_back(name),
+        **put_back(name, surroundings),
     }
 
 
-def put_back(name: str) -> Nodes:
+def put_back(name: str, surroundings: str = "match") -> Nodes:
     return {
         "decode": ("VAEDecode", {"samples": "sampler.LATENT", "vae": "model.VAE"}),
-        "back": ("SonopaintPutBack", {"image": "decode.IMAGE", "context": "canvas.context", "seed": 7}),
+        "back": (
+            "SonopaintPutBack",
+            {"image": "decode.IMAGE", "context": "canvas.context", "seed": 7, "surroundings": surroundings},
+        ),
         "plot": ("SonopaintPlot", {"audio": "back.AUDIO", "format": "model.format"}),
         "look": ("PreviewImage", {"images": "plot.IMAGE"}),
         "save": ("SonopaintSaveAudio", {"audio": "back.AUDIO", "filename_prefix": f"sonopaint/{name}"}),
@@ -133,15 +138,21 @@ WORKFLOWS: dict[str, tuple[Nodes, str]] = {
     "Inpaint a box": (
         {
             **example("engine"),
-            **mini("a train horn"),
+            **mini("a dog barking"),
             "region": (
                 "SonopaintRegion",
                 {"drawing": drawn(1.5, 3.5, 200, 6000), "audio": "recording.AUDIO", "format": "model.format"},
             ),
-            **edited("inpainted", ("SonopaintInpaintCanvas", {**_CANVAS, "region": "region.region"}), seed=1),
+            **edited(
+                "inpainted",
+                ("SonopaintInpaintCanvas", {**_CANVAS, "region": "region.region"}),
+                seed=1,
+                surroundings="add",
+            ),
         },
         "Only the box is painted; every sample outside of it stays the recording's own. Draw more boxes, or "
-        "brush, on the spectrogram.",
+        "brush, on the spectrogram. Put Back adds the dog to the engine; with surroundings on match it takes "
+        "the engine's place.",
     ),
     "Extend both sides": (
         {

@@ -137,13 +137,16 @@ def judge() -> Any:
 
 
 def test_the_repainted_box_sounds_right(comfyui: Any, judge: Any) -> None:
-    """The horn is heard in the box, as loud as what is around it, and there is no hole."""
+    """A dog is heard in the box, over an engine that goes on."""
     [sound] = run(comfyui, "Inpaint a box")
-    box, around = sound[48_000:112_000], np.concatenate([sound[:48_000], sound[112_000:]])
-    assert judge(box)[0] == "train_horn"
-    assert 0.5 < rms(box) / rms(around) < 2
-    steps = [rms(part) for part in np.split(box, 40)]
-    assert min(steps) > 0.3 * np.median([rms(part) for part in np.array_split(around, 62)])
+    source, box = recording("engine"), slice(48_000, 112_000)
+    added = sound[box] - source[box]
+    assert "dog_bark" in judge(added)
+    assert 0.3 < rms(added) / rms(source[box]) < 2
+    before, after = (
+        np.array([rms(part) for part in np.split(all_of[box], 40)]) for all_of in (source, sound)
+    )
+    assert (after > 0.8 * before).all()
 
 
 @pytest.mark.parametrize(
