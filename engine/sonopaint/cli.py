@@ -38,6 +38,8 @@ Make and edit sounds with words.
   interpolate  from one prompt to another over several sounds
   heal         repair a sound without words: gaps, clicks, clipping, a missing band
   jingle       notes, MIDI or curves, played by piano, violin or trumpet
+  match        find the knobs of a synthesiser that make a sound
+  play         turn a match's knobs and hear it again
   models       what --model and --lora can name
   studio       Sonopaint Studio in the browser
 
@@ -184,6 +186,22 @@ def _with_line(args: argparse.Namespace, run: Callable[..., None], doing: str) -
         line.end()
 
 
+def _run_match(args: argparse.Namespace) -> None:
+    from sonopaint.match.cli import run_match
+
+    line = _ProgressLine(quiet=args.quiet)
+    try:
+        run_match(args, lambda share: line(round(1000 * share), 1000, "Matching"))
+    finally:
+        line.end()
+
+
+def _run_play(args: argparse.Namespace) -> None:
+    from sonopaint.match.cli import run_play
+
+    run_play(args)
+
+
 def _run_models(args: argparse.Namespace) -> None:
     from sonopaint.models.folders import user_folder
     from sonopaint.models.info import list_models
@@ -231,6 +249,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "interpolate": _run_interpolate,
     "heal": _run_heal,
     "jingle": _run_jingle,
+    "match": _run_match,
+    "play": _run_play,
     "variations": _run_variations,
     "models": _run_models,
 }

@@ -207,6 +207,18 @@ def models(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def match(parser: argparse.ArgumentParser) -> None:
+    from sonopaint.match.cli import fill_match
+
+    fill_match(parser)
+
+
+def play(parser: argparse.ArgumentParser) -> None:
+    from sonopaint.match.cli import fill_play
+
+    fill_play(parser)
+
+
 def heal(parser: argparse.ArgumentParser) -> None:
     from sonopaint.heal.cli import fill
 
@@ -229,5 +241,7 @@ _COMMANDS = {
     "variations": variations,
     "heal": heal,
     "jingle": jingle,
+    "match": match,
+    "play": play,
     "models": models,
 }

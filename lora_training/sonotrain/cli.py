@@ -450,6 +450,45 @@ JINGLES_COMMANDS: Steps = {
     "sample": ("plays the held-out melodies of a dataset with a model, into a folder", _jingles_sample),
     "table": ("trains and compares formalisms and representations", _jingles_table),
 }
+
+
+def _match_train(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.match.train import MatchTrainer
+
+    _training(parser, MatchTrainer, "runs/match")
+
+
+def _match_metrics(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.match.cli import fill_metrics
+
+    fill_metrics(parser)
+
+
+def _match_export(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.trainers.match.cli import fill_export
+
+    fill_export(parser)
+
+
+def _match_table(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.match.cli import fill_table
+
+    fill_table(parser)
+
+
+def _match_evaluate(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.match.cli import fill_evaluate
+
+    fill_evaluate(parser)
+
+
+MATCH_COMMANDS: Steps = {
+    "metrics": ("computes sounds and metrics that training reuses", _match_metrics),
+    "train": ("trains an analyser: from a sound to a synthesiser's parameters", _match_train),
+    "export": ("writes a run's analyser where matching finds it", _match_export),
+    "evaluate": ("every synthesiser on held-out parameters, beside random draws", _match_evaluate),
+    "table": ("compares the four losses on a grid, as the document's table does", _match_table),
+}
 HEAL_COMMANDS: Steps = {
     "train": ("trains the bridge that heals gaps and missing bands", _heal_train),
     "export": ("writes a run's bridge where healing finds it", _heal_export),
@@ -473,6 +512,7 @@ GROUPS: dict[str, tuple[str, Steps]] = {
         "melodies along curves: EDM, DDPM and DiscDPM on latents, constant-Q and codes",
         JINGLES_COMMANDS,
     ),
+    "match": ("the analysers of match and edit", MATCH_COMMANDS),
     "bench": ("how well a subject was learnt, and how good variations are", BENCH_COMMANDS),
     "listen": ("listening tests: which variations are still the same thing?", LISTEN_COMMANDS),
 }

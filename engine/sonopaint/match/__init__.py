@@ -1,0 +1,1 @@
+"""Match and edit: the parameters of a synthesiser that make a given sound, to turn them and hear it again."""

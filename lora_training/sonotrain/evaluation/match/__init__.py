@@ -1,0 +1,1 @@
+"""How well analysers match: the document's table, and every synthesiser on held-out parameters."""

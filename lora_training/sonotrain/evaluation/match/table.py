@@ -1,0 +1,148 @@
+"""Table 1 of Han, Lostanlen & Lagrange on a grid that a small machine can afford, and with refinement."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sonopaint.match.synths import get_synth
+from sonotrain.evaluation.match.measures import (
+    best_of_draws,
+    distances,
+    mean_and_spread,
+    noticeable,
+    refined,
+    step_seconds,
+)
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.trainers.match.draws import TEST
+from sonotrain.trainers.match.metrics import known
+from sonotrain.trainers.match.train import MatchOptions, MatchTrainer, averaged, plans
+from sonotrain.training.loop import Budget
+from sonotrain.training.run import train
+
+logger = logging.getLogger(__name__)
+ROWS = (
+    ("p", {"loss": "p", "raw": True}),
+    ("pnp", {"loss": "pnp", "raw": True}),
+    ("reg", {"loss": "reg", "raw": True}),
+    ("p-scaled", {"loss": "p", "raw": False}),
+    ("reg-scaled", {"loss": "reg", "raw": False}),
+)  # as the document has them, with parameters as they are; and in the sliders' coordinates
+SPECTRAL = ("spectral", {"loss": "spectral", "raw": True})
+
+
+def run_table(
+    out: str | Path, given: Mapping[str, Any], steps: int, inits: int, *, refine_steps: int = 12
+) -> dict[str, Any]:
+    """Trains every row so many times, or goes on where it was stopped; table.json and table.md in `out`.
+
+    given: options of `sonotrain match train` for all rows. The spectral loss trains once, for as many steps
+    as its measured cost allows in the time of one regularised run.
+    """
+    out = Path(out)
+    base = {"cache": str(out / "metrics"), "preview_minutes": 1e9, **given}
+    options = MatchOptions(**base)
+    plan = plans(options)[0]
+    data = known(plan, options.cache, options.workers)
+    rows = data.draws.of(TEST)
+    synth, true = get_synth(plan.synth), data.draws.places[rows]
+    costs_path = out / "costs.json"
+    if not costs_path.is_file():
+        named = {name: base | row for name, row in (*ROWS[:3], SPECTRAL)}
+        write_json(costs_path, step_seconds(named))
+    costs = read_json(costs_path)
+    table: dict[str, Any] = {
+        "synth": synth.name, "grid": options.grid, "sounds": len(data.heard), "test": len(rows),
+        "steps": steps, "inits": inits, "step_seconds": costs, "rows": {},
+    }  # fmt: skip
+
+    def measure(name: str, guesses: list[Any], taken: int) -> None:
+        found = [distances(synth, guess, true) for guess in guesses]
+        errors = [noticeable(synth, guess, true).median().item() for guess in guesses]
+        table["rows"][name] = {
+            "jtfs": mean_and_spread([jtfs.mean().item() for jtfs, _ in found]),
+            "mss": mean_and_spread([mss.mean().item() for _, mss in found]),
+            "noticeable": mean_and_spread(errors),
+            "steps": taken,
+        }
+        write_json(out / "table.json", table)
+        logger.info("%s: %s", name, table["rows"][name])
+
+    allowed = max(1, int(steps * costs["reg"] / costs["spectral"]))
+    guesses: dict[str, list[Any]] = {}
+    for name, row in (*ROWS, SPECTRAL):
+        count, taken = (1, allowed) if name == "spectral" else (inits, steps)
+        guesses[name] = []
+        for init in range(count):
+            run = out / f"{name}-{init}"
+            if not (run / "match.json").is_file():
+                resume = (run / "config.json").is_file()
+                train(
+                    MatchTrainer, run, {} if resume else base | row | {"seed": init}, Budget(steps=taken),
+                    device="cpu", resume=resume,
+                )  # fmt: skip
+            analyser = averaged(run)[0]
+            features = analyser.features(data.heard[rows].float())
+            guesses[name].append(analyser.places(features, synth.name).detach())
+        measure(name, guesses[name], taken)
+    measure(
+        "reg-scaled, refined",
+        [refined(synth, guess, true, refine_steps) for guess in guesses["reg-scaled"][:1]],
+        steps,
+    )
+    measure("best of 1000 draws", [best_of_draws(synth, true, 1000)], 0)
+    (out / "table.md").write_text(as_markdown(table), encoding="utf-8")
+    return table
+
+
+def as_markdown(table: Mapping[str, Any]) -> str:
+    """The table for people."""
+    reference = table["rows"]["p"]
+    lines = [
+        "| loss | JTFS distance | of P's | MSS distance | of P's | median error (JND) | steps | step |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in table["rows"].items():
+        cost = table["step_seconds"].get(name)
+        told = f"{cost / table['step_seconds']['p']:.2f} × P" if cost else ""
+        lines.append(
+            f"| {name} | {row['jtfs'][0]:.2f} ± {row['jtfs'][1]:.2f} "
+            f"| {row['jtfs'][0] / reference['jtfs'][0]:.2f} | {row['mss'][0]:.3f} ± {row['mss'][1]:.3f} "
+            f"| {row['mss'][0] / reference['mss'][0]:.2f} | {row['noticeable'][0]:.1f} | {row['steps']} "
+            f"| {told} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def held_out(
+    analyser_path: str | Path, count: int, draws: int, refine_steps: int, *, data_seed: int = 1000
+) -> dict[str, dict[str, float]]:
+    """Every synthesiser of an analyser on parameters that it never saw: medians over `count` sounds.
+
+    JTFS distances of the best of `draws` random draws, of the analyser, and refined; errors in just
+    noticeable differences of the last two.
+    """
+    from sonopaint.match.analyser import heard, load_analyser
+    from sonotrain.trainers.match.draws import drawn
+
+    analyser, found = load_analyser(analyser_path), {}
+    for name in analyser.synths:
+        synth = get_synth(name)
+        true = drawn(len(synth.parameters), 0, count, 0, data_seed).places
+        # The recording's noise is not that of the synthesiser which matches it.
+        sounds = synth.render(synth.theta(true), seed=77)
+        said = analyser.places(analyser.features(heard(sounds)), name).detach()
+        drawn_best = best_of_draws(synth, true, draws)
+        nearer = refined(synth, said, true, refine_steps)
+        found[name] = {
+            "draws": distances(synth, drawn_best, true)[0].median().item(),
+            "analyser": distances(synth, said, true)[0].median().item(),
+            "refined": distances(synth, nearer, true)[0].median().item(),
+            "analyser_jnd": noticeable(synth, said, true).median().item(),
+            "refined_jnd": noticeable(synth, nearer, true).median().item(),
+        }
+        logger.info("%s: %s", name, found[name])
+    return found

@@ -1,0 +1,1 @@
+"""The analysers of match and edit: from sounds to synthesisers' parameters, by four losses."""

@@ -1,0 +1,290 @@
+"""Match and edit: synthesisers, metric, events, sheets, and that edits do what they say."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sonoconvert.descriptors.scattering import Scattering
+from sonoconvert.errors import SonopaintError
+from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonopaint.cli import main
+from sonopaint.match.analyser import Analyser, heard, load_analyser, sizes
+from sonopaint.match.colour import BANDS, FRAMES, colour, coloured
+from sonopaint.match.event import event_of
+from sonopaint.match.matching import match, siblings
+from sonopaint.match.metric import described, jacobian, metric_of, secants, steps
+from sonopaint.match.sheet import Sheet, read_sheet
+from sonopaint.match.synths import CORPUS, SYNTHS, get_synth
+
+LIGHT = Scattering(q=6, pool=4)
+BELL = get_synth("bell")
+
+
+def _sheet(name: str = "bell", seconds: float = 2.0, **values: float) -> Sheet:
+    synth = get_synth(name)
+    return Sheet(synth, synth.values(synth.theta_of(values)), seconds)
+
+
+# Synthesisers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", list(SYNTHS))
+def test_a_synth_sounds_all_over_its_ranges_and_every_knob_does_something(name: str) -> None:
+    synth = SYNTHS[name]
+    count = len(synth.parameters)
+    assert 3 <= count <= 10
+    ends = torch.cat([torch.zeros(1, count), torch.ones(1, count), synth.place(synth.defaults())[None]])
+    sounds = synth.render(synth.theta(ends))
+    assert sounds.shape == (3, synth.samples)
+    assert bool(torch.isfinite(sounds).all())
+    assert bool((sounds.abs().amax(1) > 1e-3).all())
+    assert torch.equal(sounds, synth.render(synth.theta(ends)))  # the seed holds what is random
+    place = synth.place(synth.defaults())[None]
+    moved = secants(described(synth, LIGHT), place, steps(synth, 4.0))[0]
+    assert bool((moved.norm(dim=0) > 0.05).all()), dict(
+        zip(synth.names, moved.norm(dim=0).tolist(), strict=True)
+    )
+
+
+def test_places_and_values_are_inverse_and_ranges_are_kept() -> None:
+    place = torch.rand(5, len(BELL.parameters), generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(BELL.place(BELL.theta(place)), place, atol=1e-5)
+    with pytest.raises(SonopaintError, match="pitch must be 100 to 2400 Hz, not 9000"):
+        BELL.theta_of({"pitch": 9000})
+    with pytest.raises(SonopaintError, match="no parameter 'weight'"):
+        BELL.theta_of({"weight": 1})
+    with pytest.raises(SonopaintError, match="no synth 'oboe'"):
+        get_synth("oboe")
+
+
+def test_the_arpeggio_sweeps_at_its_rate_through_its_pitch() -> None:
+    synth = get_synth("arpeggio")
+    sound = synth.render(torch.tensor([[700.0, 8.0, 1.0]]))[0].double()
+    spectrum = torch.stft(sound, 512, 64, window=torch.hann_window(512).double(), return_complex=True).abs()
+    frames = spectrum.sum(0) > 0.5 * spectrum.sum(0).max()
+    seconds = torch.arange(len(frames)) * 64 / 8192 - 2
+    peaks = spectrum.argmax(0) * 8192 / 512
+    expected = 700 * 2 ** seconds[frames]
+    assert (peaks[frames] / expected).log2().abs().mean() < 0.02
+    # As printed a note is the positive half of a sine: half of the time is silent.
+    assert (sound.abs() < 1e-6).float().mean() > 0.45
+
+
+# The metric ---------------------------------------------------------------------------------------------
+
+
+def test_metrics_are_symmetric_and_positive_and_pnp_is_the_spectral_loss_nearby() -> None:
+    synth = get_synth("arpeggio")
+    descriptor = described(synth, LIGHT)
+    place = torch.tensor([[0.4, 0.5, 0.6], [0.7, 0.3, 0.3]], dtype=torch.float64)
+    metric = metric_of(jacobian(descriptor, place))
+    assert torch.allclose(metric, metric.mT)
+    assert bool((torch.linalg.eigvalsh(metric) >= -1e-9 * metric.amax()).all())
+    away = torch.tensor([[0.6, -0.5, 0.7]], dtype=torch.float64)
+    errors = []
+    for size in (1e-3, 1e-4, 1e-5):
+        moved = size * away
+        spectral = (descriptor(place + moved) - descriptor(place)).square().sum(1)
+        pnp = (moved[:, None] @ metric @ moved[:, :, None])[:, 0, 0]
+        errors.append(float((pnp / spectral - 1).abs().max()))
+    assert errors[2] < 1e-3
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_secants_say_what_derivatives_do_where_nothing_ripples() -> None:
+    descriptor = described(BELL, LIGHT)
+    place = BELL.place(BELL.defaults())[None].double()
+    one, other = jacobian(descriptor, place), secants(descriptor, place, steps(BELL, 0.01).double())
+    for name in ("decay", "brightness", "damping"):
+        k = BELL.names.index(name)
+        assert (one[..., k] - other[..., k]).norm() < 0.02 * one[..., k].norm()
+
+
+# What is matched ----------------------------------------------------------------------------------------
+
+
+def test_of_a_long_recording_the_loudest_event_is_taken() -> None:
+    hit = BELL.render(BELL.defaults()[None])[0]
+    sound = torch.zeros(2, 16_000 * 180)
+    sound[:, 16_000 * 30 : 16_000 * 30 + len(hit)] = 0.3 * hit
+    sound[:, 16_000 * 90 : 16_000 * 90 + len(hit)] = 0.9 * hit
+    event = event_of(Clip(sound, 16_000), BELL)
+    assert event.start_s == pytest.approx(90, abs=0.03)
+    assert torch.corrcoef(torch.stack([event.wave, hit]))[0, 1] > 0.5
+    assert "2 channels" in event.notes[0] and "the loudest event" in event.notes[1]
+
+
+def test_short_slow_and_silent_recordings() -> None:
+    short = event_of(Clip(0.1 * torch.randn(1, 1600), 16_000), BELL)
+    assert short.wave.shape == (BELL.samples,) and bool(torch.isfinite(short.wave).all())
+    assert any("4000 Hz" in note for note in event_of(Clip(torch.randn(1, 8000), 8000), BELL).notes)
+    with pytest.raises(SonopaintError, match="silent"):
+        event_of(Clip(torch.zeros(1, 16_000), 16_000), BELL)
+
+
+@pytest.mark.slow
+def test_a_match_stands_where_the_sound_was_made() -> None:
+    """With no analyser: by draws, lines and refinement alone; the nearest of random draws is far from it."""
+    synth = get_synth("kick")
+    true = synth.theta_of({"pitch": 60, "drop": 24, "decay": 0.5})
+    sound = Clip(synth.render(true[None]) * 0.5, synth.rate)
+    found = match(sound, "kick", count=8)
+    errors = [
+        float(p.noticeable(a, b)) for p, a, b in zip(synth.parameters, found.sheet.theta, true, strict=True)
+    ]
+    assert errors[0] < 1 and errors[1] < 2, errors
+    assert found.sheet.relative is not None and found.sheet.relative < 0.1
+    assert found.sheet.level == pytest.approx(0.5, rel=0.05)
+    others = siblings(found.sheet, found.metric, 3)
+    distances = [
+        float(
+            (
+                described(synth)(synth.place(one.theta)[None]) - described(synth)(synth.place(true)[None])
+            ).norm()
+        )
+        for one in others
+    ]
+    assert all(one.values != found.sheet.values for one in others)
+    assert max(distances) < 6 * min(distances)  # they sound about equally far from it
+
+
+# Sheets -------------------------------------------------------------------------------------------------
+
+
+def _strongest(clip: Clip) -> float:
+    """Frequency of the strongest partial in Hz, interpolated."""
+    wave = clip.waveform[0].double()
+    spectrum = torch.fft.rfft(wave * torch.hann_window(len(wave)).double()).abs().log()
+    k = int(spectrum.argmax())
+    a, b, c = spectrum[k - 1 : k + 2]
+    return float(k + 0.5 * (a - c) / (a - 2 * b + c)) * clip.sample_rate / len(wave)
+
+
+def _t60(clip: Clip, hertz: float) -> float:
+    """Seconds in which a partial falls by 60 dB, from the slope of its envelope."""
+    t = torch.arange(clip.num_samples).double() / clip.sample_rate
+    turned = clip.waveform[0].double() * torch.exp(-2j * math.pi * hertz * t)
+    size = 1600
+    envelope = turned[: len(turned) // size * size].reshape(-1, size).mean(1).abs()
+    level = 20 * torch.log10(envelope)[2:-1]
+    at = t[::size][2 : 2 + len(level)]
+    at, level = at - at.mean(), level - level.mean()
+    return -60 / float((at * level).sum() / at.square().sum())
+
+
+def test_edits_do_what_they_say() -> None:
+    sheet = _sheet(pitch=500, decay=1.0, brightness=-9, damping=0.4, dent=0.1)
+    plain, higher = sheet.play(), sheet.changed(["pitch=+3st"]).play()
+    assert 12 * math.log2(_strongest(higher) / _strongest(plain)) == pytest.approx(3, abs=0.1)
+    longer = sheet.changed(["decay=2x"]).play()
+    hertz = _strongest(plain)
+    assert _t60(longer, hertz) / _t60(plain, hertz) == pytest.approx(2, rel=0.1)
+    assert _strongest(longer) == pytest.approx(hertz, rel=0.002)
+
+
+def test_what_a_change_may_say() -> None:
+    sheet = _sheet(pitch=400, decay=2, brightness=-6)
+    said = ["pitch=440", "decay=+10%", "brightness=-3dB", "strike=-20"]
+    values = sheet.changed(said).values
+    assert values["pitch"] == 440 and values["decay"] == pytest.approx(2.2)
+    assert values["brightness"] == pytest.approx(-9) and values["strike"] == -20
+    assert sheet.changed(["pitch=440Hz", "pitch=-12st"]).values["pitch"] == pytest.approx(220)
+    for wrong in ("weight=2", "pitch", "pitch=loud", "decay=3st", "pitch=100x"):
+        with pytest.raises(SonopaintError):
+            sheet.changed([wrong])
+
+
+def test_sheets_come_back_and_say_what_is_wrong_with_them(tmp_path: Path) -> None:
+    path = tmp_path / "match.json"
+    grid = torch.linspace(-20, 20, BANDS * FRAMES).reshape(BANDS, FRAMES)
+    sheet = Sheet(BELL, BELL.values(BELL.defaults()), 2.0, 0.5, 7, grid, 2.0, 3.0, 0.2, "bell.wav")
+    sheet.write(path)
+    again = read_sheet(path)
+    assert again.values == pytest.approx(sheet.values, rel=1e-5)
+    assert (again.seed, again.level, again.seconds) == (7, 0.5, 2.0)
+    assert again.colour is not None and torch.allclose(again.colour, grid, atol=0.06)
+    with pytest.raises(SonopaintError, match="exists"):
+        sheet.write(path)
+    told = json.loads(path.read_text())
+    for change, said in (
+        ({"version": 2}, "of version 2"),
+        ({"format": "other"}, "no parameters of a match"),
+        ({"synth": "oboe"}, "no synth"),
+        ({"seconds": -1}, "it must be above 0"),
+        ({"parameters": {"pitch": {"value": 1e9}}}, "pitch must be"),
+        ({"parameters": {"pitch": {"value": "high"}}}, "damaged"),
+        ({"parameters": [1]}, "damaged"),
+        ({"colour": {"decibels": [[1]], "seconds": 1}}, "damaged"),
+    ):
+        path.write_text(json.dumps({**told, **change}))
+        with pytest.raises(SonopaintError, match=said):
+            read_sheet(path)
+    path.write_text("[")
+    with pytest.raises(SonopaintError, match="can't be read"):
+        read_sheet(path)
+
+
+def test_the_original_s_colour_comes_nearer_to_it_and_none_changes_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(32_768, generator=generator)
+    spectrum = torch.fft.rfft(torch.randn(32_768, generator=generator))
+    dark = torch.fft.irfft(spectrum / (1 + torch.linspace(0, 20, len(spectrum))))
+    grid = colour(dark, noise, 16_000)
+    assert torch.equal(coloured(noise, 16_000, grid, 2.048, 0), noise)
+    full, half = (coloured(noise, 16_000, grid, 2.048, share) for share in (1.0, 0.5))
+
+    def off(x: Tensor) -> float:
+        return float(colour(dark, x, 16_000).abs().mean())
+
+    assert off(full) < 0.25 * off(noise)
+    assert off(full) < off(half) < off(noise)
+
+
+# The analyser -------------------------------------------------------------------------------------------
+
+
+def test_an_analyser_s_file_and_what_it_hears(tmp_path: Path) -> None:
+    from sonoconvert.checkpoints.files import write_tensors
+    from sonopaint.match.analyser import header
+
+    torch.manual_seed(0)
+    analyser = Analyser(sizes(("bell", "arpeggio")), 0.25, 0.34).eval()
+    sound = BELL.render(BELL.defaults()[None])
+    assert heard(sound).shape == (1, 96, 128)
+    assert torch.allclose(heard(0.01 * sound), heard(sound), atol=1e-3)  # the level doesn't matter
+    places, chances = analyser.listen(sound[0])
+    assert places["bell"].shape == (6,) and places["arpeggio"].shape == (3,)
+    assert sum(chances.values()) == pytest.approx(1)
+    path = tmp_path / "analyser.safetensors"
+    write_tensors(path, analyser.state_dict(), header(analyser, {}))
+    again = load_analyser(path).listen(sound[0])[0]
+    assert torch.allclose(again["bell"], places["bell"])
+    write_tensors(path, analyser.state_dict(), {"format": "pt"}, force=True)
+    with pytest.raises(SonopaintError, match="no analyser"):
+        load_analyser(path)
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound, out = tmp_path / "bell.wav", tmp_path / "match.wav"
+    write_clip(_sheet(pitch=500).play(), sound)
+    assert main(["match", str(sound), "--synth", "bell", "--steps", "1", "-o", str(out), "--quiet"]) == 0
+    assert "Bell (bell)" in capsys.readouterr().out
+    sheet = read_sheet(out.with_suffix(".json"))
+    assert read_clip(out).duration_s == pytest.approx(2.0, abs=0.05)
+    played = tmp_path / "lower.wav"
+    said = ["play", str(out.with_suffix(".json")), "--set", "pitch=-3st", "decay=1.1x", "-o", str(played)]
+    assert main(said) == 0
+    told = read_clip(played).settings
+    assert told["parameters"]["pitch"]["value"] == pytest.approx(sheet.values["pitch"] * 2**-0.25, rel=1e-4)
+    assert main(["play", "rain", "--seconds", "1", "-o", str(tmp_path / "rain.wav")]) == 0
+    capsys.readouterr()
+    assert main(["match", "--list"]) == 0
+    assert set(CORPUS) <= {line.split(":")[0] for line in capsys.readouterr().out.splitlines()}
+    assert main(["match", str(sound), "--synth", "oboe", "-o", str(tmp_path / "x.wav"), "--quiet"]) == 2
+    assert main([*said, "--colour", "2", "--force"]) == 2
