@@ -96,7 +96,9 @@ class MatchTrainer(Trainer):
                 f"{setting('batch')} must be at least 2, and {setting('damping')} not below 0."
             )
         if options.loss == "spectral" and len(self.plans) > 1:
-            raise SonopaintError(f"{setting('loss')} spectral learns one synthesiser; name it with --synths.")
+            raise SonopaintError(
+                f"{setting('loss')} spectral learns one synthesiser; name one in {setting('synths')}."
+            )
         self.measured: dict[str, float] = {}
 
     def prepare(self) -> None:
