@@ -1,6 +1,6 @@
 """A U-Net that follows curves: an adapter beside an ordinary model, at work only where curves are given.
 
-Three variants, one choice (`VARIANTS`), all injected where the U-Net changes its resolution:
+Four variants, one choice (`VARIANTS`); three of them are injected where the U-Net changes its resolution:
 
 * "concat": a downsampling branch whose channels are concatenated with the U-Net's at each resolution, by
   convolutions that begin at zero (the jingle report's local control; ControlNet's zero convolutions, Zhang
@@ -10,6 +10,7 @@ Three variants, one choice (`VARIANTS`), all injected where the U-Net changes it
   2024, arXiv:2401.09294).
 * "film": each level scaled by one gate a channel for the whole window, from a chain of MLPs with sigmoids
   (the report's global control).
+* "output": behind the U-Net (models/curves_output.py).
 
 The model stays an ordinary one. The adapter lies in ``curves.safetensors`` beside it.
 """
@@ -21,6 +22,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,8 @@ from sonoconvert.pictures.format import SpectrogramFormat
 
 CURVES_FILE = "curves.safetensors"
 KEY = "sonopaint.curves"  # of the header
-VARIANTS = ("concat", "block-film", "film")
+INJECTED = ("concat", "block-film", "film")
+VARIANTS = (*INJECTED, "output")
 FOLLOWED = ("loudness", "pitch", "brightness", "onsets")
 RANGE_DB = 60.0  # below its loudest value a loudness is as good as silence
 FACTOR = 8  # pixels to a latent, each way
@@ -44,6 +47,7 @@ PLANES = 9  # rows of `_planes`
 TIME = PLANES * FACTOR  # channels that say the same in each row
 CONTROL = FACTOR * FACTOR + 2 + TIME  # all channels of a control
 _HARMONICS = 24
+_LOWEST_HZ, _CENTS = 20.0, 5.0  # of the drawn pitches
 
 Change = tuple[Tensor | None, Tensor | None]  # (scale, shift) of a hidden state h: h · (1 + scale) + shift
 
@@ -108,18 +112,26 @@ def _planes(asked: Mapping[str, Tensor], fmt: SpectrogramFormat) -> Tensor:
 def _harmonics(pitch: Tensor, fmt: SpectrogramFormat) -> Tensor:
     """The partials of a pitch [columns] as lines in a picture [rows, columns], row 0 lowest."""
     low, high = (2595 * math.log10(1 + f / 700) for f in (fmt.f_min, fmt.f_max))
-    row = torch.arange(fmt.rows, dtype=torch.float32)[:, None]
-    drawn = torch.zeros(fmt.rows, len(pitch))
-    voiced = pitch > 0
+    lines = _lines(fmt.n_mels, low, high, fmt.f_max)
+    step = 1200 / _CENTS * torch.log2(pitch.nan_to_num(0.0).clamp_min(_LOWEST_HZ) / _LOWEST_HZ)
+    return lines[step.round().long().clamp_max(len(lines) - 1)].T * (pitch > 0)
+
+
+@lru_cache(maxsize=8)
+def _lines(rows: int, low: float, high: float, highest: float) -> Tensor:
+    """The lines of pitches from 20 Hz to 8 kHz in steps of five cents: [steps, rows]; low, high in mel."""
+    pitch = _LOWEST_HZ * 2 ** (torch.arange(math.ceil(8.7 * 1200 / _CENTS)) * _CENTS / 1200)[:, None]
+    row = torch.arange(rows, dtype=torch.float32)
+    drawn = torch.zeros(len(pitch), rows)
     for number in range(1, _HARMONICS + 1):
-        hertz = pitch.nan_to_num(0.0) * number
-        at = (2595 * torch.log10(1 + hertz / 700) - low) / (high - low) * (fmt.n_mels + 1) - 1
+        hertz = pitch * number
+        at = (2595 * torch.log10(1 + hertz / 700) - low) / (high - low) * (rows + 1) - 1
         line = torch.exp(-((row - at) ** 2) / (2 * 0.7**2)) / number**0.5
-        drawn = torch.maximum(drawn, line * (voiced & (hertz < fmt.f_max)))
+        drawn = torch.maximum(drawn, line * (hertz < highest))
     return drawn
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Two convolutions and what is passed by, modulated by the noise level's embedding.
 
     Each cell is normalised by itself (over its channels), so that a curve acts where it is and nowhere else.
@@ -148,7 +160,7 @@ class CurveAdapter(nn.Module):
 
     def __init__(self, variant: str, points: Mapping[str, tuple[int, int]], channels: int = 64) -> None:
         super().__init__()
-        if variant not in VARIANTS:
+        if variant not in INJECTED:
             raise SonopaintError(f"There is no adapter {variant!r}; choose one of {', '.join(VARIANTS)}.")
         self.variant, self.points, self.channels = variant, dict(points), channels
         levels = 1 + max(level for _, level in points.values())
@@ -160,7 +172,7 @@ class CurveAdapter(nn.Module):
             flat = variant == "concat"
             kind = nn.Conv2d if flat else nn.Conv1d
             self.stem = kind(CONTROL + 4 if flat else TIME, channels, 1)
-            self.blocks = nn.ModuleList(_Block(channels, kind, 2 if n else 1) for n in range(levels))
+            self.blocks = nn.ModuleList(Block(channels, kind, 2 if n else 1) for n in range(levels))
         wide = 1 if variant == "concat" else 2
         self.out = nn.ModuleList()
         for count, _ in self.points.values():
@@ -171,9 +183,7 @@ class CurveAdapter(nn.Module):
 
     def forward(self, control: Tensor, x: Tensor, sigma: Tensor) -> dict[str, Change]:
         """control [B, 138, H, W], x [B, 4, H, W] as the U-Net sees it, sigma [B] → a Change for each."""
-        level = sigma.clamp_min(1e-4).log()[:, None] / 4
-        turns = level * torch.tensor([1.0, 2.0, 4.0], device=x.device)
-        noise = self.noise(torch.cat([level, level**2, turns.sin(), turns.cos()], 1).to(x.dtype))
+        noise = self.noise(noise_features(sigma).to(x.dtype))
         if self.variant == "film":
             return self._gates(control, noise)
         if self.variant == "concat":
@@ -205,14 +215,35 @@ class CurveAdapter(nn.Module):
 
     def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str], *, force: bool = False) -> None:
         """Write it as safetensors in fp16, with what `load_adapter` needs in the header."""
-        about = {"variant": self.variant, "channels": self.channels, "points": self.points}
-        tensors = {
-            name: value.detach().cpu().half().contiguous() for name, value in self.state_dict().items()
-        }
-        write_tensors(Path(path), tensors, {"format": "pt", KEY: json.dumps(about), **metadata}, force=force)
+        save_adapter(self, path, metadata, force=force)
 
 
-def load_adapter(path: str | os.PathLike[str]) -> CurveAdapter:
+def noise_features(sigma: Tensor) -> Tensor:
+    """A noise level [B] as numbers about 1: [B, 8]."""
+    level = sigma.clamp_min(1e-4).log()[:, None] / 4
+    turns = level * torch.tensor([1.0, 2.0, 4.0], device=sigma.device)
+    return torch.cat([level, level**2, turns.sin(), turns.cos()], 1)
+
+
+def save_adapter(
+    adapter: Any, path: str | os.PathLike[str], metadata: Mapping[str, str], *, force: bool = False
+) -> None:
+    """Write any adapter as safetensors in fp16, with what `load_adapter` needs in the header."""
+    about = {"variant": adapter.variant, "channels": adapter.channels, "points": adapter.points}
+    tensors = {name: value.detach().cpu().half().contiguous() for name, value in adapter.state_dict().items()}
+    write_tensors(Path(path), tensors, {"format": "pt", KEY: json.dumps(about), **metadata}, force=force)
+
+
+def new_adapter(variant: str, points: Mapping[str, tuple[int, int]], channels: int) -> Any:
+    """An adapter of one of VARIANTS that changes nothing yet, for a U-Net of such points (`points_of`)."""
+    if variant == "output":
+        from sonopaint.models.curves_output import OutputAdapter
+
+        return OutputAdapter(channels)
+    return CurveAdapter(variant, points, channels)
+
+
+def load_adapter(path: str | os.PathLike[str]) -> Any:
     """The adapter of a file (float32, CPU). SonopaintError where it holds none."""
     path = Path(path)
     _, metadata = read_header(path)
@@ -224,7 +255,7 @@ def load_adapter(path: str | os.PathLike[str]) -> CurveAdapter:
             raise ValueError("sizes")
         if any(not 1 <= count <= 1 << 14 or not 0 <= level <= 8 for count, level in points.values()):
             raise ValueError("sizes")
-        adapter = CurveAdapter(str(about["variant"]), points, channels)
+        adapter = new_adapter(str(about["variant"]), points, channels)
         adapter.load_state_dict({name: value.float() for name, value in read_tensors(path).items()})
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise SonopaintError(f"{path.name} is no adapter for curves; get the file anew.") from error
@@ -243,9 +274,11 @@ def points_of(unet: Any) -> dict[str, tuple[int, int]]:
     return points
 
 
-def fits(adapter: CurveAdapter, unet: Any) -> bool:
+def fits(adapter: Any, unet: Any) -> bool:
     """Whether an adapter was made for such a U-Net."""
-    return adapter.points == points_of(unet)
+    if adapter.variant == "output":
+        return bool(adapter.points == {"output": (unet.config.out_channels, 0)})
+    return bool(adapter.points == points_of(unet))
 
 
 def changed(hidden: Tensor, change: Change) -> Tensor:

@@ -11,7 +11,6 @@ import torch
 from sonopaint.models.schedule import sigma_to_timestep, training_sigmas
 
 if TYPE_CHECKING:
-    from sonopaint.models.curves import CurveAdapter
     from sonopaint.models.model import Model
 
 
@@ -39,7 +38,7 @@ class Denoiser:
     uncond: torch.Tensor | None = None
     guidance_scale: float = 1.0
     circular: bool = False
-    adapter: CurveAdapter | None = None
+    adapter: Any = None
     _levels: torch.Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,12 +62,21 @@ class Denoiser:
         text = torch.cat([t.expand(len(x), -1, -1) for t in texts]).to(self.model.device, self.model.dtype)
         scaled = x * (sigma**2 + 1) ** -0.5  # to the variance-preserving scaling that the U-Net learnt
         changes = {}
+        behind = None  # an adapter that works behind the U-Net
+        levels = torch.full((len(x),), sigma, device=x.device)
         if control is not None and self.adapter is not None:
-            levels = torch.full((len(x),), sigma, device=x.device)
-            changes = self.adapter(control.to(x), scaled, levels)
-        if kept is not None:
-            scaled = torch.cat([scaled, kept], 1)
-        prediction = self._unet(torch.cat([scaled] * len(texts)), sigma, text, changes).to(x)
+            if self.adapter.variant == "output":
+                behind = self.adapter
+            else:
+                changes = self.adapter(control.to(x), scaled, levels)
+        seen = scaled if kept is None else torch.cat([scaled, kept], 1)
+        prediction = self._unet(torch.cat([seen] * len(texts)), sigma, text, changes).to(x)
+        if behind is not None:
+            parts = [
+                x0_of(x, part, sigma, self.model.prediction_type) for part in prediction.chunk(len(texts))
+            ]
+            parts = [behind(control.to(x), scaled, part, levels) for part in parts]
+            return parts[-1] + (parts[0] - parts[-1]) * self.guidance_scale
         if guided:
             positive, negative = prediction.chunk(2)
             prediction = negative + (positive - negative) * self.guidance_scale

@@ -14,7 +14,6 @@ from sonoconvert.errors import SonopaintError
 
 if TYPE_CHECKING:
     from sonoconvert.pictures.format import SpectrogramFormat
-    from sonopaint.models.curves import CurveAdapter
     from sonopaint.models.model import Model
 
 
@@ -23,7 +22,7 @@ class Following:
     """Curves to follow, in seconds of the result, and the adapter that lets a model do so."""
 
     curves: Curves
-    adapter: CurveAdapter
+    adapter: Any
 
     def control(self, fmt: SpectrogramFormat, begins_s: float, columns: int) -> Tensor:
         """What the adapter sees of a picture that begins at a second of the result: [1, 138, H, W]."""
@@ -46,16 +45,16 @@ def adapter_file(model: Model) -> Path:
     return model.path.with_suffix(f".{CURVES_FILE}")
 
 
-def following(model: Model, curves: Curves, adapter: CurveAdapter | str | Path | None = None) -> Following:
-    """Curves with the adapter that lies beside the model, or with the one that is named.
+def following(model: Model, curves: Curves, adapter: Any = None) -> Following:
+    """Curves with the adapter that lies beside the model, or with another: its file, or itself.
 
     Raises SonopaintError where there is none, where it was made for another kind of model, where all curves
     are free, and for those that no adapter follows.
     """
-    from sonopaint.models.curves import FOLLOWED, CurveAdapter, fits, load_adapter
+    from sonopaint.models.curves import FOLLOWED, fits, load_adapter
 
     curves = followed(curves)
-    if not isinstance(adapter, CurveAdapter):
+    if adapter is None or isinstance(adapter, (str, Path)):
         path = Path(adapter) if adapter else adapter_file(model)
         if not path.is_file():
             raise SonopaintError(

@@ -10,22 +10,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from sonoconvert.curves import Curves
 from sonoconvert.curves.curves import sketched
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import get_format
 from sonopaint.models.curves import (
     CURVES_FILE,
     FOLLOWED,
     VARIANTS,
-    CurveAdapter,
     control,
     following,
+    new_adapter,
     points_of,
     relative,
 )
+from sonopaint.models.curves_output import spread
 from sonotrain.data.corpus import FORMAT, Corpus
 from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json
@@ -48,9 +51,10 @@ class CurvesOptions:
     model: str = option("weights/mini", "folder of the model that is to follow curves")
     corpus: str = option("runs/corpus", "folder of a corpus (not of scenes)")
     clips: int = option(0, "clips of it to learn from (0: all)")
-    variant: str = option("concat", "how the curves get into the U-Net", VARIANTS)
+    variant: str = option("output", "how the curves get into the U-Net", VARIANTS)
     channels: int = option(64, "channels of the branch at each resolution")
     dropout: float = option(0.3, "share of the clips in which a curve is free, for each curve by itself")
+    predictions: int = option(1500, "of variant output: predictions of the model that are kept to learn from")
     batch: int = option(8, "clips a step")
     learning_rate: float = option(1e-3, "peak learning rate")
     warmup: int = option(30, "steps of warm-up")
@@ -107,8 +111,12 @@ class CurvesTrainer(Trainer):
         del corpus
         self.format = get_format(FORMAT)
         torch.manual_seed(options.seed)
-        self.adapter = CurveAdapter(options.variant, points_of(unet), options.channels).to(device)
+        self.adapter = new_adapter(options.variant, points_of(unet), options.channels).to(device)
         self.alphas = scaled_linear_alphas_cumprod().float().to(device)
+        self.behind = options.variant == "output"
+        if self.behind:
+            self.run.preparing(f"painting {options.predictions} predictions")
+            self.kept = self._kept_predictions(self.run.path / "predictions.safetensors")
         self.ema = Ema([self.adapter], options.ema)
         self.optimiser = torch.optim.AdamW(
             self.adapter.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
@@ -161,27 +169,81 @@ class CurvesTrainer(Trainer):
             with torch.no_grad():
                 text = self.text_encoder(unique).last_hidden_state[back]
             sigmas = snr(self.alphas)[timesteps].rsqrt()
-            with following(self.unet, {} if blind else self.adapter(controls, noisy, sigmas)):
+            injected = not blind and not self.behind
+            with following(self.unet, self.adapter(controls, noisy, sigmas) if injected else {}):
                 predicted = self.unet(noisy, timesteps, text, return_dict=False)[0]
+            if self.behind and not blind:
+                predicted = self._corrected(noisy, predicted.float(), controls, timesteps)[1]
         errors = (predicted.float() - noise).square().mean((1, 2, 3))
         return (
             min_snr_weights(self.alphas, timesteps, self.options.snr_gamma) * errors
         ).mean(), errors.mean()
 
+    def _corrected(
+        self, noisy: Tensor, predicted: Tensor, controls: Tensor, timesteps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(x0, the noise that it means) of noisy latents and the noise that the model predicts, corrected."""
+        alpha = self.alphas[timesteps].view(-1, 1, 1, 1)
+        x0 = (noisy - (1 - alpha).sqrt() * predicted) / alpha.sqrt()
+        x0 = self.adapter(controls, noisy, x0, snr(self.alphas)[timesteps].rsqrt())
+        return x0, (noisy - alpha.sqrt() * x0) / (1 - alpha).sqrt()
+
+    @torch.no_grad()
+    def _kept_predictions(self, path: Path) -> dict[str, Tensor]:
+        """What the model predicts of so many noisy clips: painted once, kept in the run's folder."""
+        if path.is_file():
+            return load_file(path)
+        rows: dict[str, list[Tensor]] = {"clip": [], "timestep": [], "noisy": [], "predicted": []}
+        for number in range(0, self.options.predictions, 8):
+            clips, texts, timesteps, noise = self._drawn(8, step_generator(self.options.seed, -1 - number))
+            noisy = diffused(self.latents[clips].float(), noise, self.alphas[timesteps].cpu()).to(self.device)
+            with autocast(self.device):
+                text = self.text_encoder(self.phrasings.ids[texts].to(self.device)).last_hidden_state
+                predicted = self.unet(noisy, timesteps.to(self.device), text, return_dict=False)[0]
+            values = (clips, timesteps, noisy.cpu().half(), predicted.cpu().half())
+            for name, value in zip(rows, values, strict=True):
+                rows[name].append(value)
+        kept = {name: torch.cat(parts) for name, parts in rows.items()}
+        with atomic_path(path, force=True) as beside:
+            save_file(kept, beside)
+        return kept
+
+    def _drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(clips, their captions, timesteps [B], noise [B, 4, H, W]) at random."""
+        options = self.options
+        clips = torch.randint(len(self.latents) - options.held_out, (count,), generator=generator)
+        clips += options.held_out
+        texts = self.phrasings.choose(clips.tolist(), generator)
+        texts[torch.rand(count, generator=generator) < options.caption_dropout] = 0
+        timesteps = (torch.rand(count, generator=generator) ** options.tilt * len(self.alphas)).long()
+        noise = torch.randn(count, *self.latents.shape[1:], generator=generator)
+        noise += options.noise_offset * torch.randn((*noise.shape[:2], 1, 1), generator=generator)
+        return clips, texts, timesteps, noise
+
+    def _step_behind(self, generator: torch.Generator, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """(loss in units of the predictions' own error, mean squared error of x0) of kept predictions."""
+        picked = torch.randint(len(self.kept["clip"]), (self.options.batch,), generator=generator)
+        clips, timesteps, noisy, predicted = (
+            self.kept[name][picked] for name in ("clip", "timestep", "noisy", "predicted")
+        )
+        controls = self.controls(clips.tolist(), rng).to(self.device)
+        timesteps = timesteps.to(self.device)
+        noisy, predicted = (value.float().to(self.device) for value in (noisy, predicted))
+        with autocast(self.device):
+            x0, _ = self._corrected(noisy, predicted, controls, timesteps)
+        squares = (x0.float() - self.latents[clips].float().to(self.device)).square()
+        return (squares / spread(snr(self.alphas)[timesteps].rsqrt()).square()).mean(), squares.mean()
+
     def step(self, number: int) -> dict[str, Tensor]:
         options = self.options
-        generator = step_generator(options.seed, number)
-        count = len(self.latents) - options.held_out
-        picked = torch.randint(count, (options.batch,), generator=generator) + options.held_out
-        texts = self.phrasings.choose(picked.tolist(), generator)
-        texts[torch.rand(len(picked), generator=generator) < options.caption_dropout] = 0
-        controls = self.controls(picked.tolist(), np.random.default_rng([options.seed, number]))
-        drawn = torch.rand(options.batch, generator=generator) ** options.tilt
-        timesteps = (drawn * len(self.alphas)).long()
-        noise = torch.randn(len(picked), *self.latents.shape[1:], generator=generator)
-        noise += options.noise_offset * torch.randn((*noise.shape[:2], 1, 1), generator=generator)
-        latents = self.latents[picked].float()
-        loss, error = self.loss(latents, controls, noise, timesteps, self.phrasings.ids[texts])
+        generator, rng = step_generator(options.seed, number), np.random.default_rng([options.seed, number])
+        if self.behind:
+            loss, error = self._step_behind(generator, rng)
+        else:
+            clips, texts, timesteps, noise = self._drawn(options.batch, generator)
+            controls = self.controls(clips.tolist(), rng)
+            latents = self.latents[clips].float()
+            loss, error = self.loss(latents, controls, noise, timesteps, self.phrasings.ids[texts])
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.adapter.parameters(), 1.0)
@@ -223,7 +285,7 @@ def export_curves(run: str | Path, out: str | Path, *, force: bool = False) -> P
     run = Path(run)
     parts, config = load_final(run)
     options = config["options"]
-    adapter = CurveAdapter(options["variant"], points_of(load_mini(options["model"])[0]), options["channels"])
+    adapter = new_adapter(options["variant"], points_of(load_mini(options["model"])[0]), options["channels"])
     ema = Ema([adapter])
     ema.load_state_dict(parts["ema"])
     ema.store()
