@@ -20,6 +20,7 @@ from sonoconvert.terminal import show_all_names
 from sonopaint.cli_options import parser_of
 
 if TYPE_CHECKING:
+    from sonoconvert.curves import Curves
     from sonoconvert.files.clip import Clip
     from sonopaint.models.model import Model
     from sonopaint.tasks import Edit, PaintSettings, Result
@@ -103,10 +104,14 @@ def _run_generate(args: argparse.Namespace) -> None:
         raise SonopaintError('Give a prompt, as in: sonopaint generate "a dog barking".')
     settings = _settings(args, like)
     paths = _paths(args, "generate", settings, args.batch)
+    from sonopaint import cli_curves
     from sonopaint.tasks import generate
 
     seconds = like.get("seconds") if args.seconds is None else args.seconds
-    _paint(args, paths, partial(generate, settings=settings, seconds=seconds, batch=args.batch))
+    curves = cli_curves.asked(args, like, seconds)
+    seconds = cli_curves.length(args, curves, seconds)
+    work = partial(generate, settings=settings, seconds=seconds, batch=args.batch)
+    _paint(args, paths, work, curves)
 
 
 def _run_vary(args: argparse.Namespace) -> None:
@@ -142,7 +147,12 @@ def _run_edit(args: argparse.Namespace, edit: Edit) -> None:
     settings = _settings(args)
     paths = _paths(args, edit.action, settings, args.batch)
     clip = _read(args.input)
-    _paint(args, paths, partial(edit.paint, clip=clip, settings=settings, batch=args.batch))
+    curves = None
+    if edit.action in ("vary", "inpaint"):
+        from sonopaint.cli_curves import asked
+
+        curves = asked(args, {}, clip.duration_s)
+    _paint(args, paths, partial(edit.paint, clip=clip, settings=settings, batch=args.batch), curves)
 
 
 def _run_loop(args: argparse.Namespace) -> None:
@@ -345,8 +355,12 @@ def _paint(
     args: argparse.Namespace,
     paths: list[Path],
     work: Callable[..., list[Result]],
+    curves: Curves | None = None,
 ) -> None:
-    """Load the model, do the work (a task that lacks its model), write the results and name them."""
+    """Load the model, do the work (a task that lacks its model), write the results and name them.
+
+    `curves`: what they are to follow.
+    """
     from sonoconvert.files.clip import write_clip
     from sonoconvert.pictures.picture import save_picture
     from sonopaint.paths import picture_paths
@@ -356,7 +370,13 @@ def _paint(
     model = _load(args)
     progress.restart()
     try:
-        results = work(model, progress=progress)
+        if curves is None:
+            results = work(model, progress=progress)
+        else:
+            from sonopaint.cli_curves import finished, painter_of
+
+            results = work(painter_of(args, model, curves), progress=progress)
+            results = finished(args, results, curves)
     finally:
         progress.end()
     for result, path, png in zip(results, paths, picture_paths(paths), strict=True):

@@ -68,6 +68,12 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
     output.add_argument("--quiet", action="store_true", help="no progress")
 
 
+def _following(parser: argparse.ArgumentParser) -> None:
+    from sonopaint.cli_curves import fill
+
+    fill(parser)
+
+
 def _fitting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--surroundings",
@@ -83,6 +89,7 @@ def generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", help="what to hear; (word:1.3) weighs a word")
     parser.add_argument("--seconds", type=float, metavar="S", help="length (the model's own: 5.12 for mini)")
     parser.add_argument("--like", metavar="FILE", help="reuse the settings that this result carries")
+    _following(parser)
     _painting(parser)
 
 
@@ -93,6 +100,7 @@ def vary(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strength", type=float, default=VARY_STRENGTH, metavar="X",
         help=f"0 … 1, how far from the original ({VARY_STRENGTH:g})",
     )  # fmt: skip
+    _following(parser)
     _painting(parser)
 
 
@@ -113,6 +121,7 @@ def inpaint(parser: argparse.ArgumentParser) -> None:
         "--feather", type=float, default=FEATHER_S, metavar="S", help=f"cross-fade ({FEATHER_S:g})"
     )
     parser.add_argument("--strength", type=float, metavar="X", help="below 1: start from what is there (1)")
+    _following(parser)
     _fitting(parser)
     _painting(parser)
 

@@ -1,0 +1,89 @@
+"""Curves on the command line: which are asked for, and results brought to them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from sonoconvert.errors import SonopaintError
+
+if TYPE_CHECKING:
+    from sonoconvert.curves import Curves
+    from sonopaint.models.model import Model
+    from sonopaint.painters.diffusers_painter import DiffusersPainter
+    from sonopaint.tasks import Result
+
+DRAWN = ("loudness", "pitch", "brightness", "onsets")
+
+
+def fill(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    group = parser.add_argument_group("curves to follow")
+    group.add_argument("--curves", metavar="FILE", help="of a sound (hum it), MIDI, CSV or video")
+    group.add_argument(
+        "--follow", metavar="NAMES", help="of them, such as loudness,pitch (all that there are)"
+    )
+    group.add_argument("--loudness", metavar="POINTS", help='second:decibel: "0:-60 0.3:-12 2:-20 3:free"')
+    group.add_argument(
+        "--pitch", metavar="POINTS", help='second:hertz, a note, off or free: "0:A3 1:440 2:off"'
+    )
+    group.add_argument("--brightness", metavar="POINTS", help='second:hertz of the centroid: "0:500 2:4000"')
+    group.add_argument("--onsets", metavar="POINTS", help='second:1 for each: "0.5:1 1:1 1.5:1"')
+    group.add_argument(
+        "--shape", metavar="NAME", help="a loudness: hit, swell, fade-in, fade-out, steady, pulse"
+    )
+    group.add_argument(
+        "--no-exact", action="store_true", help="leave the result as painted: no gain ridden, no pitch bent"
+    )
+    group.add_argument(
+        "--adapter", metavar="FILE", help="that lets the model follow (curves.safetensors beside it)"
+    )
+
+
+def asked(args: argparse.Namespace, like: dict[str, Any], seconds: float | None) -> Curves | None:
+    """What the options ask for; None where no curve is given.
+
+    `like`: settings of a result that is made again. `seconds`: of the sound, where they are known.
+    """
+    from sonoconvert.curves.points import parse_points, preset
+    from sonoconvert.curves.reading import curves_in, read_curves
+
+    found = curves_in(like)
+    if args.curves:
+        found = read_curves(args.curves, args.follow.split(",") if args.follow else None)
+    elif args.follow and found is None:
+        raise SonopaintError("--follow says which curves of --curves FILE count; name the file.")
+    drawn = [] if not args.shape else [preset(args.shape, seconds or 5.12)]
+    for name in DRAWN:
+        if (text := getattr(args, name)) is not None:
+            drawn.append(parse_points(name, text, seconds))
+    for one in drawn:
+        found = one if found is None else found.joined(one)
+    return found
+
+
+def length(args: argparse.Namespace, curves: Curves | None, seconds: float | None) -> float | None:
+    """The length of a sound that is as long as the recording, table or video that it follows, if not said."""
+    if seconds is None and curves is not None and args.curves:
+        return max(0.1, round(curves.duration_s, 3))
+    return seconds
+
+
+def painter_of(args: argparse.Namespace, model: Model, curves: Curves | None) -> Model | DiffusersPainter:
+    """The model, or a painter that follows the curves."""
+    if curves is None:
+        return model
+    from sonopaint.painters.diffusers_painter import DiffusersPainter
+    from sonopaint.painters.following import following
+
+    return DiffusersPainter(model, following(model, curves, args.adapter))
+
+
+def finished(args: argparse.Namespace, results: list[Result], curves: Curves | None) -> list[Result]:
+    """Whole sounds brought to their curves; parts of recordings stay as they were painted."""
+    if curves is None or args.no_exact or results[0].settings["task"] not in ("generate", "vary"):
+        return results
+    from sonopaint.painters.following import followed
+    from sonopaint.tasks.following import exactly
+
+    return [exactly(result, followed(curves)) for result in results]
