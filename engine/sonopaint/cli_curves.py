@@ -56,7 +56,8 @@ def asked(args: argparse.Namespace, like: dict[str, Any], seconds: float | None)
     drawn = [] if not args.shape else [preset(args.shape, seconds or 5.12)]
     for name in DRAWN:
         if (text := getattr(args, name)) is not None:
-            drawn.append(parse_points(name, text, seconds))
+            whole = found.duration_s if args.curves and found is not None else seconds
+            drawn.append(parse_points(name, text, whole))
     for one in drawn:
         found = one if found is None else found.joined(one)
     return found

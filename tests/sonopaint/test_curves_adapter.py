@@ -14,12 +14,14 @@ from sonoconvert.curves.points import parse_points
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import get_format
 from sonopaint.models.curves import (
+    INJECTED,
     VARIANTS,
     CurveAdapter,
     changed,
     control,
     following,
     load_adapter,
+    new_adapter,
     points_of,
     relative,
     without,
@@ -41,15 +43,15 @@ def curves() -> Curves:
     )
 
 
-def adapter(variant: str, unet: Any, *, trained: bool = True) -> CurveAdapter:
+def adapter(variant: str, unet: Any, *, trained: bool = True) -> Any:
     torch.manual_seed(1)
-    made = CurveAdapter(variant, points_of(unet), 8).eval().requires_grad_(False)
-    for layer in made.out if trained else ():
+    made = new_adapter(variant, points_of(unet), 8).eval().requires_grad_(False)
+    for layer in ([made.last] if variant == "output" else made.out) if trained else ():
         torch.nn.init.normal_(layer.weight, std=0.3)
     return made
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", INJECTED)
 def test_an_untrained_adapter_changes_nothing_and_a_trained_one_only_within_the_block(
     tiny: Any, variant: str
 ) -> None:
@@ -83,6 +85,38 @@ def test_curves_act_when_they_say_so(tiny: Any, variant: str) -> None:
                 apart = (one - other).abs().amax((0, 1, 2))
                 early = (30 >> level) - 5
                 assert apart[:early].max() < 0.2 * apart[(30 >> level) + 1 :].max()
+
+
+def test_behind_the_unet_nothing_changes_at_first_and_then_where_the_curves_say_so(tiny: Any) -> None:
+    x, x0, sigma = torch.randn(2, 4, 16, 40), torch.randn(2, 4, 16, 40), torch.tensor([0.1, 5.0])
+    ask = control(parse_points("loudness", "0:-60 2.5:-60 2.6:0 5:0", 5.12), FORMAT, 320).expand(
+        2, -1, -1, -1
+    )
+    assert torch.equal(adapter("output", tiny.unet, trained=False)(ask, x, x0, sigma), x0)
+    made = adapter("output", tiny.unet)
+    apart = (made(ask, x, x0, sigma) - made(without(ask), x, x0, sigma)).abs().amax((1, 2))
+    assert (apart[0] < apart[1]).all()  # where there is little noise the model knows better
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_an_adapter_behind_the_unet_corrects_either_side_of_the_guidance(tiny: Any, scale: float) -> None:
+    from sonopaint.models.denoiser import Denoiser
+
+    class Half(torch.nn.Module):
+        variant = "output"
+
+        def forward(self, control: torch.Tensor, x: torch.Tensor, x0: torch.Tensor, sigma: Any) -> Any:
+            return x0 / 2
+
+    torch.manual_seed(0)
+    x, ask = torch.randn(2, 4, 16, 40) * 3, torch.zeros(2, 138, 16, 40)
+    text, other = torch.randn(1, 7, 64), torch.randn(1, 7, 64)
+    denoiser = Denoiser(tiny, text, other, scale)
+    with torch.no_grad():
+        plain = denoiser(x, 3.0)
+        denoiser.adapter = Half()
+        assert torch.allclose(denoiser(x, 3.0, None, ask), plain / 2, atol=1e-4)
+        assert torch.equal(denoiser(x, 3.0), plain)  # no curves, no change
 
 
 def test_the_control_tells_silence_a_free_curve_and_a_pitch_apart() -> None:
@@ -198,3 +232,43 @@ def test_what_the_adapter_leaves_over_is_made_up_for(tiny: Any) -> None:
     assert torch.allclose(
         untouched.clip.waveform / untouched.clip.waveform.max(), clip.waveform / clip.waveform.max()
     )
+
+
+def test_the_command_line_follows_what_is_hummed_and_what_is_written(
+    tiny: Any, tiny_folder: Path, tmp_path: Path, make_clip: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sonoconvert.files.clip import read_clip, write_clip
+    from sonopaint.cli import main
+
+    adapter("output", tiny.unet).save(tmp_path / "adapter.safetensors", {})
+    write_clip(make_clip(2.0, 32_000), tmp_path / "hum.wav")
+    common = [
+        "--model",
+        str(tiny_folder),
+        "--quiet",
+        "--seed",
+        "1",
+        "--adapter",
+        str(tmp_path / "adapter.safetensors"),
+    ]
+    out = tmp_path / "horn.wav"
+    ask = [
+        "--curves",
+        str(tmp_path / "hum.wav"),
+        "--follow",
+        "loudness,pitch",
+        "--brightness",
+        "0:500 1:2000",
+    ]
+    assert main(["generate", "a horn", *ask, "-o", str(out), *common]) == 0
+    made = read_clip(out)
+    assert made.duration_s == pytest.approx(2.0, abs=0.02)  # as long as what was hummed
+    assert set(made.settings["curves"]["values"]) == {"loudness", "pitch", "brightness"}
+    assert main(["generate", "--like", str(out), "-o", str(tmp_path / "again.wav"), *common]) == 0
+    assert read_clip(tmp_path / "again.wav").settings["curves"] == made.settings["curves"]
+    part = ["inpaint", str(out), "rain", "--region", "0.5:1", "--loudness", "0:-40 1:-6"]
+    assert main([*part, "-o", str(tmp_path / "part.wav"), *common]) == 0
+    assert main(["generate", "a horn", "--loudness", "0:40", "-o", str(tmp_path / "x.wav"), *common]) == 2
+    assert "out of range" in capsys.readouterr().err
+    assert main(["generate", "a horn", "--loudness", "0:-6", "--model", str(tiny_folder), "--quiet"]) == 2
+    assert "has no adapter for curves" in capsys.readouterr().err

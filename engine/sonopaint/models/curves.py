@@ -131,6 +131,11 @@ def _lines(rows: int, low: float, high: float, highest: float) -> Tensor:
     return drawn
 
 
+def normed(x: Tensor) -> Tensor:
+    """Each cell [B, C, …] at a mean square of 1 over its channels."""
+    return x * (x.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+
+
 class Block(nn.Module):
     """Two convolutions and what is passed by, modulated by the noise level's embedding.
 
@@ -147,8 +152,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         x = self.first(x)
         level = self.noise(noise).reshape(len(noise), -1, *[1] * (x.ndim - 2))
-        normed = x * (x.square().mean(1, keepdim=True) + 1e-5).rsqrt()
-        return x + self.second(F.silu(normed * self.scale.view(-1, *[1] * (x.ndim - 2)) + level))
+        return x + self.second(F.silu(normed(x) * self.scale.view(-1, *[1] * (x.ndim - 2)) + level))
 
 
 class CurveAdapter(nn.Module):
@@ -196,7 +200,7 @@ class CurveAdapter(nn.Module):
             hiddens.append(hidden)
         changes: dict[str, Change] = {}
         for (name, (_, depth)), out in zip(self.points.items(), self.out, strict=True):
-            change = out(F.silu(hiddens[depth]))
+            change = out(F.silu(normed(hiddens[depth])))
             if self.variant == "concat":
                 changes[name] = (None, change)
             else:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonopaint.models.curves import CONTROL, Block, noise_features, save_adapter
+from sonopaint.models.curves import CONTROL, Block, noise_features, normed, save_adapter
 
 OUTPUT = "output"
 
@@ -47,7 +47,7 @@ class OutputAdapter(nn.Module):
         for block in self.up:
             beside = kept.pop()
             hidden = block(F.interpolate(hidden, size=beside.shape[-2:]) + beside, noise)
-        return x0 + spread(sigma) * self.last(F.silu(hidden))
+        return x0 + spread(sigma) * self.last(F.silu(normed(hidden)))
 
     def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str], *, force: bool = False) -> None:
         """Write it as safetensors in fp16."""

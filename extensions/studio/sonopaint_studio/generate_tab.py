@@ -12,7 +12,7 @@ import gradio as gr
 from sonoconvert.errors import SonopaintError, setting
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
-from sonopaint_studio import levels, palette, presets, widgets
+from sonopaint_studio import curves_part, levels, palette, presets, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
@@ -77,6 +77,7 @@ class GenerateTab:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.curves = curves_part.CurvesPart(context)
         self.knobs: widgets.Knobs
         self.results: gr.HTML
         self.prompt: gr.Textbox
@@ -88,10 +89,12 @@ class GenerateTab:
         self.outputs: list[Any]  # of generate and resume
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Put sounds into the queue and yield (status, results, seed, stop, ideas) while they are made."""
+        """Queue sounds and yield (status, results, seed, stop, ideas, lanes) while they are made."""
         session = self.context.sessions.of(request)
         chosen, (prompt, negative, seconds, batch, level, lufs, *knob_values) = Chosen.read(values)
+        knob_values, (lanes, exact) = knob_values[:5], (*knob_values[5:], "", True)[:2]
         try:
+            asked = curves_part.read_lanes(lanes)
             settings = paint_settings(prompt, negative, *knob_values)
             if not settings.prompt:
                 raise SonopaintError("Say what the sound is: the prompt is empty.")
@@ -100,7 +103,7 @@ class GenerateTab:
                     f"{setting('seconds')} must be from 0.1 to {MAX_SECONDS:g}, not {seconds:g}."
                 )
         except SonopaintError as error:
-            yield error_html(error), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            yield error_html(error), *[gr.skip()] * 5
             return
 
         def work(report: Report) -> list[Sound]:
@@ -108,7 +111,9 @@ class GenerateTab:
 
             one_step = settings.sampler == ONE_STEP
             with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
-                made = generate(model, settings, seconds=seconds, batch=int(batch), progress=report)
+                painter = curves_part.following(model, asked)
+                made = generate(painter, settings, seconds=seconds, batch=int(batch), progress=report)
+            made, session.followed = curves_part.finished(made, asked, bool(exact))
             sounds = [
                 self.context.library.keep(
                     session.new_folder,
@@ -127,13 +132,13 @@ class GenerateTab:
 
         size = int(batch) * (seconds or self.context.store.seconds(chosen.model)) * (settings.steps or 1)
         self.context.queue.add(session, PAGE, settings.prompt, work, lane=PAINTING, size=size)
-        yield gr.skip(), gr.skip(), settings.seed, widgets.running(), gr.skip()
+        yield gr.skip(), gr.skip(), settings.seed, widgets.running(), gr.skip(), gr.skip()
         yield from self._follow(session)
 
     def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """The page was loaded again: yield as ``generate`` does, first what this tab has made."""
         session = self.context.sessions.of(request)
-        yield gr.skip(), results_value(session), gr.skip(), gr.skip(), self._ideas()
+        yield gr.skip(), results_value(session), gr.skip(), gr.skip(), self._ideas(), gr.skip()
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
@@ -141,9 +146,10 @@ class GenerateTab:
         for event in queue.follow(session, PAGE):
             stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
             if isinstance(event, Finished):
-                yield status_html(event), results_value(session), gr.skip(), stop, self._ideas()
+                lanes = curves_part.value(got=session.followed) if session.followed else gr.skip()
+                yield status_html(event), results_value(session), gr.skip(), stop, self._ideas(), lanes
             else:
-                yield status_html(event), gr.skip(), gr.skip(), stop, gr.skip()
+                yield status_html(event), gr.skip(), gr.skip(), stop, gr.skip(), gr.skip()
 
     def _ideas(self) -> Any:
         """The list of prompts: what was asked for before, the last first, then what the model knows."""
@@ -226,6 +232,7 @@ class GenerateTab:
                         usual, label="LUFS", minimum=low, maximum=high, step=1, min_width=80, elem_id="lufs",
                         visible=False,
                     )  # fmt: skip
+                self.curves.build(seconds)
                 self.knobs = widgets.knobs(
                     self.context.store.defaults(bar.model.value), list(SAMPLERS), "generate"
                 )
@@ -237,11 +244,13 @@ class GenerateTab:
 
         knobs = self.knobs.inputs()
         self.fields = [prompt, negative, seconds, batch, level, lufs, *knobs]
-        self.outputs = [status, self.results, self.knobs.seed, stop, idea]
+        self.outputs = [status, self.results, self.knobs.seed, stop, idea, self.curves.lanes]
+        inputs = [*bar.inputs(), *self.fields, self.curves.asked, self.curves.exact]
         go.click(
             self.generate,
-            [*bar.inputs(), *self.fields],
+            inputs,
             self.outputs,
+            js=f"(...values) => {{ values[{len(inputs) - 2}] = window.Sonopaint.curves(); return values; }}",
             **widgets.LONG,
         )
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)

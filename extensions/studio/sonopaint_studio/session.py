@@ -46,6 +46,7 @@ class Session:
     pages: list[Path] = field(default_factory=list)  # folders with the clips of a dataset's pages
     waiting_picture: Path | None = None  # a PNG that doesn't say its format, until somebody chooses one
     variations: Any = None  # the Bank of the page Variations
+    followed: Any = None  # the Curves that the last result measures, where it was to follow some
     left_at: float | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

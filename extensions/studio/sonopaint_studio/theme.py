@@ -15,6 +15,7 @@ SCRIPTS = (
     ASSETS / "studio.js",
     SHARED / "spectrogram.js",
     SHARED / "region_editor.js",
+    SHARED / "curve_lanes.js",
     ASSETS / "saving.js",
     ASSETS / "compare.js",
     ASSETS / "palette.js",
@@ -22,6 +23,7 @@ SCRIPTS = (
     ASSETS / "cards.js",
     ASSETS / "dropzone.js",
     ASSETS / "captions.js",
+    ASSETS / "curves.js",
     ASSETS / "queue.js",
 )
 # System fonts only: the page never asks another machine for anything.

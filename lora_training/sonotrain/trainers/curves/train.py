@@ -222,7 +222,8 @@ class CurvesTrainer(Trainer):
 
     def _step_behind(self, generator: torch.Generator, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """(loss in units of the predictions' own error, mean squared error of x0) of kept predictions."""
-        picked = torch.randint(len(self.kept["clip"]), (self.options.batch,), generator=generator)
+        often = self.kept["timestep"].float() + 50  # where there is little noise, little is left to correct
+        picked = torch.multinomial(often, self.options.batch, replacement=True, generator=generator)
         clips, timesteps, noisy, predicted = (
             self.kept[name][picked] for name in ("clip", "timestep", "noisy", "predicted")
         )

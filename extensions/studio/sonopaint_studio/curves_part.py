@@ -1,0 +1,142 @@
+"""Generate's *Curves*: lanes to draw on, filled from a voice or a file, and the result's drawn over them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import gradio as gr
+
+from sonoconvert.curves import Curves
+from sonoconvert.errors import SonopaintError
+from sonopaint_studio import widgets
+from sonopaint_studio.context import Context
+from sonopaint_studio.jobs import error_html, note_html
+from sonopaint_studio.sounds import named
+
+HINT = (
+    "Draw how loud, how high and how bright the sound is to be, and when. What is not drawn is the model's "
+    "choice. Or hum it: your voice fills the lanes."
+)
+MOST_CHARACTERS = 2_000_000
+LANES = ("loudness", "pitch", "brightness", "onsets")
+
+
+def read_lanes(text: str | None) -> Curves | None:
+    """What the lanes say; None where everything is free. SonopaintError for what is no curves."""
+    if not text:
+        return None
+    if len(text) > MOST_CHARACTERS:
+        raise SonopaintError("The curves are too long; make a shorter sound.")
+    try:
+        curves = Curves.from_dict(json.loads(text))
+    except ValueError as error:
+        if isinstance(error, SonopaintError):
+            raise
+        raise SonopaintError("The curves can't be read; draw them again.") from error
+    return None if curves.is_free else curves
+
+
+def value(
+    asked: Curves | None = None, got: Curves | None = None, seconds: float | None = None, says: str = ""
+) -> dict[str, Any]:
+    """For the lanes; what is None stays as it is there."""
+    return {
+        "asked": json.dumps(asked.to_dict()) if asked else None,
+        "got": json.dumps(got.to_dict()) if got else None,
+        "seconds": seconds,
+        "says": says,
+        "time": time.monotonic(),  # the same lanes once more are news, too
+    }
+
+
+class CurvesPart:
+    """The fold-out with lanes, microphone and import."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def fill(self, request: gr.Request, path: str | None, pitch: bool, bright: bool) -> tuple[Any, ...]:
+        """A voice or a file into the lanes: (lanes, status, seconds)."""
+        if not path:
+            return gr.skip(), gr.skip(), gr.skip()
+        from sonoconvert.curves.reading import read_curves
+
+        try:
+            curves = read_curves(path)
+            kept = [name for name in curves.names if name in LANES]
+            kept = [n for n in kept if (pitch or n != "pitch") and (bright or n != "brightness")]
+            if not kept:
+                raise SonopaintError(
+                    f"This file tells {', '.join(curves.names)}, for which there are no lanes."
+                )
+            curves = curves.only(kept)
+        except SonopaintError as error:
+            return gr.skip(), error_html(named(error, "The recording", path)), gr.skip()
+        seconds = round(min(max(curves.duration_s - 0.5 / curves.rate, 0.1), 60.0), 2)
+        told = f"The lanes are those of {seconds:g} s. " + " ".join(curves.notes)
+        return value(curves, seconds=seconds), note_html(told.strip()), seconds
+
+    def build(self, seconds: gr.Number) -> None:
+        """Lay it out."""
+        with gr.Accordion("Curves", open=False, elem_id="curves-box"):
+            gr.HTML(note_html(HINT), apply_default_css=False)
+            self.lanes = gr.HTML(
+                value=value(seconds=seconds.value),
+                html_template='<div class="sp-curves"></div>',
+                js_on_load="window.Sonopaint.mountCurves(element, { props, watch });",
+                elem_id="curves",
+                apply_default_css=False,
+            )
+            with gr.Row(elem_classes="sp-pair"):
+                pitch = gr.Checkbox(True, label="Take the pitch", min_width=110, elem_id="curves-pitch")
+                bright = gr.Checkbox(
+                    True, label="Take the brightness", min_width=110, elem_id="curves-bright"
+                )
+            voice = gr.Audio(
+                sources=["microphone", "upload"],
+                type="filepath",
+                label="Record your voice",
+                elem_id="curves-voice",
+            )
+            file = gr.UploadButton("From a sound, MIDI, CSV or video", size="sm", elem_id="curves-file")
+            self.exact = gr.Checkbox(
+                True,
+                label="Bring the result to the curves (gain, and pitch by up to 7 semitones)",
+                elem_id="curves-exact",
+            )
+            self.status = gr.HTML("", elem_id="curves-status", apply_default_css=False)
+        self.asked = gr.Textbox(visible="hidden", elem_id="curves-asked")
+        outputs = [self.lanes, self.status, seconds]
+        voice.change(self.fill, [voice, pitch, bright], outputs, **widgets.QUICK)
+        file.upload(self.fill, [file, pitch, bright], outputs, **widgets.QUICK)
+        seconds.change(
+            lambda s: value(seconds=s) if s and 0.1 <= s <= 60 else gr.skip(),
+            seconds,
+            self.lanes,
+            **widgets.QUICK,
+        )
+
+
+def following(model: Any, curves: Curves | None) -> Any:
+    """The model, or a painter that follows the curves."""
+    if curves is None:
+        return model
+    from sonopaint.painters.diffusers_painter import DiffusersPainter
+    from sonopaint.painters.following import following as with_adapter
+
+    return DiffusersPainter(model, with_adapter(model, curves))
+
+
+def finished(results: list[Any], curves: Curves | None, exact: bool) -> tuple[list[Any], Curves | None]:
+    """(results brought to their curves, what the first one measures)."""
+    if curves is None:
+        return results, None
+    from sonopaint.painters.following import followed
+    from sonopaint.tasks.following import exactly, measured
+
+    asked = followed(curves)
+    if exact:
+        results = [exactly(result, asked) for result in results]
+    return results, measured(results[0], asked)

@@ -1,0 +1,85 @@
+"""Generate's lanes without a browser: what they say, what fills them, what comes back over them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sonoconvert.curves import Curves
+from sonoconvert.curves.points import parse_points
+from sonoconvert.errors import SonopaintError
+
+KNOBS = (7, False, 2, 3.0, "euler")
+
+
+@pytest.fixture
+def with_adapter(models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An adapter for the tiny Mini, which has none beside it."""
+    from sonopaint.models.curves import new_adapter
+
+    path = tmp_path / "curves.safetensors"
+    new_adapter("output", {}, 8).save(path, {})
+    monkeypatch.setattr("sonopaint.painters.following.adapter_file", lambda model: path)
+    return path
+
+
+def test_lanes_are_read_as_the_widget_sends_them() -> None:
+    from sonopaint_studio.curves_part import read_lanes
+
+    sent = json.dumps({"rate": 62.5, "values": {"loudness": [-60, None, 0], "pitch": [None, 0, 440.5]}})
+    curves = read_lanes(sent)
+    assert curves is not None and curves.values["pitch"][1:].tolist() == [0, 440.5]
+    assert np.isnan(curves.values["loudness"][1])
+    assert read_lanes("") is None and read_lanes(None) is None
+    assert read_lanes(json.dumps({"rate": 62.5, "values": {"loudness": [None, None]}})) is None
+    for damaged in ("{", "[]", json.dumps({"rate": 1, "values": {"loudness": [900]}})):
+        with pytest.raises(SonopaintError):
+            read_lanes(damaged)
+
+
+def test_a_voice_fills_the_lanes_and_the_length(context: Any, tab: Any, chirp: Path) -> None:
+    from sonopaint_studio.curves_part import CurvesPart
+
+    lanes, status, seconds = CurvesPart(context).fill(tab(), str(chirp), True, False)
+    curves = Curves.from_dict(json.loads(lanes["asked"]))
+    assert set(curves.names) == {"loudness", "pitch", "onsets"}
+    assert seconds == pytest.approx(2.5, abs=0.01)
+    assert lanes["seconds"] == seconds and "2.5 s" in status
+    voiced = curves.values["pitch"][curves.values["pitch"] > 0]
+    assert voiced[0] < 600 < voiced[-1]
+    _, told, _ = CurvesPart(context).fill(tab(), str(chirp.with_name("gone.wav")), True, True)
+    assert "no file" in told
+
+
+def test_a_sound_follows_the_lanes_and_comes_back_over_them(
+    context: Any, tab: Any, with_adapter: Path
+) -> None:
+    from sonopaint_studio.generate_tab import GenerateTab
+
+    asked = json.dumps(parse_points("loudness", "0:-60 0.5:0 1:-30", 1.0).to_dict())
+    model = str(context.store.models()[0].path)
+    fields = ("a dog", "", 1.0, 1, "full", -23, *KNOBS, asked, True)
+    *_, last = GenerateTab(context).generate(tab(), model, "", "", "", 1.0, 1.0, 1.0, *fields)
+    lanes = last[5]
+    got = Curves.from_dict(json.loads(lanes["got"])).values["loudness"]
+    assert lanes["asked"] is None and abs(int(got.argmax()) - 31) <= 6
+    card = last[1]["cards"][0]
+    assert card["downloads"]["WAV"]
+    *_, plain = GenerateTab(context).generate(
+        tab("b"), model, "", "", "", 1.0, 1.0, 1.0, *fields[:-2], "", True
+    )
+    assert not isinstance(plain[5], dict) or plain[5].get("got") is None
+
+
+def test_a_model_without_an_adapter_says_so(context: Any, tab: Any) -> None:
+    from sonopaint_studio.generate_tab import GenerateTab
+
+    asked = json.dumps(parse_points("loudness", "0:-6", 1.0).to_dict())
+    model = str(context.store.models()[0].path)
+    fields = ("a dog", "", 1.0, 1, "full", -23, *KNOBS, asked, True)
+    *_, last = GenerateTab(context).generate(tab(), model, "", "", "", 1.0, 1.0, 1.0, *fields)
+    assert "no adapter for curves" in last[0]
