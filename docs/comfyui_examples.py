@@ -321,6 +321,47 @@ def region(start: float, end: float) -> Nodes:
     return {"region": ("SonopaintRegion", inputs)}
 
 
+def followed(name: str, prompt: str, curves: Nodes) -> Nodes:
+    """Curves that Mini follows, the result brought to them, and both drawn."""
+    nodes = {**mini(prompt), **empty(), **curves}
+    ask = {"model": "model.MODEL", "curves": "curves.curves", "format": "model.format"}
+    return {
+        **nodes,
+        "follow": ("SonopaintApplyCurves", ask),
+        **sampler("latent.LATENT", "follow.MODEL"),
+        "decode": ("VAEDecode", {"samples": "sampler.LATENT", "vae": "model.VAE"}),
+        "sound": (
+            "SonopaintSpectrogramToAudio",
+            {"image": "decode.IMAGE", "format": "latent.format", "seed": 7},
+        ),
+        "brought": ("SonopaintBringToCurves", {"audio": "sound.AUDIO", "curves": "curves.curves"}),
+        "plot": ("SonopaintPlotCurves", {"curves": "curves.curves", "audio": "brought.AUDIO"}),
+        "look": ("PreviewImage", {"images": "plot.IMAGE"}),
+        "save": ("SonopaintSaveAudio", {"audio": "brought.AUDIO", "filename_prefix": f"sonopaint/{name}"}),
+    }
+
+
+WORKFLOWS["Voice to train horn"] = (
+    followed(
+        "sung",
+        "a train horn",
+        {
+            **example("humming"),
+            "curves": ("SonopaintCurvesFromSound", {"audio": "recording.AUDIO", "brightness": False}),
+        },
+    ),
+    "Hum a train horn: the loudness and the pitch of a voice become those of what Mini paints. Put a "
+    "recording of your own in the first node's place.",
+)
+WORKFLOWS["Draw the loudness"] = (
+    followed(
+        "drawn",
+        "footsteps",
+        {"curves": ("SonopaintDrawCurves", {"loudness": "0:-40 2.5:-6 5.1:-40"})},
+    ),
+    "Steps that come nearer and go away: draw in the lanes, or write points; what is free is the model's "
+    "choice.",
+)
 WORKFLOWS["Repaint with Stable Audio 3"] = (
     {
         **example("horse_hooves"),

@@ -18,17 +18,22 @@ from comfyui_examples import BLUEPRINTS, FILES, WORKFLOWS, Blueprint, Nodes
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER, BLUEPRINT_FOLDER = ROOT / "example_workflows", ROOT / "subgraphs"
 GAP, WIDTH = 50, 320
-WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING"}
-SIZES = {"SonopaintRegion": (500, 620), "CLIPTextEncode": (320, 130), "PreviewImage": (640, 300)}
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING", "SONOPAINT_LANES"}
+SIZES = {
+    "SonopaintRegion": (500, 620),
+    "SonopaintDrawCurves": (500, 640),
+    "CLIPTextEncode": (320, 130),
+    "PreviewImage": (640, 300),
+}
 SIZES |= {"SonopaintSaveAudio": (320, 190), "KSampler": (320, 470), "SamplerCustomAdvanced": (320, 330)}
 # From left to right: what is given, words, what is to be painted, painting, sound.
 COLUMNS = (
     {"recording", "model", "lora", "clip"},
     {"prompt", "prompt_b", "negative", "latent", "time", "between", "shifted"},
-    {"region", "canvas", "longer"},
+    {"region", "canvas", "longer", "curves", "follow"},
     {"encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
     {"decode", "sound", "back", "save"},
-    {"joined", "one", "save_one", "hear", "chosen", "figures"},
+    {"joined", "one", "save_one", "hear", "chosen", "figures", "brought"},
     {"plot", "look"},
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 
 if TYPE_CHECKING:
     from sonoconvert.curves import Curves
@@ -52,7 +52,9 @@ def asked(args: argparse.Namespace, like: dict[str, Any], seconds: float | None)
     if args.curves:
         found = read_curves(args.curves, args.follow.split(",") if args.follow else None)
     elif args.follow and found is None:
-        raise SonopaintError("--follow says which curves of --curves FILE count; name the file.")
+        raise SonopaintError(
+            f"{setting('follow')} says which curves of a file count; name the file with {setting('curves')}."
+        )
     drawn = [] if not args.shape else [preset(args.shape, seconds or 5.12)]
     for name in DRAWN:
         if (text := getattr(args, name)) is not None:

@@ -81,6 +81,12 @@ STABLE = {
     "SonopaintLoudness": "audio target",
     "SonopaintHeal": "audio method steps seed region format",
     "SonopaintPreviewAudio": "audio",
+    "SonopaintCurvesFromSound": "audio loudness pitch brightness onsets",
+    "SonopaintCurvesFromFile": "file",
+    "SonopaintDrawCurves": "seconds shape loudness pitch brightness onsets lanes curves",
+    "SonopaintApplyCurves": "model curves format",
+    "SonopaintBringToCurves": "audio curves loudness pitch",
+    "SonopaintPlotCurves": "curves audio width",
     "SonopaintChooseVariations": "reference candidates count keep_loudness keep_onset keep_envelope "
     "keep_pitch choose",
 }
@@ -400,3 +406,63 @@ def test_blueprints_name_inputs_that_exist(pack: Any, repository: Path) -> None:
             if node["type"] in pack.nodes:
                 known = {one.id: one.io_type for one in pack.nodes[node["type"]].define_schema().inputs}
                 assert all(known[slot["name"]] == slot["type"] for slot in node["inputs"]), node["type"]
+
+
+def test_curves_are_measured_drawn_and_plotted(run: Any, audio: Any) -> None:
+    sound = audio(2.0, 32_000)
+    curves = run("SonopaintCurvesFromSound", audio=sound, brightness=False)[0]
+    assert curves.names == ("loudness", "pitch") and curves.duration_s == pytest.approx(2.0, abs=0.02)
+    drawn = run("SonopaintDrawCurves", seconds=2.0, loudness="0:-60 1:0 2:-60", pitch="0:A3", curves=curves)[
+        0
+    ]
+    assert drawn.values["pitch"][20] == pytest.approx(220) and drawn.values["loudness"].argmax() == 62
+    lanes = json.dumps({"rate": 62.5, "values": {"onsets": [0, 1, 0]}})
+    assert "onsets" in run("SonopaintDrawCurves", seconds=2.0, shape="swell", lanes=lanes)[0].names
+    image = run("SonopaintPlotCurves", curves=drawn, audio=sound)[0]
+    assert image.shape[0] == 1 and image.shape[3] == 3 and 0 <= float(image.min()) < float(image.max()) <= 1
+    with pytest.raises(SonopaintError, match="no curves"):
+        run("SonopaintDrawCurves", seconds=2.0)
+    with pytest.raises(SonopaintError, match="No curve is switched on"):
+        run("SonopaintCurvesFromSound", audio=sound, loudness=False, pitch=False, brightness=False)
+
+
+def test_any_sound_is_brought_to_curves(run: Any) -> None:
+    time = torch.arange(3 * 32_000) / 32_000
+    tone = sum(torch.sin(2 * torch.pi * 392 * k * time) / k for k in (1, 2, 3, 4)) * 0.2
+    sound = {"waveform": tone[None, None].float(), "sample_rate": 32_000}
+    curves = run("SonopaintDrawCurves", seconds=3.0, loudness="0:-50 1.5:0 3:-50", pitch="0:A4")[0]
+    made = run("SonopaintBringToCurves", audio=sound, curves=curves)[0]
+    got = run("SonopaintCurvesFromSound", audio=made, brightness=False)[0]
+    middle = slice(30, 150)
+    assert np.median(np.abs(1200 * np.log2(got.values["pitch"][middle] / 440))) < 30
+    assert np.corrcoef(got.values["loudness"][middle], curves.values["loudness"][middle])[0, 1] > 0.97
+
+
+def test_a_model_follows_curves_at_every_step(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sonoconvert.pictures.format import PRESETS
+    from sonopaint.models.curves_file import new_adapter, save_adapter
+    from sonopaint_comfyui.kinds import PictureInfo
+
+    adapter = new_adapter("output", {}, 8)
+    torch.nn.init.normal_(adapter.last.weight, std=0.2)
+    (tmp_path / "mini").mkdir()
+    save_adapter(adapter, tmp_path / "mini" / "curves.safetensors", {})
+    monkeypatch.setattr("sonopaint_comfyui.curve_nodes.shipped_folder", lambda: tmp_path)
+
+    class Model:
+        function: Any = None
+
+        def clone(self) -> Model:
+            return Model()
+
+        def set_model_sampler_pre_cfg_function(self, function: Any) -> None:
+            self.function = function
+
+    curves = run("SonopaintDrawCurves", seconds=5.12, loudness="0:-60 2.5:-60 2.6:0")[0]
+    info = PictureInfo(PRESETS["sonopaint-mini"])
+    patched = run("SonopaintApplyCurves", model=Model(), curves=curves, format=info)[0]
+    x, outs = torch.randn(2, 4, 16, 40), [torch.randn(2, 4, 16, 40), torch.randn(2, 4, 16, 40)]
+    made = patched.function({"input": x, "sigma": torch.tensor([5.0]), "conds_out": outs})
+    assert len(made) == 2 and not torch.allclose(made[0], outs[0]) and made[1].shape == outs[1].shape

@@ -20,12 +20,11 @@ from sonopaint.models.curves import (
     changed,
     control,
     following,
-    load_adapter,
-    new_adapter,
     points_of,
     relative,
     without,
 )
+from sonopaint.models.curves_file import load_adapter, new_adapter, save_adapter
 from sonopaint.painters.diffusers_painter import DiffusersPainter
 from sonopaint.painters.following import Following, adapter_file
 from sonopaint.painters.following import following as follow
@@ -146,7 +145,7 @@ def test_a_change_is_repeated_for_guidance_and_cut_to_odd_sizes() -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_it_comes_back_from_its_file(tiny: Any, tmp_path: Path, variant: str) -> None:
     made = adapter(variant, tiny.unet)
-    made.save(tmp_path / "curves.safetensors", {})
+    save_adapter(made, tmp_path / "curves.safetensors", {})
     back = load_adapter(tmp_path / "curves.safetensors")
     assert back.variant == variant and back.points == made.points
     for name, value in made.state_dict().items():
@@ -240,7 +239,7 @@ def test_the_command_line_follows_what_is_hummed_and_what_is_written(
     from sonoconvert.files.clip import read_clip, write_clip
     from sonopaint.cli import main
 
-    adapter("output", tiny.unet).save(tmp_path / "adapter.safetensors", {})
+    save_adapter(adapter("output", tiny.unet), tmp_path / "adapter.safetensors", {})
     write_clip(make_clip(2.0, 32_000), tmp_path / "hum.wav")
     common = [
         "--model",

@@ -38,7 +38,7 @@ def test_a_corpus_gets_the_curves_of_its_own_sounds(tmp_path: Path, monkeypatch:
 def test_the_adapter_learns_and_the_model_stays_as_it_is(
     whole: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    from sonopaint.models.curves import load_adapter
+    from sonopaint.models.curves_file import load_adapter
 
     run = whole("curves")
     result = read_json(run / "curves.json")

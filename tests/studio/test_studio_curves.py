@@ -19,10 +19,10 @@ KNOBS = (7, False, 2, 3.0, "euler")
 @pytest.fixture
 def with_adapter(models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An adapter for the tiny Mini, which has none beside it."""
-    from sonopaint.models.curves import new_adapter
+    from sonopaint.models.curves_file import new_adapter, save_adapter
 
     path = tmp_path / "curves.safetensors"
-    new_adapter("output", {}, 8).save(path, {})
+    save_adapter(new_adapter("output", {}, 8), path, {})
     monkeypatch.setattr("sonopaint.painters.following.adapter_file", lambda model: path)
     return path
 

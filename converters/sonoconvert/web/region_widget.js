@@ -130,3 +130,19 @@ export class RegionWidget extends LookWidget {
     }
   }
 }
+
+// Lanes for curves. Its value is the JSON that the server reads: {rate, values}.
+export class LanesWidget {
+  constructor(changed) {
+    const { make, CurveLanes } = window.Sonopaint;
+    this.root = make("div", { class: "sonopaint-widget filled" });
+    this.lanes = new CurveLanes(this.root, changed);
+    keepInside(this.root);
+  }
+  get value() { return this.lanes.value; }
+  set value(text) { this.lanes.value = text || ""; }
+  lasts(seconds) { this.lanes.lasts(seconds); }
+  show() { /* it has no sound */ }
+  say(text) { this.lanes.say(text); }
+  destroy() { this.lanes.destroy(); }
+}

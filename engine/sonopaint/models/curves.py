@@ -12,18 +12,15 @@ Four variants, one choice (`VARIANTS`); three of them are injected where the U-N
   (the report's global control).
 * "output": behind the U-Net (models/curves_output.py).
 
-The model stays an ordinary one. The adapter lies in ``curves.safetensors`` beside it.
+The model stays an ordinary one. The adapter lies in ``curves.safetensors`` beside it (models/curves_file.py).
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +28,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonoconvert.checkpoints.files import read_header, read_tensors, write_tensors
 from sonoconvert.curves import Curves
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat
 
 CURVES_FILE = "curves.safetensors"
-KEY = "sonopaint.curves"  # of the header
 INJECTED = ("concat", "block-film", "film")
 VARIANTS = (*INJECTED, "output")
 FOLLOWED = ("loudness", "pitch", "brightness", "onsets")
@@ -217,53 +212,12 @@ class CurveAdapter(nn.Module):
             changes[name] = (2 * torch.sigmoid(out(gate))[:, :, None, None] - 1, None)
         return changes
 
-    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str], *, force: bool = False) -> None:
-        """Write it as safetensors in fp16, with what `load_adapter` needs in the header."""
-        save_adapter(self, path, metadata, force=force)
-
 
 def noise_features(sigma: Tensor) -> Tensor:
     """A noise level [B] as numbers about 1: [B, 8]."""
     level = sigma.clamp_min(1e-4).log()[:, None] / 4
     turns = level * torch.tensor([1.0, 2.0, 4.0], device=sigma.device)
     return torch.cat([level, level**2, turns.sin(), turns.cos()], 1)
-
-
-def save_adapter(
-    adapter: Any, path: str | os.PathLike[str], metadata: Mapping[str, str], *, force: bool = False
-) -> None:
-    """Write any adapter as safetensors in fp16, with what `load_adapter` needs in the header."""
-    about = {"variant": adapter.variant, "channels": adapter.channels, "points": adapter.points}
-    tensors = {name: value.detach().cpu().half().contiguous() for name, value in adapter.state_dict().items()}
-    write_tensors(Path(path), tensors, {"format": "pt", KEY: json.dumps(about), **metadata}, force=force)
-
-
-def new_adapter(variant: str, points: Mapping[str, tuple[int, int]], channels: int) -> Any:
-    """An adapter of one of VARIANTS that changes nothing yet, for a U-Net of such points (`points_of`)."""
-    if variant == "output":
-        from sonopaint.models.curves_output import OutputAdapter
-
-        return OutputAdapter(channels)
-    return CurveAdapter(variant, points, channels)
-
-
-def load_adapter(path: str | os.PathLike[str]) -> Any:
-    """The adapter of a file (float32, CPU). SonopaintError where it holds none."""
-    path = Path(path)
-    _, metadata = read_header(path)
-    try:
-        about = json.loads(metadata[KEY])
-        points = {str(name): (int(count), int(level)) for name, (count, level) in about["points"].items()}
-        channels = int(about["channels"])
-        if not points or len(points) > 64 or not 8 <= channels <= 1024:
-            raise ValueError("sizes")
-        if any(not 1 <= count <= 1 << 14 or not 0 <= level <= 8 for count, level in points.values()):
-            raise ValueError("sizes")
-        adapter = new_adapter(str(about["variant"]), points, channels)
-        adapter.load_state_dict({name: value.float() for name, value in read_tensors(path).items()})
-    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise SonopaintError(f"{path.name} is no adapter for curves; get the file anew.") from error
-    return adapter.eval().requires_grad_(False)
 
 
 def points_of(unet: Any) -> dict[str, tuple[int, int]]:
@@ -276,13 +230,6 @@ def points_of(unet: Any) -> dict[str, tuple[int, int]]:
     for n in range(len(widths) - 1):
         points[f"up_blocks.{n}.upsamplers.0"] = (widths[-1 - n], len(widths) - 2 - n)
     return points
-
-
-def fits(adapter: Any, unet: Any) -> bool:
-    """Whether an adapter was made for such a U-Net."""
-    if adapter.variant == "output":
-        return bool(adapter.points == {"output": (unet.config.out_channels, 0)})
-    return bool(adapter.points == points_of(unet))
 
 
 def changed(hidden: Tensor, change: Change) -> Tensor:

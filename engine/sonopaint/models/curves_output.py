@@ -7,14 +7,11 @@ predictions, which takes a fraction of the others' time, and works in every host
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonopaint.models.curves import CONTROL, Block, noise_features, normed, save_adapter
+from sonopaint.models.curves import CONTROL, Block, noise_features, normed
 
 OUTPUT = "output"
 
@@ -48,10 +45,6 @@ class OutputAdapter(nn.Module):
             beside = kept.pop()
             hidden = block(F.interpolate(hidden, size=beside.shape[-2:]) + beside, noise)
         return x0 + spread(sigma) * self.last(F.silu(normed(hidden)))
-
-    def save(self, path: str | os.PathLike[str], metadata: Mapping[str, str], *, force: bool = False) -> None:
-        """Write it as safetensors in fp16."""
-        save_adapter(self, path, metadata, force=force)
 
 
 def spread(sigma: Tensor) -> Tensor:

@@ -51,7 +51,8 @@ def following(model: Model, curves: Curves, adapter: Any = None) -> Following:
     Raises SonopaintError where there is none, where it was made for another kind of model, where all curves
     are free, and for those that no adapter follows.
     """
-    from sonopaint.models.curves import FOLLOWED, fits, load_adapter
+    from sonopaint.models.curves import FOLLOWED
+    from sonopaint.models.curves_file import fits, load_adapter
 
     curves = followed(curves)
     if adapter is None or isinstance(adapter, (str, Path)):

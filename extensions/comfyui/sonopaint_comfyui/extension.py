@@ -22,6 +22,7 @@ FAMILIES = {
     "audio_nodes": "any model's sounds",
     "file_nodes": "files",
     "heal_nodes": "healing",
+    "curve_nodes": "curves",
     "variation_nodes": "choosing variations",
 }
 FOLDER = "sonopaint"  # what the remedy calls the pack

@@ -51,6 +51,8 @@ Format = io.Custom("SONOPAINT_FORMAT")
 Region = io.Custom("SONOPAINT_REGION")
 Context = io.Custom("SONOPAINT_CONTEXT")
 Drawing = io.Custom("SONOPAINT_DRAWING")
+Curves = io.Custom("SONOPAINT_CURVES")  # sonoconvert.curves.Curves
+Lanes = io.Custom("SONOPAINT_LANES")  # JSON of those drawn in a widget
 
 _KNOWN = {field.name for field in dataclasses.fields(io.Schema)}
 

@@ -20,7 +20,7 @@ from sonoconvert.pictures.view import view_of
 from sonopaint_comfyui.file_nodes import EXAMPLES, example_names
 
 SHARED = Path(sonoconvert.__file__).parent / "web"
-SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js", "region_widget.js")
+SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js", "curve_lanes.js", "region_widget.js")
 
 
 def add_routes() -> None:

@@ -5,7 +5,7 @@ import { loadShared } from "./widgets/shared.js";
 import { MOST_ROWS, ROW, soundsWidget } from "./widgets/sounds.js";
 import { workflowOfWav } from "./widgets/wav.js";
 
-let LookWidget, RegionWidget, SoundsWidget;
+let LanesWidget, LookWidget, RegionWidget, SoundsWidget;
 const address = (place) => {
   if (typeof place === "string") return place.startsWith("/") ? api.apiURL(place) : place;
   return api.apiURL("/view?" + new URLSearchParams(place));
@@ -90,6 +90,15 @@ function install(node, name, Kind, options) {
     chain("onConfigure", () => setTimeout(show));
     show();
   }
+  const length = node.widgets?.find((other) => other.name === "seconds");
+  if (length && widget.lasts) {
+    const before = length.callback;
+    length.callback = function (...values) {
+      widget.lasts(length.value);
+      return before?.apply(this, values);
+    };
+    chain("onConfigure", () => setTimeout(() => widget.lasts(length.value)));
+  }
   const [width, height] = node.size;
   node.setSize([Math.max(width, options.width), Math.max(height, node.computeSize()[1])]);
   return dom;
@@ -111,7 +120,7 @@ app.registerExtension({
   name: "Sonopaint.Widgets",
   async init() {
     await loadShared(api.apiURL("/sonopaint/script/"), address);
-    ({ LookWidget, RegionWidget } = await import(api.apiURL("/sonopaint/script/region_widget.js")));
+    ({ LanesWidget, LookWidget, RegionWidget } = await import(api.apiURL("/sonopaint/script/region_widget.js")));
     SoundsWidget = soundsWidget(LookWidget);
   },
   setup: openWorkflowsOfWavs,
@@ -120,6 +129,10 @@ app.registerExtension({
       SONOPAINT_DRAWING(node, name) {
         const changed = () => node.graph?.setDirtyCanvas?.(true, true);
         return { widget: install(node, name, RegionWidget, { height: 300, width: 460, serialize: true, changed }) };
+      },
+      SONOPAINT_LANES(node, name) {
+        const changed = () => node.graph?.setDirtyCanvas?.(true, true);
+        return { widget: install(node, name, LanesWidget, { height: 350, width: 460, serialize: true, changed }) };
       },
       SONOPAINT_SOUNDS(node, name) {
         return { widget: install(node, name, SoundsWidget, { height: 240, width: 380, serialize: false }) };

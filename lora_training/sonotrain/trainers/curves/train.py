@@ -24,10 +24,10 @@ from sonopaint.models.curves import (
     VARIANTS,
     control,
     following,
-    new_adapter,
     points_of,
     relative,
 )
+from sonopaint.models.curves_file import new_adapter, save_adapter
 from sonopaint.models.curves_output import spread
 from sonotrain.data.corpus import FORMAT, Corpus
 from sonotrain.files.hashes import sha256_of
@@ -275,7 +275,7 @@ class CurvesTrainer(Trainer):
         """The averaged adapter, fp16."""
         facts = {"options": to_publish(self.options), "steps": steps, "base_sha256": self.facts["base"]}
         with self.ema.applied():
-            self.adapter.save(path, {"sonopaint.training": json.dumps(facts)}, force=True)
+            save_adapter(self.adapter, path, {"sonopaint.training": json.dumps(facts)}, force=True)
         return {"goes_to": str(Path(self.options.model) / CURVES_FILE)}
 
 
@@ -307,5 +307,5 @@ def export_curves(run: str | Path, out: str | Path, *, force: bool = False) -> P
         "sonopaint.training": json.dumps(facts),
     }
     path = Path(out) / CURVES_FILE
-    adapter.save(path, metadata, force=force)
+    save_adapter(adapter, path, metadata, force=force)
     return path

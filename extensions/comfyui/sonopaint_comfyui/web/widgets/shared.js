@@ -1,6 +1,6 @@
 // The scripts that all of Sonopaint's pages draw with. They are plain scripts that build on window.Sonopaint, so
 // they are loaded one after the other.
-const SCRIPTS = ["dom.js", "spectrogram.js", "region_editor.js"];
+const SCRIPTS = ["dom.js", "spectrogram.js", "region_editor.js", "curve_lanes.js"];
 let loading = null;
 
 const COLOURS = { quiet: ["--descrip-text", "#999"], "strong-line": ["--border-color", "#555"] };
