@@ -251,7 +251,7 @@ def test_edm_learns_the_swiss_roll() -> None:
     torch.manual_seed(0)
     formalism, network = Edm(), Points()
     data = swiss_roll(4000, formalism.scale)
-    trained(formalism, network, data, 1500)
+    trained(formalism, network, data, 3000, 128)
     made = formalism.sample(network, (500, 2), generator=torch.Generator().manual_seed(3))
     noise = formalism.scale * torch.randn(500, 2, generator=torch.Generator().manual_seed(4))
     assert to_roll(made, data) < 0.25 * to_roll(noise, data)

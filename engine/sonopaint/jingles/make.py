@@ -23,6 +23,7 @@ from sonopaint.samplers.edm import EdmSettings
 
 AT_ONCE = 8  # clips in one call of the network
 LONGEST_S = 130.0
+LOUDEST = 0.97  # of a clip's peaks
 
 
 @torch.no_grad()
@@ -37,7 +38,8 @@ def make_jingles(
 ) -> list[Clip]:
     """One clip for each seed, as long as the curves; mono, at the representation's rate.
 
-    Curves may lack features or have free places; velocity is loudness of its own, so nothing is normalised.
+    Curves may lack features or have free places. Velocity is loudness, so nothing is normalised; only what
+    would go beyond full scale is turned down.
     `settings`: of EDM's sampler. `progress(share)` may raise Cancelled. SonopaintError for instruments that
     the model does not have, and where EnCodec's weights are needed and not named.
     """
@@ -57,7 +59,8 @@ def make_jingles(
                            _within(progress, first / len(seeds), len(part) / len(seeds)))  # fmt: skip
         for one, seed in zip(data, part, strict=True):
             clip = space.decode(one, samples)
-            made.append(Clip(clip.waveform, clip.sample_rate, settings_of(jingle, curves, seed, settings)))
+            wave = clip.waveform * min(1.0, LOUDEST / max(float(clip.waveform.abs().max()), LOUDEST))
+            made.append(Clip(wave, clip.sample_rate, settings_of(jingle, curves, seed, settings)))
     return made
 
 

@@ -18,6 +18,7 @@ SECONDS, VELOCITY, GAP_S = 0.5, 0.7, 0.02
 SOFTEST = 0.12  # velocity that a model has heard
 LONGEST_S = 120.0
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11, "H": 11}
+_NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 _NOTE = re.compile(r"(?P<name>[A-Ha-h])(?P<sharp>[#♯b♭]?)(?P<octave>-?\d)|(?P<rest>[-_.])")
 _NUMBER = re.compile(r"\d{1,9}(?:[.,]\d{0,9})?")
 
@@ -133,3 +134,57 @@ def followed(curves: Curves) -> Curves:
     if not values:
         raise SonopaintError("These curves hold neither pitch nor velocity nor loudness; give others.")
     return Curves(curves.rate, values, curves.notes + said)
+
+
+def slots_of(notes: Sequence[Note]) -> list[dict[str, float]]:
+    """Notes of `parse_notes` as a roll has them: start, seconds until the next, number, velocity."""
+    return [
+        {
+            "start": round(n.start_s, 3),
+            "seconds": round(n.end_s - n.start_s + min(GAP_S, n.end_s - n.start_s), 3),
+            "number": _folded(n.number),
+            "velocity": n.velocity,
+        }
+        for n in notes
+    ]
+
+
+def text_of(notes: Sequence[Note]) -> tuple[str, tuple[str, ...]]:
+    """Notes as `parse_notes` reads them, one at a time, and what there is to say of it.
+
+    Begins with the first note. SonopaintError where there is none.
+    """
+    if not notes:
+        raise SonopaintError("The MIDI file holds no notes (drums aside); choose another.")
+    first = min(n.start_s for n in notes)
+    line: list[Note] = []
+    chords = late = 0
+    for note in sorted(notes, key=lambda n: (n.start_s, -n.number)):
+        note = replace(note, start_s=note.start_s - first, end_s=note.end_s - first)
+        if note.start_s >= LONGEST_S - 1:
+            late += 1
+        elif line and note.start_s < line[-1].start_s + 0.04:
+            chords += 1  # the highest of those that begin together has come first
+        else:
+            if line and note.start_s < line[-1].end_s:
+                line[-1] = replace(line[-1], end_s=note.start_s)
+            line.append(note)
+    moved, count = in_range(line)
+    words, time = [], 0.0
+    for k, note in enumerate(moved):
+        if note.start_s - time > 0.02:
+            words.append(f"-:{note.start_s - time:.3f}")
+        else:
+            note = replace(note, start_s=time)
+        until = moved[k + 1].start_s if k + 1 < len(moved) else LONGEST_S - 1
+        seconds = max(min(note.end_s + GAP_S, until) - note.start_s, 0.04)
+        words.append(f"{_NAMES[note.number % 12]}{note.number // 12 - 1}:{seconds:.3f}:{note.velocity:.2f}")
+        time = note.start_s + round(seconds, 3)
+    said: tuple[str, ...] = ()
+    if chords:
+        said += ("Where several notes begin at once, the highest is played.",)
+    if count:
+        said += (f"{count} notes outside C3 to C5 were moved by octaves.",)
+    if late:
+        said += (f"{late} notes after the first {LONGEST_S - 1:.0f} s are left out.",)
+    return " ".join(words), said

@@ -24,6 +24,7 @@ from sonopaint_studio.dataset_tab import DatasetTab
 from sonopaint_studio.edit_tab import EditTab
 from sonopaint_studio.following import follow_model
 from sonopaint_studio.generate_tab import GenerateTab
+from sonopaint_studio.jingle_tab import JingleTab
 from sonopaint_studio.library_tab import LibraryTab
 from sonopaint_studio.model_store import ModelStore
 from sonopaint_studio.models_tab import ModelsTab
@@ -52,7 +53,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
     """All pages, wired. Start it with ``launch``, which brings theme, scripts and safety settings."""
     context = context or Context()
     generate, edit = GenerateTab(context), EditTab(context)
-    variations = VariationsTab(context)
+    variations, jingle = VariationsTab(context), JingleTab(context)
     library, panel = LibraryTab(context), QueuePanel(context)
     convert, dataset = ConvertTab(context), DatasetTab(context)
     train, subject, models = TrainTab(context), SubjectTab(context), ModelsTab(context)
@@ -69,6 +70,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 edit.build(bar)
             with gr.Tab("Variations", id="variations"):
                 variations.build(bar)
+            with gr.Tab("Jingle", id="jingle"):
+                jingle.build()
             with gr.Tab("Library", id="library") as library_page:
                 library.build()
             with gr.Tab("Convert", id="convert"):
@@ -84,7 +87,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
         edit.wire(bar, tabs, generate.results, library.cards)
         library.wire(library_page, tabs, bar, generate, dataset, subject)
         follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
-        pages = (generate, edit, variations, convert, dataset)
+        pages = (generate, edit, variations, jingle, convert, dataset)
         resumes = [(page.resume, page.outputs) for page in pages] + [(train.estimating, train.estimated)]
         fields, knobs = [*generate.fields, *edit.fields], [generate.knobs, edit.knobs]
         found_again.wire(app, context, bar, fields, knobs, resumes, tabs)

@@ -24,6 +24,7 @@ SCRIPTS = (
     ASSETS / "dropzone.js",
     ASSETS / "captions.js",
     ASSETS / "curves.js",
+    ASSETS / "roll.js",
     ASSETS / "queue.js",
 )
 # System fonts only: the page never asks another machine for anything.
