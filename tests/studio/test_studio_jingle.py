@@ -52,7 +52,7 @@ def test_the_roll_shows_what_the_text_says_and_back() -> None:
 
 def test_a_wrong_text_leaves_the_roll_and_says_what_is_wrong(page: JingleTab) -> None:
     roll, status = page.typed("C4 X9")
-    assert "notes" not in roll and "'X9' is no note" in status
+    assert "notes" not in roll and "is no note; write them as" in status and "sp-error" in status
     assert page.typed("  ")[0]["notes"] == [] and page.typed("C4")[1] == ""
     assert page.drawn(SimpleNamespace(text="C4:1:0.50")) == "C4:1:0.50"  # type: ignore[arg-type]
 

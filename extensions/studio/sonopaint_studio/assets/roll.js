@@ -50,7 +50,7 @@
       draw();
       trigger("notes", { text: textOf(notes) });
     };
-    const seconds = () => Math.max(4, Math.ceil(Math.max(0, ...notes.map((n) => n.start + n.seconds)) + 1));
+    const seconds = () => Math.max(8, Math.ceil(Math.max(0, ...notes.map((n) => n.start + n.seconds)) + 1));
     const place = (event) => {
       const box = picture.getBoundingClientRect();
       return { time: Math.max(0, (event.clientX - box.left - KEYS) / SECOND), y: event.clientY - box.top };
@@ -135,7 +135,7 @@
       const { time, y } = place(event), note = drag.note;
       drag.moved ||= Math.abs(time - drag.from) > 0.05 || numberAt(y) !== note.number;
       if (drag.kind === "velocity") note.velocity = within((HEIGHT + LANE - y) / (LANE - 8), 0.12, 1);
-      if (drag.kind === "length" && drag.moved) note.seconds = Math.max(GRID, snapped(time - note.start + GRID / 2));
+      if (drag.kind === "length" && drag.moved) note.seconds = Math.max(GRID, snapped(time - note.start));
       if (drag.kind === "move" && drag.moved) {
         note.start = Math.max(0, snapped(time - drag.time));
         note.number = numberAt(y);

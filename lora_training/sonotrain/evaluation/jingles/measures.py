@@ -34,7 +34,8 @@ def followed(clips: Sequence[Clip], pitch: Tensor, velocity: Tensor, rate: float
     """clips beside pitch in Hz (0: none) and velocity [N, T] at `rate` values a second."""
     near, octaves, loud, told, rests = [], [], [], [], []
     for clip, hertz, touch in zip(clips, pitch.numpy(), velocity.numpy(), strict=True):
-        heard = measure(clip, ("pitch", "loudness"), rate)
+        # As a file of 16 bits would have it: what a bad model makes may be far beyond full scale.
+        heard = measure(Clip(clip.waveform.clamp(-1, 1), clip.sample_rate), ("pitch", "loudness"), rate)
         count = min(heard.frames, len(hertz))
         found, level = heard.values["pitch"][:count], heard.values["loudness"][:count]
         notes = _notes(hertz[:count])

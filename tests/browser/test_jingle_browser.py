@@ -1,0 +1,58 @@
+"""The roll of Jingle in a real browser: drawn, moved, typed, removed; with a mouse and with keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def test_notes_are_drawn_moved_typed_and_removed(open_studio: Callable[..., Any]) -> None:
+    page = open_studio(reduced_motion="reduce")
+    page.get_by_role("tab", name="Jingle").click()
+    notes = page.locator("#jingle-roll .note")
+    notes.first.wait_for()
+    field = page.locator("#jingle-notes textarea")
+    assert notes.count() == 6 and field.input_value().startswith("C4:0.5:0.7 E4")
+
+    # A text of one's own stands on the roll.
+    field.fill("")
+    field.press_sequentially("C4:0.5:0.5")
+    page.wait_for_function("document.querySelector('#jingle-roll .note')?.ariaLabel.endsWith('50 %')")
+    assert notes.count() == 1 and notes.first.get_attribute("aria-label") == "C4 at 0 s, 0.5 s long, velocity 50 %"
+
+    # A drag adds one: from 1 s on, 5 semitones below the top, for half a second.
+    box = page.locator("#jingle-roll svg").bounding_box()
+    x, y = box["x"] + 34 + 110 * 1.01, box["y"] + 5.5 * 14
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 55, y, steps=4)
+    page.mouse.up()
+    page.wait_for_function("document.querySelector('#jingle-notes textarea').value.includes('G4')")
+    assert field.input_value() == "C4:0.5:0.50 -:0.5 G4:0.5:0.50"
+
+    # With keys: up a semitone, later, louder; then it is removed.
+    notes.nth(1).focus()
+    for key in ("ArrowUp", "ArrowRight", "+"):
+        page.keyboard.press(key)
+    page.wait_for_function("document.querySelector('#jingle-notes textarea').value.endsWith('0.60')")
+    assert field.input_value() == "C4:0.5:0.50 -:0.625 G#4:0.5:0.60"
+    page.keyboard.press("Delete")
+    page.wait_for_function("document.querySelector('#jingle-notes textarea').value === 'C4:0.5:0.50'")
+
+    # The bar below a note is how hard it is played.
+    bar = page.locator("#jingle-roll .velocity").first.bounding_box()
+    page.mouse.move(bar["x"] + 10, bar["y"] + bar["height"] - 2)
+    page.mouse.down()
+    page.mouse.move(bar["x"] + 10, bar["y"] + bar["height"] - 52, steps=3)
+    page.mouse.up()
+    page.wait_for_function("document.querySelector('#jingle-notes textarea').value === 'C4:0.5:1.00'")
+
+    # What can't be read is said, and the roll stays.
+    field.fill("")
+    field.press_sequentially("C4 Q9")
+    page.wait_for_selector("#jingle-status .sp-error")
+    assert "'Q9' is no note" in page.inner_text("#jingle-status") and notes.count() == 1
