@@ -22,7 +22,10 @@ def test_notes_are_drawn_moved_typed_and_removed(open_studio: Callable[..., Any]
     field.fill("")
     field.press_sequentially("C4:0.5:0.5")
     page.wait_for_function("document.querySelector('#jingle-roll .note')?.ariaLabel.endsWith('50 %')")
-    assert notes.count() == 1 and notes.first.get_attribute("aria-label") == "C4 at 0 s, 0.5 s long, velocity 50 %"
+    assert (
+        notes.count() == 1
+        and notes.first.get_attribute("aria-label") == "C4 at 0 s, 0.5 s long, velocity 50 %"
+    )
 
     # A drag adds one: from 1 s on, 5 semitones below the top, for half a second.
     box = page.locator("#jingle-roll svg").bounding_box()
