@@ -32,6 +32,7 @@ GROUPS = {
     "one-step": ("weights/mini-one-step/*.safetensors",),
     "subjects": ("weights/subjects/*.safetensors",),
     "classifier": ("weights/classifier/*.safetensors",),
+    "jingles": ("weights/jingles/*.safetensors",),
 }
 WHOLE, PARTS = ("mini",), ("mini", "inpaint")  # pictures of whole sounds, and of sounds repainted in part
 JUDGED = (*PARTS, "classifier")
@@ -50,6 +51,8 @@ class Artefacts:
 ALL = (
     Artefacts("contact_sheet", "docs/images/mini.png", WHOLE),
     Artefacts("subject_sheet", "docs/images/subjects.png", ("mini", "one-step", "subjects")),
+    Artefacts("jingle_demo", "docs/images/jingle.png", ("mini", "jingles")),
+    Artefacts("jingle_demo", "docs/demo/jingle/*.ogg", ("mini", "jingles")),
     Artefacts("screenshots", "docs/images/studio-generate*.png", WHOLE),
     Artefacts("screenshots", "docs/images/studio-edit*.png", PARTS),
     Artefacts("demo", "docs/demo/forest.*", WHOLE),

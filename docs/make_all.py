@@ -95,6 +95,7 @@ def subject_sheet(files: list[Path]) -> None:
 STEPS: dict[str, Callable[[list[Path]], None]] = {
     "contact_sheet": lambda files: script("contact_sheet", "mini"),
     "subject_sheet": subject_sheet,
+    "jingle_demo": lambda files: script("jingle_demo"),
     "screenshots": lambda files: script("screenshots"),
     "demo": lambda files: script("demo"),
     "comfyui": comfyui,
