@@ -13,6 +13,7 @@ from torch import nn
 
 from sonoconvert.checkpoints.files import read_tensors, write_tensors
 from sonoconvert.curves.curves import Curves
+from sonoconvert.curves.measure import measure
 from sonoconvert.curves.midi import Note
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip
@@ -21,7 +22,7 @@ from sonopaint import cli
 from sonopaint.jingles.make import make_jingles
 from sonopaint.jingles.notes import curves_of_notes, followed, parse_notes
 from sonopaint.models.jingles.controls import Controls
-from sonopaint.models.jingles.file import Jingle, read_jingle, write_jingle
+from sonopaint.models.jingles.file import Jingle, read_jingle, shipped_jingle, write_jingle
 from sonopaint.models.jingles.formalisms import Edm
 from sonopaint.models.jingles.network import JingleUNet
 from sonopaint.models.jingles.spaces import Scaling, open_space
@@ -248,3 +249,15 @@ def test_wrong_asks_are_told(
     words = ["jingle", *given, "--model", str(model), "-o", str(tmp_path / "x.wav"), "--quiet"]
     assert cli.main(words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_shipped_model_plays_the_notes_and_rests_between() -> None:
+    notes = parse_notes("E4:0.8:0.8 -:0.6 A4:0.8:0.8")
+    clip = make_jingles(shipped_jingle(), curves_of_notes(notes, "violin", 2.4), [3])[0]
+    heard = measure(clip, ("pitch", "loudness"))
+    pitch, loudness = heard.values["pitch"], heard.values["loudness"]
+    for first, last, hertz in ((8, 44, 329.6), (96, 132, 440.0)):
+        found = pitch[first:last]
+        assert (found > 0).mean() > 0.7
+        assert abs(1200 * np.log2(np.median(found[found > 0]) / hertz)) < 80
+    assert np.median(loudness[8:44]) - np.median(loudness[66:82]) > 20
