@@ -43,6 +43,7 @@ def test_a_sound_is_varied_compared_rejected_and_saved(open_studio: Any, bark: P
     # A and B on one key, equally loud; nothing of Edit's is touched.
     page.get_by_role("button", name="Compare", exact=True).click()
     page.wait_for_function(f"{BAR}.nodes")
+    assert page.get_by_label("Equally loud").is_checked()
     assert page.evaluate(f"{BAR}.looped.to") == pytest.approx(0.5, abs=0.01)
     assert [gain > 0 for gain in page.evaluate(f"{BAR}.gains()")] == [False, True, False, False]
     page.get_by_role("button", name="Take 3", exact=True).click()
@@ -58,6 +59,8 @@ def test_a_sound_is_varied_compared_rejected_and_saved(open_studio: Any, bark: P
     page.wait_for_function(f"document.querySelectorAll('{CARDS}').length === 3")
     after = page.evaluate(f"[...document.querySelectorAll('{CARDS}')].map((card) => card.dataset.key)")
     assert set(before[1:]) < set(after)
+    titles = page.locator(f"{CARDS} strong").all_inner_texts()
+    assert sorted(titles) == ["Variation 2", "Variation 3", "Variation 4"]
     page.wait_for_function("document.querySelector('#variations-go').disabled !== true")
     page.screenshot(path=str(tmp_path / "variations.png"), full_page=True)
     with page.expect_download() as waiting:
@@ -133,7 +136,7 @@ def test_three_coughs_are_marked_and_healed(open_studio: Any, coughs: Any, tmp_p
     page.get_by_role("tab", name="Edit").click()
     page.set_input_files("#editor input[type=file]", coughs.path)
     page.wait_for_selector(".sp-editor.filled")
-    page.locator("#action").get_by_text("Heal", exact=True).click()
+    page.check("#action input[value=Heal]")
     page.wait_for_selector("#heal-find")
     boxes = [{"start": start, "end": stop} for start, stop in coughs.spans]
     page.evaluate("(boxes) => window.Sonopaint.mark(JSON.stringify(boxes))", boxes)

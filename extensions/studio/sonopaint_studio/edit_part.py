@@ -64,7 +64,7 @@ def painting(
         one_step = settings.sampler == ONE_STEP
         with context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
             results = edit.paint(model, clip, settings, batch=takes, progress=report)
-            form = model.format
+        form = context.store.format(chosen.model)
         report(1, 1, "Saving")
         name = Path(source.downloads["WAV"]).stem
         sounds = [

@@ -92,7 +92,7 @@ class EditTab:
         path = None
         try:
             path = self.context.sessions.uploaded(event.path)
-            self._open(session, path, name, self._format(model))
+            self._open(session, path, name, self.context.store.format(model))
             yield note_html(""), gr.update(visible=False), *self.shown(session)
         except SonopaintError as error:
             bare = path is not None and path.exists() and _without_format(path)
@@ -133,12 +133,6 @@ class EditTab:
             sound = keep(folder, clip, title=name, stem=Path(name).stem, picture=picture, form=form)
         session.history.add(Step(session.add(sound)))
 
-    def _format(self, model: str | None) -> SpectrogramFormat | None:
-        try:
-            return self.context.store.find(model).format
-        except SonopaintError:
-            return None
-
     def take(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """A result becomes the sound to edit: (tabs, status, *views)."""
         session = self.context.sessions.of(request)
@@ -155,7 +149,7 @@ class EditTab:
         try:
             if found is None:
                 raise SonopaintError("This sound is not there: open another one.")
-            self._open(session, found[0], found[1], self._format(model), keep_file=True)
+            self._open(session, found[0], found[1], self.context.store.format(model), keep_file=True)
         except SonopaintError as error:
             return error_html(error), gr.skip(), *[gr.skip()] * 3
         return note_html(""), gr.update(visible=False), *self.shown(session)

@@ -14,12 +14,16 @@ from sonoconvert.defaults import FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import get_format
 from sonopaint.tasks.settings import ONE_STEP, SD_DEFAULTS
+from sonopaint.tasks.waves import DEFAULT_S, VIEW
 from sonopaint_studio.jobs import Report
 from sonopaint_studio.memory import give_back_memory
 
 if TYPE_CHECKING:
+    from sonoconvert.pictures.format import SpectrogramFormat
     from sonopaint.models.info import ModelInfo
     from sonopaint.models.model import Model
+    from sonopaint.models.wave_families import WaveFamily
+    from sonopaint.painters.diffusers_waves.base import WavePipeline
 
 logger = logging.getLogger(__name__)
 Lora = tuple[str, float]  # path, weight
@@ -32,13 +36,14 @@ class ModelStore:
     def __init__(self, extra: Path | None = None) -> None:
         self._extra = extra  # a model from elsewhere, named on the command line
         self._turn = threading.Lock()
-        self._loaded: tuple[tuple[str, tuple[Lora, ...]], Model] | None = None
+        self._loaded: tuple[tuple[str, tuple[Lora, ...]], Model | WavePipeline] | None = None
 
     def models(self) -> list[ModelInfo]:
-        """Everything that paints spectrograms, shipped models first."""
+        """Everything that paints: spectrograms, shipped models first, then waveforms."""
         from sonopaint.models.info import describe
 
-        found = [info for info in _listed() if info.kind not in ("lora", "waveform")]
+        found = [info for info in _listed() if info.kind != "lora"]
+        found.sort(key=lambda info: info.kind == "waveform")
         if self._extra is not None and all(info.path != self._extra for info in found):
             found.append(describe(self._extra))
         return found
@@ -59,6 +64,8 @@ class ModelStore:
         """Steps, guidance scale and sampler that suit the model with these LoRAs."""
         if self.is_student(path, loras):
             return dict(STUDENT_DEFAULTS)
+        if family := self._family(path):
+            return {**SD_DEFAULTS, "steps": family.steps, "guidance_scale": family.guidance}
         try:
             config = json.loads((self.find(path).path / "config.json").read_text(encoding="utf-8"))
             return {**SD_DEFAULTS, **config["defaults"]}
@@ -66,13 +73,28 @@ class ModelStore:
             return dict(SD_DEFAULTS)
 
     def seconds(self, path: str | None) -> float:
-        """How long the model's own pictures are."""
+        """How long the model's own pictures are; of a model of waveforms, what it makes where nobody says."""
+        if family := self._family(path):
+            return min(DEFAULT_S, family.seconds)
         try:
             fmt = self.find(path).format
         except SonopaintError:
             fmt = None
         fmt = fmt or get_format(FORMAT)
         return round(fmt.seconds(fmt.width), 2)
+
+    def format(self, path: str | None) -> SpectrogramFormat | None:
+        """What sounds are drawn in for a model; None where it is not there or does not say."""
+        try:
+            info = self.find(path)
+        except SonopaintError:
+            return None
+        return get_format(VIEW) if info.kind == "waveform" else info.format
+
+    def _family(self, path: str | None) -> WaveFamily | None:
+        from sonopaint.models.info import wave_family
+
+        return wave_family(Path(path)) if path else None
 
     def is_student(self, path: str | None, loras: Sequence[Lora] = ()) -> bool:
         """Whether the model, or a LoRA on it, was distilled to one step."""
@@ -91,7 +113,7 @@ class ModelStore:
     @contextmanager
     def use(
         self, path: str | None, loras: Sequence[Lora], report: Report, *, one_step: bool = False
-    ) -> Iterator[Model]:
+    ) -> Iterator[Model | WavePipeline]:
         """Yield the model, loaded with `loras`. `report` may raise Cancelled.
 
         one_step: with the student beside the model where neither it nor a LoRA is one.
@@ -125,15 +147,15 @@ class ModelStore:
             finally:
                 self._turn.release()
 
-    def _load(self, info: ModelInfo, loras: tuple[Lora, ...], report: Report) -> Model:
-        from sonopaint.models.loading import load_model
+    def _load(self, info: ModelInfo, loras: tuple[Lora, ...], report: Report) -> Model | WavePipeline:
+        from sonopaint.painters.diffusers_waves.loading import open_model
 
         key = (str(info.path), loras)
         if self._loaded is None or self._loaded[0] != key:
             report(0, 0, f"Loading {title(info)}")
             self._loaded = None  # two models at once may not fit into memory
             give_back_memory()
-            self._loaded = (key, load_model(info.path, loras=loras))
+            self._loaded = (key, open_model(info.path, loras=loras))
         return self._loaded[1]
 
 

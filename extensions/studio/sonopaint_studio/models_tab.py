@@ -13,6 +13,7 @@ import gradio as gr
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.folders import user_folder
 from sonopaint.models.info import ModelInfo, unet_file
+from sonopaint.models.wave_families import FAMILIES
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context, ModelBar, refreshed
 from sonopaint_studio.disk import room
@@ -42,7 +43,11 @@ def _card(info: ModelInfo) -> str:
     form = info.format
     sound = "not said: fits the model it was trained on"
     if info.kind == "waveform":
-        sound = f"{info.metadata['family']}: for variations; see docs/models.md"
+        family = next(one for one in FAMILIES if one.name == info.metadata["family"])
+        sound = (
+            f"{family.name} · up to {family.seconds:g} s · {family.rate / 1000:g} kHz · about "
+            f"{family.memory_gb:g} GB on a card; slow on a processor"
+        )
     if form is not None:
         sound = (
             f"{form.name} · {form.seconds(form.width):.2f} s · {form.sample_rate / 1000:g} kHz · "

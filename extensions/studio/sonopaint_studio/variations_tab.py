@@ -218,9 +218,9 @@ class Bank:
             self.maker, self.sounds = maker, {}
         self.chosen = chosen
         variations = maker.chosen()
-        for number, one in enumerate(variations, 1):
+        for one in variations:
             if one.seed not in self.sounds:
-                self.sounds[one.seed] = self._sound(session, one, number)
+                self.sounds[one.seed] = self._sound(session, one, len(self.sounds) + 1)
         self.order = [one.seed for one in variations]
         if len(variations) > 1:
             stem = file_stem(maker.ask.kind)
