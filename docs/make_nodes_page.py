@@ -53,6 +53,8 @@ MORE = {
     "itself. The region's frequencies count there only.",
     "SonopaintPutBackAudio": "The sound is resampled and mixed to the recording's rate and channels. It must "
     "begin where the recording does and be at least as long as the region reaches.",
+    "SonopaintPlaySynth": "The synth's knobs are the widgets below its name; “as matched” takes the "
+    "match that is connected, with changes such as `pitch=+3st decay=2x`. docs/match.md lists them all.",
     "SonopaintSaveAudio": "FLAC and OGG hold the workflow as tags that ComfyUI reads, WAV in its comment, "
     "which Sonopaint's page script reads. The settings come back in Sonopaint Studio, too.",
 }

@@ -84,8 +84,11 @@ def install(base: Path) -> dict[str, types.ModuleType]:
         "Audio Image Mask Latent Conditioning Model Clip Vae Sampler Sigmas Noise Boolean Int Float String"
     )
     types_ = {name: make_type(name.upper()) for name in [*names.split(), "Combo"]}
+    dynamic = make_type("COMFY_DYNAMICCOMBO_V3")
+    dynamic.Option = lambda key, inputs: SimpleNamespace(key=key, inputs=inputs)
     io = SimpleNamespace(
         **types_,
+        DynamicCombo=dynamic,
         Custom=make_type,
         Schema=Schema,
         ComfyNode=ComfyNode,

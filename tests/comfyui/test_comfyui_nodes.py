@@ -87,6 +87,8 @@ STABLE = {
     "SonopaintApplyCurves": "model curves format",
     "SonopaintBringToCurves": "audio curves loudness pitch",
     "SonopaintPlotCurves": "curves audio width",
+    "SonopaintMatchSound": "audio synth steps seed colour",
+    "SonopaintPlaySynth": "synth match seconds seed colour",
     "SonopaintChooseVariations": "reference candidates count keep_loudness keep_onset keep_envelope "
     "keep_pitch choose",
 }
@@ -466,3 +468,27 @@ def test_a_model_follows_curves_at_every_step(
     x, outs = torch.randn(2, 4, 16, 40), [torch.randn(2, 4, 16, 40), torch.randn(2, 4, 16, 40)]
     made = patched.function({"input": x, "sigma": torch.tensor([5.0]), "conds_out": outs})
     assert len(made) == 2 and not torch.allclose(made[0], outs[0]) and made[1].shape == outs[1].shape
+def test_a_sound_is_matched_turned_and_played(run: Any, pack: Any) -> None:
+    from sonopaint.match.synths import get_synth
+
+    kick = get_synth("kick")
+    sound = kick.render(kick.defaults()[None])[None] * 0.5
+    audio = {"waveform": sound, "sample_rate": 16_000}
+    made, match, said = run(
+        "SonopaintMatchSound", audio=audio, synth="kick", steps=1, seed=0, colour=0.0
+    ).args
+    assert made["sample_rate"] == 32_000 and said.startswith("Kick drum: ") and "pitch = " in said
+    turned, other = run(
+        "SonopaintPlaySynth", synth={"synth": "as matched", "changes": "pitch=+2st decay=0.9x"}, match=match
+    ).args
+    assert other.values["pitch"] == pytest.approx(match.values["pitch"] * 2 ** (1 / 6))
+    assert turned["waveform"].shape == made["waveform"].shape
+    rain, _ = run("SonopaintPlaySynth", synth={"synth": "rain", "density": 200.0}, seconds=1.0).args
+    assert rain["waveform"].shape == (1, 1, 32_000) and float(rain["waveform"].abs().max()) > 0.01
+    with pytest.raises(SonopaintError, match="Connect a match"):
+        run("SonopaintPlaySynth", synth={"synth": "as matched", "changes": ""})
+    knobs = pack.nodes["SonopaintPlaySynth"].define_schema().inputs[0].options["options"]
+    bell = next(option for option in knobs if option.key == "bell")
+    assert [knob.id for knob in bell.inputs][:2] == ["pitch", "decay"]
+    for option in knobs[1:]:
+        assert all(one.options["min"] <= one.default <= one.options["max"] for one in option.inputs)

@@ -24,6 +24,7 @@ FAMILIES = {
     "heal_nodes": "healing",
     "curve_nodes": "curves",
     "variation_nodes": "choosing variations",
+    "match_nodes": "match and edit",
 }
 FOLDER = "sonopaint"  # what the remedy calls the pack
 

@@ -26,6 +26,7 @@ from sonopaint_studio.following import follow_model
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.jingle_tab import JingleTab
 from sonopaint_studio.library_tab import LibraryTab
+from sonopaint_studio.match_tab import MatchTab
 from sonopaint_studio.model_store import ModelStore
 from sonopaint_studio.models_tab import ModelsTab
 from sonopaint_studio.queue_panel import QueuePanel
@@ -53,7 +54,7 @@ def build_app(context: Context | None = None) -> gr.Blocks:
     """All pages, wired. Start it with ``launch``, which brings theme, scripts and safety settings."""
     context = context or Context()
     generate, edit = GenerateTab(context), EditTab(context)
-    variations, jingle = VariationsTab(context), JingleTab(context)
+    variations, jingle, match = VariationsTab(context), JingleTab(context), MatchTab(context)
     library, panel = LibraryTab(context), QueuePanel(context)
     convert, dataset = ConvertTab(context), DatasetTab(context)
     train, subject, models = TrainTab(context), SubjectTab(context), ModelsTab(context)
@@ -72,6 +73,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 variations.build(bar)
             with gr.Tab("Jingle", id="jingle"):
                 jingle.build()
+            with gr.Tab("Match", id="match"):
+                match.build()
             with gr.Tab("Library", id="library") as library_page:
                 library.build()
             with gr.Tab("Convert", id="convert"):
@@ -84,10 +87,10 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 subject.build(bar, subject_page, tabs, generate)
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
-        edit.wire(bar, tabs, generate.results, library.cards)
+        edit.wire(bar, tabs, generate.results, library.cards, match.cards)
         library.wire(library_page, tabs, bar, generate, dataset, subject)
         follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
-        pages = (generate, edit, variations, jingle, convert, dataset)
+        pages = (generate, edit, variations, jingle, match, convert, dataset)
         resumes = [(page.resume, page.outputs) for page in pages] + [(train.estimating, train.estimated)]
         fields, knobs = [*generate.fields, *edit.fields], [generate.knobs, edit.knobs]
         found_again.wire(app, context, bar, fields, knobs, resumes, tabs)

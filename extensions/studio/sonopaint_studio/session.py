@@ -48,6 +48,7 @@ class Session:
     variations: Any = None  # the Bank of the page Variations
     followed: Any = None  # the Curves that the last result measures, where it was to follow some
     jingles: list[Sound] = field(default_factory=list)  # of the page Jingle, oldest first
+    match: Any = None  # the Bench of the page Match
     left_at: float | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

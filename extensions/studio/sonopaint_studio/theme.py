@@ -25,6 +25,7 @@ SCRIPTS = (
     ASSETS / "captions.js",
     ASSETS / "curves.js",
     ASSETS / "roll.js",
+    ASSETS / "knobs.js",
     ASSETS / "queue.js",
 )
 # System fonts only: the page never asks another machine for anything.

@@ -152,6 +152,17 @@ def captions(elem_id: str, value: dict[str, Any]) -> gr.HTML:
     )
 
 
+def turning(elem_id: str) -> gr.HTML:
+    """A synthesiser's knobs. Value: ``match_tab.Bench.knobs``. Event: turned (name, place)."""
+    return gr.HTML(
+        value={"knobs": [], "audio": None},
+        html_template='<div class="sp-knobs"></div>',
+        js_on_load="/* 'turned' */ window.Sonopaint.mountKnobs(element, { props, trigger, watch });",
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
 def report_window(elem_id: str) -> gr.HTML:
     """A window that opens with the page that it is given: {"html": …}."""
     return gr.HTML(
