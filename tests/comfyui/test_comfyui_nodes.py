@@ -468,6 +468,8 @@ def test_a_model_follows_curves_at_every_step(
     x, outs = torch.randn(2, 4, 16, 40), [torch.randn(2, 4, 16, 40), torch.randn(2, 4, 16, 40)]
     made = patched.function({"input": x, "sigma": torch.tensor([5.0]), "conds_out": outs})
     assert len(made) == 2 and not torch.allclose(made[0], outs[0]) and made[1].shape == outs[1].shape
+
+
 def test_a_sound_is_matched_turned_and_played(run: Any, pack: Any) -> None:
     from sonopaint.match.synths import get_synth
 

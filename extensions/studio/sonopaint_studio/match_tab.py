@@ -205,7 +205,7 @@ class MatchTab:
         bench.shown = self._kept(session, bench, bench.sheet, f"{bench.sheet.synth.title} of it")
 
     def _kept(self, session: Session, bench: Bench, sheet: Sheet, title: str) -> Sound:
-        stem = f"{file_stem(bench.original.title)}-{sheet.synth.name}"
+        stem = f"{file_stem(bench.original.title)}-{sheet.synth.name}-{sheet.seed}"
         clip = sheet.play(bench.colour)
         return session.add(keep(session.new_folder(), clip, title=title, stem=stem, like=bench.original))
 
