@@ -26,7 +26,7 @@ RATE = 32_000
 # name: (kind of the corpus, words, seconds, strength)
 BANKS = {
     "footstep": ("footsteps", "footsteps", 0.4, 0.7),
-    "laser": ("laser", "a laser gun firing", 0.7, 0.35),
+    "laser": ("laser", "a laser gun firing", 0.7, 0.5),
     "dog": ("dog_bark", "a dog barking", 0.6, 0.6),
 }
 CLIPS, SEED = 8, 2026
