@@ -246,17 +246,16 @@ def test_curves_and_facts_reach_the_output_where_and_when_they_change() -> None:
 # --- trainings --------------------------------------------------------------------------------------------
 
 
-def test_edm_learns_a_ring() -> None:
-    """The one training that is not slow: from noise, half of which lies inside, to a thin ring."""
+def test_edm_learns_what_no_gaussian_tells() -> None:
+    """The one that is not slow. The loss of saying nothing, 1, is that of the best linear denoiser."""
     torch.manual_seed(0)
     formalism, network = Edm(), Points()
-    angles = 2 * math.pi * torch.rand(4000)
-    ring = torch.stack([angles.cos(), angles.sin()], 1) * formalism.scale * 2**0.5
-    trained(formalism, network, ring, 600)
-    made = formalism.sample(network, (500, 2), generator=torch.Generator().manual_seed(3))
-    radius = made.norm(dim=1) / (formalism.scale * 2**0.5)
-    assert float(radius.std()) < 0.15 and float(radius.median()) == pytest.approx(1, abs=0.05)
-    assert covered(made, ring) > 0.95
+    data = swiss_roll(4000, formalism.scale)
+    trained(formalism, network, data, 400)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        losses = [edm_loss(formalism, network, data, generator).mean() for _ in range(4)]
+    assert float(torch.stack(losses).mean()) < 0.85
 
 
 @pytest.mark.slow
@@ -264,7 +263,7 @@ def test_edm_learns_the_swiss_roll() -> None:
     torch.manual_seed(0)
     formalism, network = Edm(), Points()
     data = swiss_roll(4000, formalism.scale)
-    trained(formalism, network, data, 4000)
+    trained(formalism, network, data, 3000)
     made = formalism.sample(network, (500, 2), generator=torch.Generator().manual_seed(3))
     noise = formalism.scale * torch.randn(500, 2, generator=torch.Generator().manual_seed(4))
     assert to_roll(made, data) < 0.25 * to_roll(noise, data)
@@ -280,7 +279,7 @@ def test_ddpm_learns_the_swiss_roll(kind: str) -> None:
     network: nn.Module = Points() if kind == "mlp" else unet
     data = swiss_roll(4000, formalism.scale)
     shaped = data if kind == "mlp" else data[:, None]
-    trained(formalism, network, shaped, 4000 if kind == "mlp" else 1500)
+    trained(formalism, network, shaped, 12_000 if kind == "mlp" else 1500)
     made = formalism.sample(network, (500, *shaped.shape[1:]), generator=torch.Generator().manual_seed(3))
     noise = torch.randn(500, 2, generator=torch.Generator().manual_seed(4))
     assert to_roll(made.reshape(-1, 2), data) < 0.35 * to_roll(noise, data)

@@ -39,7 +39,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     for item in fields(EdmSettings):
         sampler.add_argument(
             f"--{item.name.replace('_', '-')}", type=type(item.default), metavar="X",
-            help=f"({item.default:g})",  # type: ignore[str-format]
+            help=f"({item.default:g})",
         )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="FILE", help="outputs/jingle-SEED.wav if not given")
     parser.add_argument("--force", action="store_true", help="replace a file that is there")

@@ -82,7 +82,7 @@ def curves_of_notes(
     notes there is silence, so that one that is struck again shows.
     """
     notes, moved = in_range(sorted(notes, key=lambda n: n.start_s))
-    said = (f"{moved} notes outside C3 to C5 were moved by octaves.",) if moved else ()
+    said: tuple[str, ...] = (f"{moved} notes outside C3 to C5 were moved by octaves.",) if moved else ()
     length = seconds or max(n.end_s for n in notes) + 0.5
     if length > LONGEST_S:
         said += (f"The notes last {length:.0f} s; the first {LONGEST_S:g} s are played.",)

@@ -24,8 +24,11 @@ Network = Callable[..., Tensor]
 class Formalism(Protocol):
     """scale: standard deviation that data is brought to (1 where it is categories)."""
 
-    name: str
-    scale: float
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def scale(self) -> float: ...
 
     def sample(
         self,

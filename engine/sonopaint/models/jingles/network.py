@@ -181,7 +181,7 @@ class JingleUNet(nn.Module):
             for block in blocks:  # type: ignore[attr-defined]
                 x = block(x, embedded)
         x = _unfolded(self.head(F.silu(self.norm(x))), self.patch, self.dims)
-        return x[(..., *[slice(length) for length in shape[2:]])]
+        return x[..., : shape[-1]] if self.dims == 1 else x[..., : shape[-2], : shape[-1]]
 
 
 class CodeNetwork(nn.Module):

@@ -220,8 +220,9 @@ class JingleTrainer(Trainer):
     def save(self, path: Path, steps: int) -> dict[str, Any]:
         """The averaged network."""
         told = to_publish(self.options)
-        facts = {"options": told, "steps": steps, "data": self.data.settings | {"midi": "", "codec": ""}}
-        facts["data"]["melodies"] = "MIDI files" if self.data.settings["midi"] else "generated"
+        melodies = "MIDI files" if self.data.settings["midi"] else "generated"
+        made_of = self.data.settings | {"midi": "", "codec": "", "melodies": melodies}
+        facts = {"options": told, "steps": steps, "data": made_of}
         metadata = {
             "modelspec.license": "MIT",
             "modelspec.author": "the Sonopaint authors",
