@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sonopaint.models.curves import without
 from sonopaint.models.schedule import sigma_to_timestep, training_sigmas
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Denoiser:
             parts = [
                 x0_of(x, part, sigma, self.model.prediction_type) for part in prediction.chunk(len(texts))
             ]
-            parts = [behind(control.to(x), scaled, part, levels) for part in parts]
+            asks = [control.to(x), without(control.to(x))]  # guidance strengthens curves as it does words
+            parts = [behind(ask, scaled, part, levels) for ask, part in zip(asks, parts, strict=False)]
             return parts[-1] + (parts[0] - parts[-1]) * self.guidance_scale
         if guided:
             positive, negative = prediction.chunk(2)

@@ -24,7 +24,7 @@ from sonoconvert.curves.reading import read_curves
 from sonoconvert.defaults import FORMAT
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import PRESETS
-from sonopaint.models.curves import control, relative
+from sonopaint.models.curves import control, relative, without
 from sonopaint.models.curves_file import load_adapter
 from sonopaint.models.folders import shipped_folder
 from sonopaint.tasks.result import normalised
@@ -204,11 +204,12 @@ class ApplyCurves(io.ComfyNode):
             scaled = x.float() / (levels.view(-1, 1, 1, 1) ** 2 + 1) ** 0.5
             made = adapter.to(x.device)
             with torch.no_grad():
+                asks = [ask, without(ask)]  # guidance strengthens curves as it does words
                 return [
-                    made(ask, scaled, out.float(), levels).to(out)
+                    made(asks[min(k, 1)], scaled, out.float(), levels).to(out)
                     if torch.is_tensor(out) and out.any()
                     else out
-                    for out in args["conds_out"]
+                    for k, out in enumerate(args["conds_out"])
                 ]
 
         patched = model.clone()
