@@ -1,6 +1,7 @@
-"""Healing: gaps, cut-offs and clipping, by the bridge, each classic, Mini's inpainting, and silence.
+"""Healing: gaps, cut-offs and clipping, by the bridge, each classic, Mini's inpainting, and silence; clicks.
 
     python benchmarks/heal.py [--weights FILE] [--items N] [--mini-items N] [--lengths 10 100] [--steps N]
+                            [--only gaps|bands|clipping|clicks|long]
 
 Inside each gap: log-spectral distance in dB (frames of 512 samples, floored 60 dB below the clip's loudest
 cell) and envelope error (mean difference of the level of 10 ms in dB, floored likewise). The sounds are none
@@ -10,7 +11,10 @@ that the bridge learnt from: other seeds of the corpus and of the speech synthes
 from __future__ import annotations
 
 import argparse
+import resource
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,11 +23,12 @@ import torch
 from scipy.signal import firwin, lfilter
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sonoconvert.files.clip import Clip, read_clip
+from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonopaint.heal import heal as heal_module
 from sonopaint.heal.bridging import raised
 from sonopaint.heal.choosing import distances
 from sonopaint.heal.declip import ceiling_of, declipped
+from sonopaint.heal.detect import clicks_of
 from sonopaint.heal.heal import HealSettings, heal
 from sonopaint.heal.marks import Mark
 from sonopaint.models import bridge as bridges
@@ -194,6 +199,58 @@ def clipping(options: argparse.Namespace) -> None:
             print(f"| {decibels} dB | {group} | {' | '.join(shown)} |", flush=True)
 
 
+def with_clicks(
+    sound: np.ndarray, count: int, height: float, rng: np.random.Generator
+) -> tuple[np.ndarray, list[int]]:
+    """(sound with clicks, their places): 1 to 8 samples where it is loud, `height` of the peaks there."""
+    level = np.sqrt(np.convolve(sound**2, np.ones(640) / 640, "same"))
+    loud = np.flatnonzero(level > 0.5 * np.quantile(level, 0.95))
+    loud = loud[(loud > 2000) & (loud < len(sound) - 2000)]
+    clicked, places = sound.copy(), []
+    for start in rng.permutation(loud):
+        if len(places) < count and all(abs(start - other) > 3000 for other in places):
+            click = rng.standard_normal(int(rng.integers(1, 9)))
+            peak = np.abs(sound[start - 320 : start + 320]).max()
+            clicked[start : start + len(click)] += height * peak * click / np.abs(click).max()
+            places.append(int(start))
+    return clicked, places
+
+
+def clicks(options: argparse.Namespace) -> None:
+    """Clicks in the loud parts of speech: how many are found, and what is taken for one."""
+    spoken = sounds(options.items)["speech"]
+    marks, long = sum(len(clicks_of(sound, RATE)) for sound in spoken), sum(map(len, spoken)) / RATE
+    print(f"\nIn {long:.0f} s of speech without a click {marks} are marked.\n\n| height | found |\n|---|---|")
+    for height in (0.3, 0.6, 1.0, 2.0):
+        found = every = 0
+        for number, sound in enumerate(spoken):
+            clicked, places = with_clicks(sound, 12, height, np.random.default_rng((SEED, number)))
+            said = clicks_of(clicked, RATE)
+            found += sum(any(a - 4 <= place < b + 4 for a, b in said) for place in places)
+            every += len(places)
+        print(f"| {height:g} of the voice's peaks | {found} of {every} |", flush=True)
+
+
+def long(options: argparse.Namespace) -> None:
+    """Ten minutes of mono with 200 clicks, by the command line, with its time and memory."""
+    spoken = np.concatenate(sounds(options.items)["speech"])
+    whole = np.resize(spoken, 600 * RATE) / 2
+    clicked, _ = with_clicks(whole, 200, 2.0, np.random.default_rng(SEED))
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "long.wav", Path(folder) / "healed.wav"
+        write_clip(Clip(torch.from_numpy(clicked[None].astype(np.float32)), RATE), source)
+        begun = time.monotonic()
+        command = [sys.executable, "-m", "sonopaint", "heal", str(source), "--auto", "-o", str(target)]
+        subprocess.run(command, check=True, capture_output=True)
+        took, used = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+        healed = read_clip(target).waveform[0].numpy()
+    before, after = (np.sqrt(np.mean((sound - whole) ** 2)) for sound in (clicked, healed))
+    print(
+        f"\n10 minutes with 200 clicks: {took:.0f} s ({used.ru_utime:.0f} s of processor time), at most "
+        f"{used.ru_maxrss / 1024:.0f} MB; {20 * np.log10(after / before):.1f} dB of the error is left."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -203,14 +260,15 @@ def main() -> None:
     parser.add_argument("--mini-items", type=int, default=0, help="of them, painted by Mini too (0)")
     parser.add_argument("--lengths", type=int, nargs="*", default=LENGTHS, help="of the gaps, in ms")
     parser.add_argument("--steps", type=int, default=bridges.STEPS, help="of the bridge")
-    parser.add_argument("--only", choices=("gaps", "bands", "clipping"))
+    parser.add_argument("--only", choices=("gaps", "bands", "clipping", "clicks", "long"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     bridge = bridges.read(options.weights) if options.weights else bridges.load()
     heal_module.load = lambda: bridge  # type: ignore[assignment]
     methods = [name for name in METHODS if name != "bridge" or bridge is not None]
     for name, work in (("gaps", lambda: gaps(options, methods)), ("bands", lambda: bands(options)),
-                       ("clipping", lambda: clipping(options))):  # fmt: skip
+                       ("clipping", lambda: clipping(options)), ("clicks", lambda: clicks(options)),
+                       ("long", lambda: long(options))):  # fmt: skip
         if options.only in (None, name):
             work()
 

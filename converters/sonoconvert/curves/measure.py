@@ -82,12 +82,12 @@ def _brightness(clip: Clip, rate: float, frames: int) -> np.ndarray:
 
 
 def _onsets(clip: Clip, rate: float, frames: int) -> np.ndarray:
-    import librosa
+    from librosa.onset import onset_detect
 
     wave = clip.resampled(32_000).waveform[0].numpy()
     found = np.zeros(frames, np.float32)
     if np.abs(wave).max() > 0:
-        times = librosa.onset.onset_detect(y=wave, sr=32_000, hop_length=256, units="time")
+        times = onset_detect(y=wave, sr=32_000, hop_length=256, units="time")
         found[np.rint(np.asarray(times) * rate).astype(int).clip(0, frames - 1)] = 1.0
     return found
 

@@ -47,7 +47,7 @@ def _begins(energy: np.ndarray, rate: float) -> np.ndarray:
     marks = (rise >= highest) & (rise > 0.15 * rise.max())
     found = np.zeros(len(energy), np.float32)
     last = -width
-    for place in np.flatnonzero(marks):
+    for place in np.flatnonzero(marks).tolist():
         if place - last >= width:
             found[place] = 1.0
             last = place

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -75,6 +76,11 @@ class Matched:
         return in_words(self.sheet.relative or 0.0)
 
 
+def _go_on(progress: Progress, done: float, more: float, parts: float, share: float) -> None:
+    """Tell `progress` of `share` of the next `more` parts."""
+    progress((done + share * more) / parts)
+
+
 def match(
     clip: Clip,
     synth: str = "auto",
@@ -98,11 +104,11 @@ def match(
     found = []
     for number, name in enumerate(names):
         one = _Search(clip, get_synth(name), seed)
-        one.go(short, lambda share, done=number * short: progress((done + share * short) / parts))
+        one.go(short, partial(_go_on, progress, number * short, short, parts))
         found.append(one)
     best = min(found, key=lambda one: one.relative)
     done = len(names) * short
-    best.go(count - short, lambda share: progress((done + share * (count - short)) / parts))
+    best.go(count - short, partial(_go_on, progress, done, count - short, parts))
     tried = tuple(sorted(((one.synth.name, one.relative) for one in found), key=lambda pair: pair[1]))
     progress(1.0)
     return best.matched(source, tried)

@@ -175,10 +175,14 @@ class CurveAdapter(nn.Module):
         wide = 1 if variant == "concat" else 2
         self.out = nn.ModuleList()
         for count, _ in self.points.values():
-            layer = nn.Linear(channels, count) if variant == "film" else nn.Conv1d(channels, wide * count, 1)
-            self.out.append(nn.Conv2d(channels, count, 1) if variant == "concat" else layer)
-            nn.init.zeros_(self.out[-1].weight)
-            nn.init.zeros_(self.out[-1].bias)
+            layer: nn.Linear | nn.Conv1d | nn.Conv2d = nn.Conv1d(channels, wide * count, 1)
+            if variant == "film":
+                layer = nn.Linear(channels, count)
+            elif variant == "concat":
+                layer = nn.Conv2d(channels, count, 1)
+            for values in layer.parameters():
+                nn.init.zeros_(values)
+            self.out.append(layer)
 
     def forward(self, control: Tensor, x: Tensor, sigma: Tensor) -> dict[str, Change]:
         """control [B, 138, H, W], x [B, 4, H, W] as the U-Net sees it, sigma [B] → a Change for each."""

@@ -72,7 +72,7 @@ class Denoiser:
                 changes = self.adapter(control.to(x), scaled, levels)
         seen = scaled if kept is None else torch.cat([scaled, kept], 1)
         prediction = self._unet(torch.cat([seen] * len(texts)), sigma, text, changes).to(x)
-        if behind is not None:
+        if behind is not None and control is not None:
             parts = [
                 x0_of(x, part, sigma, self.model.prediction_type) for part in prediction.chunk(len(texts))
             ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -73,7 +74,7 @@ class CurvesPart:
                 )
             curves = curves.only(kept)
         except SonopaintError as error:
-            return gr.skip(), error_html(named(error, "The recording", path)), gr.skip()
+            return gr.skip(), error_html(named(error, "The recording", Path(path))), gr.skip()
         seconds = round(min(max(curves.duration_s - 0.5 / curves.rate, 0.1), 60.0), 2)
         told = f"The lanes are those of {seconds:g} s. " + " ".join(curves.notes)
         return value(curves, seconds=seconds), note_html(told.strip()), seconds

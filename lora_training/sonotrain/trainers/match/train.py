@@ -239,7 +239,8 @@ def averaged(run: str | Path) -> tuple[Analyser, dict[str, Any]]:
     """(the averaged analyser of a run, its config.json). SonopaintError where there is none."""
     parts, config = load_final(run)
     options = config["options"]
-    wanted = plans(MatchOptions(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}))
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    wanted = plans(MatchOptions(**given))
     names = [plan.synth for plan in wanted]
     analyser = Analyser(sizes(names), options["width"], options["depth"], options["raw"])
     analyser.load_state_dict(parts["analyser"])
