@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from sonoconvert.curves.points import parse_points
 from sonoconvert.pictures.format import PRESETS
 
 Nodes = dict[str, tuple[str, dict[str, Any]]]
@@ -321,6 +322,11 @@ def region(start: float, end: float) -> Nodes:
     return {"region": ("SonopaintRegion", inputs)}
 
 
+def lane(name: str, points: str, seconds: float = 5.12) -> str:
+    """A curve as the lanes of Draw Curves keep it."""
+    return json.dumps(parse_points(name, points, seconds).to_dict())
+
+
 def followed(name: str, prompt: str, curves: Nodes) -> Nodes:
     """Curves that Mini follows, the result brought to them, and both drawn."""
     nodes = {**mini(prompt), **empty(), **curves}
@@ -357,7 +363,7 @@ WORKFLOWS["Draw the loudness"] = (
     followed(
         "drawn",
         "footsteps",
-        {"curves": ("SonopaintDrawCurves", {"loudness": "0:-40 2.5:-6 5.1:-40"})},
+        {"curves": ("SonopaintDrawCurves", {"lanes": lane("loudness", "0:-40 2.5:-6 5.1:-40")})},
     ),
     "Steps that come nearer and go away: draw in the lanes, or write points; what is free is the model's "
     "choice.",

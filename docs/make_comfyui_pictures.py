@@ -30,6 +30,7 @@ SOUNDS = ROOT / "extensions/comfyui/sonopaint_comfyui/examples"
 SHOWN = {
     "Generate a sound": "generate",
     "Inpaint a box": "inpaint",
+    "Draw the loudness": "curves",
     "Interpolate A to B": "interpolate",
     "One-step subject": "one-step",
 }

@@ -12,6 +12,7 @@ import torch
 
 from sonoconvert.curves import Curves
 from sonoconvert.curves.curves import chroma_and_octave, hertz_of, sketched
+from sonoconvert.curves.fit import louder_and_softer, semitones_apart
 from sonoconvert.curves.measure import measure
 from sonoconvert.curves.midi import midi_curves, read_midi
 from sonoconvert.curves.plot import plot_curves
@@ -315,3 +316,30 @@ def test_the_command_line(tmp_path: Path, glide: Clip, capsys: pytest.CaptureFix
     assert read_csv(tmp_path / "out.csv", 10).names == ("loudness", "pitch")
     assert main(["curves", str(tmp_path / "nothing.wav")]) == 2
     assert "no file" in capsys.readouterr().err
+
+
+def test_a_slow_curve_leaves_the_strokes_of_a_sound_alone() -> None:
+    """Footsteps on a drawn loudness become louder and softer; between them it stays quiet."""
+    rate = 32_000
+    times = np.arange(5 * rate) / rate
+    strokes = np.random.default_rng(0).standard_normal(len(times)) * np.exp(-20 * (times % 0.5)) * 0.2
+    clip = Clip(torch.from_numpy(strokes.astype(np.float32))[None], rate)
+    asked = parse_points("loudness", "0:-40 2.5:-6 5:-40", 5.0)
+    made = (
+        measure(louder_and_softer(clip, asked), ("loudness",), 50.0).values["loudness"][:250].reshape(10, 25)
+    )
+    wanted = asked.at(50.0, 250).values["loudness"].reshape(10, 25)
+    louder = made.max(1) - wanted[:, 0]  # strokes are loudest where they begin
+    assert np.ptp(louder) < 4  # of strokes that were equally loud, over a curve of 34 dB
+    assert (made.max(1) - made.min(1) > 40).all()
+
+
+def test_a_sound_keeps_its_octave() -> None:
+    """A whistle two octaves above a voice is bent to the voice's notes there, not pulled down."""
+    rate = 32_000
+    times = np.arange(3 * rate) / rate
+    whistle = Clip(torch.from_numpy(0.3 * np.sin(2 * np.pi * 1000 * times).astype(np.float32))[None], rate)
+    apart = semitones_apart(whistle, parse_points("pitch", "0:220 3:262", 3.0))
+    assert apart is not None
+    wanted = 12 * np.log2(np.array([880, 1048]) / 1000)
+    np.testing.assert_allclose(apart[[10, -10]], wanted, atol=0.3)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.ndimage import maximum_filter1d
 
 from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.measure import measure
@@ -14,21 +15,27 @@ from sonoconvert.pictures.picture import Picture
 
 MOST_DB = 18.0  # that a moment is turned up; down there is no limit but silence
 FLOOR_DB = -60.0  # below the loudest moment: what is fainter counts as silence
-MOST_SEMITONES = 7.0  # that a pitch is bent; a larger difference is another note or an error of measuring
+MOST_SEMITONES = 12.0  # that a pitch is bent; a larger difference is an error of measuring
+LONGEST_S = 0.5  # that a sound's own course is left alone, where the curve is slower
 _ROUNDS = 3
 _SMOOTH_S = 0.02
+_CHANGE_DB = 6.0  # what a curve changes by while the sound's own course is left alone
 
 
 def louder_and_softer(clip: Clip, curves: Curves) -> Clip:
     """The clip turned up and down over time so that its loudness runs as the curve does, where that is known.
 
-    Levels count below each one's loudest moment, so that the clip's own level stays about as it is.
+    Levels count below each one's loudest moment, so that the clip's own level stays about as it is. What is
+    faster than the curve stays the sound's own: under a slow one footsteps become louder and softer, and
+    between them it stays quiet.
     """
     asked = curves.values.get("loudness")
     if asked is None or np.isnan(asked).all():
         return clip
+    width = _own_course(asked, curves.rate)
     for _ in range(_ROUNDS):
         own = measure(clip, ("loudness",), curves.rate).at(curves.rate, curves.frames).values["loudness"]
+        own = maximum_filter1d(own, width, mode="nearest")
         known = ~np.isnan(asked) & ~np.isnan(own)
         if not known.any() or own[known].max() <= -99:
             return clip
@@ -39,6 +46,16 @@ def louder_and_softer(clip: Clip, curves: Curves) -> Clip:
         gain = np.where(known, np.clip(wanted - level - offset, 2 * FLOOR_DB, MOST_DB), 0.0)
         clip = replace(clip, waveform=clip.waveform * _gain(gain, curves.rate, clip), exact=None)
     return clip
+
+
+def _own_course(asked: np.ndarray, rate: float) -> int:
+    """Values (odd) in which a curve changes by _CHANGE_DB where it is steep, LONGEST_S at most."""
+    steps = np.abs(np.diff(asked))
+    steps = steps[~np.isnan(steps)]
+    steepest = float(np.quantile(steps, 0.9)) if len(steps) else 0.0
+    longest = LONGEST_S * rate
+    count = min(_CHANGE_DB / steepest, longest) if steepest > 0 else longest
+    return 2 * int(count / 2) + 1
 
 
 def _gain(decibels: np.ndarray, rate: float, clip: Clip) -> torch.Tensor:
@@ -55,20 +72,22 @@ def _gain(decibels: np.ndarray, rate: float, clip: Clip) -> torch.Tensor:
 def semitones_apart(clip: Clip, curves: Curves) -> np.ndarray | None:
     """Semitones [N] to raise the pitch by, at each value of `curves`; None where nothing is to be done.
 
-    Where either has no pitch, or they are further apart than a bend goes, the nearest known bend is held.
+    The sound keeps its octave: a whistle follows a hum an octave or two above it. Where either has no pitch,
+    or they are further apart than a bend goes, the nearest known bend is held.
     """
     asked = curves.values.get("pitch")
     if asked is None:
         return None
-    own = measure(clip, ("pitch",), curves.rate, quick=True).at(curves.rate, curves.frames).values["pitch"]
+    own = measure(clip, ("pitch",), curves.rate).at(curves.rate, curves.frames).values["pitch"]
     both = (np.nan_to_num(asked) > 0) & (np.nan_to_num(own) > 0)
+    if both.sum() < 3:
+        return None
     apart = np.zeros(len(asked))
     apart[both] = 12 * np.log2(asked[both] / own[both])
+    apart[both] -= 12 * np.round(np.median(apart[both]) / 12)
     near = both & (np.abs(apart) <= MOST_SEMITONES)
-    if near.sum() < 3:
-        return None
     places = np.flatnonzero(near)
-    return np.interp(np.arange(len(asked)), places, apart[places])
+    return np.interp(np.arange(len(asked)), places, apart[places]) if len(places) else None
 
 
 def bent(picture: Picture, semitones: np.ndarray, rate: float) -> Picture:

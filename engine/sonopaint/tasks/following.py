@@ -16,7 +16,7 @@ EXACT = ("loudness", "pitch")  # what can be brought to its curve after painting
 
 
 def exactly(result: Result, curves: Curves, exact: Sequence[str] = EXACT) -> Result:
-    """A whole painted sound with its pitch bent (by 7 semitones at most) and its gain ridden to the curves.
+    """A whole painted sound with its pitch bent (by an octave at most) and its gain ridden to the curves.
 
     `exact`: which of EXACT; nothing is done where a curve is free. The peak is −1 dBFS again, and the notes
     of the curves join the result's.

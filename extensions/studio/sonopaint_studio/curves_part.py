@@ -104,7 +104,7 @@ class CurvesPart:
             file = gr.UploadButton("From a sound, MIDI, CSV or video", size="sm", elem_id="curves-file")
             self.exact = gr.Checkbox(
                 True,
-                label="Bring the result to the curves (gain, and pitch by up to 7 semitones)",
+                label="Bring the result to the curves (gain, and pitch in the octave it has)",
                 elem_id="curves-exact",
             )
             self.status = gr.HTML("", elem_id="curves-status", apply_default_css=False)
