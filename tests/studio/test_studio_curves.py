@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -41,18 +42,23 @@ def test_lanes_are_read_as_the_widget_sends_them() -> None:
             read_lanes(damaged)
 
 
-def test_a_voice_fills_the_lanes_and_the_length(context: Any, tab: Any, chirp: Path) -> None:
+def test_a_voice_fills_the_lanes_and_the_length(context: Any, tab: Any, chirp: Path, upload: Any) -> None:
     from sonopaint_studio.curves_part import CurvesPart
 
-    lanes, status, seconds = CurvesPart(context).fill(tab(), str(chirp), True, False)
+    def fill(path: str, bright: bool) -> Any:
+        event = SimpleNamespace(files=[{"path": path, "name": "voice.wav"}])
+        return CurvesPart(context).fill(True, bright, tab(), event)  # type: ignore[arg-type]
+
+    lanes, status, seconds = fill(upload("voice.wav", chirp).path, False)
     curves = Curves.from_dict(json.loads(lanes["asked"]))
     assert set(curves.names) == {"loudness", "pitch", "onsets"}
     assert seconds == pytest.approx(2.5, abs=0.01)
     assert lanes["seconds"] == seconds and "2.5 s" in status
     voiced = curves.values["pitch"][curves.values["pitch"] > 0]
     assert voiced[0] < 600 < voiced[-1]
-    _, told, _ = CurvesPart(context).fill(tab(), str(chirp.with_name("gone.wav")), True, True)
-    assert "no file" in told
+    assert "not uploaded" in fill(str(chirp), True)[1]
+    told = fill(upload("voice.wav", b"no sound").path, True)[1]
+    assert "voice.wav" in told and "sp-error" in told
 
 
 def test_a_sound_follows_the_lanes_and_comes_back_over_them(

@@ -57,15 +57,18 @@ def test_a_wrong_text_leaves_the_roll_and_says_what_is_wrong(page: JingleTab) ->
     assert page.drawn(SimpleNamespace(text="C4:1:0.50")) == "C4:1:0.50"  # type: ignore[arg-type]
 
 
-def test_midi_fills_text_and_roll(page: JingleTab, tmp_path: Path) -> None:
+def test_midi_fills_text_and_roll(page: JingleTab, upload: Any) -> None:
     track = b"\x00\x90\x3c\x40" + b"\x83\x60\x80\x3c\x00" + b"\x00\x90\x40\x7f" + b"\x83\x60\x80\x40\x00"
     track += b"\x00\xff\x2f\x00"
     data = b"MThd" + struct.pack(">IHHH", 6, 0, 1, 480) + b"MTrk" + struct.pack(">I", len(track)) + track
-    (tmp_path / "tune.mid").write_bytes(data)
-    text, roll, status = page.read_midi(str(tmp_path / "tune.mid"))
+
+    def read(content: bytes) -> Any:
+        event = SimpleNamespace(files=[{"path": upload("tune.mid", content).path, "name": "tune.mid"}])
+        return page.read_midi(event)  # type: ignore[arg-type]
+
+    text, roll, status = read(data)
     assert [n["number"] for n in roll["notes"]] == [60, 64] and text.startswith("C4:0.5") and status == ""
-    (tmp_path / "tune.mid").write_bytes(b"no")
-    assert "tune.mid is no MIDI file" in page.read_midi(str(tmp_path / "tune.mid"))[2]
+    assert "tune.mid is no MIDI file" in read(b"no")[2]
 
 
 def test_notes_are_played_kept_and_found_again(page: JingleTab, tab: Any) -> None:

@@ -221,7 +221,10 @@
       }
       paint.fillStyle = quiet;
       const step = [0.5, 1, 2, 5, 10, 30].find((s) => this.seconds / s <= 12) ?? 60;
-      for (let at = 0; at <= this.seconds + 1e-6; at += step) paint.fillText(`${at} s`, x(at * RATE) - (at ? 8 : 0), height - 4);
+      for (let at = 0; at <= this.seconds + 1e-6; at += step) {
+        const text = `${at} s`;
+        paint.fillText(text, Math.min(x(at * RATE) - (at ? 8 : 0), width - paint.measureText(text).width), height - 4);
+      }
     }
     row(paint, name, row, x, ink) {
       if (!row) return;

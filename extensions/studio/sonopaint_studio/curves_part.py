@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -58,13 +57,13 @@ class CurvesPart:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def fill(self, request: gr.Request, path: str | None, pitch: bool, bright: bool) -> tuple[Any, ...]:
+    def fill(self, pitch: bool, bright: bool, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """A voice or a file into the lanes: (lanes, status, seconds)."""
-        if not path:
-            return gr.skip(), gr.skip(), gr.skip()
         from sonoconvert.curves.reading import read_curves
 
+        path, name = None, str(event.files[-1]["name"])
         try:
+            path = self.context.sessions.uploaded(event.files[-1]["path"])
             curves = read_curves(path)
             kept = [name for name in curves.names if name in LANES]
             kept = [n for n in kept if (pitch or n != "pitch") and (bright or n != "brightness")]
@@ -74,7 +73,7 @@ class CurvesPart:
                 )
             curves = curves.only(kept)
         except SonopaintError as error:
-            return gr.skip(), error_html(named(error, "The recording", Path(path))), gr.skip()
+            return gr.skip(), error_html(named(error, name, path)), gr.skip()
         seconds = round(min(max(curves.duration_s - 0.5 / curves.rate, 0.1), 60.0), 2)
         told = f"The lanes are those of {seconds:g} s. " + " ".join(curves.notes)
         return value(curves, seconds=seconds), note_html(told.strip()), seconds
@@ -95,13 +94,13 @@ class CurvesPart:
                 bright = gr.Checkbox(
                     True, label="Take the brightness", min_width=110, elem_id="curves-bright"
                 )
-            voice = gr.Audio(
-                sources=["microphone", "upload"],
-                type="filepath",
-                label="Record your voice",
-                elem_id="curves-voice",
+            drop = widgets.dropzone(
+                "Sing it, or drop what it is to follow",
+                "A voice or another sound, MIDI, CSV, or a video.",
+                "curves-drop",
+                single=True,
+                record=True,
             )
-            file = gr.UploadButton("From a sound, MIDI, CSV or video", size="sm", elem_id="curves-file")
             self.exact = gr.Checkbox(
                 True,
                 label="Bring the result to the curves (gain, and pitch in the octave it has)",
@@ -110,8 +109,7 @@ class CurvesPart:
             self.status = gr.HTML("", elem_id="curves-status", apply_default_css=False)
         self.asked = gr.Textbox(visible="hidden", elem_id="curves-asked")
         outputs = [self.lanes, self.status, seconds]
-        voice.change(self.fill, [voice, pitch, bright], outputs, **widgets.QUICK)
-        file.upload(self.fill, [file, pitch, bright], outputs, **widgets.QUICK)
+        drop.files(self.fill, [pitch, bright], outputs, **widgets.QUICK)
         seconds.change(
             lambda s: value(seconds=s) if s and 0.1 <= s <= 60 else gr.skip(),
             seconds,

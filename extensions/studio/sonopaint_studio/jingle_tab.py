@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -56,17 +55,17 @@ class JingleTab:
         """The roll was changed: the field's text."""
         return str(event.text)
 
-    def read_midi(self, path: str | None) -> tuple[Any, Any, str]:
+    def read_midi(self, event: gr.EventData) -> tuple[Any, Any, str]:
         """A MIDI file: (text, roll, status)."""
-        if not path:
-            return gr.skip(), gr.skip(), ""
         from sonoconvert.curves.midi import read_midi
 
+        path, name = None, str(event.files[-1]["name"])
         try:
+            path = self.context.sessions.uploaded(event.files[-1]["path"])
             text, said = text_of(read_midi(path))
             return text, roll_value(text), note_html(" ".join(said))
         except SonopaintError as error:
-            return gr.skip(), gr.skip(), error_html(named(error, Path(path).name, Path(path)))
+            return gr.skip(), gr.skip(), error_html(named(error, name, path))
 
     def play(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Put jingles into the queue and yield (status, seed, stop, cards) while they are made."""
@@ -138,8 +137,8 @@ class JingleTab:
                     TUNE, label="Notes", lines=3, max_lines=6, elem_id="jingle-notes",
                     info="Name and octave, seconds, velocity up to 1; - is a rest.",
                 )  # fmt: skip
-                midi = gr.UploadButton(
-                    "From MIDI", file_types=[".mid", ".midi"], size="sm", elem_id="jingle-midi"
+                midi = widgets.dropzone(
+                    "Or drop a MIDI file", "One note at a time is taken.", "jingle-midi", single=True
                 )
                 instrument = gr.Radio(names, value=names[0], label="Instrument", elem_id="jingle-instrument")
                 count = gr.Slider(1, MOST, 1, step=1, label="How many", elem_id="jingle-count")
@@ -160,6 +159,6 @@ class JingleTab:
         self.outputs = [status, seed, stop, cards]
         text.input(self.typed, text, [roll, status], trigger_mode="always_last", **widgets.QUICK)
         roll.notes(self.drawn, None, text, **widgets.QUICK)
-        midi.upload(self.read_midi, midi, [text, roll, status], **widgets.QUICK)
+        midi.files(self.read_midi, None, [text, roll, status], **widgets.QUICK)
         go.click(self.play, [text, instrument, count, seed, new_seed], self.outputs, **widgets.LONG)
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)

@@ -19,6 +19,7 @@ SCRIPTS = (
     ASSETS / "saving.js",
     ASSETS / "compare.js",
     ASSETS / "palette.js",
+    ASSETS / "recorder.js",
     ASSETS / "editor.js",
     ASSETS / "cards.js",
     ASSETS / "dropzone.js",

@@ -130,10 +130,13 @@ def unknown_note(elem_id: str, prompt: gr.Textbox, bar: ModelBar) -> gr.HTML:
     return note
 
 
-def dropzone(title: str, hint: str, elem_id: str) -> gr.HTML:
-    """A place for files and folders. Event: files ([{path, name}], names relative to what was dropped)."""
+def dropzone(title: str, hint: str, elem_id: str, *, single: bool = False, record: bool = False) -> gr.HTML:
+    """A place for files and folders. Event: files ([{path, name}], names relative to what was dropped).
+
+    single: for one file. record: also for what the microphone hears.
+    """
     return gr.HTML(
-        value={"title": title, "hint": hint},
+        value={"title": title, "hint": hint, "single": single, "record": record},
         html_template='<div class="sp-dropzone"></div>',
         js_on_load=_DROPZONE_JS,
         elem_id=elem_id,

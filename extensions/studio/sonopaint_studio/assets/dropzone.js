@@ -16,10 +16,10 @@
     }
   }
 
-  // value: {title, hint}; event 'files' {files: [{path, name}]}, names relative to what was dropped.
+  // value: {title, hint, single: one file and no folder, record: also from the microphone}; event 'files' {files: [{path, name}]}, names relative to what was dropped.
   window.Sonopaint.mountDropzone = (element, { props, trigger, upload }) => {
     const root = element.querySelector(".sp-dropzone");
-    const { title, hint } = props.value;
+    const { title, hint, single, record } = props.value;
     const state = make("p", { class: "sp-hint", role: "status" }, hint);
 
     async function send(list) {
@@ -43,11 +43,15 @@
       send([...event.target.files].map((file) => ({ file, name: file.webkitRelativePath || file.name })));
       event.target.value = "";
     };
-    const files = make("input", { type: "file", multiple: true, hidden: true, onchange: chosen });
+    const files = make("input", { type: "file", multiple: !single, hidden: true, onchange: chosen });
     const folder = make("input", { type: "file", webkitdirectory: true, hidden: true, onchange: chosen });
+    const button = (glyph, text, action, more = "") => make("button", { type: "button", class: `sp-button ${more}`, onclick: action }, icon(glyph), text);
+    const say = (text) => { state.textContent = text || hint; };
+    const taken = (file) => send([{ file, name: file.name }]);
     root.append(files, folder, make("strong", {}, title), state, make("div", {},
-      make("button", { type: "button", class: "sp-button", onclick: () => files.click() }, icon("open"), "Choose files"),
-      make("button", { type: "button", class: "sp-button", onclick: () => folder.click() }, icon("open"), "Choose a folder")));
+      button("open", single ? "Choose a file" : "Choose files", () => files.click()),
+      ...(single ? [] : [button("open", "Choose a folder", () => folder.click())]),
+      ...(record ? [button("record", "Record", window.Sonopaint.recorder({ root, say, taken }), "sp-record")] : [])));
     for (const kind of ["dragenter", "dragover"]) root.addEventListener(kind, () => root.classList.add("over"));
     root.addEventListener("dragleave", () => root.classList.remove("over"));
     root.addEventListener("drop", async (event) => {

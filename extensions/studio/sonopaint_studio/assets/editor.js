@@ -3,22 +3,6 @@
   const { make, icon, saveLinks, RegionEditor } = window.Sonopaint;
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  // A recording as 32-bit float WAV, as the sound converter reads it.
-  function wavFile(buffer) {
-    const channels = buffer.numberOfChannels, frames = buffer.length;
-    const bytes = new DataView(new ArrayBuffer(44 + frames * channels * 4));
-    const text = (at, letters) => [...letters].forEach((l, i) => bytes.setUint8(at + i, l.charCodeAt(0)));
-    text(0, "RIFF"); bytes.setUint32(4, 36 + frames * channels * 4, true); text(8, "WAVEfmt ");
-    bytes.setUint32(16, 16, true); bytes.setUint16(20, 3, true); bytes.setUint16(22, channels, true);
-    bytes.setUint32(24, buffer.sampleRate, true); bytes.setUint32(28, buffer.sampleRate * channels * 4, true);
-    bytes.setUint16(32, channels * 4, true); bytes.setUint16(34, 32, true);
-    text(36, "data"); bytes.setUint32(40, frames * channels * 4, true);
-    for (let c = 0; c < channels; c++) {
-      buffer.getChannelData(c).forEach((sample, i) => bytes.setFloat32(44 + (i * channels + c) * 4, sample, true));
-    }
-    return new File([bytes.buffer], "recording.wav", { type: "audio/wav" });
-  }
-
   // value: {source: null | view data, undo: bool, redo: bool}; events: 'opened' {path, name}, 'demo' {key},
   // 'undo', 'redo'.
   window.Sonopaint.mountEditor = (element, { props, trigger, watch, upload }) => {
@@ -42,32 +26,7 @@
       }
     }
 
-    let recorder = null;
-    async function record() {
-      if (recorder) { recorder.stop(); return; }
-      try {
-        const stream = await navigator.mediaDevices.getUserMedia({
-          audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
-        const parts = [];
-        recorder = new MediaRecorder(stream);
-        recorder.ondataavailable = (event) => parts.push(event.data);
-        recorder.onstop = async () => {
-          recorder = null;
-          stream.getTracks().forEach((track) => track.stop());
-          root.classList.remove("recording");
-          const context = new AudioContext();
-          const sound = await context.decodeAudioData(await new Blob(parts).arrayBuffer());
-          context.close();
-          open(wavFile(sound));
-        };
-        recorder.start();
-        root.classList.add("recording");
-        say("Recording … press Record again to stop.");
-      } catch {
-        recorder = null;
-        say("The microphone can't be used: allow it in the browser's address bar, or open a file instead.");
-      }
-    }
+    const record = window.Sonopaint.recorder({ root, say, taken: open });
 
     const title = make("strong", {}), note = make("span", { class: "sp-source-note" });
     const tools = Object.fromEntries([["box", "Box: drag over what to repaint"], ["brush", "Brush: paint over what to repaint"],
