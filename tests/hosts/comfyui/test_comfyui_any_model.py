@@ -90,7 +90,7 @@ CANCEL = """async ([prompt, node, after]) => {
     await new Promise((resolve) => { socket.onopen = resolve; });
     const send = (path, body) => fetch(path, { method: "POST", body: JSON.stringify(body) });
     let asked = 0;
-    return await new Promise((resolve, reject) => {
+    return await new Promise(async (resolve, reject) => {
         socket.onmessage = async (message) => {
             if (typeof message.data !== "string") return;
             const { type, data } = JSON.parse(message.data);
@@ -102,7 +102,8 @@ CANCEL = """async ([prompt, node, after]) => {
                 if (progress.length === after) { asked = performance.now(); await send("/interrupt", {}); }
             }
         };
-        send("/prompt", { prompt, client_id: client });
+        const answer = await send("/prompt", { prompt, client_id: client });
+        if (!answer.ok) reject(new Error(await answer.text()));
     });
 }"""
 
@@ -124,7 +125,13 @@ def test_cancel_stops_within_two_seconds(comfyui: Any, page: Any, stage: str) ->
         "latent": node("SonopaintEmptySpectrogram", format=form, **sizes),
         "silence": node("EmptyAudio", duration=60.0, sample_rate=32_000, channels=1),
         "region": node("SonopaintRegion", boxes="1:59", feather=0.05, invert=False),
-        "canvas": node("SonopaintInpaintCanvas", audio=["silence", 0], region=["region", 0], format=form),
+        "canvas": node(
+            "SonopaintInpaintCanvas",
+            audio=["silence", 0],
+            region=["region", 0],
+            format=form,
+            start_from="noise",
+        ),
         "noise": node("SolidMask", value=0.6, width=3776, height=128),
         "grey": node("MaskToImage", mask=["noise", 0]),
     }
@@ -133,7 +140,9 @@ def test_cancel_stops_within_two_seconds(comfyui: Any, page: Any, stage: str) ->
         "SonopaintSpectrogramToAudio": node(
             stage, image=["grey", 0], format=["latent", 1], decoder="automatic", **searches
         ),
-        "SonopaintPutBack": node(stage, image=["canvas", 0], context=["canvas", 2], **searches),
+        "SonopaintPutBack": node(
+            stage, image=["canvas", 0], context=["canvas", 2], surroundings="match", **searches
+        ),
         "KSampler": node(
             stage, model=["model", 0], positive=["words", 0], negative=["words", 0], seed=0, steps=20,
             cfg=4.0, latent_image=["latent", 0], sampler_name="euler", scheduler="simple", denoise=1.0,

@@ -59,6 +59,8 @@ def test_every_workflow_is_tried_here() -> None:
         ("Long ambience", 20, 1),
         ("LoRA", 5.12, 1),
         ("One-step subject", 5.12, 4),
+        ("Voice to train horn", 5.12, 1),
+        ("Draw the loudness", 5.12, 1),
     ],
 )
 def test_painting_from_words(comfyui: Any, name: str, seconds: float, count: int) -> None:

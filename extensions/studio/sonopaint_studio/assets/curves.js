@@ -1,5 +1,7 @@
 // The lanes of Generate: what is drawn goes with the next sound, and what that one measures is drawn over it.
 (() => {
+  window.Sonopaint.curves = () => "";  // until the lanes are folded out for the first time
+
   const { CurveLanes } = window.Sonopaint;
 
   // value: {asked, got, seconds, says}: lanes to show (JSON), what a result measures, the length. Event: none; the page
