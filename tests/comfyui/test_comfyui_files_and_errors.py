@@ -160,7 +160,7 @@ def test_loading_resamples_mixes_and_cuts(pack: Any, run: Any, audio: Any) -> No
 
 def test_example_sounds_are_five_seconds(pack: Any, run: Any) -> None:
     names = pack.nodes["SonopaintExampleSound"].define_schema().inputs[0].options["options"]
-    assert len(names) == 3
+    assert len(names) == 4
     for name in names:
         sound = run("SonopaintExampleSound", sound=name)[0]
         assert sound["waveform"].shape[-1] / sound["sample_rate"] == pytest.approx(5.12, abs=0.05)
@@ -466,7 +466,7 @@ def test_the_door_finds_the_nodes_and_survives_a_missing_library(
 
 def test_example_workflows_name_only_inputs_that_exist(pack: Any, repository: Path) -> None:
     files = sorted((repository / "example_workflows").glob("*.json"))
-    assert len(files) == 12
+    assert len(files) == 15
     for path in files:
         assert path.with_suffix(".jpg").is_file()
         for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:

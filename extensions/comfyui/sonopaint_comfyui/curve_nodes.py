@@ -226,8 +226,8 @@ class BringToCurves(io.ComfyNode):
             "SonopaintBringToCurves",
             "Bring to Curves",
             group="curves",
-            description="Rides the gain of a sound to a loudness curve, and bends its pitch, by seven "
-            "semitones at most, to a pitch curve. Of any model's sound.",
+            description="Rides the gain of a sound to a loudness curve, and bends its pitch, by "
+            "twelve semitones at most and in its own octave, to a pitch curve. Of any model's sound.",
             search_aliases=[*ALIASES, "auto-tune", "gain"],
             inputs=[
                 io.Audio.Input("audio"),
