@@ -97,7 +97,7 @@ def shown(one: Any) -> str:
     """An input's default, as people see it."""
     if one.default is None or one.default == "":
         options = one.options.get("options")
-        return f"{options[0]}" if options else ""
+        return f"{getattr(options[0], 'key', options[0])}" if options else ""
     if isinstance(one.default, bool):
         return "on" if one.default else "off"
     return f"{one.default}"
