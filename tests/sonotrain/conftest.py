@@ -273,7 +273,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
                 "held_out": 8,
             }
             return Case(
-                "curves.train:CurvesTrainer", common | more | {"channels": 8, "learning_rate": 1e-2}, 6, 4
+                "curves.train:CurvesTrainer", common | more | {"channels": 8, "learning_rate": 1e-3}, 6, 4
             )
         if name == "classifier":
             more = {"corpus": value("singles"), "held_out": 4, "round_trip": 2, "batch": 4}

@@ -35,17 +35,16 @@ def test_a_corpus_gets_the_curves_of_its_own_sounds(tmp_path: Path, monkeypatch:
     )  # kept, not made again
 
 
-def test_the_adapter_changes_and_the_model_stays_as_it_is(
+def test_the_adapter_learns_and_the_model_stays_as_it_is(
     whole: Callable[[str], Path], tmp_path: Path
 ) -> None:
     from sonopaint.models.curves_file import load_adapter
 
     run = whole("curves")
     result = read_json(run / "curves.json")
-    # Six steps: that it is better than the model alone only a longer run shows.
-    assert abs(result["validation_mse"] - result["validation_mse_blind"]) > 1e-4
+    assert result["validation_mse"] < result["validation_mse_blind"]
     path = export_curves(run, tmp_path)
     one, other = load_adapter(path), load_adapter(run / result["file"])
-    assert one.variant == "concat" and one.channels == 8
+    assert one.variant == "output" and one.channels == 8
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
