@@ -35,6 +35,7 @@ FOREST = ("a calm forest", 4)  # prompt and seed: of eight seeds, the one that i
 QUIET = 0.15  # the forest's level, below which there is room for a horn
 SURE = 0.5  # a seed is good enough where the judge is as sure as this
 STEPS, CFG = 20, 4.0  # what Mini's card recommends
+STAMP = "sonopaint.weights"  # artefacts.py puts it beside the hosts: the weights that all this was made with
 PIXELS_PER_S, HEIGHT, MARGINS = 84, 190, 116  # of the spectrograms
 
 
@@ -324,7 +325,8 @@ def page(measured: dict[str, Any]) -> str:
             f"### {step.title}: {step.prompt}\n\n![Before and after]({host}/{step.name}.png)\n"
             for step in STORY
         ]
-    return "\n".join(parts)
+    stamp = f"<!-- {STAMP}: {measured[STAMP]} -->\n" if STAMP in measured else ""
+    return "\n".join(parts) + stamp
 
 
 def row(step: Step, host: str, found: dict[str, Any]) -> str:

@@ -69,7 +69,7 @@ def test_the_story_is_told_in_order(demo: ModuleType) -> None:
 def test_what_was_made_is_there_and_was_measured(demo: ModuleType, measured: dict) -> None:
     assert "studio" in measured
     assert soundfile.info(DEMO / "forest.flac").duration == pytest.approx(5.12)
-    for host in measured:
+    for host in measured.keys() - {demo.STAMP}:
         assert list(measured[host]["steps"]) == [step.name for step in demo.STORY]
         for step in demo.STORY:
             found = measured[host]["steps"][step.name]

@@ -20,7 +20,7 @@ from sonoconvert.terminal import show_all_names
 from sonopaint.cli_options import parser_of
 
 if TYPE_CHECKING:
-    from sonoconvert.curves import Curves
+    from sonoconvert.curves.curves import Curves
     from sonoconvert.files.clip import Clip
     from sonopaint.models.model import Model
     from sonopaint.tasks import Edit, PaintSettings, Result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sonoconvert.errors import SonopaintError, setting
 
 if TYPE_CHECKING:
-    from sonoconvert.curves import Curves
+    from sonoconvert.curves.curves import Curves
     from sonopaint.models.model import Model
     from sonopaint.painters.diffusers_painter import DiffusersPainter
     from sonopaint.tasks import Result

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.points import parse_points
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import get_format

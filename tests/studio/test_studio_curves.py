@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.points import parse_points
 from sonoconvert.errors import SonopaintError
 

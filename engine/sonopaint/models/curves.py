@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import Curves
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat
 

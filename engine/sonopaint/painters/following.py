@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.reading import KEY
 from sonoconvert.errors import SonopaintError
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from sonoconvert.conversion.convert import decode
-from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.fit import bent, louder_and_softer, semitones_apart
 from sonoconvert.curves.measure import measure
 from sonopaint.tasks.result import Result, normalised

@@ -14,7 +14,7 @@ import torch
 from comfy_api.latest import io
 
 from sonoconvert.conversion.convert import decode, encode
-from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.fit import bent, louder_and_softer, semitones_apart
 from sonoconvert.curves.measure import MEASURED, measure
 from sonoconvert.curves.plot import plot_curves

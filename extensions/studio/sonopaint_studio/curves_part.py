@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import Curves
 from sonoconvert.errors import SonopaintError
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context

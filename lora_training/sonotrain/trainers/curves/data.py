@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoconvert.curves import Curves
+from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.measure import MEASURED, measure
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
