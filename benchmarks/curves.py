@@ -26,8 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sonoconvert.curves.curves import Curves
-from sonoconvert.curves.curves import sketched
+from sonoconvert.curves.curves import Curves, sketched
 from sonoconvert.curves.measure import measure
 from sonoconvert.files.clip import Clip
 from sonopaint.models.curves import FOLLOWED

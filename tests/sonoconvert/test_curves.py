@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sonoconvert.curves.curves import Curves
-from sonoconvert.curves.curves import chroma_and_octave, hertz_of, sketched
+from sonoconvert.curves.curves import Curves, chroma_and_octave, hertz_of, sketched
 from sonoconvert.curves.fit import louder_and_softer, semitones_apart
 from sonoconvert.curves.measure import measure
 from sonoconvert.curves.midi import midi_curves, read_midi

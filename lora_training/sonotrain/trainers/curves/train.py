@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from sonoconvert.curves.curves import Curves
-from sonoconvert.curves.curves import sketched
+from sonoconvert.curves.curves import Curves, sketched
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import get_format
