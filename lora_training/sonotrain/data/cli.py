@@ -49,6 +49,39 @@ def fill(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run, resumable=False)
 
 
+def fill_corpus(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sonotrain base corpus`."""
+    from sonoconvert.errors import SonopaintError
+    from sonotrain.files.options import add_device
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.data.corpus import build_corpus
+
+        if arguments.clips < 1 or arguments.workers < 1:
+            raise SonopaintError("--clips and --workers must be at least 1.")
+        device = "cpu" if arguments.device == "auto" else arguments.device
+        done = build_corpus(
+            arguments.out, arguments.clips, arguments.seed, arguments.workers, arguments.content, device
+        )
+        print(f"{done['clips']} clips in {arguments.out} ({done['clips_per_minute']:.0f} a minute)")
+        return True
+
+    parser.add_argument("--out", default="runs/corpus", help="folder of the corpus (default: runs/corpus)")
+    parser.add_argument("--clips", type=int, default=12000, help="number of clips (default: 12000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all sounds (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument(
+        "--content",
+        choices=("base", "mixed", "singles", "pairs", "scenes"),
+        default="base",
+        help="base: what Mini learns; mixed: more captions of two sounds, far sounds quieter; "
+        "singles and pairs: one event, or two, of all kinds, for the classifiers; "
+        "scenes: clips before and after a box was painted",
+    )
+    add_device(parser)
+    parser.set_defaults(run=run, resumable=False)
+
+
 def _skipped(path: Any) -> str:
     """ "3 silent, 1 duplicate" from skipped.jsonl."""
     import json

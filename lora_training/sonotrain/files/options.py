@@ -39,6 +39,11 @@ def option(
     return field(default=default, metadata=told | {"of": of, "metavar": metavar, "commas": commas})
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Adds --device."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+
+
 def add_options(parser: Any, kind: type, names: Collection[str] = ()) -> None:
     """Adds --field-name for each field made by `option` (or those called `names`) to a parser or its group.
 

@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Callable
 
 from sonotrain.evaluation.base.examine import Evaluation, evaluate_and_report
-from sonotrain.files.options import add_options, given, use_threads
+from sonotrain.files.options import add_device, add_options, given, use_threads
 
 Run = Callable[[argparse.Namespace], bool]
 
 
-def fill_evaluate(parser: argparse.ArgumentParser) -> Run:
-    """Adds the arguments; the function that evaluates."""
+def fill_evaluate(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sonotrain base evaluate`."""
 
     def run(arguments: argparse.Namespace) -> bool:
         use_threads(arguments.threads)
@@ -20,13 +20,12 @@ def fill_evaluate(parser: argparse.ArgumentParser) -> Run:
         print(evaluate_and_report(plan, arguments.out, arguments.device, card=arguments.card))
         return True
 
-    _finish(parser, Evaluation, "runs/evaluation")
+    _finish(parser, Evaluation, "runs/evaluation", run)
     parser.add_argument("--card", action="store_true", help="put the table into the model's README.md")
-    return run
 
 
-def fill_look(parser: argparse.ArgumentParser) -> Run:
-    """Adds the arguments; the function that looks."""
+def fill_look(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sonotrain base look`."""
     from sonotrain.evaluation.base.look import Look, look
 
     def run(arguments: argparse.Namespace) -> bool:
@@ -35,14 +34,13 @@ def fill_look(parser: argparse.ArgumentParser) -> Run:
         print(look(Look(plan, **given(arguments, Look)), arguments.out, arguments.device))
         return True
 
-    _finish(parser, Evaluation, "runs/look")
+    _finish(parser, Evaluation, "runs/look", run)
     add_options(parser, Look)
     parser.epilog = "--per-kind 0 leaves the evaluation out; --mixtures is 20 here."
-    return run
 
 
-def fill_sweep(parser: argparse.ArgumentParser) -> Run:
-    """Adds the arguments; the function that sweeps."""
+def fill_sweep(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sonotrain base sweep`."""
     from sonotrain.evaluation.base.sweep import Sweep, as_markdown, sweep
 
     def run(arguments: argparse.Namespace) -> bool:
@@ -51,11 +49,12 @@ def fill_sweep(parser: argparse.ArgumentParser) -> Run:
         print(as_markdown(sweep(plan, arguments.out, arguments.device)))
         return True
 
-    _finish(parser, Sweep, "runs/sweep")
-    return run
+    _finish(parser, Sweep, "runs/sweep", run)
 
 
-def _finish(parser: argparse.ArgumentParser, kind: type, out: str) -> None:
+def _finish(parser: argparse.ArgumentParser, kind: type, out: str, run: Run) -> None:
     parser.add_argument("--out", default=out, help=f"folder for tables and pictures (default: {out})")
     add_options(parser, kind)
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    add_device(parser)
+    parser.set_defaults(run=run, resumable=False)

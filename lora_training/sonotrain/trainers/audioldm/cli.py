@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sonotrain.files.options import add_options, given
+from sonotrain.files.options import add_device, add_options, given
 
 
 def fill(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +19,6 @@ def fill(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--out", default="runs/audioldm", help="run folder (default: runs/audioldm)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    add_device(parser)
     add_options(parser, AudioldmOptions)
     parser.set_defaults(run=run, resumable=True)

@@ -7,7 +7,7 @@ import argparse
 
 def fill(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    from sonotrain.files.options import add_options, given
+    from sonotrain.files.options import add_device, add_options, given
     from sonotrain.trainers.lora.options import LoraOptions, read_config
 
     def run(arguments: argparse.Namespace) -> bool:
@@ -27,6 +27,6 @@ def fill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="runs/lora", help="run folder (default: runs/lora)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
     parser.add_argument("--dry-run", action="store_true", help="measure a few steps; say memory and time")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    add_device(parser)
     add_options(parser, LoraOptions)
     parser.set_defaults(run=run, resumable=True)

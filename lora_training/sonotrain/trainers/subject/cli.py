@@ -7,7 +7,7 @@ import argparse
 
 def fill(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    from sonotrain.files.options import add_options, given
+    from sonotrain.files.options import add_device, add_options, given
     from sonotrain.trainers.subject.options import SubjectOptions
 
     def run(arguments: argparse.Namespace) -> bool:
@@ -20,6 +20,6 @@ def fill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("clips", nargs="?", default=argparse.SUPPRESS, help="the same as --clips")
     parser.add_argument("--out", default="runs/subject", help="run folder (default: runs/subject)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+    add_device(parser)
     add_options(parser, SubjectOptions)
     parser.set_defaults(run=run, resumable=True)

@@ -1,0 +1,23 @@
+"""The command line of `sonotrain base export`."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def fill_export(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sonotrain base export`."""
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.trainers.mini.export import export
+
+        out = arguments.out
+        export(arguments.run_folder, out, decoder=arguments.decoder, force=arguments.force)
+        print(f"{out} holds the model; judge it with: sonotrain base evaluate --model {out}")
+        return True
+
+    parser.add_argument("--run", dest="run_folder", default="runs/diffusion", help="a finished diffusion run")
+    parser.add_argument("--decoder", metavar="RUN", help="a VAE run made with --decoder-of, for its decoder")
+    parser.add_argument("--out", default="weights/mini", help="folder to write (default: weights/mini)")
+    parser.add_argument("--force", action="store_true", help="replace a model that is there")
+    parser.set_defaults(run=run, resumable=False)
