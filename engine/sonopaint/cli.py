@@ -37,6 +37,7 @@ Make and edit sounds with words.
   loop         a loop from a prompt, or a sound closed into a loop
   variations   many variations of a sound, judged and chosen: a soundbank
   interpolate  from one prompt to another over several sounds
+  blend        the coarse of one sound, the mid of another, the fine of a third
   heal         repair a sound without words: gaps, clicks, clipping, a missing band
   jingle       notes, MIDI or curves, played by piano, violin or trumpet
   match        find the knobs of a synthesiser that make a sound
@@ -182,6 +183,12 @@ def _run_heal(args: argparse.Namespace) -> None:
     _with_line(args, run, "Healing")
 
 
+def _run_blend(args: argparse.Namespace) -> None:
+    from sonopaint.blend.cli import run
+
+    _with_line(args, run, "Blending")
+
+
 def _run_jingle(args: argparse.Namespace) -> None:
     from sonopaint.jingles.cli import run
 
@@ -257,6 +264,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "extend": _run_extend,
     "loop": _run_loop,
     "interpolate": _run_interpolate,
+    "blend": _run_blend,
     "heal": _run_heal,
     "jingle": _run_jingle,
     "match": _run_match,

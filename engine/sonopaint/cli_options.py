@@ -234,6 +234,12 @@ def heal(parser: argparse.ArgumentParser) -> None:
     fill(parser)
 
 
+def blend(parser: argparse.ArgumentParser) -> None:
+    from sonopaint.blend.cli import fill
+
+    fill(parser)
+
+
 def jingle(parser: argparse.ArgumentParser) -> None:
     from sonopaint.jingles.cli import fill
 
@@ -248,6 +254,7 @@ _COMMANDS = {
     "loop": loop,
     "interpolate": interpolate,
     "variations": variations,
+    "blend": blend,
     "heal": heal,
     "jingle": jingle,
     "match": match,

@@ -106,16 +106,20 @@ def mel_pyramid(waveform: torch.Tensor, levels: int = 3) -> list[torch.Tensor]:
         raise SonopaintError(f"A mel pyramid has 1 to 8 levels (128 bands halve 7 times), not {levels}.")
     pyramid = [FINE.of(waveform)]
     for _ in range(levels - 1):
-        fine = pyramid[-1]
-        flat = fine.reshape(-1, 1, *fine.shape[-2:])
-        if flat.shape[-1] < 2:
+        if pyramid[-1].shape[-1] < 2:
             raise SonopaintError(
                 f"{waveform.shape[-1]} samples are too short for {levels} levels of a mel pyramid; give at "
                 f"least {FINE.hop * 2 ** (levels - 1)}."
             )
-        coarse = torch.nn.functional.avg_pool2d(flat, 2)
-        pyramid.append(coarse.reshape(*fine.shape[:-2], *coarse.shape[-2:]))
+        pyramid.append(halved(pyramid[-1]))
     return pyramid[::-1]
+
+
+def halved(mel: torch.Tensor) -> torch.Tensor:
+    """The next coarser level of [..., bands, frames]: the mean of 2 × 2 cells."""
+    flat = mel.reshape(-1, 1, *mel.shape[-2:])
+    coarse = torch.nn.functional.avg_pool2d(flat, 2)
+    return coarse.reshape(*mel.shape[:-2], *coarse.shape[-2:])
 
 
 def multi_scale_mels(waveform: torch.Tensor, scales: Sequence[LogMel] = MULTI_SCALE) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""EDM: preconditioned denoisers, and their sampler with its eight settings.
+"""EDM: preconditioned denoisers, their sampler with its settings, and the way back to the noise.
 
 Karras et al. 2022, arXiv:2206.00364.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sonoconvert.errors import SonopaintError, setting
 from sonopaint.samplers.common import Callback, Denoise, Generators
 from sonopaint.samplers.heun import sample_heun
 from sonopaint.samplers.schedule import karras
@@ -25,7 +26,8 @@ class EdmSettings:
     """All that the sampler has; the defaults are deterministic (35 calls of the network).
 
     steps, sigma_max, sigma_min, rho: the noise levels (equation 5). s_churn: how much fresh noise joins at
-    levels from s_min to s_max, s_noise times as strong as the level says (algorithm 2).
+    levels from s_min to s_max, s_noise times as strong as the level says (algorithm 2). alpha: where the
+    second slope is taken (1: Heun, ½: the midpoint; algorithm 3).
     """
 
     steps: int = 18
@@ -36,6 +38,11 @@ class EdmSettings:
     s_min: float = 0.0
     s_max: float = math.inf
     s_noise: float = 1.0
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.25 <= self.alpha <= 2:
+            raise SonopaintError(f"{setting('alpha')} must be from 0.25 to 2, not {self.alpha:g}.")
 
     def sigmas(self) -> Tensor:
         """Falling noise levels and a final 0: float64 [steps + 1]."""
@@ -88,6 +95,20 @@ def sample_edm(
         s_min=settings.s_min,
         s_max=settings.s_max,
         s_noise=settings.s_noise,
+        alpha=settings.alpha,
         callback=callback,
         generator=generator,
     )
+
+
+def invert_edm(
+    denoise: Denoise,
+    x0: Tensor,
+    settings: EdmSettings | None = None,
+    *,
+    callback: Callback | None = None,
+) -> Tensor:
+    """The `noise` from which `sample_edm` makes data `x0` [B, …] again: the way up, without churn."""
+    settings = settings or EdmSettings()
+    rising = settings.sigmas()[:-1].flip(0)
+    return sample_heun(denoise, x0, rising, alpha=settings.alpha, callback=callback) / settings.sigma_max

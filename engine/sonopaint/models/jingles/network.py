@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_TIMES = 32
+TIMES = 32
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Two convolutions with the time's scale and shift between them, beside a straight way."""
 
     def __init__(self, dims: int, before: int, after: int, time: int) -> None:
@@ -121,7 +121,7 @@ class JingleUNet(nn.Module):
         levels, time, cells = len(down), 4 * width, patch**dims
         conv = nn.Conv1d if dims == 1 else nn.Conv2d
         extra = control_channels if controls else 0
-        self.time = nn.Sequential(nn.Linear(2 * _TIMES, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU())
+        self.time = nn.Sequential(nn.Linear(2 * TIMES, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU())
         self.stem = conv(channels * cells, down[0], 3, padding=1)
         self.down = nn.ModuleList()
         self.shrink = nn.ModuleList()
@@ -129,8 +129,8 @@ class JingleUNet(nn.Module):
             if level:
                 self.shrink.append(conv(down[level - 1], size, 3, stride=2, padding=1))
             sizes = [size + extra, *[size] * (blocks - 1)]
-            self.down.append(nn.ModuleList([_Block(dims, before, size, time) for before in sizes]))
-        self.middle = _Block(dims, down[-1], down[-1], time)
+            self.down.append(nn.ModuleList([Block(dims, before, size, time) for before in sizes]))
+        self.middle = Block(dims, down[-1], down[-1], time)
         self.up = nn.ModuleList()
         self.grow = nn.ModuleList()
         for level in range(levels - 1, -1, -1):
@@ -139,7 +139,7 @@ class JingleUNet(nn.Module):
                 self.grow.append(conv(below, up[level], 3, padding=1))
                 below = up[level]
             sizes = [below + down[level], *[up[level]] * (blocks - 1)]
-            self.up.append(nn.ModuleList([_Block(dims, before, up[level], time) for before in sizes]))
+            self.up.append(nn.ModuleList([Block(dims, before, up[level], time) for before in sizes]))
         self.norm = nn.GroupNorm(1, up[0])
         self.head = conv(up[0], out_channels * cells, 3, padding=1)
         nn.init.zeros_(self.head.weight)
@@ -152,7 +152,7 @@ class JingleUNet(nn.Module):
         """curves [B, controls, T], where −1 all over a feature is "not said"; facts [B, global_size]."""
         shape, whole = x.shape, self.patch * 2 ** (len(self.down) - 1)
         x = F.pad(x, [side for length in reversed(shape[2:]) for side in (0, -length % whole)])
-        embedded = self.time(_waves(time))
+        embedded = self.time(waves(time))
         x = self.stem(_folded(x, self.patch, self.dims))
         followed: list[Tensor] = []
         if self.local is not None:
@@ -219,9 +219,9 @@ def build(config: dict[str, Any]) -> JingleUNet | CodeNetwork:
     return CodeNetwork(**own)
 
 
-def _waves(time: Tensor) -> Tensor:
+def waves(time: Tensor) -> Tensor:
     """Sines and cosines of numbers of about −2 … 2, [B] → [B, 64]."""
-    rates = torch.exp(torch.linspace(0, math.log(100), _TIMES, device=time.device)) * math.pi / 4
+    rates = torch.exp(torch.linspace(0, math.log(100), TIMES, device=time.device)) * math.pi / 4
     angles = time.float()[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], 1)
 

@@ -1,0 +1,1 @@
+"""The multi-scale spectral diffusion auto-encoder: sounds as coarse, mid and fine codes, and back."""
