@@ -55,6 +55,8 @@ def declipped(
 
 
 def _block(sound: np.ndarray, clipped: np.ndarray, ceiling: float) -> np.ndarray:
+    from scipy.linalg import solveh_banded
+
     result, sign, p = sound.copy(), np.sign(sound), min(ORDER, len(sound) // 4)
     places = np.flatnonzero(clipped)
     if p < 2 or len(places) == len(sound):
@@ -71,11 +73,8 @@ def _block(sound: np.ndarray, clipped: np.ndarray, ceiling: float) -> np.ndarray
             known[free] = 0
             known[places[held]] = sign[places[held]] * ceiling
             correlation = np.correlate(a, a, "full")
-            lag = free[:, None] - free[None, :]
-            matrix = np.where(np.abs(lag) <= p, correlation[np.clip(lag + p, 0, 2 * p)], 0.0)
-            matrix[np.diag_indices(len(free))] *= 1 + 1e-6
             wanted = np.convolve(known, correlation, "same")[free]
-            found = np.linalg.solve(matrix, -wanted)
+            found = solveh_banded(_bands(correlation, free), -wanted, lower=True)
             result[free] = np.clip(found, -HIGHEST * ceiling, HIGHEST * ceiling)
             result[places[held]] = sign[places[held]] * ceiling
             below = np.zeros(len(places), bool)
@@ -85,6 +84,20 @@ def _block(sound: np.ndarray, clipped: np.ndarray, ceiling: float) -> np.ndarray
             held |= below
         result[places] = sign[places] * np.maximum(sign[places] * result[places], ceiling)
     return result
+
+
+def _bands(correlation: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The normal equations of the residual at `places` (ascending), as solveh_banded's lower bands.
+
+    correlation: of the coefficients with themselves [2 p + 1]; samples further apart than p don't meet.
+    """
+    p = len(correlation) // 2
+    bands = np.zeros((min(p + 1, len(places)), len(places)))
+    for apart in range(len(bands)):
+        lag = places[apart:] - places[: len(places) - apart]
+        bands[apart, : len(lag)] = np.where(lag <= p, correlation[np.minimum(lag, p) + p], 0.0)
+    bands[0] *= 1 + 1e-6
+    return bands
 
 
 def runs_of(flags: np.ndarray) -> list[tuple[int, int]]:

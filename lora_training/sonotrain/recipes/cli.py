@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Collection
 
 from sonotrain.files.options import add_device, add_options, given
 
@@ -35,43 +36,30 @@ def fill_mini(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain base all`."""
     from sonotrain.recipes.mini import PRESETS, run_all
 
-    def run(arguments: argparse.Namespace) -> bool:
-        return run_all(
-            arguments.out,
-            arguments.preset,
-            arguments.minutes,
-            device=arguments.device,
-            workers=arguments.workers,
-        )
-
-    parser.add_argument("--out", default="runs/all", help="folder of the whole run (default: runs/all)")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="cpu", help="sizes (default: cpu)")
-    parser.add_argument("--minutes", type=float, default=180.0, help="time for everything (default: 180)")
-    parser.add_argument(
-        "--workers", type=int, default=2, help="processes that synthesise sounds (default: 2)"
-    )
-    add_device(parser)
-    parser.set_defaults(run=run, resumable=False)
+    _fill_all(parser, run_all, PRESETS, "runs/all", 180.0)
 
 
 def fill_vocoders(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain vocoder all`."""
     from sonotrain.recipes.vocoders import PRESETS, run_vocoders
 
-    def run(arguments: argparse.Namespace) -> bool:
-        return run_vocoders(
-            arguments.out,
-            arguments.preset,
-            arguments.minutes,
-            device=arguments.device,
-            workers=arguments.workers,
-        )
+    _fill_all(parser, run_vocoders, PRESETS, "runs/vocoders", 240.0)
 
-    parser.add_argument("--out", default="runs/vocoders", help="folder of all runs (default: runs/vocoders)")
-    parser.add_argument("--preset", choices=tuple(PRESETS), default="cpu", help="sizes (default: cpu)")
-    parser.add_argument("--minutes", type=float, default=240.0, help="time for everything (default: 240)")
-    parser.add_argument(
-        "--workers", type=int, default=2, help="processes that synthesise sounds (default: 2)"
-    )
+
+def _fill_all(
+    parser: argparse.ArgumentParser,
+    recipe: Callable[..., bool],
+    presets: Collection[str],
+    out: str,
+    minutes: float,
+) -> None:
+    def run(given: argparse.Namespace) -> bool:
+        return recipe(given.out, given.preset, given.minutes, device=given.device, workers=given.workers)
+
+    parser.add_argument("--out", default=out, help=f"folder of all runs (default: {out})")
+    parser.add_argument("--preset", choices=tuple(presets), default="cpu", help="sizes (default: cpu)")
+    told = f"time for everything (default: {minutes:g})"
+    parser.add_argument("--minutes", type=float, default=minutes, help=told)
+    parser.add_argument("--workers", type=int, default=2, help="processes that make sounds (default: 2)")
     add_device(parser)
     parser.set_defaults(run=run, resumable=False)
