@@ -93,6 +93,8 @@ def test_a_form_gives_what_differs_from_the_defaults() -> None:
         "trigger": "zorblat", "rank": 16, "dora": True, "preview_prompts": ("a", "b"),
     }  # fmt: skip
     assert from_form(items, [None, None, False, None]) == {}
+    # What suits the model stands in an empty field; a value counts, be it the options' own default.
+    assert from_form(items, ["", 8, False, ""]) == {"rank": 8}
     with pytest.raises(SonopaintError, match="Rank is 'x'; it must be a number"):
         from_form(items, ["", "x", False, ""])
 

@@ -29,9 +29,14 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainTab:
     return TrainTab(Context())
 
 
+def shown(item: Any) -> Any:
+    """What an option's field holds before anybody touched it."""
+    return None if item.metadata["suited"] else "" if isinstance(item.default, tuple) else item.default
+
+
 def values(**changed: Any) -> list[Any]:
     """What the form holds: dataset, trigger, steps and the folded options, each at its default."""
-    more = [changed.pop(i.name, "" if isinstance(i.default, tuple) else i.default) for i in more_options()]
+    more = [changed.pop(i.name, shown(i)) for i in more_options()]
     return [changed.get("dataset", "/sounds"), changed.get("trigger", ""), changed.get("steps", 0), *more]
 
 

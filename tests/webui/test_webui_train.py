@@ -79,9 +79,11 @@ def panel(command: str) -> Any:
 
 def values(form: Any, **changed: Any) -> list[Any]:
     """The form's options, each at its default where it isn't changed."""
-    return [
-        changed.get(one.name, "" if isinstance(one.default, tuple) else one.default) for one in form.items
-    ]
+
+    def shown(one: Any) -> Any:
+        return None if one.metadata["suited"] else "" if isinstance(one.default, tuple) else one.default
+
+    return [changed.get(one.name, shown(one)) for one in form.items]
 
 
 SHOWN = "runs models about install cancel log status facts curves previews start stop resume use seen".split()

@@ -173,6 +173,7 @@ def _component(item: Any) -> Any:
         )
     if isinstance(item.default, int | float):
         precision = 0 if isinstance(item.default, int) else None
-        return gr.Number(item.default, precision=precision, label=label, info=info, elem_id=elem_id)
+        value = None if item.metadata["suited"] else item.default
+        return gr.Number(value, precision=precision, label=label, info=info, elem_id=elem_id)
     lines = 3 if isinstance(item.default, tuple) else 1
     return gr.Textbox("", label=label, info=info, lines=lines, elem_id=elem_id)

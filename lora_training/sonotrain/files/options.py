@@ -28,14 +28,16 @@ def option(
     of: type = str,
     metavar: str = "TEXT",
     commas: bool = False,
+    suited: bool = False,
 ) -> Any:
     """A field of an options dataclass with its explanation for --help; a tuple takes several values.
 
     `flag` is another name for it on the command line, `name` one in place of the field's. `free`: a resumed
     run may change it, because it changes no weight. A tuple's values are of the type `of` and shown as
     `metavar`; with `commas` they are given as one text.
+    `suited`: without a value it is what suits the model: a form shows it empty, and what stands there counts.
     """
-    told = {"help": help, "choices": choices, "flag": flag, "free": free, "name": name}
+    told = {"help": help, "choices": choices, "flag": flag, "free": free, "name": name, "suited": suited}
     return field(default=default, metadata=told | {"of": of, "metavar": metavar, "commas": commas})
 
 
@@ -97,11 +99,14 @@ def use_threads(threads: int) -> None:
 def from_form(items: Sequence[Field[Any]], values: Sequence[Any]) -> dict[str, Any]:
     """What a page's fields say where that differs from the options' defaults; an emptied one says nothing.
 
+    A field of what suits the model (``option(suited=True)``) is empty (None) unless it says something.
+
     Several values are lines of one text. Raises SonopaintError for what is no number where one belongs.
     """
     found: dict[str, Any] = {}
     for item, value in zip(items, values, strict=True):
         kind: Any = type(item.default)
+        said = value is not None
         if isinstance(item.default, tuple):
             value = tuple(line.strip() for line in str(value or "").splitlines() if line.strip())
         elif isinstance(item.default, str):
@@ -114,7 +119,7 @@ def from_form(items: Sequence[Field[Any]], values: Sequence[Any]) -> dict[str, A
             except (TypeError, ValueError) as error:
                 label = item.name.replace("_", " ").capitalize()
                 raise SonopaintError(f"{label} is {str(value)[:40]!r}; it must be a number.") from error
-        if value != item.default:
+        if value != item.default or (item.metadata["suited"] and said):
             found[item.name] = value
     return found
 

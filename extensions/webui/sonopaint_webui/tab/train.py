@@ -286,7 +286,8 @@ class TrainPanel:
             return gr.Dropdown(choices=list(item.metadata["choices"]), value=item.default, **common)
         if isinstance(item.default, (int, float)):
             whole = {"precision": 0} if isinstance(item.default, int) else {}
-            return gr.Number(value=item.default, **whole, **common)
+            value = None if item.metadata["suited"] else item.default
+            return gr.Number(value=value, **whole, **common)
         if isinstance(item.default, tuple):
             return gr.Textbox("", lines=3, **common)
         return gr.Textbox(item.default, **common)

@@ -37,7 +37,7 @@ class LoraOptions:
     licence: str = option("", "its licence, for the file's header", free=True)
     preset: str = option("auto", "sizes that fit the memory (auto: by the graphics card)", PRESETS)
     # the network
-    rank: int = option(8, "rank of the LoRA")
+    rank: int = option(8, "rank of the LoRA (Mini: 16)", suited=True)
     alpha: float = option(0.0, "scale of the LoRA is alpha ÷ rank (0: alpha = rank)")
     targets: str = option("attention", f"layers that are adapted: {', '.join(TARGETS)}", TARGETS)
     conv_rank: int = option(0, "rank in convolutions, where all layers are adapted (0: the same rank)")
@@ -70,9 +70,13 @@ class LoraOptions:
     noise_offset: float = option(
         0.0, "offset of the noise per channel (0.05 helps very quiet or loud sounds)"
     )
-    caption_dropout: float = option(0.1, "share of clips shown without a caption, for guidance")
+    caption_dropout: float = option(
+        0.1, "share of clips shown without a caption, for guidance (Mini: 0)", suited=True
+    )
     padding_weight: float = option(0.1, "weight of the silence that fills short clips up, 0 to 1")
-    preserve: float = option(0.0, "weight of keeping other prompts as they were (0: off; Mini: 5)")
+    preserve: float = option(
+        0.0, "weight of keeping other prompts as they were (0: off; Mini: 5)", suited=True
+    )
     # sound-true augmentation, drawn anew for each cached variant
     variants: int = option(4, "versions of each clip: itself and augmented ones (1: itself only)")
     offset_s: float = option(0.25, "largest shift in time in seconds")
@@ -95,7 +99,9 @@ class LoraOptions:
     validate_every: int = option(50, "steps between validations (0: at the end)", free=True)
     preview_every: int = option(200, "steps between previews (0: none)", free=True)
     preview_prompts: tuple[str, ...] = option((), "what previews say (default: the trigger and two captions)")
-    preview_images: int = option(4, "pictures of each prompt, each from noise of its own (Mini: 1)")
+    preview_images: int = option(
+        4, "pictures of each prompt, each from noise of its own (Mini: 1)", suited=True
+    )
     preview_steps: int = option(0, "sampling steps of previews (0: the model's)")
     save_every: int = option(0, "steps between saved LoRA files (0: at the end only)", free=True)
     log_every: int = option(10, "steps between lines of the log", free=True)
