@@ -2,7 +2,7 @@
 // spectrograms with players and into the region editor, keeps the marks where the server reads them, sends sounds on,
 // and shows the host's progress bar.
 (() => {
-  const SCRIPTS = ["dom.js", "spectrogram.js", "region_editor.js"];
+  const SCRIPTS = ["dom.js", "spectrogram.js", "region_editor.js", "curve_lanes.js"];
   const TO = [["inpaint", "Inpaint"], ["outpaint", "Outpaint"], ["loop", "Loop"], ["vary", "Variations"]];
   const TO_HOST = [["txt2img", "txt2img (settings)"], ["img2img", "img2img"]];
   const root = () => (typeof gradioApp === "function" ? gradioApp() : document);
@@ -155,10 +155,18 @@
     return [widget];
   }
 
+  // Lanes to draw curves on; their JSON is what the sub-tab's run follows.
+  function lanes(element, data) {
+    const shown = new window.Sonopaint.CurveLanes(element, (json) => write(element.dataset.target, json), data.seconds);
+    shown.value = data.asked;
+    shown.show(data.got);
+    return [shown];
+  }
+
   async function mount(element) {
     views.set(element, []);
     const module = await load();
-    const value = JSON.parse(element.dataset.value), kinds = { cards, source, editor };
+    const value = JSON.parse(element.dataset.value), kinds = { cards, source, editor, lanes };
     element.replaceChildren();
     views.set(element, kinds[element.dataset.sonopaint](element, value, module));
     if (element.dataset.target) drawBoxes(element.dataset.target.replace(/_marks$/, ""));
@@ -182,7 +190,7 @@
     return new Blob([data], { type: "audio/wav" });
   }
 
-  function recorder(panel) {
+  function recorder(target) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "sonopaint-record";
@@ -204,7 +212,7 @@
           const sound = await context.decodeAudioData(await new Blob(parts).arrayBuffer());
           context.close();
           const reader = new FileReader();
-          reader.onload = () => write(`${panel}_recorded`, reader.result);
+          reader.onload = () => write(target, reader.result);
           reader.readAsDataURL(wav(sound));
         };
         running.start();
@@ -235,7 +243,8 @@
     write(`${panel}_task`, newTask());
     go.addEventListener("click", () => started(panel));
     const place = root().querySelector(`#${panel}_source`);
-    if (place && root().querySelector(`#${panel}_recorded`)) place.before(recorder(panel));
+    if (place && root().querySelector(`#${panel}_recorded`)) place.before(recorder(`${panel}_recorded`));
+    root().querySelector(`#${panel}_curves_file`)?.before(recorder(`${panel}_sung`));
   }
 
   function scan() {

@@ -19,7 +19,10 @@ LOCALIZATIONS = ROOT / "localizations"
 PAGES = ("tab/*.py", "names.py", "sound_ui.py", "settings.py")
 SCRIPTS = (
     *sorted((ROOT / "javascript").glob("*.js")),
-    *(ROOT / "converters/sonoconvert/web" / name for name in ("spectrogram.js", "region_widget.js")),
+    *(
+        ROOT / "converters/sonoconvert/web" / name
+        for name in ("spectrogram.js", "region_widget.js", "curve_lanes.js")
+    ),
 )
 # Calls whose texts are for the log, or have values in them that no list of texts can have.
 UNSEEN = {

@@ -342,3 +342,14 @@ def test_a_sound_keeps_its_octave() -> None:
     assert apart is not None
     wanted = 12 * np.log2(np.array([880, 1048]) / 1000)
     np.testing.assert_allclose(apart[[10, -10]], wanted, atol=0.3)
+
+
+def test_a_step_of_the_curve_is_a_step_of_the_sound() -> None:
+    """What was loud before a step doesn't push down what follows it, on a curve that is flat elsewhere."""
+    rate = 32_000
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * rate).astype(np.float32)
+    asked = Curves(50.0, {"loudness": np.repeat([0.0, -30.0], 50)})
+    ridden = louder_and_softer(Clip(torch.from_numpy(noise)[None], rate), asked)
+    got = measure(ridden, ("loudness",), 50.0).values["loudness"]
+    assert got[5:45].mean() - got[54:95].mean() == pytest.approx(30, abs=1)
+    assert np.ptp(got[54:95]) < 4 and np.ptp(got[5:46]) < 4

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.ndimage import maximum_filter1d
 
 from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.measure import measure
@@ -18,8 +17,9 @@ FLOOR_DB = -60.0  # below the loudest moment: what is fainter counts as silence
 MOST_SEMITONES = 12.0  # that a pitch is bent; a larger difference is an error of measuring
 LONGEST_S = 0.5  # that a sound's own course is left alone, where the curve is slower
 _ROUNDS = 3
+_BLUR = 2  # values that a measured loudness reaches over, each way
 _SMOOTH_S = 0.02
-_CHANGE_DB = 6.0  # what a curve changes by while the sound's own course is left alone
+_CHANGE_DB = 3.0  # what a curve changes by, before and after, while the sound's own course is left alone
 
 
 def louder_and_softer(clip: Clip, curves: Curves) -> Clip:
@@ -32,30 +32,42 @@ def louder_and_softer(clip: Clip, curves: Curves) -> Clip:
     asked = curves.values.get("loudness")
     if asked is None or np.isnan(asked).all():
         return clip
-    width = _own_course(asked, curves.rate)
+    gain, made = np.zeros(len(asked)), clip
     for _ in range(_ROUNDS):
-        own = measure(clip, ("loudness",), curves.rate).at(curves.rate, curves.frames).values["loudness"]
-        own = maximum_filter1d(own, width, mode="nearest")
+        own = measure(made, ("loudness",), curves.rate).at(curves.rate, curves.frames).values["loudness"]
+        own = _own_course(own, asked, round(LONGEST_S / 2 * curves.rate))
         known = ~np.isnan(asked) & ~np.isnan(own)
         if not known.any() or own[known].max() <= -99:
-            return clip
+            return made
         wanted = np.maximum(asked - asked[known].max(), FLOOR_DB)
         level = np.maximum(own - own[known].max(), FLOOR_DB)
         heard = known & (wanted > -30) & (level > -30)  # the offset is that of what is heard in both
         offset = float(np.median((wanted - level)[heard])) if heard.any() else 0.0
-        gain = np.where(known, np.clip(wanted - level - offset, 2 * FLOOR_DB, MOST_DB), 0.0)
-        clip = replace(clip, waveform=clip.waveform * _gain(gain, curves.rate, clip), exact=None)
-    return clip
+        gain = np.clip(gain + np.where(known, wanted - level - offset, 0.0), 2 * FLOOR_DB, MOST_DB)
+        made = replace(clip, waveform=clip.waveform * _gain(gain, curves.rate, clip), exact=None)
+    return made
 
 
-def _own_course(asked: np.ndarray, rate: float) -> int:
-    """Values (odd) in which a curve changes by _CHANGE_DB where it is steep, LONGEST_S at most."""
-    steps = np.abs(np.diff(asked))
-    steps = steps[~np.isnan(steps)]
-    steepest = float(np.quantile(steps, 0.9)) if len(steps) else 0.0
-    longest = LONGEST_S * rate
-    count = min(_CHANGE_DB / steepest, longest) if steepest > 0 else longest
-    return 2 * int(count / 2) + 1
+def _own_course(own: np.ndarray, asked: np.ndarray, reach: int) -> np.ndarray:
+    """A level [N] whose gaps are filled by what is loud near them, as far as the curve is about the same.
+
+    Neighbours count up to `reach` values away, and not across a change of the curve by _CHANGE_DB: behind a
+    step nothing of what was loud before it. Their own difference in the curve is taken off.
+    """
+    excess = own - asked
+    steps = np.abs(np.diff(np.nan_to_num(asked, nan=-999.0), append=-999.0)) > _CHANGE_DB
+    steep = np.convolve(np.concatenate([[False], steps[:-1]]) | steps, np.ones(2 * _BLUR - 1), "same")
+    heard = np.where(steep > 0, np.nan, excess)  # beside a step both sides are measured
+    filled = heard.copy()
+    for way in (1, -1):
+        near = np.ones(len(own), bool)
+        for distance in range(1, min(reach, len(own) - 1) + 1):
+            places = np.arange(len(own)) + way * distance
+            near &= (places >= 0) & (places < len(own))
+            places = places.clip(0, len(own) - 1)
+            near &= np.abs(asked[places] - asked) <= _CHANGE_DB
+            filled = np.where(near, np.fmax(filled, heard[places]), filled)
+    return np.where(np.isnan(filled), excess, filled) + asked
 
 
 def _gain(decibels: np.ndarray, rate: float, clip: Clip) -> torch.Tensor:
@@ -64,6 +76,7 @@ def _gain(decibels: np.ndarray, rate: float, clip: Clip) -> torch.Tensor:
     padded = np.pad(decibels, width, mode="edge")
     window = np.hanning(2 * width + 3)[1:-1]
     smooth = np.convolve(padded, window / window.sum(), mode="valid")
+    smooth = np.append(smooth, smooth[-1])  # the last value holds until its end
     times = np.arange(clip.num_samples) / clip.sample_rate
     gain = np.interp(times, np.arange(len(smooth)) / rate, smooth, right=0.0)
     return torch.from_numpy(10 ** (gain / 20)).to(clip.waveform.dtype)

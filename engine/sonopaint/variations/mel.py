@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 from sonopaint.painters.protocol import Painter, SeedsPainter
 from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks.editing import vary
+from sonopaint.tasks.following import exactly
 from sonopaint.tasks.generation import generate
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import as_painter
@@ -19,6 +20,7 @@ from sonopaint.tasks.settings import PaintSettings
 from sonopaint.variations.protocol import Ask, Candidate
 
 if TYPE_CHECKING:
+    from sonoconvert.curves.curves import Curves
     from sonoconvert.edits.canvas import Canvas
     from sonoconvert.files.clip import Clip
     from sonoconvert.pictures.picture import Picture
@@ -75,11 +77,20 @@ class MelVariator:
 
     On spectrograms that is image-to-image; a model of waveforms starts as its family does (docs/models.md).
     settings: steps, guidance, sampler, negative prompt … (prompt, strength and seed are the ask's).
+    curves: what each is to follow, in seconds of the reference. The painter follows them while it paints if
+    it has `following`; exact: each is brought to them then.
     """
 
     def __init__(
-        self, model: Model | Painter | WavePainter, settings: PaintSettings | None = None, name: str = "mini"
+        self,
+        model: Model | Painter | WavePainter,
+        settings: PaintSettings | None = None,
+        name: str = "mini",
+        *,
+        curves: Curves | None = None,
+        exact: bool = True,
     ) -> None:
+        self.curves, self.exact = curves, exact
         painter = painter_of(model)
         if isinstance(painter, SeedsPainter):
             painter = InBlocks(painter)
@@ -90,15 +101,28 @@ class MelVariator:
     ) -> Iterator[Candidate]:
         """See Variator."""
         source, first = self._roomy(reference)
+        curves = self._follow(first / reference.sample_rate, source.duration_s)
         for index, seed in enumerate(seeds):
             wanted = replace(self.settings, prompt=ask.prompt, strength=ask.strength, seed=seed)
             (result,) = vary(self.painter, source, wanted, progress=Part(progress, index, len(seeds)))
+            if curves is not None and self.exact:
+                result = exactly(result, curves)
             wave = result.clip.waveform[:, first : first + reference.num_samples]
             yield Candidate(replace(result.clip, waveform=wave), seed, None, result.settings)
 
     def describe(self) -> dict[str, Any]:
         """See Variator."""
         return {"variator": self.name, **self.painter.describe()}
+
+    def _follow(self, begins_s: float, seconds: float) -> Curves | None:
+        """The curves in seconds of what is painted, which the reference begins so late in."""
+        if self.curves is None:
+            return None
+        curves = self.curves.part(-begins_s, seconds)
+        painter = self.painter.painter if isinstance(self.painter, InBlocks) else self.painter
+        if (now := getattr(painter, "following", None)) is not None:
+            painter.following = replace(now, curves=curves)  # type: ignore[union-attr]
+        return curves
 
     def _roomy(self, reference: Clip) -> tuple[Clip, int]:
         """(the reference with silence around it where it is too short for the model, where it begins)."""

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sonoconvert.edits.region import Region, load_brush
 from sonoconvert.errors import Cancelled, SonopaintError
@@ -24,8 +24,11 @@ from sonopaint.tasks.settings import PaintSettings
 from sonopaint.variations.mel import MelVariator
 from sonopaint.variations.protocol import Ask, Candidate, Keep
 from sonopaint_webui import host, infotext
-from sonopaint_webui.arguments import KEPT, MAX_SEED, ON_A_CLIP, Arguments, read_boxes
+from sonopaint_webui.arguments import FOLLOWING, KEPT, MAX_SEED, ON_A_CLIP, Arguments, read_boxes
 from sonopaint_webui.host_painter import HostPainter
+
+if TYPE_CHECKING:
+    from sonoconvert.curves.curves import Curves
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +49,13 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
     if arguments.action in ON_A_CLIP and clip is None and arguments.action != "loop":
         raise SonopaintError("There is no sound yet: load one, or record one.")
     work = _work(arguments, clip)
+    curves = asked_of(arguments, clip)
     host.check_names(arguments.sampler, arguments.scheduler, arguments.styles)
     made = 0
     with host.queued(task_id) as state:
-        painter = painter_for(arguments)
+        painter = painter_for(arguments, curves)
         if clip is not None and (arguments.choose or arguments.keep):
-            for result, text in variations(arguments, clip, painter, _telling(state)):
+            for result, text in variations(arguments, clip, painter, _telling(state), curves):
                 yield _stamped(result, arguments, list(painter.comments)), text
             return
         count = 1 if arguments.action == "interpolate" else arguments.count
@@ -61,6 +65,7 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
             painter.about = infotext.written(arguments, index)
             try:
                 results = work(painter, settings=settings, progress=_telling(state))
+                results = _brought(results, arguments, curves)
             except Cancelled as stopped:
                 if str(stopped) == "skipped":
                     state.skipped = False
@@ -82,8 +87,28 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
         raise Cancelled("Stopped before there was a sound.")
 
 
-def painter_for(arguments: Arguments) -> HostPainter:
-    """The painter of the loaded checkpoint, or of a one-step file, for these arguments."""
+def asked_of(arguments: Arguments, clip: Clip | None) -> Curves | None:
+    """The curves that the arguments ask for, if any."""
+    if arguments.action not in FOLLOWING or arguments.heal:
+        return None
+    if not any(getattr(arguments, name) for name in ("curves", "loudness", "pitch", "brightness", "onsets")):
+        return None
+    from sonopaint_webui.curves import asked
+
+    return asked(arguments, clip.duration_s if clip is not None else arguments.seconds or None)
+
+
+def _brought(results: list[Result], arguments: Arguments, curves: Curves | None) -> list[Result]:
+    """Whole sounds brought to their curves, where that is wanted; parts stay as they were painted."""
+    if curves is None or not arguments.exact or arguments.action not in ("generate", "vary"):
+        return results
+    from sonopaint.tasks.following import exactly
+
+    return [exactly(result, curves) for result in results]
+
+
+def painter_for(arguments: Arguments, curves: Curves | None = None) -> HostPainter:
+    """The painter of the loaded checkpoint, or of a one-step file, for these arguments and curves."""
     checkpoint, path = "", None
     words = [arguments.prompt, arguments.to_prompt, arguments.left_prompt, arguments.right_prompt]
     if arguments.action == "one-step" and arguments.student:
@@ -93,6 +118,11 @@ def painter_for(arguments: Arguments) -> HostPainter:
             checkpoint, path = student.name, student.path
     host.loaded_model()
     fmt = host.format_of("\n".join(words), arguments.format, path)
+    following = None
+    if curves is not None:
+        from sonopaint_webui import curves as part
+
+        following = part.following(curves, arguments.action, host.chosen_checkpoint(), arguments.exact)
     return HostPainter(
         fmt,
         fill=arguments.fill,
@@ -100,6 +130,7 @@ def painter_for(arguments: Arguments) -> HostPainter:
         styles=arguments.styles,
         checkpoint=checkpoint,
         lead=event_lead(path or host.chosen_checkpoint(), fmt),
+        following=following,
     )
 
 
@@ -201,7 +232,7 @@ def _heal(
 
 
 def variations(
-    arguments: Arguments, clip: Clip, painter: HostPainter, progress: Progress
+    arguments: Arguments, clip: Clip, painter: HostPainter, progress: Progress, curves: Curves | None = None
 ) -> Iterator[tuple[Result, str]]:
     """(result, infotext) of each variation that keeps of the clip what it should, and was chosen where asked.
 
@@ -212,7 +243,7 @@ def variations(
 
     keep = Keep(**{name: name in arguments.keep for name in KEPT})
     ask = Ask(arguments.prompt, arguments.count, arguments.strength, arguments.seed, keep=keep)
-    variator = HostVariator(arguments, painter)
+    variator = HostVariator(arguments, painter, curves)
     maker = Maker(variator, clip, ask, choose=arguments.choose)
     with contextlib.suppress(Cancelled):
         maker.make(progress)
@@ -234,8 +265,8 @@ def variations(
 class HostVariator(MelVariator):
     """The host's model as a back-end of variations; keeps the host's infotext of each seed."""
 
-    def __init__(self, arguments: Arguments, painter: HostPainter) -> None:
-        super().__init__(painter, arguments.settings(), "host")
+    def __init__(self, arguments: Arguments, painter: HostPainter, curves: Curves | None = None) -> None:
+        super().__init__(painter, arguments.settings(), "host", curves=curves, exact=arguments.exact)
         self.arguments, self.host, self.infotexts = arguments, painter, dict[int, str]()
 
     def candidates(
@@ -261,6 +292,9 @@ def _stamped(result: Result, arguments: Arguments, comments: list[str]) -> Resul
     if isinstance(about.get("region"), dict) and about["region"].get("brush"):
         about["region"] = {**about["region"], "brush": "(drawn)"}
     settings = {**result.settings, "webui": about}
+    curves = asked_of(arguments, result.clip)
+    if curves is not None:
+        settings["curves"] = curves.to_dict()
     if arguments.action == "inpaint" and not arguments.prompt.strip() and not arguments.heal:
         comments = [*comments, HEAL_OFFER]
     if comments:

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "/sonopaint/v1"
 MAX_BODY = 96 << 20  # bytes of one request: ten minutes of CD stereo as FLAC in base64
-SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js", "region_widget.js")
+SCRIPTS = ("dom.js", "spectrogram.js", "region_editor.js", "region_widget.js", "curve_lanes.js")
 ITERATIONS = {"type": "integer", "minimum": 0, "maximum": 1000, "default": PhaseSearch.iterations}
 # What every request may say about what comes back, and where a sound comes from.
 OUTPUT = {

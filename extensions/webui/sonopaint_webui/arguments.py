@@ -37,6 +37,7 @@ FILLS = ("fill", "original", "latent noise", "latent nothing")
 PAINTS = ("generate", "inpaint", "outpaint", "loop", "vary", "interpolate", "one-step")
 KEPT = tuple(Keep.__dataclass_fields__)  # of a variation
 ON_A_CLIP = ("inpaint", "outpaint", "loop", "vary")
+FOLLOWING = ("generate", "inpaint", "vary")  # what curves can be followed in
 MANY_STEPS = tuple(action for action in PAINTS if action != "one-step")
 # Where an action's default differs from the field's own, which infotexts leave out.
 OWN_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -137,6 +138,21 @@ class Arguments:
         -1, "the seed where it ends; -1: a random one", ("interpolate",), low=-1, high=MAX_SEED
     )
     clips: int = _option(CLIPS, "sounds from one end to the other", ("interpolate",), low=2, high=MAX_COUNT)
+    curves: dict[str, Any] = _option(
+        None,
+        'curves to follow, in seconds of the result: {"rate": values a second, "values": {"loudness" dB, '
+        '"pitch" Hz (0: none), "brightness" Hz, "onsets" 0 or 1: [numbers, null: free]}}',
+        FOLLOWING,
+    )
+    loudness: str = _option("", "second:decibel, as in 0:-60 0.3:-12 2:-20 3:free", FOLLOWING)
+    pitch: str = _option("", "second:hertz, a note, off or free, as in 0:A3 1:440 2:off", FOLLOWING)
+    brightness: str = _option("", "second:hertz of the centroid, as in 0:500 2:4000", FOLLOWING)
+    onsets: str = _option("", "second:1 where something begins, as in 0.5:1 1:1", FOLLOWING)
+    exact: bool = _option(
+        True,
+        "bring whole sounds to the curves when they are painted: gain, and pitch in the octave it has",
+        FOLLOWING,
+    )
     student: str = _option(
         "", "a one-step LoRA or checkpoint by name; empty: what the prompt names or is loaded", ("one-step",)
     )
@@ -292,7 +308,8 @@ def _checked(item: dataclasses.Field[Any], value: Any) -> Any:
         return tuple(value)
     elif kind == "dict":
         if value is not None and not isinstance(value, dict):
-            raise SonopaintError(f"{called} must be an object with boxes or a brush, not {_shown(value)}.")
+            holds = "boxes or a brush" if name == "region" else "a rate and values"
+            raise SonopaintError(f"{called} must be an object with {holds}, not {_shown(value)}.")
     elif not isinstance(value, str):
         raise SonopaintError(f"{called} must be text, not {_shown(value)}.")
     elif len(value) > MAX_PROMPT:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from typing import Any
 
 from modules import script_callbacks
@@ -36,6 +37,8 @@ def register() -> bool:
     script_callbacks.on_before_ui(on_before_ui)
     script_callbacks.on_after_component(on_after_component)
     script_callbacks.on_before_image_saved(on_before_image_saved)
+    script_callbacks.on_cfg_denoiser(on_cfg_denoiser)
+    script_callbacks.on_cfg_denoised(on_cfg_denoised)
     script_callbacks.on_script_unloaded(on_script_unloaded)
     return True
 
@@ -71,6 +74,16 @@ def on_after_component(component: Any, **options: Any) -> None:
 def on_before_image_saved(params: Any) -> None:
     if getattr(params.p, "sonopaint_sound", None) is not None:
         params.pnginfo.update(params.p.sonopaint_sound.text_of(params.image))
+
+
+def on_cfg_denoiser(params: Any) -> None:
+    if curves := sys.modules.get("sonopaint_webui.curves"):  # loaded where curves are asked for
+        curves.on_cfg_denoiser(params)
+
+
+def on_cfg_denoised(params: Any) -> None:
+    if curves := sys.modules.get("sonopaint_webui.curves"):
+        curves.on_cfg_denoised(params)
 
 
 def on_script_unloaded() -> None:

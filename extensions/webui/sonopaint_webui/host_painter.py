@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from sonopaint_webui import host, infotext
 if TYPE_CHECKING:
     from sonoconvert.edits.canvas import Canvas
     from sonoconvert.pictures.format import SpectrogramFormat
+    from sonopaint.painters.following import Following
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class HostPainter:
     format: of the pictures. fill: one of FILLS, what masked areas start from at full strength.
     scheduler: the schedule's label, empty for automatic. styles: names of the WebUI's styles.
     checkpoint: paint with this one instead of the loaded one. lead: of the model, see `paint_spans`.
+    following: curves that all that it paints is to follow, with an adapter that works here.
     about: our part of the infotext. infotexts: of each picture of the host's. comments: what the host said
     while it painted them.
     """
@@ -53,6 +55,7 @@ class HostPainter:
     styles: tuple[str, ...] = ()
     checkpoint: str = ""
     lead: int | None = None
+    following: Following | None = None
     about: str = ""
     infotexts: list[str] = dataclasses.field(default_factory=list)
     comments: dict[str, None] = dataclasses.field(default_factory=dict)
@@ -80,6 +83,7 @@ class HostPainter:
             "scheduler": self.scheduler,
             "styles": list(self.styles),
             "masked_content": self.fill,
+            **(self.following.describe() if self.following else {}),
         }
 
     def paint(
@@ -137,13 +141,24 @@ class HostPainter:
                 # Windows of the same noise would sound alike.
                 item = dataclasses.replace(settings, seed=(settings.seed + index * 7919) % 2**32)
                 wide = stop - start
-                painted = self._paint_part(part, part_mask, wide, item, circular, seeds).astype(np.float32)
+                begins_s = canvas.first / canvas.source.sample_rate + fmt.seconds(start)
+                with self._curves(begins_s, padded(wide)):
+                    painted = self._paint_part(part, part_mask, wide, item, circular, seeds)
+                painted = painted.astype(np.float32)
                 if fmt.channels == "mono":
                     painted = painted.mean(axis=-1, keepdims=True)
                 weight = own[..., None]
                 pixels[:, start:stop] = np.rint(part * (1 - weight) + painted * weight).astype(np.uint8)
         report(len(windows), len(windows), "Painting")
         return dataclasses.replace(canvas.picture, pixels=pixels)
+
+    def _curves(self, begins_s: float, columns: int) -> AbstractContextManager[None]:
+        """Lets a picture of so many columns, from a second of the result on, follow its curves."""
+        if self.following is None:
+            return nullcontext()
+        from sonopaint_webui.curves import at_work
+
+        return at_work(self.following.adapter, self.following.control(self.format, begins_s, columns))
 
     def _paint_part(
         self,

@@ -26,10 +26,11 @@ HOST_NAMES = {
 
 
 def written(arguments: Arguments, index: int = 0) -> str:
-    """What makes item ``index`` of a batch again, in ASCII: all but defaults and a brush."""
+    """What makes item ``index`` of a batch again, in ASCII: all but defaults and what was drawn."""
     one = dataclasses.replace(arguments, seed=arguments.seed_of(index), count=1)
     defaults = {item.name: item.default for item in dataclasses.fields(Arguments)}
     values = {name: value for name, value in one.to_dict().items() if value != _plain(defaults[name])}
+    values.pop("curves", None)  # thousands of numbers; the picture's own settings have them
     if "region" in values:
         values["region"] = {"boxes": list(values["region"].get("boxes") or [])}
     return json.dumps({"action": one.action, **values}, separators=(",", ":"))

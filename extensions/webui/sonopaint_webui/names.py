@@ -28,6 +28,7 @@ LABELS = {
     "scheduler": "Schedule type",
     "sampler": "Sampling method",
     "iterations": "Phase iterations",
+    "exact": "Bring the sound to the curves",
     # the sub-tabs that train
     "noun": "What is it?",
     "token": "Its own word",

@@ -10,7 +10,7 @@ import re
 import secrets
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -19,6 +19,7 @@ from sonoconvert.files.clip import Clip
 from sonopaint_webui import actions, compat, host, infotext, results, shipped
 from sonopaint_webui.arguments import ON_A_CLIP, Arguments, names_of
 from sonopaint_webui.names import said
+from sonopaint_webui.tab import curves
 from sonopaint_webui.tab.fields import (
     FIRST,
     FOLDED,
@@ -29,6 +30,9 @@ from sonopaint_webui.tab.fields import (
     student_choices,
     values_of,
 )
+
+if TYPE_CHECKING:
+    from sonopaint.tasks.result import Result
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +83,7 @@ class Panel:
         self.source: Any = None
         self.parts: dict[str, Any] = {}
         self.boxes: Any = None
+        self.fold = curves.CurvesFold(self.id, action) if "curves" in self.names else None
 
     def build(self) -> Panel:
         """Lay the sub-tab out and wire it."""
@@ -94,6 +99,8 @@ class Panel:
                 for row in self._rows():
                     with gr.Row():
                         add(*row)
+                if self.fold is not None:
+                    self.fold.build(parts)
                 with gr.Accordion("Sampling and format", open=False, elem_id=f"{self.id}_more"):
                     for start in range(0, len(FOLDED), 2):
                         with gr.Row():
@@ -130,7 +137,17 @@ class Panel:
             demo.click(fn=demo_sound, outputs=[self.source], **QUIET)
             recorded = hidden(self.id, "recorded")
             recorded.change(fn=recording, inputs=[recorded], outputs=[self.source, status], **QUIET)
-        go.click(fn=self.run, inputs=[task, self.source, marks, *ordered], outputs=[status, made], **QUIET)
+        answers = [status, made]
+        if self.fold is not None:
+            length = parts.get("seconds")
+            if length is None:  # as long as the sound to edit; not quite hidden, or nobody hears it change
+                length = gr.Number(
+                    value=0, show_label=False, elem_id=f"{self.id}_lasts", elem_classes=["sonopaint-hidden"]
+                )
+                self.source.change(fn=seconds_of, inputs=[self.source], outputs=[length], **QUIET)
+            self.fold.wire(length)
+            answers.append(self.fold.lanes)
+        go.click(fn=self.run, inputs=[task, self.source, marks, *ordered], outputs=answers, **QUIET)
         interrupt.click(fn=host.interrupt, **QUIET)
         skip.click(fn=host.skip, **QUIET)
         paste.click(fn=self.paste, inputs=[parts["prompt"]], outputs=[*ordered, self.boxes], **QUIET)
@@ -142,7 +159,7 @@ class Panel:
     def _rows(self) -> list[tuple[str, ...]]:
         """The names of the fields that stand beside each other, below the prompts."""
         rows = list(ROWS.get(self.action, ()))
-        placed = {*FIRST, *FOLDED, "seed", "count", *(name for row in rows for name in row)}
+        placed = {*FIRST, *FOLDED, *curves.PARTS, "seed", "count", *(name for row in rows for name in row)}
         rest = [name for name in self.names if name not in placed]
         rows += [tuple(rest[start : start + 2]) for start in range(0, len(rest), 2)]
         return [*rows, *([("seed", "count")] if not any("seed" in row for row in rows) else [])]
@@ -173,8 +190,13 @@ class Panel:
         kind = "editor" if self.action == "inpaint" else "source"
         return results.views(kind, view | {"format": fmt.name}, target=f"{self.id}_marks"), ""
 
-    def run(self, task: str, path: str | None, marks: str, *given: Any) -> tuple[str, Any]:
-        """(status, the results) of one press of the button."""
+    def run(self, task: str, path: str | None, marks: str, *given: Any) -> tuple[Any, ...]:
+        """(status, the results, the lanes where there are some) of one press of the button."""
+        status, cards, lanes = self._run(task, path, marks, *given)
+        return (status, cards) if self.fold is None else (status, cards, lanes)
+
+    def _run(self, task: str, path: str | None, marks: str, *given: Any) -> tuple[str, Any, Any]:
+        lanes = compat.update()
         made: list[dict[str, Any]] = []
         stopped = ""
         told: dict[str, None] = {}
@@ -182,6 +204,8 @@ class Panel:
             clip = results.open_sound(Path(path)) if path and self.takes_a_sound else None
             arguments = self._arguments(marks, given)
             for result, text in actions.run(arguments, clip, task or None):
+                if self.fold is not None and not made:
+                    lanes = self._followed(arguments, result, clip)
                 kept = results.keep(result, text)
                 card = kept.view(_title(result.settings, clip))
                 if clip is not None and path:
@@ -190,18 +214,29 @@ class Panel:
                 made.append(card)
                 told |= dict.fromkeys(actions.notes_of(result.settings))
         except SonopaintError as error:
-            return compat.message(said(error).replace(str(path), "The sound")), compat.update()
+            return compat.message(said(error).replace(str(path), "The sound")), compat.update(), lanes
         except Cancelled as error:
             stopped = str(error)
         except Exception as error:  # noqa: BLE001 - Gradio would say nothing at all
             logger.exception("A sub-tab failed.")
-            return compat.message(f"Sonopaint failed ({type(error).__name__}: {error})."), compat.update()
+            failed = f"Sonopaint failed ({type(error).__name__}: {error})."
+            return compat.message(failed), compat.update(), lanes
         if not made:
-            return compat.message(stopped, "info"), compat.update()
+            return compat.message(stopped, "info"), compat.update(), lanes
         folder = Path(made[0]["path"]).parent
         status = compat.message(f"{len(made)} saved in {folder}.", "info")
         status += "".join(compat.message(note, "warning") for note in told)
-        return status, results.views("cards", made)
+        return status, results.views("cards", made), lanes
+
+    def _followed(self, arguments: Arguments, result: Result, clip: Clip | None) -> Any:
+        """The lanes with what a result measures drawn over what it was to follow."""
+        asked = actions.asked_of(arguments, clip)
+        if asked is None or self.fold is None:
+            return compat.update()
+        from sonopaint.tasks.following import measured
+
+        drawn = json.dumps(arguments.curves) if arguments.curves else ""
+        return self.fold.shown(drawn, result.clip.duration_s, measured(result, asked))
 
     def paste(self, text: str) -> list[Any]:
         """The fields as an infotext in the prompt says, or as for the last picture, where that is empty."""
@@ -216,7 +251,7 @@ class Panel:
         """Changes of the fields and of the boxes to what a parsed infotext says."""
         values = infotext.read(params, self.action)
         answers = [
-            shown_value(one, name, values[name]) if name in values else compat.update()
+            shown_value(one, name, values[name]) if name in values and name != "curves" else compat.update()
             for name, one in zip(self.names, self.fields, strict=True)
         ]
         boxes = (values.get("region") or {}).get("boxes")
@@ -226,6 +261,8 @@ class Panel:
 
     def _arguments(self, marks: str, given: tuple[Any, ...]) -> Arguments:
         values = values_of(self.names, given)
+        if "curves" in values:
+            values["curves"] = curves.read(values["curves"])
         if self.action == "inpaint":
             values["region"], drawn_in = read_marks(marks)
             fmt = host.format_of(values.get("prompt", ""), values.get("format", "")).name
@@ -246,6 +283,14 @@ def last_infotext() -> str:
         return Path(paths.data_path, "params.txt").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def seconds_of(path: str | None) -> float:
+    """How long the sound to edit is; 0 where there is none."""
+    try:
+        return round(results.open_sound(Path(path)).duration_s, 3) if path else 0.0
+    except SonopaintError:
+        return 0.0
 
 
 def demo_sound() -> str:
