@@ -190,6 +190,12 @@ MATCH: Steps = {
         "sonotrain.evaluation.match.cli:fill_table",
     ),
 }
+BLEND: Steps = {
+    "train": (
+        "trains a model that blends: the pyramid stage by stage, or a baseline",
+        "sonotrain.trainers.blend.train:BlendTrainer",
+    ),
+}
 BENCH: Steps = {
     "subject-clips": (
         "writes the corpus's three subjects: five clips to learn from, and more",
@@ -229,6 +235,7 @@ GROUPS: dict[str, tuple[str, Steps]] = {
     "curves": ("sound that follows loudness, pitch, brightness and onsets", CURVES),
     "jingles": ("melodies along curves: EDM, DDPM and DiscDPM on latents, constant-Q and codes", JINGLES),
     "match": ("the analysers of match and edit", MATCH),
+    "blend": ("auto-encoders that take sounds apart by scale, and what each scale holds", BLEND),
     "bench": ("how well a subject was learnt, and how good variations are", BENCH),
     "listen": ("listening tests: which variations are still the same thing?", LISTEN),
 }

@@ -231,7 +231,7 @@ class Case:
 
 
 TRAINERS = ("vae", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
-TRAINERS += ("distill", "lora", "subject")
+TRAINERS += ("distill", "lora", "subject", "blend")
 
 
 @pytest.fixture(scope="session")
@@ -281,6 +281,11 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         if name == "vocoder":
             more = {"format": "sonopaint-mini", "clips": 4, "batch": 1, "crop": 16, "width": 8, "deep": 8}
             return Case("vocoder.train:VocoderTrainer", common | more | {"blocks": 1}, 4, 3)
+        if name == "blend":
+            more = {"corpus": "", "notes": 20, "seconds": 1.1, "frames": 8, "batch": 2, "width": 8, "code": 4}
+            more |= {"multipliers": (1, 1, 1, 1), "bottleneck": 4, "encoder": 2}
+            more |= {"cache": str(tmp_path_factory.mktemp("kept"))}
+            return Case("blend.train:BlendTrainer", common | more, 8, 5)
         given: dict[str, Any] = {"model": value("tiny_base"), "threads": 1}
         if name == "distill":
             more = {"dataset": value("tiny_sounds"), "checkpoint_minutes": OFTEN, "batch": 1, "ratio": 2}

@@ -28,7 +28,7 @@ from sonotrain.training.run import Run, Trainer, train
 from sonotrain.training.run_folder import load_final, read_log
 
 TRAINERS = ("vae", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
-TRAINERS += ("distill", "lora", "subject")
+TRAINERS += ("distill", "lora", "subject", "blend")
 
 
 # --- a trainer of one's own ---------------------------------------------------------------------------------
