@@ -2,7 +2,7 @@
 
 data.json says of what; shard-00000.safetensors … hold `latents` fp16 [N, C, T], `mel` uint8 [N, 128, M] of
 the same time (`models.blend.pyramid.to_bytes`), `roll` uint8 [N, 128, T] of the notes (255: unknown), and of
-the sounds that are not learnt from `audio` int16 at 32 kHz; shard-00000.jsonl their groups, kinds and pitches.
+the sounds that are not learnt from `audio` int16 at 32 kHz; shard-00000.jsonl groups, kinds and pitches.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from sonotrain.data.scales.readers import (
     Reader,
     SlakhReader,
     Sound,
+    TuneReader,
 )
 from sonotrain.files.json_files import read_json, write_json
 
@@ -54,6 +55,7 @@ class Wanted:
     corpus: str = "runs/corpus"
     clips: int = 1500
     notes: int = 200
+    tunes: int = 0
     melodies: str = ""
     melody_clips: int = 300
     nsynth: str = ""
@@ -71,6 +73,8 @@ class Wanted:
             found.append(CorpusReader(self.corpus, self.clips))
         if self.notes:
             found.append(NoteReader(self.notes, self.seconds, self.seed))
+        if self.tunes:
+            found.append(TuneReader(self.tunes, self.seconds, self.seed))
         if self.melodies and self.melody_clips:
             found.append(MelodyReader(self.melodies, self.melody_clips))
         if self.nsynth and self.nsynth_clips:
@@ -86,11 +90,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Labels:
-    """Of a sound. pitch: MIDI number of a single note, −1 where it is none."""
+    """Of a sound. pitch: MIDI number of a single note, −1 where it is none.
+
+    notes: seconds of beginning and end, and MIDI number.
+    """
 
     group: str
     kind: str
     pitch: int
+    notes: Sequence[tuple[float, float, int]] = ()
 
 
 class Kept:
@@ -135,10 +143,11 @@ def make(folder: str | Path, wanted: Wanted) -> Kept:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path, told = folder / "data.json", asdict(wanted)
-    if path.is_file() and (found := read_json(path)) != told:
-        name = next(name for name in told if found.get(name) != told[name])
+    found = asdict(Wanted()) | read_json(path) if path.is_file() else told
+    if found != told:
+        name = next(name for name in told if found[name] != told[name])
         raise SonopaintError(
-            f"{folder} was made with {name} {found.get(name)!r}, not {told[name]!r}; choose another "
+            f"{folder} was made with {name} {found[name]!r}, not {told[name]!r}; choose another "
             f"{setting('cache')}, or the same options."
         )
     write_json(path, told)
@@ -175,7 +184,8 @@ def _made(found: Sequence[Sound], first: int, wanted: Wanted) -> tuple[dict[str,
         if number % HELD == HELD - 1:
             columns["audio"].append((clip.resampled(RATE).waveform[0] * 32767).round().short())
         single = sound.notes[0].number if len(sound.notes) == 1 else -1
-        labels.append(Labels(sound.group, sound.kind, single))
+        notes = [(round(n.start_s, 4), round(n.end_s, 4), n.number) for n in sound.notes]
+        labels.append(Labels(sound.group, sound.kind, single, notes))
     length = round(wanted.seconds * RATE)
     columns["audio"] = [F.pad(a, (0, length - len(a)))[:length] for a in columns["audio"]]
     tensors = {name: torch.stack(rows) for name, rows in columns.items() if rows}

@@ -98,6 +98,25 @@ class NoteReader:
         return Sound(Clip(wave[None], SAMPLE_RATE), "notes", name, (note,))
 
 
+@dataclass(frozen=True)
+class TuneReader:
+    """Melodies that were never in a dataset, of the corpus's instruments."""
+
+    count: int
+    seconds: float
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sound(self, number: int) -> Sound:
+        rng = np.random.default_rng((self.seed, number, 8))
+        name = list(INSTRUMENTS)[number % len(INSTRUMENTS)]
+        notes = Melodies().draw(self.seconds, rng)
+        wave = render(name, notes, self.seconds, rng)
+        return Sound(Clip(wave[None], SAMPLE_RATE), "melodies", name, tuple(notes))
+
+
 class MelodyReader:
     """Melodies of a dataset of `sonotrain jingles dataset`, played again."""
 
