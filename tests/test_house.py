@@ -26,7 +26,8 @@ WINGS = {
         "lora_training/sonotrain",
         BASE
         | MODELS
-        | {"sonoconvert", "sonopaint", "peft", "accelerate", "tensorboard", "matplotlib", "fluidsynth"},
+        | {"sonoconvert", "sonopaint", "peft", "accelerate", "tensorboard", "matplotlib", "fluidsynth"}
+        | {"yaml", "mir_eval", "umap"},
     ),
     "sonopaint_studio": (
         "extensions/studio/sonopaint_studio",
