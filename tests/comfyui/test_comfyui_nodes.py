@@ -89,6 +89,7 @@ STABLE = {
     "SonopaintPlotCurves": "curves audio width",
     "SonopaintMatchSound": "audio synth steps seed colour",
     "SonopaintPlaySynth": "synth match seconds seed colour",
+    "SonopaintBlendSounds": "coarse coarse_weight mid_weight fine_weight seconds count seed mid fine",
     "SonopaintChooseVariations": "reference candidates count keep_loudness keep_onset keep_envelope "
     "keep_pitch choose",
 }
@@ -494,3 +495,41 @@ def test_a_sound_is_matched_turned_and_played(run: Any, pack: Any) -> None:
     assert [knob.id for knob in bell.inputs][:2] == ["pitch", "decay"]
     for option in knobs[1:]:
         assert all(one.options["min"] <= one.default <= one.options["max"] for one in option.inputs)
+
+
+def test_three_sounds_are_blended(run: Any, pack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sonoconvert.files.clip import Clip
+    from sonopaint.blend.blending import Blend
+
+    asked: dict[str, Any] = {}
+
+    class Blender:
+        """In place of a model."""
+
+        @classmethod
+        def load(cls) -> Any:
+            return cls()
+
+        def blend(self, sources: Any, *, progress: Any, count: int, **more: Any) -> list[Any]:
+            asked.update(more, sources=sources, count=count)
+            progress(0.5)
+            waves = [torch.full((1, 64), 0.1 * number) for number in range(count)]
+            return [Blend(Clip(wave, 32_000), {}, ("The fine is the first source's.",)) for wave in waves]
+
+    monkeypatch.setattr("sonopaint_comfyui.blend_nodes.Blender", Blender)
+
+    def audio(level: float, rate: int) -> dict[str, Any]:
+        return {"waveform": torch.full((2, 2, rate), level), "sample_rate": rate}
+
+    made, said = run(
+        "SonopaintBlendSounds", coarse=audio(0.1, 44_100), mid=audio(0.2, 22_050), fine_weight=1.3, count=3,
+        seed=5, seconds=0.0,
+    ).args  # fmt: skip
+    assert made["waveform"].shape == (3, 1, 64) and made["sample_rate"] == 32_000
+    assert "first source" in said and (asked["seconds"], asked["seed"], asked["count"]) == (None, 5, 3)
+    rates = {level: source.clip.sample_rate for level, source in asked["sources"].items()}
+    assert rates == {"coarse": 44_100, "mid": 22_050, "fine": 44_100}
+    assert asked["sources"]["fine"].weight == 1.3
+    monkeypatch.setattr(pack.state, "interrupted", True)
+    with pytest.raises(pack.Interrupted):
+        run("SonopaintBlendSounds", coarse=audio(0.1, 44_100))

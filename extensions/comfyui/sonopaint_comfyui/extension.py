@@ -25,6 +25,7 @@ FAMILIES = {
     "curve_nodes": "curves",
     "variation_nodes": "choosing variations",
     "match_nodes": "match and edit",
+    "blend_nodes": "blending sounds",
 }
 FOLDER = "sonopaint"  # what the remedy calls the pack
 

@@ -18,6 +18,7 @@ import gradio as gr
 
 from sonoconvert.errors import SonopaintError, flag, setting
 from sonopaint_studio import found_again, guard, palette, theme
+from sonopaint_studio.blend_tab import BlendTab
 from sonopaint_studio.context import Context, model_bar
 from sonopaint_studio.convert_tab import ConvertTab
 from sonopaint_studio.dataset_tab import DatasetTab
@@ -54,7 +55,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
     """All pages, wired. Start it with ``launch``, which brings theme, scripts and safety settings."""
     context = context or Context()
     generate, edit = GenerateTab(context), EditTab(context)
-    variations, jingle, match = VariationsTab(context), JingleTab(context), MatchTab(context)
+    variations, blend = VariationsTab(context), BlendTab(context)
+    jingle, match = JingleTab(context), MatchTab(context)
     library, panel = LibraryTab(context), QueuePanel(context)
     convert, dataset = ConvertTab(context), DatasetTab(context)
     train, subject, models = TrainTab(context), SubjectTab(context), ModelsTab(context)
@@ -71,6 +73,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 edit.build(bar)
             with gr.Tab("Variations", id="variations"):
                 variations.build(bar)
+            with gr.Tab("Blend", id="blend"):
+                blend.build()
             with gr.Tab("Jingle", id="jingle"):
                 jingle.build()
             with gr.Tab("Match", id="match"):
@@ -87,10 +91,11 @@ def build_app(context: Context | None = None) -> gr.Blocks:
                 subject.build(bar, subject_page, tabs, generate)
             with gr.Tab("Models", id="models") as models_page:
                 models.build(bar, models_page)
-        edit.wire(bar, tabs, generate.results, library.cards, match.cards)
+        edit.wire(bar, tabs, generate.results, library.cards, match.cards, blend.cards)
+        blend.wire(tabs, generate.results, library.cards, match.cards)
         library.wire(library_page, tabs, bar, generate, dataset, subject)
         follow_model(context, bar, generate.knobs, edit.knobs, generate.prompt, generate.seconds)
-        pages = (generate, edit, variations, jingle, match, convert, dataset)
+        pages = (generate, edit, variations, blend, jingle, match, convert, dataset)
         resumes = [(page.resume, page.outputs) for page in pages] + [(train.estimating, train.estimated)]
         fields, knobs = [*generate.fields, *edit.fields], [generate.knobs, edit.knobs]
         found_again.wire(app, context, bar, fields, knobs, resumes, tabs)

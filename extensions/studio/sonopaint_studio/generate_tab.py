@@ -26,7 +26,7 @@ MAX_BATCH = 8
 KEPT_RESULTS = 24  # cards on the page; the library has all
 IDEAS = ("Earlier prompts and ideas …", "")
 EARLIER_PROMPTS = 50
-ACTIONS = (("send", "Send to Edit"),)
+ACTIONS = (("send", "Send to Edit"), ("blend", "Blend"))
 EMPTY = (
     "Three sounds to begin with, and below what Mini knows: play them, or click the words to say the same."
 )

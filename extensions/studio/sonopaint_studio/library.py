@@ -36,6 +36,7 @@ KINDS = {
     "loop": "Loop",
     "vary": "Varied",
     "heal": "Healed",
+    "blend": "Blended",
 }
 HIDDEN = ".sonopaint"  # the index, and what was deleted; never served
 DELETED_KEPT_S = 30 * 86400.0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PAGE = "match"
 MANY = 20  # others like it
-ACTIONS = (("send", "Edit"),)
+ACTIONS = (("send", "Edit"), ("blend", "Blend"))
 EMPTY = (
     "Drop a sound: a bell, a step, an engine. What a synthesiser makes of it appears here, with its knobs."
 )

@@ -49,6 +49,7 @@ class Session:
     followed: Any = None  # the Curves that the last result measures, where it was to follow some
     jingles: list[Sound] = field(default_factory=list)  # of the page Jingle, oldest first
     match: Any = None  # the Bench of the page Match
+    blend: Any = None  # the Desk of the page Blend
     left_at: float | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

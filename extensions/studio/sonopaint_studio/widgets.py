@@ -23,7 +23,8 @@ _EDITOR_JS = (
     " window.Sonopaint.mountEditor(element, { props, trigger, watch, upload });"
 )
 _CARDS_JS = (
-    "/* 'send' 'source' 'idea' 'demo' 'dropped' 'again' 'subject' 'dataset' 'like' 'remove' 'reject' */"
+    "/* 'send' 'blend' 'source' 'idea' 'demo' 'dropped' 'again' 'subject' 'dataset' 'like' 'remove' */"
+    " /* 'reject' */"
     " window.Sonopaint.mountCards(element, { props, trigger, watch, upload });"
 )
 _DROPZONE_JS = "/* 'files' */ window.Sonopaint.mountDropzone(element, { props, trigger, upload });"
@@ -60,8 +61,8 @@ def editor_value(source: dict[str, Any] | None, *, undo: bool, redo: bool) -> di
 def cards(elem_id: str, value: dict[str, Any]) -> gr.HTML:
     """Result cards. Value: ``cards_value``.
 
-    Events: send, source and demo (key), idea (prompt), dropped (path); of the library's cards also again,
-    subject, dataset, remove (key) and like (key, on).
+    Events: send, blend, source and demo (key), idea (prompt), dropped (path); of the library's cards also
+    again, subject, dataset, remove (key) and like (key, on).
     """
     return gr.HTML(
         value=value,

@@ -4,7 +4,7 @@
     demosOf } = window.Sonopaint;
 
   // What can be done with a sound of the library.
-  const PLACES = { send: "Edit", again: "Generate: its settings", subject: "Subject: as a clip", dataset: "Dataset: as a sound" };
+  const PLACES = { send: "Edit", blend: "Blend: as a source", again: "Generate: its settings", subject: "Subject: as a clip", dataset: "Dataset: as a sound" };
   function kept({ key, favourite, title }, trigger) {
     const star = make("button", { type: "button", class: "sp-tool sp-star", title: "Favourite", "aria-label": `Favourite: ${title}`,
       "aria-pressed": String(favourite), onclick: () => {
@@ -25,7 +25,7 @@
   //         actions: [[event, label]], empty: html-free text, palette: null or what palette.js shows,
   //         library: whether the cards can be liked, deleted and sent anywhere,
   //         compare: null or {before: a card, offset: seconds by which the cards begin earlier than it, alone: whether it
-  //         is none that the editor shows}}
+  //         is none that the editor shows, label: what it is called, others: [[label, card]] to compare with, too}}
   window.Sonopaint.mountCards = (element, { props, trigger, watch, upload }) => {
     const root = element.querySelector(".sp-cards");
     const shown = new Map();
@@ -60,14 +60,15 @@
     // The bar above the cards that switches between them and what they were made from.
     let compared = null;
     function compare({ cards, compare: pair }) {
-      const keys = pair ? [pair.before.key, ...cards.map(({ key }) => key)].join() : null;
+      const others = (pair?.others ?? []).map(([label, data]) => ({ label, data, offset: 0 }));
+      const keys = pair ? [pair.before, ...cards, ...others.map(({ data }) => data)].map(({ key }) => key).join() : null;
       if (compared?.keys !== keys) {
         compared?.bar.destroy();
         compared = null;
         if (pair) {
           const after = cards.map((data, i) => ({ label: cards.length > 1 ? `Take ${i + 1}` : "After", data, offset: pair.offset }));
-          const before = { label: pair.alone ? "Reference" : "Before", data: pair.before, offset: 0 };
-          const bar = new Comparison([before, ...after], pair.alone ? null : window.Sonopaint.editor,
+          const before = { label: pair.label ?? (pair.alone ? "Reference" : "Before"), data: pair.before, offset: 0 };
+          const bar = new Comparison([before, ...after, ...others], pair.alone ? null : window.Sonopaint.editor,
             (key) => shown.get(key)?.view);
           compared = { keys, bar };
         }
