@@ -288,6 +288,8 @@ def _settings(args: argparse.Namespace, like: dict[str, Any] | None = None) -> P
         "strength": getattr(args, "strength", None),
         "iterations": args.iterations,
         "surroundings": getattr(args, "surroundings", None),
+        "down_prompt": getattr(args, "down_prompt", None),
+        "up_prompt": getattr(args, "up_prompt", None),
     }
     values = {"seed": secrets.randbelow(2**32), **(like or {})}
     if args.sampler is None and (args.one_step or args.timestep is not None):

@@ -89,6 +89,14 @@ def generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", nargs="?", help="what to hear; (word:1.3) weighs a word")
     parser.add_argument("--seconds", type=float, metavar="S", help="length (the model's own: 5.12 for mini)")
     parser.add_argument("--like", metavar="FILE", help="reuse the settings that this result carries")
+    parser.add_argument(
+        "--down-prompt", metavar="TEXT", help="other words for the U-Net's down blocks: in Mini, the course"
+    )
+    parser.add_argument(
+        "--up-prompt",
+        metavar="TEXT",
+        help="other words for its up blocks: in Mini, what it is, and its colour",
+    )
     _following(parser)
     _painting(parser)
 

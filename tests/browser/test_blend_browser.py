@@ -1,4 +1,4 @@
-"""Blend in a real Chromium: three sounds are dropped, swapped, blended, heard, compared with their sources."""
+"""Blend in a real Chromium: three sounds are dropped, swapped, blended, heard, compared with sources."""
 
 from __future__ import annotations
 

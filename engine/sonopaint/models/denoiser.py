@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ class Denoiser:
     `text` and `uncond` are prompt embeddings [1 or B, L, D] of the same length L (encode both prompts in one
     call of ``encode_prompt``). Guidance (Ho & Salimans 2022, arXiv:2207.12598, equation 6) is done in one
     batched call, and skipped where guidance_scale is 1 or there is no `uncond`. `circular` wraps the U-Net's
-    padding along time, for loops. `adapter`: lets it follow curves (models/curves.py).
+    padding along time, for loops. `adapter`: lets it follow curves (models/curves.py). `blocks`: embeddings
+    that some blocks read in place of `text` (models/block_prompts.py).
     """
 
     model: Model
@@ -40,6 +42,7 @@ class Denoiser:
     guidance_scale: float = 1.0
     circular: bool = False
     adapter: Any = None
+    blocks: Mapping[str, torch.Tensor] = field(default_factory=dict)
     _levels: torch.Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,8 +62,12 @@ class Denoiser:
         """
         sigma = float(sigma)
         guided = self.uncond is not None and self.guidance_scale != 1
-        texts = [self.text, self.uncond] if self.uncond is not None and guided else [self.text]
-        text = torch.cat([t.expand(len(x), -1, -1) for t in texts]).to(self.model.device, self.model.dtype)
+        others = [self.uncond] if self.uncond is not None and guided else []
+
+        def read(text: torch.Tensor) -> torch.Tensor:
+            rows = [t.expand(len(x), -1, -1) for t in [text, *others]]
+            return torch.cat(rows).to(self.model.device, self.model.dtype)
+
         scaled = x * (sigma**2 + 1) ** -0.5  # to the variance-preserving scaling that the U-Net learnt
         changes = {}
         behind = None  # an adapter that works behind the U-Net
@@ -71,10 +78,14 @@ class Denoiser:
             else:
                 changes = self.adapter(control.to(x), scaled, levels)
         seen = scaled if kept is None else torch.cat([scaled, kept], 1)
-        prediction = self._unet(torch.cat([seen] * len(texts)), sigma, text, changes).to(x)
+        blocks = {begin: read(text) for begin, text in self.blocks.items()}
+        prediction = self._unet(
+            torch.cat([seen] * (1 + len(others))), sigma, read(self.text), changes, blocks
+        ).to(x)
         if behind is not None and control is not None:
             parts = [
-                x0_of(x, part, sigma, self.model.prediction_type) for part in prediction.chunk(len(texts))
+                x0_of(x, part, sigma, self.model.prediction_type)
+                for part in prediction.chunk(1 + len(others))
             ]
             asks = [control.to(x), without(control.to(x))]  # guidance strengthens curves as it does words
             parts = [behind(ask, scaled, part, levels) for ask, part in zip(asks, parts, strict=False)]
@@ -84,7 +95,10 @@ class Denoiser:
             prediction = negative + (positive - negative) * self.guidance_scale
         return x0_of(x, prediction, sigma, self.model.prediction_type)
 
-    def _unet(self, x: torch.Tensor, sigma: float, text: torch.Tensor, changes: Any) -> torch.Tensor:
+    def _unet(
+        self, x: torch.Tensor, sigma: float, text: torch.Tensor, changes: Any, blocks: Any
+    ) -> torch.Tensor:
+        from sonopaint.models.block_prompts import prompted
         from sonopaint.models.circular import circular_time
         from sonopaint.models.curves import following
 
@@ -93,5 +107,6 @@ class Denoiser:
         with (
             circular_time(self.model.unet) if self.circular else nullcontext(),
             following(self.model.unet, changes),
+            prompted(self.model.unet, blocks),
         ):
             return self.model.unet(x, timestep, encoder_hidden_states=text, return_dict=False)[0]

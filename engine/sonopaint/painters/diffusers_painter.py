@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -45,15 +45,23 @@ MOST_TOGETHER = 4  # more gain little: a step of Mini takes 0.13 s for one seed,
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Prompt embeddings of equal length: ``text`` and ``negative``, each [1, L, D]."""
+    """Prompt embeddings of equal length: ``text`` and ``negative``, each [1, L, D].
+
+    blocks: those of blocks of the U-Net that read something else than ``text`` (models/block_prompts.py).
+    """
 
     text: Tensor
     negative: Tensor
+    blocks: Mapping[str, Tensor] = field(default_factory=dict)
 
     def lerp(self, other: Conditioning, t: float) -> Conditioning:
         """The embeddings ``t`` of the way to ``other``'s."""
+        blocks = {
+            begin: torch.lerp(self.blocks.get(begin, self.text), other.blocks.get(begin, other.text), t)
+            for begin in {**self.blocks, **other.blocks}
+        }
         return Conditioning(
-            torch.lerp(self.text, other.text, t), torch.lerp(self.negative, other.negative, t)
+            torch.lerp(self.text, other.text, t), torch.lerp(self.negative, other.negative, t), blocks
         )
 
 
@@ -122,11 +130,14 @@ class DiffusersPainter:
         """Encode the prompts of several settings in one call, so that all embeddings are equally long."""
         from sonopaint.models.prompt import encode_prompt
 
-        texts = [text for one in settings for text in (one.prompt, one.negative_prompt)]
+        texts = [[one.prompt, one.negative_prompt, *one.blocks.values()] for one in settings]
         with torch.no_grad():
-            embeddings = encode_prompt(self.model, texts)
+            embeddings = iter(encode_prompt(self.model, [text for some in texts for text in some])[:, None])
         return [
-            Conditioning(embeddings[i : i + 1], embeddings[i + 1 : i + 2]) for i in range(0, len(texts), 2)
+            Conditioning(
+                next(embeddings), next(embeddings), {begin: next(embeddings) for begin in one.blocks}
+            )
+            for one in settings
         ]
 
     @torch.no_grad()
@@ -354,6 +365,7 @@ def _denoiser(model: Model, conditioning: Conditioning, settings: PaintSettings,
         conditioning.negative,
         guidance_scale=1.0 if settings.guidance_scale is None else settings.guidance_scale,
         circular=circular,
+        blocks=conditioning.blocks,
     )
 
 

@@ -73,7 +73,8 @@ def _unknown(painter: Painter | WavePainter, entries: Mapping[str, Any]) -> str:
     known: Knowledge | None = getattr(painter, "knowledge", None)
     if known is None:
         return ""
-    asked = [entries["prompt"], *(entries.get(side) for side in ("left_prompt", "right_prompt"))]
+    others = ("left_prompt", "right_prompt", "down_prompt", "up_prompt")
+    asked = [entries["prompt"], *(entries.get(name) for name in others)]
     asked.append(entries.get("to", {}).get("prompt"))
     said = [known.sentence(prompt, str(entries.get("model", "The model"))) for prompt in asked if prompt]
     return " ".join(dict.fromkeys(filter(None, said)))

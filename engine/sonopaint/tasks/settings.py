@@ -46,6 +46,8 @@ class PaintSettings:
     iterations: iterations of the phase search when the picture becomes sound.
     surroundings: what edits do with what they painted: "match" its level, tilt and background to what is
         around it, "add" it to what is there, or "free", as it was painted.
+    down_prompt, up_prompt: what the halves of a U-Net, before and behind its bottleneck, read in place of
+        the prompt (models/block_prompts.py); empty: the prompt.
 
     Raises SonopaintError when a value makes no sense.
     """
@@ -60,9 +62,11 @@ class PaintSettings:
     fill: str = "noise"
     iterations: int = ITERATIONS
     surroundings: str = SURROUNDINGS[0]
+    down_prompt: str = ""
+    up_prompt: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("prompt", "negative_prompt"):
+        for name in ("prompt", "negative_prompt", "down_prompt", "up_prompt"):
             _text(name, getattr(self, name))
         if self.steps is not None:
             _whole("steps", self.steps, 1, MAX_STEPS)
@@ -91,6 +95,12 @@ class PaintSettings:
         from sonoconvert.phase.search import PhaseSearch
 
         return PhaseSearch(self.iterations, self.seed)
+
+    @property
+    def blocks(self) -> dict[str, str]:
+        """{what the names of a U-Net's blocks begin with: their prompt}, where that is not the prompt."""
+        said = {"down_blocks": self.down_prompt, "up_blocks": self.up_prompt}
+        return {begin: prompt for begin, prompt in said.items() if prompt}
 
     def resolved(self, defaults: Mapping[str, Any]) -> PaintSettings:
         """The same settings with every ``None`` replaced by the model's ``defaults``."""

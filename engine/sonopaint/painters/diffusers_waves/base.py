@@ -93,6 +93,8 @@ class WavePipeline:
             guidance_scale=family.guidance if settings.guidance_scale is None else settings.guidance_scale,
             sampler=None,
             negative_prompt=settings.negative_prompt if family.negative else "",
+            down_prompt="",
+            up_prompt="",
         )
 
     def describe(self) -> dict[str, Any]:
