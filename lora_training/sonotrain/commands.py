@@ -169,6 +169,10 @@ MATCH: Steps = {
         "computes sounds and metrics that training reuses",
         "sonotrain.trainers.match.cli:fill_metrics",
     ),
+    "draws": (
+        "describes sounds of every synthesiser, near which matches begin",
+        "sonotrain.trainers.match.cli:fill_draws",
+    ),
     "train": (
         "trains an analyser: from a sound to a synthesiser's parameters",
         "sonotrain.trainers.match.train:MatchTrainer",

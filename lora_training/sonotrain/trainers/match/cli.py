@@ -1,8 +1,9 @@
-"""``sonotrain match metrics``."""
+"""``sonotrain match metrics`` and ``draws``."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from sonotrain.files.options import add_options, given, use_threads
 
@@ -25,3 +26,20 @@ def fill_metrics(parser: argparse.ArgumentParser) -> None:
     names = ("synths", "grid", "draws", "plain", "metric", "q", "cache", "data_seed", "workers", "threads")
     add_options(parser, MatchOptions, names)
     parser.set_defaults(run=run, resumable=True)
+
+
+def fill_draws(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `draws`."""
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.trainers.match.kept_draws import keep_draws
+
+        use_threads(arguments.threads)
+        keep_draws(Path(arguments.out), Path(arguments.cache), arguments.count)
+        return True
+
+    parser.add_argument("--out", default="weights/match/draws.safetensors", help="the file")
+    parser.add_argument("--cache", default="runs/match-draws", help="descriptors that are there already")
+    parser.add_argument("--count", type=int, default=1024, help="draws of each synthesiser (default: 1024)")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    parser.set_defaults(run=run, resumable=False)
