@@ -89,3 +89,41 @@ def test_a_model_without_an_adapter_says_so(context: Any, tab: Any) -> None:
     fields = ("a dog", "", 1.0, 1, "full", -23, *KNOBS, asked, True)
     *_, last = GenerateTab(context).generate(tab(), model, "", "", "", 1.0, 1.0, 1.0, *fields)
     assert "no adapter for curves" in last[0]
+
+
+def test_a_varied_sound_and_variations_follow_their_lanes(
+    context: Any, tab: Any, upload: Any, chirp: Path, with_adapter: Path
+) -> None:
+    """Under Edit's Vary and on the page Variations, over the time of the sound that is there."""
+    from sonoconvert.curves.measure import measure
+    from sonoconvert.files.clip import read_clip
+    from sonopaint_studio.edit_tab import EditTab
+    from sonopaint_studio.variations_tab import VariationsTab
+
+    model = (str(context.store.models()[0].path), "", "", "", 1.0, 1.0, 1.0)
+    asked = json.dumps(parse_points("loudness", "0:0 1.2:0 1.25:-30", 2.5).to_dict())
+
+    def falls(path: str) -> float:
+        levels = measure(read_clip(path), ("loudness",), 50.0).values["loudness"]
+        return float(levels[10:50].mean() - levels[70:110].mean())
+
+    edit = EditTab(context)
+    sound = upload("chirp.wav", chirp)
+    *_, opened = edit.opened(model[0], tab(), SimpleNamespace(name="chirp.wav", path=sound.path))  # type: ignore[arg-type]
+    assert opened[-1]["seconds"] == pytest.approx(2.5)
+    values = ("Vary", "", 50, "The marks", 0.0, 0.0, 0.5, "match", "As it suits", 1, "a dog", "", *KNOBS)
+    *_, last = edit.run(tab(), *model, *values, asked, True)
+    status, *_, after, _, lanes = last
+    assert falls(after["cards"][0]["downloads"]["WAV"]) == pytest.approx(30, abs=4), status
+    assert Curves.from_dict(json.loads(lanes["got"])).names == ("loudness",)
+    *_, plain = edit.run(tab(), *model, *values, "", True)
+    assert falls(plain[4]["cards"][0]["downloads"]["WAV"]) < 15 and plain[-1]["got"] is None
+
+    page = VariationsTab(context)
+    event = SimpleNamespace(files=[{"path": sound.path, "name": "chirp.wav"}])
+    *_, opened = page.opened(tab("b"), event)  # type: ignore[arg-type]
+    assert opened[-1]["seconds"] == pytest.approx(2.5)
+    *_, last = page.make(tab("b"), *model, "a chirp", 2, 0.5, [], False, 3, False, asked, True)
+    cards, lanes = last[3], last[5]
+    assert all(falls(card["downloads"]["WAV"]) == pytest.approx(30, abs=4) for card in cards["cards"])
+    assert Curves.from_dict(json.loads(lanes["got"])).names == ("loudness",)

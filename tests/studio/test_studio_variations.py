@@ -31,7 +31,7 @@ def test_a_sound_is_varied_and_one_is_replaced(context: Any, tab: Any, upload: A
     *_, (status, kind, *_) = page.opened(tab(), dropped(upload, chirp))
     assert "sounds like" in status and "sp-error" not in status
     *_, last = page.make(tab(), *bar(context), "a chirp", 2, 0.5, ["length", "loudness"], False, 3, False)
-    status, seed, _, cards, link = last
+    status, seed, _, cards, link, _ = last
     assert "2 of 2 candidates; diversity" in status and ".zip" in link
     assert cards["compare"]["before"]["title"] == "chirp" and cards["actions"] == [["reject", "Reject"]]
     first = [card["key"] for card in cards["cards"]]

@@ -1,4 +1,4 @@
-"""Generate's *Curves*: lanes to draw on, filled from a voice or a file, and the result's drawn over them."""
+"""*Curves* of three pages: lanes to draw on, filled from a voice or a file; the result's drawn over them."""
 
 from __future__ import annotations
 
@@ -52,10 +52,14 @@ def value(
 
 
 class CurvesPart:
-    """The fold-out with lanes, microphone and import."""
+    """The fold-out with lanes, microphone and import. name: of its elements, one on each page."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, context: Context, name: str = "curves", hint: str = HINT) -> None:
+        self.context, self.name, self.hint = context, name, hint
+        self.box: gr.Accordion
+        self.lanes: gr.HTML
+        self.exact: gr.Checkbox
+        self.asked: gr.Textbox
 
     def fill(self, pitch: bool, bright: bool, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """A voice or a file into the lanes: (lanes, status, seconds)."""
@@ -78,36 +82,47 @@ class CurvesPart:
         told = f"The lanes are those of {seconds:g} s. " + " ".join(curves.notes)
         return value(curves, seconds=seconds), note_html(told.strip()), seconds
 
-    def build(self, seconds: gr.Number) -> None:
-        """Lay it out."""
-        with gr.Accordion("Curves", open=False, elem_id="curves-box"):
-            gr.HTML(note_html(HINT), apply_default_css=False)
+    def fill_alone(
+        self, pitch: bool, bright: bool, request: gr.Request, event: gr.EventData
+    ) -> tuple[Any, ...]:
+        """The same under a sound that has its length: (lanes, status)."""
+        lanes, status, _ = self.fill(pitch, bright, request, event)
+        return {**lanes, "seconds": None} if "asked" in lanes else lanes, status
+
+    def build(self, seconds: gr.Number | None = None) -> None:
+        """Lay it out. seconds: of new sounds; without, the page says with `value` how long the lanes are."""
+        name = self.name
+        with gr.Accordion("Curves", open=False, elem_id=f"{name}-box") as self.box:
+            gr.HTML(note_html(self.hint), apply_default_css=False)
             self.lanes = gr.HTML(
-                value=value(seconds=seconds.value),
+                value=value(seconds=seconds.value if seconds is not None else None),
                 html_template='<div class="sp-curves"></div>',
-                js_on_load="window.Sonopaint.mountCurves(element, { props, watch });",
-                elem_id="curves",
+                js_on_load=f"window.Sonopaint.mountCurves('{name}', element, {{ props, watch }});",
+                elem_id=name,
                 apply_default_css=False,
             )
             with gr.Row(elem_classes="sp-pair"):
-                pitch = gr.Checkbox(True, label="Take the pitch", min_width=110, elem_id="curves-pitch")
+                pitch = gr.Checkbox(True, label="Take the pitch", min_width=110, elem_id=f"{name}-pitch")
                 bright = gr.Checkbox(
-                    True, label="Take the brightness", min_width=110, elem_id="curves-bright"
+                    True, label="Take the brightness", min_width=110, elem_id=f"{name}-bright"
                 )
             drop = widgets.dropzone(
                 "Sing it, or drop what it is to follow",
                 "A voice or another sound, MIDI, CSV, or a video.",
-                "curves-drop",
+                f"{name}-drop",
                 single=True,
                 record=True,
             )
             self.exact = gr.Checkbox(
                 True,
                 label="Bring the result to the curves (gain, and pitch in the octave it has)",
-                elem_id="curves-exact",
+                elem_id=f"{name}-exact",
             )
-            self.status = gr.HTML("", elem_id="curves-status", apply_default_css=False)
-        self.asked = gr.Textbox(visible="hidden", elem_id="curves-asked")
+            self.status = gr.HTML("", elem_id=f"{name}-status", apply_default_css=False)
+        self.asked = gr.Textbox(visible="hidden", elem_id=f"{name}-asked")
+        if seconds is None:
+            drop.files(self.fill_alone, [pitch, bright], [self.lanes, self.status], **widgets.QUICK)
+            return
         outputs = [self.lanes, self.status, seconds]
         drop.files(self.fill, [pitch, bright], outputs, **widgets.QUICK)
         seconds.change(
@@ -116,6 +131,11 @@ class CurvesPart:
             self.lanes,
             **widgets.QUICK,
         )
+
+    def sent(self, inputs: list[Any]) -> tuple[list[Any], str]:
+        """(inputs of a button with the lanes' at their end, the script that reads the lanes into them)."""
+        read = f"values[{len(inputs)}] = window.Sonopaint.curves('{self.name}');"
+        return [*inputs, self.asked, self.exact], read
 
 
 def following(model: Any, curves: Curves | None) -> Any:

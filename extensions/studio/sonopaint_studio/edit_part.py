@@ -11,12 +11,14 @@ from sonoconvert.edits.region import Region
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.drawing import read_drawing
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
+from sonopaint_studio import curves_part
 from sonopaint_studio.context import Chosen, Context
 from sonopaint_studio.jobs import Report
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound
 
 if TYPE_CHECKING:
+    from sonoconvert.curves.curves import Curves
     from sonopaint.tasks import Edit
 
 TASKS = {"Repaint": "inpaint", "Extend": "extend", "Loop": "loop", "Vary": "vary"}
@@ -54,8 +56,10 @@ def painting(
     edit: Edit,
     settings: PaintSettings,
     takes: int,
+    curves: Curves | None = None,
+    exact: bool = True,
 ) -> tuple[str, Callable[[Report], list[Sound]]]:
-    """(title, the job's work) of painting on a sound."""
+    """(title, the job's work) of painting on a sound; curves: to follow, exact: brought to them then, too."""
     title = f"{DONE[action]} · {settings.prompt or 'no prompt'}"
 
     def work(report: Report) -> list[Sound]:
@@ -63,7 +67,9 @@ def painting(
         clip = source.clip()
         one_step = settings.sampler == ONE_STEP
         with context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
-            results = edit.paint(model, clip, settings, batch=takes, progress=report)
+            painter = curves_part.following(model, curves)
+            results = edit.paint(painter, clip, settings, batch=takes, progress=report)
+        results, session.edit_followed = curves_part.finished(results, curves, exact and action == "Vary")
         form = context.store.format(chosen.model)
         report(1, 1, "Saving")
         name = Path(source.downloads["WAV"]).stem

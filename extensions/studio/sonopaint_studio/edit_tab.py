@@ -15,7 +15,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import PRESETS, SpectrogramFormat, get_format
 from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import EXTEND_S, VARY_STRENGTH
-from sonopaint_studio import heal_part, palette, widgets
+from sonopaint_studio import curves_part, heal_part, palette, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.disk import room
 from sonopaint_studio.edit_part import asked, painting, read_region
@@ -40,6 +40,11 @@ FITS = list(zip(("As around it", "Added to what is there", "As painted"), SURROU
 RESULT_ACTIONS = (("source", "Go on with this"),)
 EMPTY = "The result appears here, to compare with the sound above."
 MAX_TAKES = 8
+FOLLOWING = ("Repaint", "Vary")  # what follows curves
+CURVES = (
+    "Draw how loud, how high and how bright it is to be, and when, over the time of the sound; what is not "
+    "drawn is the model's choice. Or hum it. Vary keeps to them; Repaint does in what is marked."
+)
 
 
 class EditTab:
@@ -51,13 +56,14 @@ class EditTab:
         self.after: gr.HTML
         self.status: gr.HTML
         self.offer: gr.Button
+        self.curves = curves_part.CurvesPart(context, "edit-curves", CURVES)
         self.fields: list[Any]  # that a page which is loaded again finds as they were
         self.outputs: list[Any]  # of run and resume
 
     # What the page shows --------------------------------------------------------------------------
 
-    def shown(self, session: Session) -> tuple[Any, Any, Any]:
-        """Values of (canvas, after, offer to use the source's settings)."""
+    def shown(self, session: Session) -> tuple[Any, Any, Any, Any]:
+        """Values of (canvas, after, offer to use the source's settings, lanes)."""
         now = session.history.now
         source = now.source if now else None
         canvas = widgets.editor_value(
@@ -75,10 +81,12 @@ class EditTab:
             else None,
         )
         offer = gr.update(visible=bool(source and source.settings.get("prompt")))
-        return canvas, after, offer
+        got = session.edit_followed if results else None
+        lanes = curves_part.value(got=got, seconds=source.duration_s) if source else gr.skip()
+        return canvas, after, offer, lanes
 
     def views(self) -> list[Any]:
-        return [self.canvas, self.after, self.offer]
+        return [self.canvas, self.after, self.offer, self.curves.lanes]
 
     # Where the sound comes from -------------------------------------------------------------------
 
@@ -87,7 +95,7 @@ class EditTab:
     ) -> Iterator[tuple[Any, ...]]:
         """A dropped, chosen or recorded file: yield (status, picture format row, *views)."""
         session = self.context.sessions.of(request)
-        name, skips = str(event.name), [gr.skip()] * 3
+        name, skips = str(event.name), [gr.skip()] * 4
         yield note_html(f"Reading {name} …"), gr.update(visible=False), *skips
         path = None
         try:
@@ -113,7 +121,7 @@ class EditTab:
                 raise SonopaintError("Drop the picture again.")
             self._open(session, path, path.name, None, picture_format=preset)
         except SonopaintError as error:
-            return error_html(named(error, path.name if path else "", path)), gr.skip(), *[gr.skip()] * 3
+            return error_html(named(error, path.name if path else "", path)), gr.skip(), *[gr.skip()] * 4
         session.waiting_picture = None
         return note_html(""), gr.update(visible=False), *self.shown(session)
 
@@ -138,7 +146,7 @@ class EditTab:
         session = self.context.sessions.of(request)
         sound = self.context.sound(session, str(event.key))
         if sound is None:
-            return gr.skip(), error_html("This sound is no longer there: make it again."), *[gr.skip()] * 3
+            return gr.skip(), error_html("This sound is no longer there: make it again."), *[gr.skip()] * 4
         session.history.add(Step(sound))
         return gr.update(selected="edit"), note_html(""), *self.shown(session)
 
@@ -151,7 +159,7 @@ class EditTab:
                 raise SonopaintError("This sound is not there: open another one.")
             self._open(session, found[0], found[1], self.context.store.format(model), keep_file=True)
         except SonopaintError as error:
-            return error_html(error), gr.skip(), *[gr.skip()] * 3
+            return error_html(error), gr.skip(), *[gr.skip()] * 4
         return note_html(""), gr.update(visible=False), *self.shown(session)
 
     def take_demo(self, model: str | None, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
@@ -191,7 +199,8 @@ class EditTab:
         chosen, rest = Chosen.read(values)
         action, marks, feather, side, left, right, strength, fit, how, takes, *said = rest
         prompt, negative, *knob_values = said
-        now, skips = session.history.now, [gr.skip()] * 3
+        knob_values, (drawn, exact) = knob_values[:5], (*knob_values[5:], "", True)[:2]
+        now, skips = session.history.now, [gr.skip()] * 4
         try:
             if now is None:
                 raise SonopaintError("There is no sound yet: drop one on the page, or record one.")
@@ -214,8 +223,18 @@ class EditTab:
                 size = now.source.duration_s
             else:
                 edit, count = asked(action, region, left, right), int(takes or 1)
+                curves = curves_part.read_lanes(drawn) if action in FOLLOWING else None
                 title, work = painting(
-                    self.context, session, now.source, chosen, action, edit, settings, count
+                    self.context,
+                    session,
+                    now.source,
+                    chosen,
+                    action,
+                    edit,
+                    settings,
+                    count,
+                    curves,
+                    bool(exact),
                 )
                 size = count * now.source.duration_s * (settings.steps or 1)
         except SonopaintError as error:
@@ -247,7 +266,7 @@ class EditTab:
                 seed = made[0].settings["seed"]  # silence takes another one
                 yield told, seed, stop, *self.shown(session)
             else:
-                yield status_html(event), gr.skip(), stop, *[gr.skip()] * 3
+                yield status_html(event), gr.skip(), stop, *[gr.skip()] * 4
 
     def stop(self, request: gr.Request) -> tuple[Any, Any]:
         """Ask this tab's job to stop: (status, stop button)."""
@@ -312,6 +331,7 @@ class EditTab:
                     elem_id="surroundings",
                 )
                 takes = gr.Slider(1, MAX_TAKES, 1, step=1, label="How many takes", elem_id="edit-takes")
+                self.curves.build()
                 knobs = widgets.knobs(self.context.store.defaults(bar.model.value), list(SAMPLERS), "edit")
                 self.knobs = knobs
                 self.offer = gr.Button(
@@ -340,9 +360,21 @@ class EditTab:
                 gr.update(visible=name not in ("Vary", "Heal")),
                 gr.update(visible=name == "Heal"),
                 *[gr.update(visible=name != "Heal")] * 2,
+                gr.update(visible=name in FOLLOWING),
             ),
             action,
-            [hint, go, repaint_box, extend_box, strength, fit, self.heal.box, prompt, negative],
+            [
+                hint,
+                go,
+                repaint_box,
+                extend_box,
+                strength,
+                fit,
+                self.heal.box,
+                prompt,
+                negative,
+                self.curves.box,
+            ],  # fmt: skip
             **widgets.QUICK,
         )
         doing = [action, marks, feather, side, left, right, strength, fit, self.heal.how, takes]
@@ -350,11 +382,12 @@ class EditTab:
         place = inputs.index(marks)
         self.fields = [*doing[:1], *doing[2:], prompt, negative, *knobs.inputs()]
         self.outputs = [self.status, knobs.seed, stop, *self.views()]
+        sent, read = self.curves.sent([*inputs, *knobs.inputs()])
         go.click(
             self.run,
-            [*inputs, *knobs.inputs()],
+            sent,
             self.outputs,
-            js=f"(...values) => {{ values[{place}] = window.Sonopaint.region(); return values; }}",
+            js=f"(...values) => {{ values[{place}] = window.Sonopaint.region(); {read} return values; }}",
             **widgets.LONG,
         )
         self.heal.find.click(self.find_marks, None, [self.status, self.heal.found], **widgets.QUICK).then(

@@ -245,12 +245,12 @@ class GenerateTab:
         knobs = self.knobs.inputs()
         self.fields = [prompt, negative, seconds, batch, level, lufs, *knobs]
         self.outputs = [status, self.results, self.knobs.seed, stop, idea, self.curves.lanes]
-        inputs = [*bar.inputs(), *self.fields, self.curves.asked, self.curves.exact]
+        inputs, read = self.curves.sent([*bar.inputs(), *self.fields])
         go.click(
             self.generate,
             inputs,
             self.outputs,
-            js=f"(...values) => {{ values[{len(inputs) - 2}] = window.Sonopaint.curves(); return values; }}",
+            js=f"(...values) => {{ {read} return values; }}",
             **widgets.LONG,
         )
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)

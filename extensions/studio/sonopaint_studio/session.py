@@ -47,6 +47,7 @@ class Session:
     waiting_picture: Path | None = None  # a PNG that doesn't say its format, until somebody chooses one
     variations: Any = None  # the Bank of the page Variations
     followed: Any = None  # the Curves that the last result measures, where it was to follow some
+    edit_followed: Any = None  # the same of Edit
     jingles: list[Sound] = field(default_factory=list)  # of the page Jingle, oldest first
     match: Any = None  # the Bench of the page Match
     blend: Any = None  # the Desk of the page Blend

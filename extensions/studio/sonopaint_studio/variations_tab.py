@@ -11,7 +11,7 @@ import gradio as gr
 
 from sonoconvert.edits.source import open_source
 from sonoconvert.errors import SonopaintError
-from sonopaint_studio import widgets
+from sonopaint_studio import curves_part, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.convert_tab import link, zipped
 from sonopaint_studio.generate_tab import chosen_seed
@@ -21,13 +21,19 @@ from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, file_stem, keep, named
 
 if TYPE_CHECKING:
+    from sonoconvert.curves.curves import Curves
     from sonopaint.variations.make import Maker, Variation
+    from sonopaint.variations.protocol import Variator
 
 PAGE = "variations"
 MOST = 40  # on one page
 KEPT = ("length", "loudness", "onset", "envelope", "pitch")
 ACTIONS = (("reject", "Reject"),)
 EMPTY = "Drop a sound: a step, a bark, a door. Its variations appear here, to compare with it."
+CURVES = (
+    "Each variation follows what is drawn over the time of the sound: how loud, how high, how bright. What "
+    "is not drawn is its own. Drop the sound itself here, too, to keep its loudness or its pitch."
+)
 WORDS = (
     (0.35, "hardly another one"),
     (0.55, "another take"),
@@ -46,24 +52,26 @@ class VariationsTab:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.curves = curves_part.CurvesPart(context, "variations-curves", CURVES)
         self.outputs: list[Any]  # of make and resume
 
     # What the page shows --------------------------------------------------------------------------
 
-    def shown(self, session: Session) -> tuple[Any, Any]:
-        """(the cards, the link to all of them)."""
+    def shown(self, session: Session) -> tuple[Any, Any, Any]:
+        """(the cards, the link to all of them, the lanes)."""
         bank = session.variations
         if bank is None:
-            return widgets.cards_value([], empty=EMPTY), ""
+            return widgets.cards_value([], empty=EMPTY), "", gr.skip()
         views = [bank.sounds[seed].view() for seed in bank.order]
         compare = {"before": bank.reference.view(), "offset": 0.0, "alone": True} if views else None
-        return widgets.cards_value(views, actions=ACTIONS, empty=EMPTY, compare=compare), bank.link
+        lanes = curves_part.value(got=bank.followed(), seconds=bank.reference.duration_s)
+        return widgets.cards_value(views, actions=ACTIONS, empty=EMPTY, compare=compare), bank.link, lanes
 
     def opened(self, request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
-        """A dropped sound: yield (status, class, cards, link)."""
+        """A dropped sound: yield (status, class, cards, link, lanes)."""
         session = self.context.sessions.of(request)
         name, path = "The sound", None
-        yield note_html("Listening …"), gr.skip(), gr.skip(), gr.skip()
+        yield note_html("Listening …"), *[gr.skip()] * 4
         try:
             name = str(event.files[0]["name"])
             path = self.context.sessions.uploaded(event.files[0]["path"])
@@ -75,7 +83,7 @@ class VariationsTab:
             sound = keep(session.new_folder(), clip, title=Path(name).stem, stem=Path(name).stem)
             session.variations = Bank(sound)
         except (SonopaintError, IndexError, KeyError) as error:
-            yield error_html(named(error, name, path)), gr.skip(), gr.skip(), gr.skip()
+            yield error_html(named(error, name, path)), *[gr.skip()] * 4
             return
         count = len(events(clip))
         said = f"{name}: sounds like {kind} ({chance:.0%})."
@@ -86,9 +94,10 @@ class VariationsTab:
     # Making ---------------------------------------------------------------------------------------
 
     def make(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Put variations into the queue and yield (status, seed, stop, cards, link) while they are made."""
+        """Put variations into the queue and yield (status, seed, stop, cards, link, lanes) meanwhile."""
         session = self.context.sessions.of(request)
-        chosen, (kind, count, strength, kept, choose, seed, new_seed) = Chosen.read(values)
+        chosen, (kind, count, strength, kept, choose, seed, new_seed, *lanes) = Chosen.read(values)
+        drawn, exact = (*lanes, "", True)[:2]
         from sonopaint.variations.protocol import Ask, Keep
 
         try:
@@ -99,16 +108,17 @@ class VariationsTab:
                 raise SonopaintError("Say what the sound is: the class is empty.")
             keeps = Keep(**{field.name: field.name in (kept or ()) for field in fields(Keep)})
             ask = Ask(str(kind).strip(), int(count), float(strength), chosen_seed(seed, new_seed), "", keeps)
+            asked = curves_part.read_lanes(drawn)
         except SonopaintError as error:
-            yield error_html(error), *[gr.skip()] * 4
+            yield error_html(error), *[gr.skip()] * 5
             return
 
         def work(report: Report) -> str:
             from sonopaint.variations.make import Maker
-            from sonopaint.variations.mel import MelVariator
 
+            bank.asked, bank.exact = asked, bool(exact)
             with self.context.store.use(chosen.model, chosen.loras, report) as model:
-                maker = Maker(MelVariator(model), bank.reference.clip(), ask, choose=bool(choose))
+                maker = Maker(bank.variator(model), bank.reference.clip(), ask, choose=bool(choose))
                 try:
                     maker.make(report)
                 finally:
@@ -118,7 +128,7 @@ class VariationsTab:
 
         size = ask.count * bank.reference.duration_s * 20
         self.context.queue.add(session, PAGE, f"{ask.count} × {ask.kind}", work, lane=PAINTING, size=size)
-        yield gr.skip(), ask.seed, widgets.running(), gr.skip(), gr.skip()
+        yield gr.skip(), ask.seed, widgets.running(), *[gr.skip()] * 3
         yield from self._follow(session)
 
     def reject(self, request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
@@ -127,21 +137,19 @@ class VariationsTab:
         bank = session.variations
         seed = None if bank is None else bank.seed_of(str(event.key))
         if bank is None or bank.maker is None or seed is None:
-            yield error_html("This variation is no longer there."), *[gr.skip()] * 4
+            yield error_html("This variation is no longer there."), *[gr.skip()] * 5
             return
         chosen, maker = bank.chosen, bank.maker
 
         def work(report: Report) -> str:
-            from sonopaint.variations.mel import MelVariator
-
             with self.context.store.use(chosen.model, chosen.loras, report) as model:
-                maker.variator = MelVariator(model)
+                maker.variator = bank.variator(model)
                 maker.reject(seed, report)
                 bank.fill(session, maker, chosen)
             return bank.told()
 
         self.context.queue.add(session, PAGE, "One more variation", work, lane=PAINTING)
-        yield gr.skip(), gr.skip(), widgets.running(), gr.skip(), gr.skip()
+        yield gr.skip(), gr.skip(), widgets.running(), *[gr.skip()] * 3
         yield from self._follow(session)
 
     def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
@@ -180,6 +188,7 @@ class VariationsTab:
                 kept = gr.CheckboxGroup(
                     list(KEPT), value=list(KEPT[:3]), label="Keep its", elem_id="variations-keep"
                 )
+                self.curves.build()
                 choose = gr.Checkbox(True, label="Replace copies and drifts", elem_id="variations-choose")
                 with gr.Row(elem_classes="sp-seed"):
                     seed = gr.Number(None, label="Seed", precision=0, min_width=100)
@@ -189,11 +198,14 @@ class VariationsTab:
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
                 link = gr.HTML("", elem_id="variations-save", apply_default_css=False)
                 cards = widgets.cards("variations", widgets.cards_value([], empty=EMPTY))
-        self.outputs = [status, seed, stop, cards, link]
+        self.outputs = [status, seed, stop, cards, link, self.curves.lanes]
         inputs = [*bar.inputs(), kind, count, strength, kept, choose, seed, new_seed]
-        drop.files(self.opened, None, [status, kind, cards, link], **widgets.LONG)
+        inputs, read = self.curves.sent(inputs)
+        drop.files(self.opened, None, [status, kind, cards, link, self.curves.lanes], **widgets.LONG)
         strength.change(lambda value: gr.update(info=in_words(value)), strength, strength, **widgets.QUICK)
-        go.click(self.make, inputs, self.outputs, **widgets.LONG)
+        go.click(
+            self.make, inputs, self.outputs, js=f"(...values) => {{ {read} return values; }}", **widgets.LONG
+        )
         cards.reject(self.reject, None, self.outputs, **widgets.LONG)
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)
 
@@ -208,6 +220,32 @@ class Bank:
         self.sounds: dict[int, Sound] = {}
         self.order: list[int] = []
         self.link = ""
+        self.asked: Curves | None = None  # what each is to follow
+        self.exact = True
+        self._followed: tuple[int, Curves] | None = None  # (seed, what it measures)
+
+    def variator(self, model: Any) -> Variator:
+        """The model as a back-end, which follows the curves where some were drawn."""
+        from sonopaint.variations.mel import MelVariator
+
+        if self.asked is None:
+            return MelVariator(model)
+        from sonopaint.painters.following import followed
+
+        painter = curves_part.following(model, self.asked)
+        return MelVariator(painter, curves=followed(self.asked), exact=self.exact)
+
+    def followed(self) -> Curves | None:
+        """What the first of them measures of the curves, where some were drawn."""
+        if self.asked is None or not self.order:
+            return None
+        if self._followed is None or self._followed[0] != self.order[0]:
+            from sonoconvert.curves.measure import MEASURED, measure
+
+            names = [name for name in self.asked.names if name in MEASURED]
+            clip = self.sounds[self.order[0]].clip()
+            self._followed = self.order[0], measure(clip, names, self.asked.rate)
+        return self._followed[1]
 
     def seed_of(self, key: str) -> int | None:
         return next((seed for seed in self.order if self.sounds[seed].key == key), None)
