@@ -129,6 +129,11 @@ def test_what_the_host_tells_its_console_only(host: Any, asked: Any) -> None:
     host.fails = lambda request: records.append({"exception": "could not convert string to float: 'x'"})
     told = asked(prompt="horn")[1]["detail"]
     assert told == "The WebUI reports an error: could not convert string to float: 'x'"
+    # Forge fails of a LoRA that is not there without saying which.
+    host.fails = lambda request: records.append(
+        {"exception": "'NoneType' object has no attribute 'filename'"}
+    )
+    assert asked(prompt="horn <lora:nobody:1>")[1]["detail"].startswith("There is no LoRA 'nobody' here")
 
 
 def test_a_style_that_is_not_there(host: Any, asked: Any) -> None:
