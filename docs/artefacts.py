@@ -60,6 +60,8 @@ ALL = (
     Artefacts("demo", "docs/demo/studio/*", JUDGED),
     Artefacts("demo", "docs/demo/measurements.json", JUDGED),
     Artefacts("demo", "docs/demo/README.md", JUDGED),
+    Artefacts("webui", "docs/images/webui-generate.png", WHOLE),
+    Artefacts("webui", "docs/demo/webui/*", JUDGED),
     Artefacts("comfyui", "docs/images/comfyui-generate.png", WHOLE),
     Artefacts("comfyui", "docs/images/comfyui-inpaint.png", PARTS),
     Artefacts("comfyui", "docs/images/comfyui-region.png", PARTS),

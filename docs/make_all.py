@@ -1,7 +1,8 @@
 """Make every picture, thumbnail, demo sound and table again that the weights make: python docs/make_all.py
 
 Only what is not of the present weights is made (each file carries their hash; `--check` lists what is old).
-Needs Chromium; ComfyUI's pictures need COMFYUI_DIR and COMFYUI_PYTHON, as its tests do. A step that fails
+Needs Chromium; ComfyUI's pictures need COMFYUI_DIR and COMFYUI_PYTHON, as its tests do; those of the
+WebUI a running one with this extension and --api, by WEBUI_URL. A step that fails
 does not keep the others from being made; the last lines say what is left.
 """
 
@@ -92,12 +93,22 @@ def subject_sheet(files: list[Path]) -> None:
         script("subject_sheet", "--clips", f"{folder}/subjects")
 
 
+def webui(files: list[Path]) -> None:
+    """In a WebUI that runs already: its data, its models and its Python are its user's."""
+    url = os.environ.get("WEBUI_URL")
+    if not url:
+        raise RuntimeError("WEBUI_URL names no running WebUI")
+    script("webui_pictures", url)  # adds Mini where it isn't there
+    script("demo", "--webui", url)
+
+
 STEPS: dict[str, Callable[[list[Path]], None]] = {
     "contact_sheet": lambda files: script("contact_sheet", "mini"),
     "subject_sheet": subject_sheet,
     "jingle_demo": lambda files: script("jingle_demo"),
     "screenshots": lambda files: script("screenshots"),
     "demo": lambda files: script("demo"),
+    "webui": webui,
     "comfyui": comfyui,
 }
 
