@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -21,6 +24,20 @@ def test_what_the_door_imported_stays_importable(webui: Any) -> None:
 
     assert sonopaint_webui.settings.get("audio_format") == "wav"
     assert "sonopaint_audio_format" in webui.shared.opts.data_labels
+
+
+def test_gradio_can_read_the_pages_annotations(webui: Any) -> None:
+    """Gradio 4 (Forge) evaluates a handler's annotations: what they name is imported, not for checks only."""
+    package = importlib.import_module("sonopaint_webui.tab")
+    for found in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"sonopaint_webui.tab.{found.name}")
+        for _, value in inspect.getmembers(module):
+            if getattr(value, "__module__", "") != module.__name__:
+                continue
+            functions = vars(value).values() if inspect.isclass(value) else [value]
+            for function in filter(inspect.isfunction, functions):
+                if not function.__name__.startswith("_"):  # those are no handlers
+                    get_type_hints(function)
 
 
 def test_the_door_imports_nothing_heavy() -> None:

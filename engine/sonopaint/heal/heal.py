@@ -13,9 +13,9 @@ from sonoconvert.files.clip import Clip
 from sonoconvert.progress import Progress, Steps, portion, silent
 from sonopaint.heal.bridging import LONGEST_S, bridged, within_band
 from sonopaint.heal.channels import from_others
-from sonopaint.heal.choosing import chosen, sides
+from sonopaint.heal.choosing import SHORT_S, chosen, sides
 from sonopaint.heal.copying import copied
-from sonopaint.heal.linear import interpolated, joined, predicted, sampled
+from sonopaint.heal.linear import ORDER, interpolated, joined, predicted, sampled
 from sonopaint.heal.marks import Mark, broken_samples, merged
 from sonopaint.models.bridge import STEPS, Bridge, load
 
@@ -178,7 +178,10 @@ def _fill(
             bridge, known, start, start + count, rate, band=band, seed=seed, steps=settings.steps, tick=tick
         )
     elif method == "interpolate":
-        made = interpolated(left, right, count, order=512)
+        order = (
+            ORDER if count <= SHORT_S * rate else 4 * ORDER
+        )  # a click needs no more, and hours have thousands
+        made = interpolated(left, right, count, order=order)
     elif method == "predict":
         made = predicted(left, right, count)
     elif method == "copy":

@@ -7,17 +7,15 @@ import json
 import logging
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
+from sonoconvert.curves.curves import Curves
 from sonoconvert.errors import SonopaintError
 from sonopaint_webui import compat, results
 from sonopaint_webui.names import said
 from sonopaint_webui.tab.fields import field, hidden
-
-if TYPE_CHECKING:
-    from sonoconvert.curves.curves import Curves
 
 logger = logging.getLogger(__name__)
 
