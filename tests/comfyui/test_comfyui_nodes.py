@@ -89,6 +89,7 @@ STABLE = {
     "SonopaintPlotCurves": "curves audio width",
     "SonopaintMatchSound": "audio synth steps seed colour",
     "SonopaintPlaySynth": "synth match seconds seed colour",
+    "SonopaintBlockPrompts": "model down up",
     "SonopaintBlendSounds": "coarse coarse_weight mid_weight fine_weight seconds count seed mid fine",
     "SonopaintChooseVariations": "reference candidates count keep_loudness keep_onset keep_envelope "
     "keep_pitch choose",
@@ -533,3 +534,23 @@ def test_three_sounds_are_blended(run: Any, pack: Any, monkeypatch: pytest.Monke
     monkeypatch.setattr(pack.state, "interrupted", True)
     with pytest.raises(pack.Interrupted):
         run("SonopaintBlendSounds", coarse=audio(0.1, 44_100))
+
+
+def test_blocks_read_words_of_their_own_and_the_negative_prompt_stays(run: Any) -> None:
+    class Model:
+        def clone(self) -> Any:
+            return Model()
+
+        def set_model_attn2_patch(self, function: Any) -> None:
+            self.function = function
+
+    words = torch.ones(1, 77, 8)
+    patched = run("SonopaintBlockPrompts", model=Model(), down=[[words, {}]])[0]
+    query = torch.zeros(4, 160, 8)
+    context = torch.cat([torch.full((2, 154, 8), 2.0), torch.full((2, 154, 8), 3.0)])
+    options = {"cond_or_uncond": [0, 1], "block": ("input", 1)}
+    _, key, value = patched.function(query, context, context, options)
+    assert key is value and key.shape == context.shape
+    assert (key[:2] == 1).all() and (key[2:] == 3).all()  # long prompts of two chunks beside short words
+    for block in (("output", 4), ("middle", 0)):
+        assert patched.function(query, context, context, {**options, "block": block})[1] is context

@@ -96,6 +96,10 @@ def test_three_sounds_are_blended_swapped_and_kept(
     assert titles(sources) == ["Coarse: gravel", "Fine: door"]
     _, sources, _ = page.swap("mid", "fine", tab())
     assert titles(sources) == ["Coarse: gravel", "Mid: door"]
+    list(page.make(tab(), 1.0, 1.0, 0.3, 0.5, 1, 1, True))  # an empty place is the first's, with its weight
+    asked = Adder.asked[-1]["sources"]
+    assert asked["fine"].clip is asked["coarse"].clip and asked["fine"].weight == 0.3
+    assert Adder.asked[-1]["seconds"] == 0.5
     # A result goes where there is room; a page that is loaded again has all of it.
     selected, status, sources, results = page.take(tab(), SimpleNamespace(key=results["cards"][0]["key"]))
     assert selected["selected"] == "blend" and titles(sources)[2].startswith("Fine: Blend")

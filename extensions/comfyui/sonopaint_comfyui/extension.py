@@ -18,6 +18,7 @@ FAMILIES = {
     "model_nodes": "models",
     "sampling_nodes": "sampling",
     "one_step_nodes": "one-step sampling",
+    "block_prompt_nodes": "prompts for blocks",
     "look_nodes": "plots",
     "audio_nodes": "any model's sounds",
     "file_nodes": "files",

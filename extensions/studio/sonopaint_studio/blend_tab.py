@@ -142,10 +142,10 @@ class BlendTab:
             from sonopaint.blend.blending import Blender, Source
 
             clips = {sound.key: sound.clip() for sound in sources.values()}
+            spare = next(iter(sources.values()))
             found = {
-                level: Source(clips[sound.key], float(weight))
+                level: Source(clips[sources.get(level, spare).key], float(weight))
                 for level, weight in zip(LEVELS, weights, strict=True)
-                if (sound := sources.get(level)) is not None
             }
             blends = Blender.load().blend(
                 found, seconds=seconds or None, seed=first, count=int(count),
