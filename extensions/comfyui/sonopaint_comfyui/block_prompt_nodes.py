@@ -23,7 +23,7 @@ class BlockPrompts(io.ComfyNode):
             "Prompts for Blocks",
             group="sampling",
             description="Lets the U-Net's down or up blocks read other words than the sampler's positive "
-            "prompt. In Sonopaint Mini the down blocks lean towards when things happen, the up blocks to what "
+            "prompt. In Sonopaint Mini the down blocks lean to when things happen, the up blocks to what "
             "it is and its colour. For Stable Diffusion 1.5 and Mini.",
             search_aliases=["block weight", "prompt per layer", "hybrid prompt", "P+", "deep shallow"],
             inputs=[
