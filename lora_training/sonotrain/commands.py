@@ -199,6 +199,10 @@ BLEND: Steps = {
         "trains a model that blends: the pyramid stage by stage, or a baseline",
         "sonotrain.trainers.blend.train:BlendTrainer",
     ),
+    "table": (
+        "what each level holds: probes, swaps, reconstruction, maps; models and the bare codec",
+        "sonotrain.evaluation.blend.cli:fill_table",
+    ),
 }
 BENCH: Steps = {
     "subject-clips": (

@@ -191,7 +191,7 @@ class Blender:
         D + (guidance − 1)(D − D of no codes) + Σ (weight − 1)(D − D without that level): at weight 0 the
         level is left out as in training, between 0 and 1 it leads by so much, above it is exaggerated.
         """
-        network, window = self.model.network, self.model.frames
+        network = self.model.network
         every = {k: v for k, v in codes.items() if weights[k] > 0}
 
         def told(without: str = "") -> list[Tensor]:
@@ -205,31 +205,12 @@ class Blender:
         if guidance != 1:
             ways.append((1 - guidance, network.conditions({k: v * 0 for k, v in every.items()})))
         ways.append((1 - sum(share for share, _ in ways), told()))
-        parts = [(share, self._windowed(conditions, window)) for share, conditions in ways]
+        parts = [(share, windowed(self.model, conditions)) for share, conditions in ways]
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             return sum((share * part(x, sigma) for share, part in parts), torch.zeros_like(x))
 
         return denoise
-
-    def _windowed(self, conditions: Sequence[Tensor], window: int) -> Denoise:
-        """The network on any length: windows of the length that it learnt on, averaged where they overlap."""
-        network = self.model.network
-        sizes = [c.shape[1] for c in conditions]
-        frames = conditions[-1].shape[-1]
-        beside = torch.cat([c.repeat_interleave(frames // c.shape[-1], -1) for c in conditions], 1)
-
-        def of_network(x: Tensor, time: Tensor) -> Tensor:
-            count = x.shape[1]
-
-            def part(both: Tensor) -> Tensor:
-                coarse, mid, fine = both[:, count:].split(sizes, 1)
-                return network(both[:, :count], time, [coarse[..., ::4], mid[..., ::2], fine])
-
-            both = torch.cat([x, beside], 1)
-            return over_windows(part, both, window // WHOLE, overlap=0.5, cell_in=WHOLE, cell_out=WHOLE)
-
-        return denoiser(of_network, SIGMA_DATA)
 
     def _result(
         self, data: Tensor, length: int, first: Clip, facts: dict[str, Any], notes: tuple[str, ...]
@@ -240,6 +221,27 @@ class Blender:
         wave = torch.cat(rows) * (float(first.waveform.abs().max()) / LOUDEST)
         wave = wave * min(1.0, LOUDEST / max(float(wave.abs().max()), LOUDEST))
         return Blend(Clip(wave, self.space.sample_rate, facts), facts, notes)
+
+
+def windowed(model: BlendModel, conditions: Sequence[Tensor]) -> Denoise:
+    """The model's denoiser, told `conditions`, on sounds of any length.
+
+    Windows are as long as what it learnt on, and averaged where they overlap.
+    """
+    sizes, frames = [c.shape[1] for c in conditions], conditions[-1].shape[-1]
+    beside = torch.cat([c.repeat_interleave(frames // c.shape[-1], -1) for c in conditions], 1)
+
+    def of_network(x: Tensor, time: Tensor) -> Tensor:
+        count = x.shape[1]
+
+        def part(both: Tensor) -> Tensor:
+            coarse, mid, fine = both[:, count:].split(sizes, 1)
+            return model.network(both[:, :count], time, [coarse[..., ::4], mid[..., ::2], fine])
+
+        both = torch.cat([x, beside], 1)
+        return over_windows(part, both, model.frames // WHOLE, overlap=0.5, cell_in=WHOLE, cell_out=WHOLE)
+
+    return denoiser(of_network, SIGMA_DATA)
 
 
 def _check(

@@ -1,0 +1,1 @@
+"""What each level of a blending model holds: probes, swaps, reconstruction, maps (the document, § 4)."""

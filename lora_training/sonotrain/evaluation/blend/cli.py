@@ -1,0 +1,21 @@
+"""`sonotrain blend table`."""
+
+from __future__ import annotations
+
+import argparse
+
+from sonotrain.files.options import add_options, given
+
+
+def fill_table(parser: argparse.ArgumentParser) -> None:
+    from sonotrain.evaluation.blend.table import TableOptions
+
+    def run(arguments: argparse.Namespace) -> bool:
+        from sonotrain.evaluation.blend.table import make_table
+
+        print(make_table(arguments.out, TableOptions(**given(arguments, TableOptions))), end="")
+        return True
+
+    parser.add_argument("--out", default="runs/blend-table", help="folder (default: runs/blend-table)")
+    add_options(parser, TableOptions)
+    parser.set_defaults(run=run, resumable=False)

@@ -1,0 +1,216 @@
+"""The document's tables 1 to 5 and its maps, for any models that blend and the bare codec, by one command."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.clip import Clip
+from sonotrain.data.scales.kept import Kept, Wanted, make
+from sonotrain.evaluation.blend.page import page, points_of
+from sonotrain.evaluation.blend.probes import accuracy, melody_loss
+from sonotrain.evaluation.blend.report import as_markdown
+from sonotrain.evaluation.blend.subjects import Subject, load_subjects
+from sonotrain.evaluation.blend.swaps import Judge, pairs_of, swap
+from sonotrain.evaluation.blend.timbre import train_timbre
+from sonotrain.evaluation.embeddings import load_embedding
+from sonotrain.evaluation.frechet import distance_of
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.options import option
+
+logger = logging.getLogger(__name__)
+
+TESTED = 3  # of so many notes and melodies one tests the probes that learn from the others
+EMBEDDINGS = ("classifier", "clap")
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    models: tuple[str, ...] = option(
+        (), "files of sonotrain blend train: ours and the baselines", metavar="FILE"
+    )
+    data: str = option("runs/blend-data", "folder in which training kept its sounds")
+    notes: int = option(300, "notes that probes of instrument and pitch learn from and are asked of")
+    tunes: int = option(150, "melodies, likewise")
+    pairs: int = option(8, "swaps of notes, of melodies and of the corpus's sounds, each")
+    steps: int = option(10, "of the sampler")
+    embedding: str = option("classifier", "what measures the reconstruction", EMBEDDINGS)
+    weights: str = option("", "its weights, where they are not in their place", free=True)
+    mapped: int = option(90, "sounds of the page that can be heard")
+    seed: int = option(0, "of notes, melodies, pairs, probes and noise")
+    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+
+    def __post_init__(self) -> None:
+        if min(self.notes, self.tunes) < 12 or self.pairs < 2 or self.steps < 2:
+            raise SonopaintError(
+                f"{setting('notes')} and {setting('tunes')} must be 12 or more, {setting('pairs')} and "
+                f"{setting('steps')} 2 or more."
+            )
+
+
+def make_table(out: str | Path, options: TableOptions) -> str:
+    """table.json, table.md and maps.html in `out`; what was made for a model already is taken as it is."""
+    out, start = Path(out), time.monotonic()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    data = Kept(options.data)
+    told = data.settings
+    asked = make(
+        out / "asked",
+        Wanted(corpus="", notes=options.notes, tunes=options.tunes, seconds=told["seconds"],
+               space=told["space"], codec=told["codec"], seed=options.seed + 1000),
+    )  # fmt: skip
+    subjects = load_subjects(options.models, data)
+    examined = _Examined(data, asked, options)
+    rows = []
+    for subject in subjects:
+        path = out / "rows" / f"{subject.name}.json"
+        facts = {
+            "options": {k: v for k, v in vars(options).items() if k not in ("models", "threads", "mapped")}
+        }
+        facts["model"] = _recipe(subject)
+        if path.is_file() and (found := read_json(path)).get("facts") == _plain(facts):
+            rows.append(found)
+            continue
+        logger.info("%s …", subject.name)
+        rows.append(examined.row(subject) | {"facts": _plain(facts)})
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, rows[-1])
+    table = {
+        "rows": rows, "sounds": examined.counts(), "embedding": examined.judge.hear.title,
+        "machine": platform.processor() or platform.machine(), "seconds": round(time.monotonic() - start),
+    }  # fmt: skip
+    write_json(out / "table.json", table)
+    text = as_markdown(table)
+    with atomic_path(out / "table.md", force=True) as beside:
+        beside.write_text(text, encoding="utf-8")
+    points = points_of([subject for subject in subjects if subject.model], data, asked, options.mapped)
+    with atomic_path(out / "maps.html", force=True) as beside:
+        beside.write_text(page(points), encoding="utf-8")
+    return text
+
+
+class _Examined:
+    """The sounds, and what is asked of a subject."""
+
+    def __init__(self, data: Kept, asked: Kept, options: TableOptions) -> None:
+        self.data, self.asked, self.options = data, asked, options
+        self.notes, self.tunes = (
+            [n for n, one in enumerate(asked.labels) if one.group == g] for g in ("notes", "melodies")
+        )
+        corpus = [n for n, one in enumerate(data.labels) if one.group == "corpus"]
+        often = _often(data, corpus)
+        self.corpus = [n for n in corpus if data.labels[n].kind in often]
+        held = set(data.held)
+        self.held = [n for n in self.corpus if n in held]
+        learnt = [n for n in range(len(data.labels)) if n not in held]
+        kinds = [data.labels[n].kind for n in learnt]
+        timbre = train_timbre(data.mel[learnt], kinds, options.seed)
+        hear = load_embedding(options.embedding, options.weights)
+        self.judge = Judge(data, timbre, hear, data.audio)
+        self.asked_judge = Judge(asked, timbre, hear, asked.audio)
+
+    def counts(self) -> dict[str, int]:
+        """Of sounds that probes learn from and are asked of, and of swaps."""
+        return {"notes": len(self.notes), "melodies": len(self.tunes), "corpus": len(self.corpus),
+                "swaps": self.options.pairs}  # fmt: skip
+
+    def row(self, subject: Subject) -> dict[str, Any]:
+        row: dict[str, Any] = {"name": subject.name, "levels": list(subject.levels)}
+        row["probes"] = {level: self._probes(subject, level) for level in subject.levels}
+        clips: list[Clip] = []
+        truths: list[Clip] = []
+        row["swaps"] = {}
+        for group, judge, numbers in (
+            ("notes", self.asked_judge, self._with_audio(self.asked, self.notes)),
+            ("melodies", self.asked_judge, self._with_audio(self.asked, self.tunes)),
+            ("corpus", self.judge, self.held),
+        ):
+            pairs = pairs_of(judge.data, numbers, self.options.pairs, self.options.seed)
+            if len(pairs) < 2:
+                continue
+            made = swap(subject, judge.data, group, pairs, judge, self.options.seed, self.options.steps)
+            row["swaps"][group] = made.scores
+            clips += made.clips
+            truths += judge.sounds([pair.target for pair in pairs])
+        if not clips:
+            raise SonopaintError(
+                "There are no two held-out sounds of different kinds to swap; give more notes or melodies."
+            )
+        hear = self.judge.hear
+        sides = [hear(self.judge.waves(side)).clip for side in (clips, truths)]
+        mels = [self.judge.mels(side) for side in (clips, truths)]
+        row["frechet"] = distance_of(*sides)
+        row["mel"] = float((mels[0] - mels[1]).abs().mean())
+        return row
+
+    def _probes(self, subject: Subject, level: str) -> dict[str, float]:
+        seed = self.options.seed
+        found: dict[str, float] = {}
+        for name, data, numbers, asked in (
+            ("kind", self.data, self.corpus, lambda n: self.data.labels[n].kind),
+            ("instrument", self.asked, self.notes, lambda n: self.asked.labels[n].kind),
+            ("pitch", self.asked, self.notes, lambda n: self.asked.labels[n].pitch),
+        ):
+            if len(numbers) >= 2 * TESTED:
+                found[name] = self._accuracy(subject, level, data, numbers, asked, seed)
+        learnt, held = _split(self.tunes)
+        codes = [subject.codes(self.asked, part)[level] for part in (learnt, held)]
+        found["melody"] = melody_loss(
+            codes[0], self.asked.roll[learnt], codes[1], self.asked.roll[held], seed
+        )
+        return found
+
+    @staticmethod
+    def _accuracy(
+        subject: Subject,
+        level: str,
+        data: Kept,
+        numbers: Sequence[int],
+        asked: Callable[[int], object],
+        seed: int,
+    ) -> float:
+        learnt, held = _split(numbers)
+        codes: list[Tensor] = [subject.codes(data, part)[level] for part in (learnt, held)]
+        return accuracy(codes[0], [*map(asked, learnt)], codes[1], [*map(asked, held)], seed)
+
+    @staticmethod
+    def _with_audio(data: Kept, numbers: Sequence[int]) -> list[int]:
+        held = set(data.held)
+        return [n for n in numbers if n in held]
+
+
+def _split(numbers: Sequence[int]) -> tuple[list[int], list[int]]:
+    """To learn from, and to be asked of. Kinds come in turn, so every third of a shuffled row is asked."""
+    order = [
+        numbers[i] for i in torch.randperm(len(numbers), generator=torch.Generator().manual_seed(5)).tolist()
+    ]
+    return [n for k, n in enumerate(order) if k % TESTED], order[::TESTED]
+
+
+def _often(data: Kept, numbers: Sequence[int]) -> set[str]:
+    """Kinds with at least six sounds."""
+    kinds = [data.labels[n].kind for n in numbers]
+    return {kind for kind in set(kinds) if kinds.count(kind) >= 6}
+
+
+def _recipe(subject: Subject) -> str:
+    return "" if subject.model is None else str(subject.model.metadata.get("sonopaint.training", ""))
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    return {
+        k: _plain(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v
+        for k, v in facts.items()
+    }
