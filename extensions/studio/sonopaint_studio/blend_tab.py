@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import gradio as gr
 
 from sonoconvert.edits.source import open_source
 from sonoconvert.errors import SonopaintError
-from sonopaint.blend.blending import HEAVIEST, LEVELS, LONGEST_S, SHORTEST_S
+from sonopaint.blend.blending import HEAVIEST, LEVELS, LONGEST_S
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.generate_tab import chosen_seed
@@ -121,6 +120,20 @@ class BlendTab:
         desk_of(session).sources.pop(str(event.key).partition(":")[0], None)
         return note_html(""), *self.shown(session)
 
+    # Gradio asks handlers for their annotations and whether they yield, which a partial does not say.
+
+    def _opens(self, level: str) -> Callable[..., Any]:
+        def opened(request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
+            yield from self.opened(level, request, event)
+
+        return opened
+
+    def _swaps(self, one: str, other: str) -> Callable[..., Any]:
+        def swap(request: gr.Request) -> tuple[Any, ...]:
+            return self.swap(one, other, request)
+
+        return swap
+
     # Making ---------------------------------------------------------------------------------------
 
     def make(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
@@ -209,8 +222,8 @@ class BlendTab:
                     )  # fmt: skip
                 with gr.Row(elem_classes="sp-pair"):
                     seconds = gr.Number(
-                        None, label="Seconds", placeholder="as the coarse", minimum=SHORTEST_S,
-                        maximum=LONGEST_S, step=0.1, min_width=100, elem_id="blend-seconds",
+                        0, label="Seconds (0: same)", minimum=0, maximum=LONGEST_S, step=0.1,
+                        min_width=140, elem_id="blend-seconds",
                     )  # fmt: skip
                     count = gr.Slider(
                         1, MOST, 2, step=1, label="How many", min_width=140, elem_id="blend-count"
@@ -232,9 +245,9 @@ class BlendTab:
         views = [sources, cards]
         self.outputs = [status, seed, stop, *views]
         for level, drop in drops.items():
-            drop.files(partial(self.opened, level), None, [status, *views], **widgets.LONG)
+            drop.files(self._opens(level), None, [status, *views], **widgets.LONG)
         for pair, button in zip(SWAPS, swaps, strict=True):
-            button.click(partial(self.swap, *pair), None, [status, *views], **widgets.QUICK)
+            button.click(self._swaps(*pair), None, [status, *views], **widgets.QUICK)
         sources.remove(self.remove, None, [status, *views], **widgets.QUICK)
         dice.click(self.dice, None, [seed, new_seed], **widgets.QUICK)
         inputs = [*weights, seconds, count, seed, new_seed]
