@@ -25,7 +25,7 @@ from sonoconvert.progress import Progress, Steps, portion
 
 SHARPENING = 8  # steps towards magnitudes whose mel bands are the painted ones, before there is a waveform
 CONTEXT_WINDOWS = 4  # analysis windows of source on either side of what is decoded
-PIECE_S = 20.0  # longer repaints are decoded in pieces, each pinned to the one before: bounded memory
+PIECE_S = 8.0  # longer repaints are decoded in pieces, each pinned to the one before: memory, and Cancel at once
 SAME_LEVEL = 2.5 / 255  # levels that differ less than this on average are the source's own …
 OTHER_LEVEL = 16 / 255  # … more than this are new, and in between the source is scaled
 
@@ -182,9 +182,11 @@ def _begun(
         return pad(linear.T, above), pad(phase.T, above)
     win, hop = fmt.win_length, fmt.hop_length
     bands = mel_bands(fmt, win // 2 + 1, plan.mel.dtype, plan.mel.device)
-    linear = mel_to_linear(plan.mel, fmt)
+    mel = plan.mel.T.contiguous()  # the bands are summed many times quicker along the last axis
+    rising = mel_to_linear(plan.mel, fmt).T.contiguous()
     for _ in range(SHARPENING):
-        linear = linear * bands.correction(linear.T, plan.mel.T).T
+        rising = rising * bands.correction(rising, mel)
+    linear = rising.T
     # The source's phase is a good start where the source is no quieter than what is painted; from there it
     # is carried on into what is new.
     near = pinned | (own.abs() > linear) | (plan.change < 1)
