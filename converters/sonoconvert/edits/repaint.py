@@ -25,7 +25,7 @@ from sonoconvert.progress import Progress, Steps, portion
 
 SHARPENING = 8  # steps towards magnitudes whose mel bands are the painted ones, before there is a waveform
 CONTEXT_WINDOWS = 4  # analysis windows of source on either side of what is decoded
-PIECE_S = 8.0  # longer repaints are decoded in pieces, each pinned to the one before: memory, and Cancel at once
+PIECE_S = 8.0  # longer repaints are decoded in pieces, each pinned to the one before: memory, Cancel
 SAME_LEVEL = 2.5 / 255  # levels that differ less than this on average are the source's own …
 OTHER_LEVEL = 16 / 255  # … more than this are new, and in between the source is scaled
 
