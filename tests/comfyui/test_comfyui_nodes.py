@@ -391,6 +391,7 @@ def test_of_many_variations_the_good_ones_are_chosen(run: Any, audio: Any) -> No
 
 def test_translations_name_what_there_is(pack: Any, repository: Path) -> None:
     translated = json.loads((repository / "locales/de/nodeDefs.json").read_text(encoding="utf-8"))
+    assert not set(pack.nodes) - set(translated), "nodes without a German name"
     for name, texts in translated.items():
         schema = pack.nodes[name].define_schema()
         assert texts["display_name"] and texts["description"]

@@ -14,6 +14,7 @@ from sonoconvert.descriptors.scattering import Scattering
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonopaint.cli import main
+from sonopaint.match import draws
 from sonopaint.match.analyser import Analyser, heard, load_analyser, sizes
 from sonopaint.match.colour import BANDS, FRAMES, colour, coloured
 from sonopaint.match.event import event_of
@@ -288,3 +289,13 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert set(CORPUS) <= {line.split(":")[0] for line in capsys.readouterr().out.splitlines()}
     assert main(["match", str(sound), "--synth", "oboe", "-o", str(tmp_path / "x.wav"), "--quiet"]) == 2
     assert main([*said, "--colour", "2", "--force"]) == 2
+
+
+@pytest.mark.parametrize("name", list(SYNTHS))
+def test_kept_draws_are_those_of_the_synths_of_today(name: str) -> None:
+    """So that a match begins near by: of a draw's own sound, that draw is the nearest."""
+    synth = get_synth(name)
+    place = draws.places(synth)[321]
+    with torch.no_grad():
+        wanted = described(synth)(place[None])[0]
+    assert torch.equal(draws.nearest(synth, wanted, 3)[0], place)

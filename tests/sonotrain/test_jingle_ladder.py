@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonopaint.models.jingles.formalisms import Ddpm, DiscDpm, Edm, Formalism
-from sonopaint.models.jingles.network import CodeNetwork, JingleUNet
+from sonopaint.models.jingles.network import JingleUNet
 from sonopaint.samplers import ddpm, edm, multinomial
 from sonotrain.trainers.jingles.objectives import ddpm_loss, discdpm_loss, edm_loss, loss_of
 
@@ -274,21 +274,68 @@ def test_ddpm_learns_the_swiss_roll(kind: str) -> None:
     assert covered(made.reshape(-1, 2), data) > 0.8
 
 
-@pytest.mark.slow
-def test_discdpm_learns_the_swiss_roll_in_40_classes() -> None:
-    """Two codes of 40 classes (§ 3.1), a small U-Net, a uniform prior on each."""
-    torch.manual_seed(0)
-    formalism = DiscDpm(classes=40, steps=50)
+class Codes(nn.Module):
+    """Two codes of 40 classes, each known by one hot number. x int64 [B, 2, 1], time [B] → [B, 2, 1, 40]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(80 + 32, 256), nn.SiLU(), nn.Linear(256, 256), nn.SiLU(),
+            nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, 80),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor, time: Tensor, curves: Any = None, facts: Any = None) -> Tensor:
+        angles = time[:, None] * torch.exp(torch.linspace(0, math.log(60), 16))
+        known = F.one_hot(x[..., 0], 40).flatten(1).float()
+        said = self.layers(torch.cat([known, angles.sin(), angles.cos()], 1))
+        return said.reshape(len(x), 2, 1, 40).softmax(-1)
+
+
+def coded_roll() -> Tensor:
+    """The roll in two codes of 40 classes (§ 3.1), int64 [6000, 2, 1]."""
     data = swiss_roll(6000, 1.0)
     low, high = data.amin(0), data.amax(0)
-    codes = ((data - low) / (high - low) * 39.999).long()[..., None]  # [N, 2, 1]
-    network = CodeNetwork(2, 40, 16, width=64, multipliers=(1,), up_multipliers=(2,))
-    trained(formalism, network, codes, 1500)
+    return ((data - low) / (high - low) * 39.999).long()[..., None]
+
+
+def ideal_codes(formalism: DiscDpm, codes: Tensor) -> Any:
+    """Who knows all of the data: p(x_0 | x_t) of each code by Bayes' rule."""
+    bars = multinomial.cosine_alphas(formalism.steps).cumprod(0)
+    one_hot = F.one_hot(codes[..., 0], 40).float()
+
+    def says(x: Tensor, time: Tensor, *_: Any) -> Tensor:
+        kept = float(bars[round(float(time[0]) * formalism.steps) - 1])
+        same = x[:, None, :, 0] == codes[None, ..., 0]
+        likely = torch.where(same, kept + (1 - kept) / 40, (1 - kept) / 40).prod(-1)
+        return torch.einsum("bn,nik->bik", likely / likely.sum(1, keepdim=True), one_hot)[:, :, None]
+
+    return says
+
+
+def codes_to_roll(formalism: DiscDpm, network: Any, codes: Tensor) -> tuple[float, float]:
+    """(how far off the roll what it makes is, as share of noise's; how much of the roll it covers)."""
     made = formalism.sample(network, (600, 2, 1), generator=torch.Generator().manual_seed(3))
     real, found = codes[..., 0].float(), made[..., 0].float()
     noise = torch.randint(40, (600, 2), generator=torch.Generator().manual_seed(4)).float()
-    assert to_roll(found, real) < 0.3 * to_roll(noise, real)
-    assert covered(found, real) > 0.8
+    return to_roll(found, real) / to_roll(noise, real), covered(found, real)
+
+
+def test_discdpm_makes_the_swiss_roll_in_40_classes_for_who_knows_it() -> None:
+    """Codes are drawn each by itself in every step, so that even then a quarter of noise's distance stays."""
+    formalism, codes = DiscDpm(classes=40, steps=50), coded_roll()
+    off, share = codes_to_roll(formalism, ideal_codes(formalism, codes), codes)
+    assert off < 0.28 and share > 0.95
+
+
+@pytest.mark.slow
+def test_discdpm_learns_the_swiss_roll_in_40_classes() -> None:
+    """Up to the best that can be, of the test above: at most twice as far off, and all of the roll."""
+    torch.manual_seed(0)
+    formalism, codes, network = DiscDpm(classes=40, steps=50), coded_roll(), Codes()
+    trained(formalism, network, codes, 1500, batch=512)
+    off, share = codes_to_roll(formalism, network, codes)
+    best, _ = codes_to_roll(formalism, ideal_codes(formalism, codes), codes)
+    assert off < 2 * best and share > 0.95
 
 
 @pytest.mark.slow

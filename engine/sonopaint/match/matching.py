@@ -14,8 +14,9 @@ from torch import Tensor
 from sonoconvert.descriptors.scattering import Scattering
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
-from sonopaint.match.analyser import levelled, load_analyser, shipped
+from sonopaint.match.analyser import Analyser, levelled, load_analyser, shipped
 from sonopaint.match.colour import colour
+from sonopaint.match.draws import nearest
 from sonopaint.match.event import Event, event_of
 from sonopaint.match.metric import Described, described, metric_of, secants, steps
 from sonopaint.match.refine import refine
@@ -26,8 +27,9 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[float], None]
 STEPS = 12  # of the refinement
 LIKELY = 3  # synthesisers that are tried
-_TRIED = 48  # random draws beside what the analyser says
-_SCANNED = 9  # places along each parameter that are looked at from the best of them
+_NEAR = 8  # kept draws that are heard beside what the analyser says
+_TRIED = 48  # random draws where none are kept
+_BEGIN = 2  # places that are refined at first; the nearer goes on
 # Kinds of the shipped sound classifier, by the synthesiser that comes nearest.
 KINDS = {
     "bell": ("church_bell", "bicycle_bell", "telephone", "notification", "metal_clang", "piano", "hammer"),
@@ -88,25 +90,27 @@ def match(
     count: int = STEPS,
     seed: int = 0,
     source: str = "",
+    analyser: Analyser | None = None,
     progress: Progress = lambda share: None,
 ) -> Matched:
     """The nearest sound that a synthesiser makes; "auto": of those that are likely, the nearest.
 
-    count: steps of the refinement, 0 for none. seed: of noise and random starts. Raises SonopaintError for
+    count: steps of the refinement, 0 for none. seed: of noise and random starts. analyser: another than the
+    shipped ones. Raises SonopaintError for
     silence and unknown synthesisers.
     """
     if count < 0:
         raise SonopaintError(f"The refinement takes 0 steps or more, not {count}.")
     names = likely(clip) if synth == "auto" else [get_synth(synth).name]
-    # All are refined a little; the nearest goes on.
-    short = count if len(names) == 1 else min(count, max(2, count // 3))
+    short = min(count, max(2, count // 3))  # all are refined a little; the nearest goes on
     parts = len(names) * short + (count - short) or 1
     found = []
     for number, name in enumerate(names):
-        one = _Search(clip, get_synth(name), seed)
+        one = _Search(clip, get_synth(name), seed, analyser)
         one.go(short, partial(_go_on, progress, number * short, short, parts))
         found.append(one)
     best = min(found, key=lambda one: one.relative)
+    best.narrow()
     done = len(names) * short
     best.go(count - short, partial(_go_on, progress, done, count - short, parts))
     tried = tuple(sorted(((one.synth.name, one.relative) for one in found), key=lambda pair: pair[1]))
@@ -146,42 +150,44 @@ def _classified(clip: Clip, event: Event) -> dict[str, float]:
 class _Search:
     """The search with one synthesiser."""
 
-    def __init__(self, clip: Clip, synth: Synth, seed: int) -> None:
+    def __init__(self, clip: Clip, synth: Synth, seed: int, analyser: Analyser | None = None) -> None:
         self.clip, self.synth, self.seed = clip, synth, seed
         self.event = event_of(clip, synth)
         self.transform = Scattering(synth.samples)
         self.descriptor: Described = described(synth, self.transform, seed)
         with torch.no_grad():
             self.wanted = self.transform(levelled(self.event.wave))
-            self.places, self.analyser = self._starts()
-            self.distances = self._away(self.descriptor, self.wanted, self.places)
+            self.analyser: float | None = None  # how far off what it says is
+            self.places, self.distances = self._starts(analyser)
 
-    @staticmethod
-    def _away(descriptor: Described, wanted: Tensor, places: Tensor) -> Tensor:
-        """Distances [N] of places [N, D]."""
-        return torch.cat([(descriptor(part) - wanted).norm(dim=1) for part in places.split(4)])
+    def _starts(self, analyser: Analyser | None) -> tuple[Tensor, Tensor]:
+        """Places to begin with [_BEGIN, D] and their distances: the nearest of draws and the analyser's."""
+        tried = nearest(self.synth, self.wanted, _NEAR)
+        if not len(tried):
+            rng = np.random.default_rng(self.seed)
+            tried = torch.from_numpy(rng.random((_TRIED, len(self.synth.parameters)))).float()
+        said = self._said(analyser)
+        if said is not None:
+            tried = torch.cat([said[None], tried])
+        away = torch.cat([(self.descriptor(part) - self.wanted).norm(dim=1) for part in tried.split(4)])
+        if said is not None:
+            self.analyser = float(away[0])
+        best = away.argsort()[:_BEGIN]
+        return tried[best], away[best]
 
-    def _starts(self) -> tuple[Tensor, float | None]:
-        """Two places to begin with [2, D]: the best of what the analyser says and some draws, the best along
-        each parameter from there; and the distance of what the analyser says, where there is one."""
-        coarse = Scattering(self.synth.samples, q=6, pool=4)
-        descriptor, wanted = described(self.synth, coarse, self.seed), coarse(levelled(self.event.wave))
-        rng = np.random.default_rng(self.seed)
-        draws = torch.from_numpy(rng.random((_TRIED, len(self.synth.parameters)))).float()
-        said = None
-        if (path := shipped(self.synth.name)).is_file():
+    def _said(self, analyser: Analyser | None) -> Tensor | None:
+        """The place that an analyser hears [D]; None without one of this synthesiser."""
+        path = shipped(self.synth.name)
+        if analyser is None and path.is_file():
             analyser = load_analyser(path)
-            if self.synth.name in analyser.synths:
-                place = analyser.listen(self.event.wave)[0][self.synth.name]
-                said = float(self._away(self.descriptor, self.wanted, place[None]))
-                draws = torch.cat([place[None], draws])
-        best = draws[self._away(descriptor, wanted, draws).argmin()]
-        first = draws[0] if said is not None else best
-        for k in range(draws.shape[1]):
-            line = best.repeat(_SCANNED + 1, 1)
-            line[1:, k] = (torch.arange(_SCANNED) + 0.5) / _SCANNED
-            best = line[self._away(descriptor, wanted, line).argmin()]
-        return torch.stack([best, first]), said
+        if analyser is None or self.synth.name not in analyser.synths:
+            return None
+        return analyser.listen(self.event.wave)[0][self.synth.name]
+
+    def narrow(self) -> None:
+        """Go on from the nearest place alone."""
+        best = self.distances.argmin()[None]
+        self.places, self.distances = self.places[best], self.distances[best]
 
     @property
     def relative(self) -> float:

@@ -42,8 +42,8 @@ def fill_evaluate(parser: argparse.ArgumentParser) -> None:
 
         use_threads(arguments.threads)
         found = held_out(arguments.analyser, arguments.sounds, arguments.draws, arguments.refine)
-        print("| synth | best of draws | analyser | refined | analyser, JND | refined, JND |")
-        print("|---|---|---|---|---|---|")
+        print("| synth | best of draws | analyser | matched | analyser, JND | matched, JND | s |")
+        print("|---" * 7 + "|")
         for name, one in found.items():
             print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in one.values()) + " |")
         if arguments.out:
@@ -52,7 +52,7 @@ def fill_evaluate(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("analyser", nargs="?", default="weights/match/corpus.safetensors", help="its file")
     parser.add_argument("--sounds", type=int, default=16, help="of each synthesiser (default: 16)")
-    parser.add_argument("--draws", type=int, default=1000, help="random draws beside (default: 1000)")
+    parser.add_argument("--draws", type=int, default=1024, help="draws beside (default: 1024, the kept ones)")
     parser.add_argument("--refine", type=int, default=12, help="steps of refinement (default: 12)")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
     parser.add_argument("--out", help="JSON with the figures")

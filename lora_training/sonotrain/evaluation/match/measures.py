@@ -14,6 +14,7 @@ from torch import Tensor
 from sonoconvert.descriptors.scattering import Scattering
 from sonoconvert.descriptors.spectra import multiscale_distance
 from sonopaint.match.analyser import levelled
+from sonopaint.match.draws import COUNT, nearest, places
 from sonopaint.match.metric import described, steps
 from sonopaint.match.refine import refine
 from sonopaint.match.synths import Synth
@@ -52,13 +53,18 @@ def refined(synth: Synth, guess: Tensor, true: Tensor, count: int, *, seed: int 
 
 
 @torch.no_grad()
-def best_of_draws(synth: Synth, true: Tensor, count: int, *, seed: int = 1) -> Tensor:
-    """Places [N, D]: the nearest of so many random draws to each sound, by a coarse descriptor."""
-    descriptor = described(synth, Scattering(synth.samples, q=6, pool=4), 0)
-    draws = torch.rand(count, true.shape[1], generator=torch.Generator().manual_seed(seed))
-    known = torch.cat([descriptor(part) for part in draws.split(8)])
+def best_of_draws(synth: Synth, true: Tensor, count: int) -> Tensor:
+    """Places [N, D]: the nearest of so many spread-out draws to each sound."""
+    descriptor, found = described(synth), []
     wanted = torch.cat([descriptor(part) for part in true.split(8)])
-    return draws[torch.cdist(wanted, known).argmin(1)]
+    kept = count == COUNT and len(nearest(synth, wanted[0], 1)) > 0
+    everything = places(synth, count)
+    known = None if kept else torch.cat([descriptor(part) for part in everything.split(8)])
+    for one in wanted:
+        tried = everything if known is not None else nearest(synth, one, 8)
+        away = ((descriptor(tried) if known is None else known) - one).norm(dim=1)
+        found.append(tried[away.argmin()])
+    return torch.stack(found)
 
 
 def step_seconds(

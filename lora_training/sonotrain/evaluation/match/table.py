@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from sonoconvert.files.clip import Clip
+from sonopaint.match.draws import COUNT
 from sonopaint.match.synths import get_synth
 from sonotrain.evaluation.match.measures import (
     best_of_draws,
@@ -93,7 +98,7 @@ def run_table(
         [refined(synth, guess, true, refine_steps) for guess in guesses["reg-scaled"][:1]],
         steps,
     )
-    measure("best of 1000 draws", [best_of_draws(synth, true, 1000)], 0)
+    measure(f"best of {COUNT} draws", [best_of_draws(synth, true, COUNT)], 0)
     (out / "table.md").write_text(as_markdown(table), encoding="utf-8")
     return table
 
@@ -122,10 +127,11 @@ def held_out(
 ) -> dict[str, dict[str, float]]:
     """Every synthesiser of an analyser on parameters that it never saw: medians over `count` sounds.
 
-    JTFS distances of the best of `draws` random draws, of the analyser, and refined; errors in just
-    noticeable differences of the last two.
+    JTFS distances of the best of `draws` draws, of the analyser, and of what `sonopaint match` finds with so
+    many steps; errors in just noticeable differences of the last two; and a match's processor seconds.
     """
     from sonopaint.match.analyser import heard, load_analyser
+    from sonopaint.match.matching import match
     from sonotrain.trainers.match.draws import drawn
 
     analyser, found = load_analyser(analyser_path), {}
@@ -135,14 +141,19 @@ def held_out(
         # The recording's noise is not that of the synthesiser which matches it.
         sounds = synth.render(synth.theta(true), seed=77)
         said = analyser.places(analyser.features(heard(sounds)), name).detach()
-        drawn_best = best_of_draws(synth, true, draws)
-        nearer = refined(synth, said, true, refine_steps)
+        begun = time.process_time()
+        matches = [
+            match(Clip(one[None], synth.rate), name, count=refine_steps, analyser=analyser) for one in sounds
+        ]
+        seconds = (time.process_time() - begun) / count
+        nearer = torch.stack([synth.place(one.sheet.theta) for one in matches])
         found[name] = {
-            "draws": distances(synth, drawn_best, true)[0].median().item(),
+            "draws": distances(synth, best_of_draws(synth, true, draws), true)[0].median().item(),
             "analyser": distances(synth, said, true)[0].median().item(),
             "refined": distances(synth, nearer, true)[0].median().item(),
             "analyser_jnd": noticeable(synth, said, true).median().item(),
             "refined_jnd": noticeable(synth, nearer, true).median().item(),
+            "seconds": seconds,
         }
         logger.info("%s: %s", name, found[name])
     return found
