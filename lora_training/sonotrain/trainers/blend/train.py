@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError, setting
-from sonopaint.models.blend.file import BlendModel, write_blend
+from sonopaint.models.blend.file import BlendModel, read_blend, write_blend
 from sonopaint.models.blend.network import VARIANTS, WHOLE, BlendNetwork
 from sonopaint.models.blend.pyramid import LEVELS
 from sonopaint.models.jingles.formalisms import Edm
 from sonopaint.models.jingles.spaces import Scaling
-from sonopaint.samplers.edm import SIGMA_DATA
+from sonopaint.samplers.edm import P_MEAN, SIGMA_DATA
 from sonotrain.data.scales.kept import Wanted, make
 from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.jingles.objectives import edm_loss
@@ -60,6 +60,10 @@ class BlendOptions:
     )
     dropout: float = option(0.14, "chance of each level not to be told")
     dropout_all: float = option(0.05, "part of it: chance that nothing is told")
+    noise: float = option(
+        P_MEAN, "mean of ln σ in training (the document: -1.2); higher: codes are learnt sooner"
+    )
+    start: str = option("", "model to go on from; its sizes must be the same")
     batch: int = option(16, "crops a step")
     learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
     bias_rate: float = option(2e-3, "peak learning rate of the rest (Adam)")
@@ -112,6 +116,11 @@ class BlendTrainer(Trainer):
             options.variant, self.data.latents.shape[1], options.width, options.multipliers, options.code,
             options.bottleneck, options.encoder,
         ).to(self.device)  # fmt: skip
+        if options.start:
+            before = read_blend(options.start).network
+            if before.config != self.network.config:
+                raise SonopaintError(f"{options.start} has other sizes ({before.config}); give the same.")
+            self.network.load_state_dict(before.state_dict())
         self.scaling = Scaling.of(self.data.latents[self.data.learnt], 1)
         self.mels = self.data.mel.shape[-1] / self.data.frames  # a frame of latents
         self.ema = Ema([self.network], options.ema)
@@ -191,7 +200,7 @@ class BlendTrainer(Trainer):
         def of_network(x: Tensor, time: Tensor, curves: Tensor | None, facts: Tensor | None) -> Tensor:
             return network(x, time, conditions)
 
-        return edm_loss(Edm(), of_network, data, generator)
+        return edm_loss(Edm(), of_network, data, generator, mean=self.options.noise)
 
     def step(self, number: int) -> dict[str, Tensor]:
         options = self.options

@@ -50,9 +50,10 @@ def edm_loss(
     generator: torch.Generator,
     curves: Tensor | None = None,
     facts: Tensor | None = None,
+    mean: float = edm.P_MEAN,
 ) -> Tensor:
-    """λ(σ) ‖D(x_0 + n; σ) − x_0‖² with ln σ ~ N(P_mean, P_std²): Karras et al. 2022, table 1."""
-    sigma = (torch.randn(len(x0), generator=generator) * edm.P_STD + edm.P_MEAN).exp().to(x0)
+    """λ(σ) ‖D(x_0 + n; σ) − x_0‖² with ln σ ~ N(mean, P_std²): Karras et al. 2022, table 1."""
+    sigma = (torch.randn(len(x0), generator=generator) * edm.P_STD + mean).exp().to(x0)
     wide = sigma.view(-1, *[1] * (x0.ndim - 1))
     noisy = x0 + wide * torch.randn(x0.shape, generator=generator).to(x0)
 
