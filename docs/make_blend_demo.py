@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.measure import measure
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonoconvert.pictures.format import get_format
@@ -30,7 +31,7 @@ from sonotrain.data.foley.corpus import synthesise
 
 DOCS = Path(__file__).parent
 FIXTURES = DOCS.parent / "tests/fixtures"
-SECONDS, RATE, CLIPS, SEED = 3.0, 32_000, 6, 2026
+SECONDS, RATE, CLIPS, SEED = 3.0, 32_000, 4, 2026
 CURVES_HZ = 31.25
 # What is blended: coarse, mid, fine, and weights other than 1.
 BLENDS: list[tuple[str, str, str, dict[str, float]]] = [
@@ -59,6 +60,7 @@ def main() -> None:
     args.out.mkdir(parents=True)
     names = dict.fromkeys(name for blend in BLENDS for name in blend[:3])
     sources = {name: source(name) for name in names}
+    known = {name: curves_of(clip) for name, clip in sources.items()}
     for name, clip in sources.items():
         write_clip(clip, args.out / f"{stem(name)}.ogg")
     blender, entries = Blender.load(args.model), []
@@ -69,7 +71,8 @@ def main() -> None:
         )[0]
         write_clip(replace(made.clip, settings={}), args.out / f"blend-{number:02}.ogg")
         sheet(number, given, sources, made.clip).save(args.out / f"blend-{number:02}.png", optimize=True)
-        figures = {level: near(made.clip, sources[name]) for level, name in given.items()}
+        own = curves_of(made.clip)
+        figures = {level: near(own, known[name]) for level, name in given.items()}
         entries.append({"sources": given, "weights": weights, "near": figures})
     text = {"seconds": SECONDS, "seed": 1, "model": blender.model.name, "blends": entries}
     (args.out / "measurements.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
@@ -93,8 +96,8 @@ def source(name: str) -> Clip:
         judge = Judge()
         waves, _ = synthesise(name, CLIPS, torch.Generator().manual_seed(SEED))
         clips = [Clip(wave[None], RATE) for wave in waves]
-        surest = judge.hear(clips).chances[:, list(judge.hear(clips[:1]).kinds).index(name)].argmax()
-        clip = clips[int(surest)]
+        heard = judge.hear(clips)
+        clip = clips[int(heard.chances[:, list(heard.kinds).index(name)].argmax())]
     wave = clip.waveform
     loud = (wave.abs()[0] > 0.05 * wave.abs().max()).nonzero()
     begin = max(int(loud[0]) - RATE // 50, 0)
@@ -103,15 +106,18 @@ def source(name: str) -> Clip:
     return Clip(0.9 * wave / wave.abs().max(), RATE)
 
 
-def near(result: Clip, origin: Clip) -> Figures:
-    """How near a result is to a source.
+def curves_of(clip: Clip) -> Curves:
+    return measure(clip, ("loudness", "pitch", "brightness"), CURVES_HZ, quick=True)
+
+
+def near(result: Curves, origin: Curves) -> Figures:
+    """How near a result is to a source, by their curves.
 
     envelope: correlation of the loudness in dB, 40 dB below the loudest and less being silence. pitch:
     median distance in semitones where both have one; None where that is under a tenth of the time.
     centroid: distance of the mean brightness in octaves.
     """
-    names = ("loudness", "pitch", "brightness")
-    one, other = (measure(clip, names, CURVES_HZ, quick=True).values for clip in (result, origin))
+    one, other = result.values, origin.values
     frames = min(len(one["loudness"]), len(other["loudness"]))
     loud = [np.maximum(v["loudness"][:frames], np.max(v["loudness"]) - 40) for v in (one, other)]
     envelope = float(np.corrcoef(*loud)[0, 1]) if min(np.std(v) for v in loud) > 0.1 else None
