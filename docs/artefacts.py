@@ -54,6 +54,8 @@ ALL = (
     Artefacts("subject_sheet", "docs/images/subjects.png", ("mini", "one-step", "subjects")),
     Artefacts("jingle_demo", "docs/images/jingle.png", ("mini", "jingles")),
     Artefacts("jingle_demo", "docs/demo/jingle/*.ogg", ("mini", "jingles")),
+    Artefacts("curves_demo", "docs/images/curves.png", ("mini", "curves")),
+    Artefacts("curves_demo", "docs/demo/curves/*.ogg", ("mini", "curves")),
     Artefacts("screenshots", "docs/images/studio-generate*.png", WHOLE),
     Artefacts("screenshots", "docs/images/studio-edit*.png", PARTS),
     Artefacts("demo", "docs/demo/forest.*", WHOLE),
