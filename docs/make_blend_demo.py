@@ -25,7 +25,8 @@ from sonoconvert.curves.measure import measure
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
-from sonopaint.blend.blending import LEVELS, Blender, Source
+from sonopaint.blend.blending import Blender, Source
+from sonopaint.models.blend.pyramid import LEVELS
 from sonopaint.variations.judge import Judge
 from sonotrain.data.foley.corpus import synthesise
 

@@ -13,7 +13,8 @@ import gradio as gr
 
 from sonoconvert.edits.source import open_source
 from sonoconvert.errors import SonopaintError
-from sonopaint.blend.blending import HEAVIEST, LEVELS, LONGEST_S
+from sonopaint.blend.blending import HEAVIEST, LONGEST_S
+from sonopaint.models.blend.pyramid import LEVELS
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.generate_tab import chosen_seed
