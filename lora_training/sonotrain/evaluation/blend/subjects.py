@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -71,10 +71,12 @@ class Subject:
 
 
 def load_subjects(paths: Sequence[str | Path], data: Kept) -> list[Subject]:
-    """A model for each file, named by its variant, and the codec last."""
-    models = [_named(read_blend(path)) for path in paths]
+    """A model for each file, named by it, and the codec last."""
+    models = [read_blend(path) for path in paths]
     if not models:
         raise SonopaintError("Name a model or more, as sonotrain blend train makes them.")
+    if len({model.name for model in models} | {CODEC}) <= len(models):
+        raise SonopaintError("Two of the models' files have one name, or one is called codec; rename one.")
     wrong = [model for model in models if model.space != data.settings["space"]]
     if wrong:
         raise SonopaintError(
@@ -84,8 +86,3 @@ def load_subjects(paths: Sequence[str | Path], data: Kept) -> list[Subject]:
     samples = round(data.settings["seconds"] * space.sample_rate)
     found = [Subject(model.name, space, samples, model) for model in models]
     return [*found, Subject(CODEC, space, samples)]
-
-
-def _named(model: BlendModel) -> BlendModel:
-    """Named by what it is."""
-    return replace(model, name=model.network.variant)
