@@ -308,6 +308,9 @@ def test_the_command_blends_files(files: Callable[[str], str], capsys: pytest.Ca
     assert levels["fine"] == {"weight": 0.5, "mix": 0.0} and levels["mid"] == {"weight": 1.0, "mix": 0.4}
     assert not torch.equal(read_clip(files("b.wav")).waveform, clip.waveform)
     capsys.readouterr()
+    write_clip(Clip(torch.ones(1, 3_600_000).mul(0.1), 1000), files("hour.wav"))
+    assert cli.main([*words, "--fine", files("hour.wav"), "-o", files("h.wav")]) == 0
+    assert "hour.wav lasts 60 minutes; its first 5 are taken" in capsys.readouterr().err
     for more, said in (
         (["--weight", "deep=1"], "--weight begins with coarse, mid, fine and =, not with 'deep'"),
         (["--weight", "fine=loud"], "--weight needs a number, not 'loud'"),

@@ -116,8 +116,15 @@ def _number(text: str, flag: str) -> float:
 
 
 def _read(path: str) -> Clip:
-    """As much as can be blended, and a little more, so that the rest is spoken of."""
-    from sonoconvert.files.clip import read_clip
+    """As much as can be blended; what is longer is said."""
+    from sonoconvert.files.clip import read_clip, sound_header
     from sonopaint.blend.blending import LONGEST_S
 
-    return read_clip(path, duration_s=LONGEST_S + 1)
+    header = sound_header(path)
+    seconds = header.frames / header.sample_rate
+    if seconds > LONGEST_S:
+        print(
+            f"sonopaint: {path} lasts {seconds / 60:.0f} minutes; its first {LONGEST_S / 60:.0f} are taken.",
+            file=sys.stderr,
+        )
+    return read_clip(path, duration_s=min(seconds, LONGEST_S))
