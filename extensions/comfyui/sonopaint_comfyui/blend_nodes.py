@@ -28,8 +28,9 @@ class BlendSounds(io.ComfyNode):
         return schema(
             "SonopaintBlendSounds",
             "Blend Sounds",
-            description="Takes sounds apart by scale and makes a new one: the course of the first, the "
-            "movement of the second, the grain of the third. What is not connected is the first one's.",
+            description="Takes sounds apart by scale and makes a new one: of the first what changes by the "
+            "half second, of the second by the quarter, of the third by the eighth. What is not connected is "
+            "the first one's.",
             search_aliases=["mix sounds", "morph audio", "cross synthesis", "layer", "neural sampler"],
             inputs=[
                 io.Audio.Input("coarse", tooltip="Whose coarse is taken; of a batch the first one."),

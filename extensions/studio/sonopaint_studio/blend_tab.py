@@ -27,9 +27,9 @@ PAGE = "blend"
 MOST = 8
 KEPT = 24  # cards on the page; the library has all
 SAYS = {
-    "coarse": "Its course: what happens when.",
-    "mid": "Its movement. Empty: the first sound's.",
-    "fine": "Its grain. Empty: the first sound's.",
+    "coarse": "What changes by the half second.",
+    "mid": "By the quarter second. Empty: as the first.",
+    "fine": "By the eighth of a second. Empty: as the first.",
 }
 SWAPS = (("coarse", "mid"), ("mid", "fine"), ("coarse", "fine"))
 SOURCE_ACTIONS = (("remove", "Take out"),)
