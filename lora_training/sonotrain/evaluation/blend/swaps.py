@@ -143,6 +143,6 @@ class Judge:
 
 
 def share(scores: dict[str, dict[str, float]], way: str, attribute: str) -> float:
-    """How much of an attribute came along: 0 what the base has anyway, 1 what reconstructing gives."""
+    """How much of an attribute came along: 0 what the base has, 1 what reconstructing gives (NaN: it gives nothing)."""
     floor, whole = scores[NOTHING][attribute], scores[WHOLE][attribute]
-    return (scores[way][attribute] - floor) / (whole - floor) if whole - floor > 0.02 else float("nan")
+    return (scores[way][attribute] - floor) / (whole - floor) if whole - floor > 0.1 else float("nan")
