@@ -143,6 +143,9 @@ class Judge:
 
 
 def share(scores: dict[str, dict[str, float]], way: str, attribute: str) -> float:
-    """How much of an attribute came along: 0 what the base has, 1 what reconstructing gives (NaN: it gives nothing)."""
+    """How much of an attribute came along: 0 what the base has, 1 what reconstructing gives.
+
+    NaN where reconstructing gives hardly more than the base has.
+    """
     floor, whole = scores[NOTHING][attribute], scores[WHOLE][attribute]
     return (scores[way][attribute] - floor) / (whole - floor) if whole - floor > 0.1 else float("nan")
