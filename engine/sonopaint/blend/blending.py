@@ -17,7 +17,8 @@ from sonoconvert.files.clip import Clip
 from sonoconvert.progress import Progress
 from sonopaint.models.blend.file import BlendModel, read_blend, shipped_blend
 from sonopaint.models.blend.network import CODE, WHOLE
-from sonopaint.models.blend.pyramid import LEVELS, fine_mel
+from sonopaint.models.blend.pyramid import LEVELS as LEVELS
+from sonopaint.models.blend.pyramid import fine_mel
 from sonopaint.painters.windows import over_windows
 from sonopaint.samplers.common import Denoise
 from sonopaint.samplers.edm import SIGMA_DATA, EdmSettings, denoiser, invert_edm, sample_edm

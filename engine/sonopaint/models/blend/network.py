@@ -95,7 +95,8 @@ class BlendNetwork(nn.Module):
             fine = codes[CODE]
             return [F.avg_pool1d(fine, 4), F.avg_pool1d(fine, 2), fine]
         name, one = next(iter(codes.items()))
-        frames, made = one.shape[-1] * SPANS[name], []
+        frames = one.shape[-1] * SPANS[name]
+        made: list[Tensor] = []
         for level in LEVELS:
             told = codes.get(level)
             if told is None:

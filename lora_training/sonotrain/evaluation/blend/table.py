@@ -75,7 +75,7 @@ def make_table(out: str | Path, options: TableOptions) -> str:
     rows = []
     for subject in subjects:
         path = out / "rows" / f"{subject.name}.json"
-        facts = {
+        facts: dict[str, Any] = {
             "options": {k: v for k, v in vars(options).items() if k not in ("models", "threads", "mapped")}
         }
         facts["model"] = _recipe(subject)
