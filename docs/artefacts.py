@@ -34,6 +34,7 @@ GROUPS = {
     "subjects": ("weights/subjects/*.safetensors",),
     "classifier": ("weights/classifier/*.safetensors",),
     "jingles": ("weights/jingles/*.safetensors",),
+    "blend": ("weights/blend/*.safetensors",),
 }
 WHOLE, PARTS = ("mini",), ("mini", "inpaint")  # pictures of whole sounds, and of sounds repainted in part
 JUDGED = (*PARTS, "classifier")
@@ -56,6 +57,7 @@ ALL = (
     Artefacts("jingle_demo", "docs/demo/jingle/*.ogg", ("mini", "jingles")),
     Artefacts("curves_demo", "docs/images/curves.png", ("mini", "curves")),
     Artefacts("curves_demo", "docs/demo/curves/*.ogg", ("mini", "curves")),
+    Artefacts("blend_demo", "docs/demo/blend/*", ("mini", "blend", "classifier")),
     Artefacts("screenshots", "docs/images/studio-generate*.png", WHOLE),
     Artefacts("screenshots", "docs/images/studio-edit*.png", PARTS),
     Artefacts("demo", "docs/demo/forest.*", WHOLE),
@@ -83,6 +85,7 @@ ALL = (
     Artefacts("comfyui", "example_workflows/One-step subject.jpg", ("mini", "one-step", "subjects")),
     Artefacts("comfyui", "example_workflows/Batch of variations.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Choose variations.jpg", WHOLE),
+    Artefacts("comfyui", "example_workflows/Blend three sounds.jpg", ("mini", "blend")),
 )  # fmt: skip
 
 

@@ -368,6 +368,23 @@ WORKFLOWS["Draw the loudness"] = (
     "Steps that come nearer and go away: draw in the lanes, or write points; what is free is the model's "
     "choice.",
 )
+WORKFLOWS["Blend three sounds"] = (
+    {
+        **example("horse_hooves"),
+        "second": ("SonopaintExampleSound", {"sound": "humming"}),
+        "third": ("SonopaintExampleSound", {"sound": "engine"}),
+        "blended": (
+            "SonopaintBlendSounds",
+            {"coarse": "recording.AUDIO", "mid": "second.AUDIO", "fine": "third.AUDIO", "seed": 7},
+        ),
+        "plot": ("SonopaintPlot", {"audio": "blended.AUDIO"}),
+        "look": ("PreviewImage", {"images": "plot.IMAGE"}),
+        "save": ("SonopaintSaveAudio", {"audio": "blended.AUDIO", "filename_prefix": "sonopaint/blend"}),
+    },
+    "Three sounds are taken apart by scale, and a new one is made: the coarse of hooves, the mid of a voice, "
+    "the fine of an engine. Put recordings of your own in the first nodes' place; a weight of 0 leaves a "
+    "level out, one above 1 exaggerates it.",
+)
 WORKFLOWS["Repaint with Stable Audio 3"] = (
     {
         **example("horse_hooves"),

@@ -106,6 +106,7 @@ STEPS: dict[str, Callable[[list[Path]], None]] = {
     "contact_sheet": lambda files: script("contact_sheet", "mini"),
     "subject_sheet": subject_sheet,
     "jingle_demo": lambda files: script("jingle_demo"),
+    "blend_demo": lambda files: script("blend_demo"),
     "curves_demo": lambda files: script("curves_demo"),
     "screenshots": lambda files: script("screenshots"),
     "demo": lambda files: script("demo"),

@@ -28,10 +28,10 @@ SIZES = {
 SIZES |= {"SonopaintSaveAudio": (320, 190), "KSampler": (320, 470), "SamplerCustomAdvanced": (320, 330)}
 # From left to right: what is given, words, what is to be painted, painting, sound.
 COLUMNS = (
-    {"recording", "model", "lora", "clip"},
+    {"recording", "second", "third", "model", "lora", "clip"},
     {"prompt", "prompt_b", "negative", "latent", "time", "between", "shifted"},
     {"region", "canvas", "longer", "curves", "follow"},
-    {"encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
+    {"blended", "encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
     {"decode", "sound", "back", "save"},
     {"joined", "one", "save_one", "hear", "chosen", "figures", "brought"},
     {"plot", "look"},

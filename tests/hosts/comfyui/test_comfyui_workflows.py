@@ -178,6 +178,13 @@ def test_extending_keeps_the_recording(comfyui: Any) -> None:
     assert rms(sound[:added]) > 1e-4 and rms(sound[-added:]) > 1e-4
 
 
+def test_three_sounds_become_one(comfyui: Any) -> None:
+    [sound] = run(comfyui, "Blend three sounds")
+    source = recording("horse_hooves")
+    assert len(sound) == len(source) and 0.1 < np.abs(sound).max() <= 1
+    assert rms(sound - source) > 0.2 * rms(source)
+
+
 @pytest.mark.parametrize(
     ("name", "source", "count"),
     [
