@@ -147,6 +147,21 @@ def test_what_the_host_can_not_paint_is_told(tab: Any) -> None:
     assert "can't read the prompt" in told.inner_text()
 
 
+def test_a_sound_follows_points_of_loudness(tab: Any, read: Any) -> None:
+    """Whatever a checkpoint paints, its sound is loud where the fold-out says so."""
+    tab.open("Generate", "generate").quick()
+    tab.page.locator(f"{tab.id}_curves_fold > .label-wrap").click()
+    tab.fill("seconds", 3)
+    tab.fill("prompt", "a horn")
+    tab.fill("loudness", "0:-50 1:-50 1.2:-12 1.8:-12 2:-50 3:-50")
+    wave, rate = read.sound(tab.go()[0])
+    first, middle, last = (
+        20 * np.log10(np.sqrt(np.mean(wave[int(a * rate) : int(b * rate)] ** 2)) + 1e-9)
+        for a, b in ((0.1, 0.8), (1.3, 1.7), (2.2, 2.9))
+    )
+    assert middle > first + 15 and middle > last + 15, (first, middle, last)
+
+
 def test_sound_under_txt2img_and_back_from_png_info(tab: Any, host: Any, read: Any) -> None:
     page, sound = tab.page, "#script_txt2img_sonopaint_enabled"
     page.fill("#txt2img_prompt textarea", "train horn")
