@@ -361,9 +361,10 @@ def main() -> int:
         if not (DEMO / "forest.flac").exists():
             make_forest(judge)
         forest = read_clip(DEMO / "forest.flac")
-        size = (MARGINS + round(forest.duration_s * PIXELS_PER_S), HEIGHT)
-        plot_spectrogram(forest, size=size).quantize(96).save(DEMO / "forest.png", optimize=True)
-        save_mask(irregular(), DEMO / "irregular-mask.png")
+        if not options.webui:
+            size = (MARGINS + round(forest.duration_s * PIXELS_PER_S), HEIGHT)
+            plot_spectrogram(forest, size=size).quantize(96).save(DEMO / "forest.png", optimize=True)
+            save_mask(irregular(), DEMO / "irregular-mask.png")
         host = "webui" if options.webui else "studio"
         # The WebUI gets the seeds that Studio was given, unless it has, or is to look for, its own.
         last = measured.get(host) or measured.get("studio", {})

@@ -2,9 +2,9 @@
 
 python docs/make_webui_pictures.py http://127.0.0.1:7860 --name webui     (Forge's are called forge)
 
-A sound that Mini makes in Generate, where the host can load Mini (it is added if it isn't there); an example
-sound with a typed and a drawn box in Inpaint, and its conversion in Audio → Image, for which any checkpoint
-will do. They become docs/images/NAME-generate.png, NAME-inpaint.png and NAME-convert.png.
+A sound that Mini makes in Generate, where the host can load Mini (added if it isn't there), and an example
+sound with a typed and a drawn box in Inpaint, for which any checkpoint will do. They become
+docs/images/NAME-generate.png and NAME-inpaint.png.
 """
 
 from __future__ import annotations
@@ -54,15 +54,6 @@ def inpaint(page: Any) -> None:
     page.mouse.up()
 
 
-def convert(page: Any) -> None:
-    open_tab(page, "Audio → Image")
-    page.set_input_files("#sonopaint_audio_to_image_source input[type=file]", SOUND)
-    page.wait_for_timeout(5000)
-    page.click("#sonopaint_audio_to_image_go")
-    page.wait_for_selector("#sonopaint_audio_to_image_made .sonopaint-result .sg-canvas")
-    page.wait_for_selector("#sonopaint_audio_to_image_image img")
-
-
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
@@ -73,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
-        views = {"generate": generate, "inpaint": inpaint, "convert": convert}
+        views = {"generate": generate, "inpaint": inpaint}
         if options.name == "forge":  # which loads Stable Diffusion's own sizes only
             del views["generate"]
         for name, prepare in views.items():
