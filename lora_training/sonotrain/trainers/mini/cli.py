@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from sonotrain.files.options import add_device
+
 
 def fill_export(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain base export`."""
@@ -20,4 +22,5 @@ def fill_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decoder", metavar="RUN", help="a VAE run made with --decoder-of, for its decoder")
     parser.add_argument("--out", default="weights/mini", help="folder to write (default: weights/mini)")
     parser.add_argument("--force", action="store_true", help="replace a model that is there")
+    add_device(parser)
     parser.set_defaults(run=run, resumable=False)
