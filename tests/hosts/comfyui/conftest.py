@@ -131,7 +131,7 @@ def adapted_mini(folder: Path) -> None:
         if one.name != INPAINT_FILE:
             (folder / one.name).symlink_to(one, target_is_directory=one.is_dir())
     generator = torch.Generator().manual_seed(3)
-    tensors = {"kept": 0.02 * torch.randn(64, 5, 3, 3, generator=generator)}
+    tensors = {"kept": 0.2 * torch.randn(64, 5, 3, 3, generator=generator)}
     layers = {"down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q": (128, 128)}
     layers |= {
         "mid_block.resnets.0.conv1": (256, 256, 3, 3),

@@ -134,6 +134,8 @@ def test_cancel_stops_within_two_seconds(comfyui: Any, page: Any, stage: str) ->
         ),
         "noise": node("SolidMask", value=0.6, width=3776, height=128),
         "grey": node("MaskToImage", mask=["noise", 0]),
+        "mark": node("SolidMask", value=0.6, width=3712, height=128),  # the canvas of 58 s
+        "painted": node("MaskToImage", mask=["mark", 0]),
     }
     searches = {"quality": "best", "seed": 0}
     last = {
@@ -141,7 +143,7 @@ def test_cancel_stops_within_two_seconds(comfyui: Any, page: Any, stage: str) ->
             stage, image=["grey", 0], format=["latent", 1], decoder="automatic", **searches
         ),
         "SonopaintPutBack": node(
-            stage, image=["canvas", 0], context=["canvas", 2], surroundings="match", **searches
+            stage, image=["painted", 0], context=["canvas", 2], surroundings="match", **searches
         ),
         "KSampler": node(
             stage, model=["model", 0], positive=["words", 0], negative=["words", 0], seed=0, steps=20,

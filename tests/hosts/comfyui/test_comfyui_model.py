@@ -242,7 +242,7 @@ def test_a_part_is_painted_by_the_adapter_as_in_studio(comfyui: Any) -> None:
     workflow = json.loads((root / "example_workflows/Inpaint a box.json").read_text())
     prompt = comfyui.prompt_of(workflow)
     of_kind = {node["class_type"]: node["inputs"] for node in prompt.values()}
-    of_kind["SonopaintPutBack"]["surroundings"] = "free"
+    of_kind["SonopaintPutBack"] |= {"surroundings": "free", "quality": "high"}
     of_kind["SonopaintSaveAudio"]["format"] = "WAV 32 bit float"
     words = of_kind["KSampler"]["positive"][0]
 
@@ -263,9 +263,21 @@ def test_a_part_is_painted_by_the_adapter_as_in_studio(comfyui: Any) -> None:
     model = load_model(str(comfyui.base / "sonopaint/adapted"))
     there = inpaint(model, read_clip(sound), region, settings)[0].clip.waveform[0].numpy()
     here, plain = heard_with("adapted"), heard_with("mini")
+    # By their spectrograms: of a bark, which is noise, a pixel that is rounded otherwise turns all phases.
     inside = slice(48_000, 112_000)
-    assert difference_db(here[inside], plain[inside]) > -10, "the adapter changes what is painted"
-    assert (apart := difference_db(here[inside], there[inside])) < -20, apart
+    here, there, plain = (picture(one[inside]) for one in (here, there, plain))
+    changed, apart = np.abs(here - plain).mean(), np.abs(here - there).mean()
+    assert apart < 1 and apart < changed / 4, (apart, changed)
+
+
+def picture(samples: np.ndarray) -> np.ndarray:
+    """Its mel spectrogram in decibels."""
+    import torch
+
+    from sonoconvert.pictures.format import get_format
+    from sonoconvert.pictures.spectrogram import levels
+
+    return 80 * levels(torch.from_numpy(samples)[None], get_format("sonopaint-mini"))[0].numpy()
 
 
 def test_one_step_runs_where_it_is_told_the_timestep(comfyui: Any) -> None:

@@ -23,7 +23,8 @@ def run(comfyui: Any, name: str, model: str = "mini", **settings: Any) -> list[n
     workflow = json.loads((ROOT / f"example_workflows/{name}.json").read_text())
     prompt = comfyui.prompt_of(workflow)
     of_kind = {node["class_type"]: node["inputs"] for node in prompt.values()}
-    of_kind["SonopaintLoadMini"]["model"] = model
+    if "SonopaintLoadMini" in of_kind:  # Blend has a model of its own
+        of_kind["SonopaintLoadMini"]["model"] = model
     if settings:
         of_kind["KSampler"].update(settings)
     entry = comfyui.queue(prompt, {"workflow": workflow})
