@@ -59,10 +59,10 @@ def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The command line. Heavy modules load only for the command that `words` name."""
     parser = argparse.ArgumentParser(prog="sonotrain", description="Trains models for Sonopaint.")
     parts = parser.add_subparsers(title="what to do", required=True, metavar="COMMAND")
-    for name, (help_line, description, what) in COMMANDS.items():
+    for name, (help_line, description, place) in COMMANDS.items():
         command = parts.add_parser(name, help=help_line, description=description)
         if list(words[:1]) == [name]:
-            _fill(command, what, f"runs/{name}")
+            _fill(command, place, f"runs/{name}")
     for group, (help_line, steps) in GROUPS.items():
         part = parts.add_parser(group, help=help_line)
         commands = part.add_subparsers(title="steps, in their order", required=True, metavar="STEP")
