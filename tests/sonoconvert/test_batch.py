@@ -312,7 +312,7 @@ def test_no_worker_and_no_half_file_outlives_a_killed_batch(tmp_path: Path, numb
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("after_s", [0.0, 0.7])
 def test_ctrl_c_while_workers_start_says_no_traceback(tmp_path: Path, after_s: float) -> None:
-    for index in range(4):
+    for index in range(200):
         write_clip(Clip(torch.zeros(1, 4000), 32_000), tmp_path / "in" / f"{index}.wav")
     command = [sys.executable, "-m", "sonoconvert", "to-picture", str(tmp_path / "in")]
     command += ["-o", str(tmp_path / "out"), "--workers", "2"]

@@ -37,13 +37,15 @@ def test_a_sound_is_matched_turned_and_multiplied(
 ) -> None:
     monkeypatch.setattr(matching, "STEPS", 1)
     monkeypatch.setattr(matching, "_TRIED", 4)
-    monkeypatch.setattr(matching, "_SCANNED", 2)
     page = MatchTab(context)
     *_, (status, original, *_) = page.opened(tab(), dropped(upload, kick))
     assert "Press Match" in status and original["cards"][0]["title"] == "kick"
     *_, (status, _, _, cards, knobs, link) = page.make("kick", tab())
     assert "Kick drum: " in status and " away" in status and link == ""
-    assert cards["compare"]["before"]["title"] == "kick" and cards["actions"] == [["send", "Edit"]]
+    assert cards["compare"]["before"]["title"] == "kick" and cards["actions"] == [
+        ["send", "Edit"],
+        ["blend", "Blend"],
+    ]
     assert [one["name"] for one in knobs["knobs"]] == [*get_synth("kick").names, "colour"]
     assert all(one["place"] == pytest.approx(one["mark"]) for one in knobs["knobs"])
 
