@@ -178,9 +178,8 @@ def _fill(
             bridge, known, start, start + count, rate, band=band, seed=seed, steps=settings.steps, tick=tick
         )
     elif method == "interpolate":
-        order = (
-            ORDER if count <= SHORT_S * rate else 4 * ORDER
-        )  # a click needs no more, and hours have thousands
+        # A click needs no long model, and hours have thousands of them.
+        order = ORDER if count <= SHORT_S * rate else 4 * ORDER
         made = interpolated(left, right, count, order=order)
     elif method == "predict":
         made = predicted(left, right, count)

@@ -96,8 +96,7 @@ def match(
     """The nearest sound that a synthesiser makes; "auto": of those that are likely, the nearest.
 
     count: steps of the refinement, 0 for none. seed: of noise and random starts. analyser: another than the
-    shipped ones. Raises SonopaintError for
-    silence and unknown synthesisers.
+    shipped ones. Raises SonopaintError for silence and unknown synthesisers.
     """
     if count < 0:
         raise SonopaintError(f"The refinement takes 0 steps or more, not {count}.")
