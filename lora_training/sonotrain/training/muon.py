@@ -36,6 +36,17 @@ class Muon(torch.optim.Optimizer):
                 parameter.add_(orthogonal(matrix).reshape(parameter.shape), alpha=-group["lr"] * scale)
 
 
+def muon_and_adam(
+    parameters: Iterable[nn.Parameter], rate: float, bias_rate: float
+) -> tuple[Muon, torch.optim.Adam]:
+    """Muon for the kernels of convolutions (three dimensions and more), Adam for all else; their rates."""
+    weights = list(parameters)
+    others = [p for p in weights if p.ndim <= 2]
+    return Muon([p for p in weights if p.ndim > 2], rate), torch.optim.Adam(
+        others, bias_rate, betas=(0.9, 0.99)
+    )
+
+
 def orthogonal(matrix: Tensor) -> Tensor:
     """The nearest matrix with singular values of about one: five quintic Newton–Schulz steps."""
     tall = matrix.shape[0] > matrix.shape[1]

@@ -24,7 +24,7 @@ from sonotrain.trainers.jingles.objectives import edm_loss
 from sonotrain.training.compute import autocast, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.loop import cosine, warmed_up
-from sonotrain.training.muon import Muon
+from sonotrain.training.muon import muon_and_adam
 from sonotrain.training.run import Run, Trainer
 
 SPACES = ("latents", "encodec")  # continuous, over time
@@ -124,10 +124,8 @@ class BlendTrainer(Trainer):
         self.scaling = Scaling.of(self.data.latents[self.data.learnt], 1)
         self.mels = self.data.mel.shape[-1] / self.data.frames  # a frame of latents
         self.ema = Ema([self.network], options.ema)
-        weights = list(self.network.parameters())
-        self.optimiser = Muon([p for p in weights if p.ndim > 2], options.learning_rate)
-        self.others = torch.optim.Adam(
-            [p for p in weights if p.ndim <= 2], options.bias_rate, betas=(0.9, 0.99)
+        self.optimiser, self.others = muon_and_adam(
+            self.network.parameters(), options.learning_rate, options.bias_rate
         )
 
     def parts(self) -> dict[str, Any]:

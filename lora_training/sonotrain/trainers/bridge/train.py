@@ -25,7 +25,7 @@ from sonotrain.trainers.bridge.damage import Damaged, damaged
 from sonotrain.trainers.bridge.sounds import own_sounds, spoken
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
-from sonotrain.training.muon import Muon
+from sonotrain.training.muon import muon_and_adam
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
 
@@ -109,11 +109,7 @@ class BridgeTrainer(Trainer):
         self.fast = [compiled(network, self.device) for network in self.networks]
         self.ema = Ema(self.networks, options.ema)
         weights = [p for network in self.networks for p in network.parameters()]
-        kernels = [p for p in weights if p.ndim == 4]
-        self.optimiser = Muon(kernels, options.learning_rate)
-        self.others = torch.optim.Adam(
-            [p for p in weights if p.ndim != 4], options.bias_rate, betas=(0.9, 0.99)
-        )
+        self.optimiser, self.others = muon_and_adam(weights, options.learning_rate, options.bias_rate)
         if options.data:
             self.sounds = own_sounds(options.data, RATE)
         else:

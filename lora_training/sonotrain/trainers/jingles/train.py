@@ -23,7 +23,7 @@ from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.jingles.objectives import loss_of
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
-from sonotrain.training.muon import Muon
+from sonotrain.training.muon import muon_and_adam
 from sonotrain.training.run import Run, Trainer
 
 FORMALISMS = ("edm", "ddpm", "discdpm")
@@ -133,10 +133,8 @@ class JingleTrainer(Trainer):
         self.network.to(device)
         self.fast = compiled(self.network, device)
         self.ema = Ema([self.network], options.ema)
-        weights = list(self.network.parameters())
-        self.optimiser = Muon([p for p in weights if p.ndim > 2], options.learning_rate)
-        self.others = torch.optim.Adam(
-            [p for p in weights if p.ndim <= 2], options.bias_rate, betas=(0.9, 0.99)
+        self.optimiser, self.others = muon_and_adam(
+            self.network.parameters(), options.learning_rate, options.bias_rate
         )
 
     def parts(self) -> dict[str, Any]:

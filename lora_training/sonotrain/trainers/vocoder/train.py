@@ -43,7 +43,7 @@ from sonotrain.trainers.vocoder.losses import (
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.losses import hinge_discriminator_loss
-from sonotrain.training.muon import Muon
+from sonotrain.training.muon import muon_and_adam
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
 
@@ -125,9 +125,8 @@ class VocoderTrainer(Trainer):
         self.network.to(device).channels_last()
         self.fast_network = compiled(self.network, device)
         self.ema = Ema([self.network], options.ema)
-        self.optimiser = Muon([p for p in self.network.parameters() if p.ndim > 1], options.learning_rate)
-        self.biases = torch.optim.Adam(
-            [p for p in self.network.parameters() if p.ndim == 1], options.bias_rate, betas=(0.9, 0.99)
+        self.optimiser, self.biases = muon_and_adam(
+            self.network.parameters(), options.learning_rate, options.bias_rate
         )
         self.discriminator = SpectrogramDiscriminator().to(device)
         self.critic = torch.optim.AdamW(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
