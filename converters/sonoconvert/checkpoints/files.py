@@ -161,6 +161,16 @@ def read_tensors(path: str | Path, *, dtype: torch.dtype | None = torch.float32)
     return result
 
 
+def check_shapes(
+    path: str | Path, found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """SonopaintError where a file's tensors are not those of the network that its header describes."""
+    if wrong := sorted(dict(expected).items() ^ dict(found).items()):
+        raise SonopaintError(
+            f"{Path(path).name} does not fit its own description (tensor {wrong[0][0]}); get it anew."
+        )
+
+
 def write_tensors(
     path: str | Path,
     tensors: Mapping[str, torch.Tensor | Stored],

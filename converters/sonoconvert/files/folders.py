@@ -14,6 +14,12 @@ def shipped_folder() -> Path:
     return _ROOT / "weights"
 
 
+def own_or_shipped(folder: str, name: str) -> Path | None:
+    """A file of weights: the user's own before the shipped one; None where there is neither."""
+    places = (user_folder() / folder / name, shipped_folder() / folder / name)
+    return next((path for path in places if path.is_file()), None)
+
+
 def user_folder() -> Path:
     """The folder for people's own models and LoRAs: $SONOPAINT_MODELS, else ``models`` in the repository.
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sonoconvert.checkpoints.files import read_header, read_tensors, write_tensors
+from sonoconvert.checkpoints.files import check_shapes, read_header, read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.folders import shipped_folder, user_folder
 from sonoconvert.phase.integration import integrate
@@ -197,9 +197,7 @@ def read(path: str | Path) -> Vocoder:
         raise SonopaintError(f"{path.name} is too large for a decoder; get it anew.")
     network = VocoderNetwork(*sizes)
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    if shapes != expected:
-        wrong = sorted(expected.items() ^ shapes.items())[0][0]
-        raise SonopaintError(f"{path.name} does not fit its own description (tensor {wrong}); get it anew.")
+    check_shapes(path, shapes, expected)
     network.load_state_dict(read_tensors(path))
     return Vocoder(network, fmt, metadata)
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sonoconvert.checkpoints.files import read_header, read_tensors, write_tensors
+from sonoconvert.checkpoints.files import check_shapes, read_header, read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.folders import shipped_folder, user_folder
+from sonoconvert.files.folders import own_or_shipped
 from sonopaint.models.bridge_network import BridgeNetwork
 from sonopaint.samplers.bridge import estimate, sample_bridge
 from sonopaint.samplers.common import Generators
@@ -119,11 +119,8 @@ def load() -> Bridge | None:
 
     Raises SonopaintError for a damaged file, or one that is no bridge.
     """
-    for folder in (user_folder(), shipped_folder()):
-        path = folder / FOLDER / NAME
-        if path.is_file():
-            return _read_cached(path, path.stat().st_mtime_ns)
-    return None
+    path = own_or_shipped(FOLDER, NAME)
+    return None if path is None else _read_cached(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
@@ -148,9 +145,7 @@ def read(path: str | Path) -> Bridge:
         raise SonopaintError(f"{path.name} describes an impossible bridge ({sizes}); get it anew.")
     networks = [BridgeNetwork(widths, blocks) for _ in range(count)]
     expected = {name: tuple(tensor.shape) for name, tensor in _tensors(networks).items()}
-    if shapes != expected:
-        wrong = sorted(expected.items() ^ shapes.items())[0][0]
-        raise SonopaintError(f"{path.name} does not fit its own description (tensor {wrong}); get it anew.")
+    check_shapes(path, shapes, expected)
     tensors = read_tensors(path)
     for number, network in enumerate(networks):
         own = f"{number}."

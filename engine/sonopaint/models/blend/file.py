@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from sonoconvert.checkpoints.files import read_header, read_tensors, write_tensors
+from sonoconvert.checkpoints.files import check_shapes, read_header, read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.folders import shipped_folder, user_folder
+from sonoconvert.files.folders import own_or_shipped, shipped_folder
 from sonoconvert.representations.protocol import Representation
 from sonopaint.models.blend.network import WHOLE, BlendNetwork
 from sonopaint.models.jingles.spaces import Scaling, open_space
@@ -81,9 +81,9 @@ def read_blend(path: str | Path) -> BlendModel:
     expected = {_NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     sides = (1, int(facts["network"]["channels"]), 1)
     expected |= {_SPACE + "mean": sides, _SPACE + "deviation": sides}
-    if shapes != expected or path.stat().st_size > _MOST_WEIGHTS:
-        wrong = sorted({*shapes.items(), *expected.items()} - ({*shapes.items()} & {*expected.items()}))[:1]
-        raise SonopaintError(f"{path.name} does not fit its own description ({wrong}); get it anew.")
+    check_shapes(path, shapes, expected)
+    if path.stat().st_size > _MOST_WEIGHTS:
+        raise SonopaintError(f"{path.name} is too large for a model that blends; get it anew.")
     tensors = {name: tensor.float() for name, tensor in read_tensors(path).items()}
     scaling = Scaling(tensors.pop(_SPACE + "mean"), tensors.pop(_SPACE + "deviation"))
     network.load_state_dict({name[len(_NETWORK) :]: t for name, t in tensors.items()}, assign=True)
@@ -92,13 +92,12 @@ def read_blend(path: str | Path) -> BlendModel:
 
 def shipped_blend() -> BlendModel:
     """The user's own model before the shipped one. SonopaintError where there is none."""
-    for folder in (user_folder(), shipped_folder()):
-        path = folder / FOLDER / NAME
-        if path.is_file():
-            return _cached(path, path.stat().st_mtime_ns)
-    raise SonopaintError(
-        f"There is no model that blends in {shipped_folder() / FOLDER}; name one, or get the pack anew."
-    )
+    path = own_or_shipped(FOLDER, NAME)
+    if path is None:
+        raise SonopaintError(
+            f"There is no model that blends in {shipped_folder() / FOLDER}; name one, or get the pack anew."
+        )
+    return _cached(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonoconvert.checkpoints.files import read_header, read_tensors, write_tensors
+from sonoconvert.checkpoints.files import check_shapes, read_header, read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.folders import shipped_folder, user_folder
+from sonoconvert.files.folders import own_or_shipped, shipped_folder
 from sonoconvert.representations.protocol import Representation
 from sonopaint.models.jingles.controls import Controls
 from sonopaint.models.jingles.formalisms import Formalism, facts_of, from_facts
@@ -101,9 +101,9 @@ def read_jingle(path: str | Path) -> Jingle:
         ) from error
     expected = {_NETWORK + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: shape for name, shape in shapes.items() if name.startswith(_NETWORK)}
-    if found != expected or path.stat().st_size > _MOST_WEIGHTS:
-        wrong = sorted({*found.items(), *expected.items()} - ({*found.items()} & {*expected.items()}))[:1]
-        raise SonopaintError(f"{path.name} does not fit its own description ({wrong}); get it anew.")
+    check_shapes(path, found, expected)
+    if path.stat().st_size > _MOST_WEIGHTS:
+        raise SonopaintError(f"{path.name} is too large for a jingle model; get it anew.")
     tensors = read_tensors(path)
     network.load_state_dict(
         {name[len(_NETWORK) :]: t for name, t in tensors.items() if name in expected}, assign=True
@@ -125,13 +125,12 @@ def read_jingle(path: str | Path) -> Jingle:
 
 def shipped_jingle() -> Jingle:
     """The user's own model before the shipped one. SonopaintError where there is none."""
-    for folder in (user_folder(), shipped_folder()):
-        path = folder / FOLDER / NAME
-        if path.is_file():
-            return _cached(path, path.stat().st_mtime_ns)
-    raise SonopaintError(
-        f"There is no jingle model in {shipped_folder() / FOLDER}; name one, or get the pack anew."
-    )
+    path = own_or_shipped(FOLDER, NAME)
+    if path is None:
+        raise SonopaintError(
+            f"There is no jingle model in {shipped_folder() / FOLDER}; name one, or get the pack anew."
+        )
+    return _cached(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=2)
