@@ -20,7 +20,7 @@ from sonoconvert.pictures.format import PRESETS, get_format
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.disk import room
-from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
+from sonopaint_studio.jobs import Finished, Report, error_html, note_html
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import file_stem, named
 
@@ -128,11 +128,10 @@ class ConvertTab:
 
     def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Yield as ``convert`` does, also after the page was loaded again."""
-        session, queue = self.context.sessions.of(request), self.context.queue
-        for happened in queue.follow(session, PAGE):
+        session = self.context.sessions.of(request)
+        for happened, told, stop in widgets.followed(self.context.queue, session, PAGE):
             results = results_html(*happened.value) if isinstance(happened, Finished) else gr.skip()
-            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
-            yield status_html(happened), results, stop
+            yield told, results, stop
 
     def stop(self, request: gr.Request) -> str:
         self.context.queue.stop(self.context.sessions.of(request), PAGE)

@@ -22,7 +22,7 @@ from sonopaint_studio.edit_part import asked, painting, read_region
 from sonopaint_studio.generate_tab import paint_settings
 from sonopaint_studio.history import Step
 from sonopaint_studio.job_queue import PAINTING
-from sonopaint_studio.jobs import Finished, error_html, note_html, status_html
+from sonopaint_studio.jobs import Finished, error_html, note_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, keep, named
@@ -256,17 +256,15 @@ class EditTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        queue = self.context.queue
-        for event in queue.follow(session, PAGE):
-            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
+        for event, told, stop in widgets.followed(self.context.queue, session, PAGE):
             if isinstance(event, Finished):
                 made = event.value
                 notes = dict.fromkeys(note for take in made for note in take.settings.get("notes", []))
-                told = status_html(event) + "".join(map(note_html, notes))
+                told += "".join(map(note_html, notes))
                 seed = made[0].settings["seed"]  # silence takes another one
                 yield told, seed, stop, *self.shown(session)
             else:
-                yield status_html(event), gr.skip(), stop, *[gr.skip()] * 4
+                yield told, gr.skip(), stop, *[gr.skip()] * 4
 
     def stop(self, request: gr.Request) -> tuple[Any, Any]:
         """Ask this tab's job to stop: (status, stop button)."""

@@ -15,7 +15,7 @@ from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 from sonopaint_studio import curves_part, levels, palette, presets, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.job_queue import PAINTING
-from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
+from sonopaint_studio.jobs import Finished, Report, error_html, note_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, named, read_settings
@@ -142,14 +142,12 @@ class GenerateTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        queue = self.context.queue
-        for event in queue.follow(session, PAGE):
-            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
+        for event, told, stop in widgets.followed(self.context.queue, session, PAGE):
             if isinstance(event, Finished):
                 lanes = curves_part.value(got=session.followed) if session.followed else gr.skip()
-                yield status_html(event), results_value(session), gr.skip(), stop, self._ideas(), lanes
+                yield told, results_value(session), gr.skip(), stop, self._ideas(), lanes
             else:
-                yield status_html(event), gr.skip(), gr.skip(), stop, gr.skip(), gr.skip()
+                yield told, gr.skip(), gr.skip(), stop, gr.skip(), gr.skip()
 
     def _ideas(self) -> Any:
         """The list of prompts: what was asked for before, the last first, then what the model knows."""

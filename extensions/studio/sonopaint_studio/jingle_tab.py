@@ -14,7 +14,7 @@ from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.generate_tab import chosen_seed
 from sonopaint_studio.job_queue import PAINTING
-from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
+from sonopaint_studio.jobs import Finished, Report, error_html, note_html
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, named
 
@@ -108,10 +108,7 @@ class JingleTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        queue = self.context.queue
-        for event in queue.follow(session, PAGE):
-            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
-            told = status_html(event) + (note_html(event.value) if isinstance(event, Finished) else "")
+        for event, told, stop in widgets.followed(self.context.queue, session, PAGE):
             yield told, gr.skip(), stop, self.shown(session) if isinstance(event, Finished) else gr.skip()
 
     def stop(self, request: gr.Request) -> tuple[Any, Any]:

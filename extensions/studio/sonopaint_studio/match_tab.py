@@ -15,7 +15,7 @@ from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.convert_tab import link, zipped
 from sonopaint_studio.job_queue import PAINTING
-from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
+from sonopaint_studio.jobs import Report, error_html, note_html
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, file_stem, keep, named
 
@@ -133,10 +133,7 @@ class MatchTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        queue = self.context.queue
-        for event in queue.follow(session, PAGE):
-            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
-            said = status_html(event) + (note_html(event.value) if isinstance(event, Finished) else "")
+        for _, said, stop in widgets.followed(self.context.queue, session, PAGE):
             yield said, stop, *self.shown(session)
 
     def stop(self, request: gr.Request) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.convert_tab import link, zipped
 from sonopaint_studio.generate_tab import chosen_seed
 from sonopaint_studio.job_queue import PAINTING
-from sonopaint_studio.jobs import Finished, Report, error_html, note_html, status_html
+from sonopaint_studio.jobs import Report, error_html, note_html
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, file_stem, keep, named
 
@@ -159,10 +159,7 @@ class VariationsTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        queue = self.context.queue
-        for event in queue.follow(session, PAGE):
-            stop = widgets.running() if queue.busy(session, PAGE) else widgets.idle()
-            told = status_html(event) + (note_html(event.value) if isinstance(event, Finished) else "")
+        for _, told, stop in widgets.followed(self.context.queue, session, PAGE):
             yield told, gr.skip(), stop, *self.shown(session)
 
     def stop(self, request: gr.Request) -> tuple[Any, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ import gradio as gr
 
 from sonopaint.tasks.settings import ONE_STEP
 from sonopaint_studio.context import Chosen, ModelBar
-from sonopaint_studio.jobs import note_html
+from sonopaint_studio.job_queue import JobQueue
+from sonopaint_studio.jobs import Event, Finished, note_html, status_html
 from sonopaint_studio.knowing import unknown_words
 from sonopaint_studio.palette import palette as palette_of
 from sonopaint_studio.recall import GUIDANCE, MOST_STEPS, Recalled
+from sonopaint_studio.session import Session
 from sonopaint_studio.tips import TIPS
 
 # A custom event of gr.HTML exists when its quoted name stands in js_on_load.
@@ -241,6 +243,17 @@ def buttons(label: str, elem_id: str) -> tuple[gr.Button, gr.Button]:
             "Stop", variant="stop", size="lg", elem_id=f"{elem_id}-stop", visible=False, min_width=80
         )
     return go, stop
+
+
+def followed(queue: JobQueue, session: Session, page: str) -> Iterator[tuple[Event, str, Any]]:
+    """(what happens, the line that says it, the stop button's update) of a tab's jobs of a page.
+
+    A job that ends with a sentence has it below the line.
+    """
+    for event in queue.follow(session, page):
+        stop = running() if queue.busy(session, page) else idle()
+        note = event.value if isinstance(event, Finished) and isinstance(event.value, str) else None
+        yield event, status_html(event) + ("" if note is None else note_html(note)), stop
 
 
 def running() -> Any:
