@@ -42,3 +42,9 @@ def webui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         yield host
     finally:
         stand_in.remove()
+
+
+@pytest.fixture
+def host(webui: Any, tmp_path: Path) -> Any:
+    """The stand-in's painting (painting.py) on top of `webui`."""
+    return load("webui_painting", HERE / "painting.py").add(webui, tmp_path)

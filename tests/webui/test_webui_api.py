@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
 import json
 from pathlib import Path
@@ -23,15 +22,6 @@ from sonoconvert.pictures.format import get_format
 
 RATE = 32_000
 MINI = "sonopaint-mini"
-
-
-@pytest.fixture
-def host(webui: Any, tmp_path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("painting", Path(__file__).with_name("painting.py"))
-    assert spec and spec.loader
-    painting = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(painting)
-    return painting.add(webui, tmp_path)
 
 
 @pytest.fixture

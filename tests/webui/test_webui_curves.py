@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,15 +19,6 @@ from sonopaint.models.curves_file import new_adapter, save_adapter
 
 RATE = 32_000
 SWELL = "0:-50 0.6:0 1.2:-50"
-
-
-@pytest.fixture
-def host(webui: Any, tmp_path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("painting", Path(__file__).with_name("painting.py"))
-    assert spec and spec.loader
-    painting = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(painting)
-    return painting.add(webui, tmp_path)
 
 
 @pytest.fixture

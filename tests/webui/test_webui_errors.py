@@ -25,11 +25,6 @@ def loaded(path: Path) -> Any:
 
 
 @pytest.fixture
-def host(webui: Any, tmp_path: Path) -> Any:
-    return loaded(Path(__file__).with_name("painting.py")).add(webui, tmp_path)
-
-
-@pytest.fixture
 def asked(host: Any) -> Callable[..., tuple[int, dict[str, Any]]]:
     """`asked(prompt=…)`: (status, answer) of the API's generate."""
     from sonopaint_webui.api import add_routes

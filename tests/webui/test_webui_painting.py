@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import threading
@@ -22,15 +21,6 @@ from sonoconvert.pictures.format import get_format
 RATE = 32_000
 MINI = "sonopaint-mini"  # 128 rows: small pictures
 SPECTRUM = get_format(MINI)
-
-
-@pytest.fixture
-def host(webui: Any, tmp_path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("painting", Path(__file__).with_name("painting.py"))
-    assert spec and spec.loader
-    painting = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(painting)
-    return painting.add(webui, tmp_path)
 
 
 def clip(seconds: float = 2.0, channels: int = 2) -> Clip:

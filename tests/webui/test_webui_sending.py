@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import types
@@ -23,15 +22,10 @@ MINI = get_format("sonopaint-mini")
 
 
 @pytest.fixture
-def page(webui: Any, tmp_path: Path) -> Any:
+def page(host: Any) -> Any:
     """The sub-tabs that paint, laid out and wired; `functions[name]` is what their events call."""
     import gradio as gr
 
-    spec = importlib.util.spec_from_file_location("painting", Path(__file__).with_name("painting.py"))
-    assert spec and spec.loader
-    painting = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(painting)
-    painting.add(webui, tmp_path)
     pasting = types.ModuleType("modules.infotext_utils")
     bindings: list[Any] = []
     fields: dict[str, Any] = {}

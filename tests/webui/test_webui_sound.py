@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,13 +22,8 @@ HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture
-def painting(webui: Any, tmp_path: Path) -> Any:
+def painting(webui: Any, host: Any) -> Any:
     """The stand-in with a model."""
-    spec = importlib.util.spec_from_file_location("webui_painting", HERE / "painting.py")
-    assert spec and spec.loader
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    loaded.add(webui, tmp_path)
     return webui
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -15,15 +14,10 @@ pytest.importorskip("gradio")
 
 
 @pytest.fixture
-def host(webui: Any, tmp_path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("painting", Path(__file__).with_name("painting.py"))
-    assert spec and spec.loader
-    painting = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(painting)
+def host(host: Any, tmp_path: Path) -> Any:
     (tmp_path / "Stable-diffusion").mkdir()
-    made = painting.add(webui, tmp_path)
     sys.modules["modules.sd_samplers"].visible_sampler_names = lambda: ["Euler", "DPM++ 2M"]
-    return made
+    return host
 
 
 def choose(host: Any, path: Path) -> None:
