@@ -80,7 +80,7 @@ def measure(root: Path, generates: int, changes: int, *, former: bool) -> list[f
         bar = (paths[model % len(paths)], "", "", "", 1.0, 1.0, 1.0)
         sound = (f"sound {number}", "", LENGTHS_S[number % len(LENGTHS_S)], 1 + number % 2, "full", -23)
         knobs = (number, False, 1 + number % 2, 3.0, "euler")
-        last = list(page.generate(request, *bar, *sound, *knobs))[-1]
+        last = list(page.generate(request, *bar, *sound, *knobs, "", True))[-1]
         if "sp-error" in str(last[0]):
             raise SystemExit(last[0])
         if (number + 1) % tenth == 0:

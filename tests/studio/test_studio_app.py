@@ -123,6 +123,7 @@ def test_errors_name_the_fields(context: Any, tab: Any) -> None:
     assert refused(lambda: Region(feather_s=-1.0)).startswith("“Soft edge” must be 0 s or more")
     bar = [str(context.store.models()[0].path), "", "", "", 1, 1, 1]
     [shown] = GenerateTab(context).generate(
-        SimpleNamespace(session_hash="a"), *bar, "rain", "", 0.01, 1, "full", -23, 1, False, 2, 4, "euler"
-    )
+        SimpleNamespace(session_hash="a"),
+        *bar, "rain", "", 0.01, 1, "full", -23, 1, False, 2, 4, "euler", "", True,
+    )  # fmt: skip
     assert "“Seconds” must be from 0.1 to 60, not 0.01." in shown[0]

@@ -42,7 +42,7 @@ def generate(context: Any, request: Any, **changed: Any) -> list[tuple[Any, ...]
     values |= {"knobs": KNOBS} | changed
     page = GenerateTab(context)
     names = ("prompt", "negative", "seconds", "batch", "level", "lufs")
-    fields = (*(values[name] for name in names), *values["knobs"])
+    fields = (*(values[name] for name in names), *values["knobs"], "", True)
     return list(page.generate(request, *values.get("bar", bar(context)), *fields))
 
 
@@ -55,7 +55,7 @@ def edit(context: Any, request: Any, action: str = "Repaint", **changed: Any) ->
         "surroundings": "match", "how": "As it suits", "takes": 1, "prompt": "a horn", "negative": "",
     } | changed  # fmt: skip
     knobs = values.pop("knobs", KNOBS)
-    return list(EditTab(context).run(request, *bar(context), action, *values.values(), *knobs))
+    return list(EditTab(context).run(request, *bar(context), action, *values.values(), *knobs, "", True))
 
 
 def open_in_editor(context: Any, request: Any, event: Any) -> list[tuple[Any, ...]]:
@@ -339,7 +339,7 @@ def test_stop_ends_a_job_and_the_tab_goes_on(context: Any, tab: Any) -> None:
     from sonopaint_studio.generate_tab import GenerateTab
 
     page, request = GenerateTab(context), tab()
-    fields = ("a dog", "", 1.0, 8, "full", -23, 7, False, 100, 3.0, "euler")
+    fields = ("a dog", "", 1.0, 8, "full", -23, 7, False, 100, 3.0, "euler", "", True)
     running = page.generate(request, *bar(context), *fields)
     seen = []
     for outputs in running:

@@ -34,7 +34,7 @@ def generate(context: Any, model: Path, **changed: Any) -> tuple[Any, ...]:
     fields = {"prompt": "a dog barking", "negative": "", "seconds": 1.0, "batch": 2}
     fields |= {"level": "full", "lufs": -23} | changed
     request = SimpleNamespace(session_hash="a")
-    *_, last = GenerateTab(context).generate(request, str(model), *NONE, *fields.values(), *KNOBS)
+    *_, last = GenerateTab(context).generate(request, str(model), *NONE, *fields.values(), *KNOBS, "", True)
     return last
 
 

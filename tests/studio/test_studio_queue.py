@@ -179,7 +179,7 @@ def test_two_clicks_make_two_sounds(context: Any, tab: Any) -> None:
     page, request, knobs = GenerateTab(context), tab(), (7, False, 1, 3.0, "euler")
     model = str(context.store.models()[0].path)
     clicks = [
-        page.generate(request, model, "", "", "", 1, 1, 1, text, "", 1.0, 1, "full", -23, *knobs)
+        page.generate(request, model, "", "", "", 1, 1, 1, text, "", 1.0, 1, "full", -23, *knobs, "", True)
         for text in ("a dog", "a cat")
     ]
     for click in clicks:

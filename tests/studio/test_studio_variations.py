@@ -30,7 +30,9 @@ def test_a_sound_is_varied_and_one_is_replaced(context: Any, tab: Any, upload: A
     page = VariationsTab(context)
     *_, (status, kind, *_) = page.opened(tab(), dropped(upload, chirp))
     assert "sounds like" in status and "sp-error" not in status
-    *_, last = page.make(tab(), *bar(context), "a chirp", 2, 0.5, ["length", "loudness"], False, 3, False)
+    *_, last = page.make(
+        tab(), *bar(context), "a chirp", 2, 0.5, ["length", "loudness"], False, 3, False, "", True
+    )
     status, seed, _, cards, link, _ = last
     assert "2 of 2 candidates; diversity" in status and ".zip" in link
     assert cards["compare"]["before"]["title"] == "chirp" and cards["actions"] == [["reject", "Reject"]]
@@ -54,7 +56,7 @@ def test_what_is_missing_is_said(
     page = VariationsTab(context)
     if kind == "  ":
         list(page.opened(tab(), dropped(upload, chirp)))
-    *_, last = page.make(tab(), *bar(context), kind, 2, 0.5, [], True, None, True)
+    *_, last = page.make(tab(), *bar(context), kind, 2, 0.5, [], True, None, True, "", True)
     assert said in last[0] and "sp-error" in last[0]
 
 

@@ -66,21 +66,21 @@ def test_it_generates_varies_and_repaints(context: Any, bar: Any, tab: Any, uplo
     from sonopaint_studio.generate_tab import GenerateTab
     from sonopaint_studio.variations_tab import VariationsTab
 
-    *_, last = GenerateTab(context).generate(tab(), *bar, "a door", "", 1.5, 1, "full", -23, *KNOBS)
+    *_, last = GenerateTab(context).generate(tab(), *bar, "a door", "", 1.5, 1, "full", -23, *KNOBS, "", True)
     ((made, rate),) = sounds(last)
     assert rate == 44_100 and made.shape == (66_150, 2) and np.abs(made).max() > 0.5
 
     page = VariationsTab(context)
     dropped = upload("chirp.wav", chirp)
     list(page.opened(tab(), SimpleNamespace(files=[{"path": dropped.path, "name": "chirp.wav"}])))
-    *_, last = page.make(tab(), *bar, "a chirp", 2, 0.5, ["length"], False, 3, False)
+    *_, last = page.make(tab(), *bar, "a chirp", 2, 0.5, ["length"], False, 3, False, "", True)
     assert [(one.shape, rate) for one, rate in sounds(last)] == [((55_125, 2), 22_050)] * 2
 
     edit = EditTab(context)
     list(edit.opened(bar[0], tab(), upload("chirp.wav", chirp)))
     marks = json.dumps({"boxes": [{"start": 0.8, "end": 1.4, "low": None, "high": None}], "brush": ""})
     fields = (marks, 50, "The marks", 0.0, 0.0, 0.5, "match", "As it suits", 1, "a horn", "")
-    *_, last = edit.run(tab(), *bar, "Repaint", *fields, *KNOBS)
+    *_, last = edit.run(tab(), *bar, "Repaint", *fields, *KNOBS, "", True)
     ((healed, rate),) = sounds(last)
     before, _ = soundfile.read(chirp, always_2d=True)
     first, stop = round(0.74 * rate), round(1.46 * rate)

@@ -198,8 +198,7 @@ class EditTab:
         session = self.context.sessions.of(request)
         chosen, rest = Chosen.read(values)
         action, marks, feather, side, left, right, strength, fit, how, takes, *said = rest
-        prompt, negative, *knob_values = said
-        knob_values, (drawn, exact) = knob_values[:5], (*knob_values[5:], "", True)[:2]
+        prompt, negative, *knob_values, drawn, exact = said
         now, skips = session.history.now, [gr.skip()] * 4
         try:
             if now is None:
@@ -225,17 +224,9 @@ class EditTab:
                 edit, count = asked(action, region, left, right), int(takes or 1)
                 curves = curves_part.read_lanes(drawn) if action in FOLLOWING else None
                 title, work = painting(
-                    self.context,
-                    session,
-                    now.source,
-                    chosen,
-                    action,
-                    edit,
-                    settings,
-                    count,
-                    curves,
+                    self.context, session, now.source, chosen, action, edit, settings, count, curves,
                     bool(exact),
-                )
+                )  # fmt: skip
                 size = count * now.source.duration_s * (settings.steps or 1)
         except SonopaintError as error:
             yield error_html(error), gr.skip(), gr.skip(), *skips

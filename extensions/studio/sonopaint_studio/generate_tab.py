@@ -91,8 +91,8 @@ class GenerateTab:
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Queue sounds and yield (status, results, seed, stop, ideas, lanes) while they are made."""
         session = self.context.sessions.of(request)
-        chosen, (prompt, negative, seconds, batch, level, lufs, *knob_values) = Chosen.read(values)
-        knob_values, (lanes, exact) = knob_values[:5], (*knob_values[5:], "", True)[:2]
+        chosen, rest = Chosen.read(values)
+        prompt, negative, seconds, batch, level, lufs, *knob_values, lanes, exact = rest
         try:
             asked = curves_part.read_lanes(lanes)
             settings = paint_settings(prompt, negative, *knob_values)

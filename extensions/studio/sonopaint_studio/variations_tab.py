@@ -96,8 +96,8 @@ class VariationsTab:
     def make(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Put variations into the queue and yield (status, seed, stop, cards, link, lanes) meanwhile."""
         session = self.context.sessions.of(request)
-        chosen, (kind, count, strength, kept, choose, seed, new_seed, *lanes) = Chosen.read(values)
-        drawn, exact = (*lanes, "", True)[:2]
+        chosen, rest = Chosen.read(values)
+        kind, count, strength, kept, choose, seed, new_seed, drawn, exact = rest
         from sonopaint.variations.protocol import Ask, Keep
 
         try:
