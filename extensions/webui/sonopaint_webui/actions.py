@@ -24,7 +24,16 @@ from sonopaint.tasks.settings import PaintSettings
 from sonopaint.variations.mel import MelVariator
 from sonopaint.variations.protocol import Ask, Candidate, Keep
 from sonopaint_webui import host, infotext
-from sonopaint_webui.arguments import FOLLOWING, KEPT, MAX_SEED, ON_A_CLIP, Arguments, read_boxes
+from sonopaint_webui.arguments import (
+    CURVES,
+    FOLLOWING,
+    KEPT,
+    MAX_SEED,
+    ON_A_CLIP,
+    WHOLE,
+    Arguments,
+    read_boxes,
+)
 from sonopaint_webui.host_painter import HostPainter
 
 if TYPE_CHECKING:
@@ -91,7 +100,7 @@ def asked_of(arguments: Arguments, clip: Clip | None) -> Curves | None:
     """The curves that the arguments ask for, if any."""
     if arguments.action not in FOLLOWING or arguments.heal:
         return None
-    if not any(getattr(arguments, name) for name in ("curves", "loudness", "pitch", "brightness", "onsets")):
+    if not any(getattr(arguments, name) for name in ("curves", *CURVES)):
         return None
     from sonopaint_webui.curves import asked
 
@@ -100,7 +109,7 @@ def asked_of(arguments: Arguments, clip: Clip | None) -> Curves | None:
 
 def _brought(results: list[Result], arguments: Arguments, curves: Curves | None) -> list[Result]:
     """Whole sounds brought to their curves, where that is wanted; parts stay as they were painted."""
-    if curves is None or not arguments.exact or arguments.action not in ("generate", "vary"):
+    if curves is None or not arguments.exact or arguments.action not in WHOLE:
         return results
     from sonopaint.tasks.following import exactly
 

@@ -38,6 +38,8 @@ PAINTS = ("generate", "inpaint", "outpaint", "loop", "vary", "interpolate", "one
 KEPT = tuple(Keep.__dataclass_fields__)  # of a variation
 ON_A_CLIP = ("inpaint", "outpaint", "loop", "vary")
 FOLLOWING = ("generate", "inpaint", "vary")  # what curves can be followed in
+WHOLE = ("generate", "vary")  # of these, what can be brought to curves when it is painted
+CURVES = ("loudness", "pitch", "brightness", "onsets")  # as points, beside `curves`
 MANY_STEPS = tuple(action for action in PAINTS if action != "one-step")
 # Where an action's default differs from the field's own, which infotexts leave out.
 OWN_DEFAULTS: dict[str, dict[str, Any]] = {

@@ -23,11 +23,10 @@ from sonopaint.models.curves_output import OUTPUT
 from sonopaint.models.folders import shipped_folder
 from sonopaint.painters.following import Following, followed
 from sonopaint_webui import host, shipped
+from sonopaint_webui.arguments import WHOLE
 
 if TYPE_CHECKING:
     from sonopaint_webui.arguments import Arguments
-
-WHOLE = ("generate", "vary")  # actions whose sounds can be brought to curves when they are painted
 
 
 def asked(arguments: Arguments, seconds: float | None) -> Curves | None:

@@ -14,12 +14,12 @@ import gradio as gr
 from sonoconvert.curves.curves import Curves
 from sonoconvert.errors import SonopaintError
 from sonopaint_webui import compat, results
+from sonopaint_webui.arguments import CURVES as NAMES
 from sonopaint_webui.names import said
 from sonopaint_webui.tab.fields import field, hidden
 
 logger = logging.getLogger(__name__)
 
-NAMES = ("loudness", "pitch", "brightness", "onsets")
 PARTS = ("curves", *NAMES, "exact")  # of the arguments
 USUAL_S = 5.12  # of a new sound whose length nobody has said
 LONGEST_S = 60.0  # of a new sound that is made as long as what it follows
