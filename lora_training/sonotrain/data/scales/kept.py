@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import Clip
+from sonopaint.blend.blending import LOUDEST
 from sonopaint.models.blend.pyramid import fine_mel, to_bytes
 from sonopaint.models.jingles.spaces import open_space
 from sonotrain.data.corpus import clock
@@ -44,7 +45,6 @@ logger = logging.getLogger(__name__)
 SHARD = 100  # sounds
 HELD = 10  # of so many sounds the last one is not learnt from
 RATE = 32_000  # of the kept audio
-LOUDEST = 0.97
 UNKNOWN = 255
 
 
@@ -177,7 +177,7 @@ def _made(found: Sequence[Sound], first: int, wanted: Wanted) -> tuple[dict[str,
     columns: dict[str, list[Tensor]] = {"latents": [], "mel": [], "roll": [], "audio": []}
     labels = []
     for number, sound in enumerate(found, first):
-        clip = _even(sound.clip, wanted.seconds)
+        clip = even(sound.clip, wanted.seconds)
         columns["latents"].append(space.encode(clip).half())
         columns["mel"].append(to_bytes(fine_mel(clip, frames / space.frame_rate)))
         columns["roll"].append(_roll(sound, frames, space.frame_rate))
@@ -193,7 +193,7 @@ def _made(found: Sequence[Sound], first: int, wanted: Wanted) -> tuple[dict[str,
     return tensors, labels
 
 
-def _even(clip: Clip, seconds: float) -> Clip:
+def even(clip: Clip, seconds: float) -> Clip:
     """Of the length, mono, with the peak that sounds are brought to before they are blended."""
     wave = clip.mono().waveform
     wave = wave[:, : round(seconds * clip.sample_rate)]

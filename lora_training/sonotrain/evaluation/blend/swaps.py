@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sonoconvert.files.clip import Clip
 from sonopaint.models.blend.pyramid import fine_mel
-from sonotrain.data.scales.kept import Kept
+from sonotrain.data.scales.kept import Kept, even
 from sonotrain.evaluation.blend.heard import alike, curves, melody_f1, same_pitch
 from sonotrain.evaluation.blend.subjects import Subject
 from sonotrain.evaluation.blend.timbre import Timbre, similarity
@@ -110,10 +110,7 @@ class Judge:
 
     def mels(self, clips: Sequence[Clip]) -> Tensor:
         """Fine mels at the level that sounds are kept at."""
-        even = [
-            Clip(c.waveform / c.waveform.abs().max().clamp_min(1e-4) * 0.97, c.sample_rate) for c in clips
-        ]
-        return torch.stack([fine_mel(clip, self.seconds) for clip in even])
+        return torch.stack([fine_mel(even(clip, self.seconds), self.seconds) for clip in clips])
 
     def scores(self, group: str, clips: Sequence[Clip], targets: Sequence[int]) -> dict[str, float]:
         """Mean of each of the group's attributes, beside the targets'."""

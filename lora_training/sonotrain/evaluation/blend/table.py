@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,12 @@ def make_table(out: str | Path, options: TableOptions) -> str:
             "options": {k: v for k, v in vars(options).items() if k not in ("models", "threads", "mapped")}
         }
         facts["model"] = _recipe(subject)
-        if path.is_file() and (found := read_json(path)).get("facts") == _plain(facts):
+        plain = json.loads(json.dumps(facts))  # as a file gives it back
+        if path.is_file() and (found := read_json(path)).get("facts") == plain:
             rows.append(found)
             continue
         logger.info("%s …", subject.name)
-        rows.append(examined.row(subject) | {"facts": _plain(facts)})
+        rows.append(examined.row(subject) | {"facts": plain})
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, rows[-1])
     table = {
@@ -206,11 +208,3 @@ def _often(data: Kept, numbers: Sequence[int]) -> set[str]:
 
 def _recipe(subject: Subject) -> str:
     return "" if subject.model is None else str(subject.model.metadata.get("sonopaint.training", ""))
-
-
-def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back."""
-    return {
-        k: _plain(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v
-        for k, v in facts.items()
-    }
