@@ -96,6 +96,19 @@ def test_repaint_a_recording_with_the_mouse(open_studio: Any, chirp: Path, tmp_p
     page.wait_for_function("document.querySelector('.sp-source strong').textContent.startsWith('Repainted')")
 
 
+def test_a_span_of_time_is_dragged_along_the_waveform(open_studio: Any, chirp: Path) -> None:
+    page = open_studio()
+    open_in_editor(page, chirp)
+    drag(page, 0.5, 0.97, 0.501, 0.97)  # no drag: plays from there
+    assert region(page)["boxes"] == []
+    drag(page, 0.3, 0.9, 0.4, 0.9)  # in the waveform
+    drag(page, 0.6, 0.005, 0.7, 0.5)  # begun above the picture
+    first, second = region(page)["boxes"]
+    assert 0.4 < first["start"] < first["end"] < 0.9 and second["start"] > first["end"]
+    for box in (first, second):
+        assert box["low"] is None and box["high"] is None  # all frequencies
+
+
 def test_marks_are_drawn_typed_undone_and_erased(open_studio: Any, chirp: Path) -> None:
     page = open_studio()
     open_in_editor(page, chirp)

@@ -189,10 +189,14 @@
       if (!this.data || event.button !== 0) return;
       const point = this.place(event);
       this.frame.focus({ preventScroll: true });
-      if (!this.inPlot(point)) { this.seek(this.at(point).t); return; }
       this.canvas.setPointerCapture(event.pointerId);
       const here = this.at(point);
       this.before = this.marks;
+      if (!this.inPlot(point)) {  // in the waveform, the scale or the margins: a span of time over all frequencies
+        this.drag = { fresh: true, span: true, start: here, point };
+        this.seek(here.t);
+        return;
+      }
       if (this.tool === "box") {
         const hit = this.hit(point);
         this.drag = hit ? { ...hit, start: here, box: this.marks[hit.index] } : { fresh: true, start: here, point };
@@ -220,10 +224,10 @@
         this.raster();
         this.draw();
       } else if (this.drag.fresh) {
-        const { start, point: origin } = this.drag;
-        if (Math.abs(point.x - origin.x) < TINIEST || Math.abs(point.y - origin.y) < TINIEST) return;
+        const { span, start, point: origin } = this.drag;
+        if (Math.abs(point.x - origin.x) < TINIEST || (!span && Math.abs(point.y - origin.y) < TINIEST)) return;
         const box = { kind: "box", t0: Math.min(start.t, here.t), t1: Math.max(start.t, here.t),
-          r0: Math.min(start.r, here.r), r1: Math.max(start.r, here.r) };
+          r0: span ? 0 : Math.min(start.r, here.r), r1: span ? this.rows : Math.max(start.r, here.r) };
         this.set([...this.before, box], this.before.length, { keep: false });
       } else {
         this.replace(this.drag.index, this.dragged(here), { keep: false });

@@ -9,8 +9,9 @@ TIPS = {
         "is dropped here."
     ),
     "edit": (
-        "Drag a box over what is to change, say what should be there, and paint. With several takes, the "
-        "bar below switches between before and after while they play round the mark (B)."
+        "Drag a box over what is to change, or along the waveform for a span of time, say what should be "
+        "there, and paint. With several takes, the bar below switches between before and after while they "
+        "play round the mark (B)."
     ),
     "convert": (
         "A picture of a sound is a PNG that any program can paint on. Drop it here again, and it becomes "
