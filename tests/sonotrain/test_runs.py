@@ -94,7 +94,9 @@ def test_a_form_gives_what_differs_from_the_defaults() -> None:
     }  # fmt: skip
     assert from_form(items, [None, None, False, None]) == {}
     # What suits the model stands in an empty field; a value counts, be it the options' own default.
-    assert from_form(items, ["", 8, False, ""]) == {"rank": 8}
+    assert (
+        from_form(items, ["", "8", False, ""]) == {"rank": 8} and from_form(items, ["", " ", False, ""]) == {}
+    )
     with pytest.raises(SonopaintError, match="Rank is 'x'; it must be a number"):
         from_form(items, ["", "x", False, ""])
 

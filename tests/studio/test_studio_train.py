@@ -31,7 +31,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainTab:
 
 def shown(item: Any) -> Any:
     """What an option's field holds before anybody touched it."""
-    return None if item.metadata["suited"] else "" if isinstance(item.default, tuple) else item.default
+    return "" if item.metadata["suited"] or isinstance(item.default, tuple) else item.default
 
 
 def values(**changed: Any) -> list[Any]:

@@ -81,7 +81,7 @@ def values(form: Any, **changed: Any) -> list[Any]:
     """The form's options, each at its default where it isn't changed."""
 
     def shown(one: Any) -> Any:
-        return None if one.metadata["suited"] else "" if isinstance(one.default, tuple) else one.default
+        return "" if one.metadata["suited"] or isinstance(one.default, tuple) else one.default
 
     return [changed.get(one.name, shown(one)) for one in form.items]
 

@@ -86,7 +86,10 @@ def load_model(
     model.own_one_step = one_step
     model.device, model.dtype = device, dtype
     for part in (model.unet, model.vae, model.text_encoder):
-        part.to(device, dtype).eval().requires_grad_(False)
+        torch.nn.Module.to(
+            part, device, dtype
+        )  # diffusers' own warns of no layers that should stay in float32
+        part.eval().requires_grad_(False)
     if loras:
         apply_loras(model, loras)
     return model

@@ -171,9 +171,10 @@ def _component(item: Any) -> Any:
             elem_id=elem_id,
             interactive=True,
         )
+    if item.metadata["suited"]:  # a number field can't be empty: Gradio shows a 0
+        return gr.Textbox("", label=label, info=info, placeholder="what suits the model", elem_id=elem_id)
     if isinstance(item.default, int | float):
         precision = 0 if isinstance(item.default, int) else None
-        value = None if item.metadata["suited"] else item.default
-        return gr.Number(value, precision=precision, label=label, info=info, elem_id=elem_id)
+        return gr.Number(item.default, precision=precision, label=label, info=info, elem_id=elem_id)
     lines = 3 if isinstance(item.default, tuple) else 1
     return gr.Textbox("", label=label, info=info, lines=lines, elem_id=elem_id)

@@ -99,13 +99,14 @@ def use_threads(threads: int) -> None:
 def from_form(items: Sequence[Field[Any]], values: Sequence[Any]) -> dict[str, Any]:
     """What a page's fields say where that differs from the options' defaults; an emptied one says nothing.
 
-    A field of what suits the model (``option(suited=True)``) is empty (None) unless it says something.
+    A field of what suits the model (``option(suited=True)``) is a text, empty unless it says something.
 
     Several values are lines of one text. Raises SonopaintError for what is no number where one belongs.
     """
     found: dict[str, Any] = {}
     for item, value in zip(items, values, strict=True):
         kind: Any = type(item.default)
+        value = None if isinstance(value, str) and not value.strip() else value
         said = value is not None
         if isinstance(item.default, tuple):
             value = tuple(line.strip() for line in str(value or "").splitlines() if line.strip())

@@ -23,7 +23,7 @@ def to_half(model: Any) -> None:
     """All its networks in bf16, or fp16 where the graphics card has no bf16."""
     model.dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     for part in (model.unet, model.vae, model.text_encoder):
-        part.to(model.dtype)
+        torch.nn.Module.to(part, model.dtype)  # as load_model does
 
 
 def plain_attention(*unets: Any) -> None:

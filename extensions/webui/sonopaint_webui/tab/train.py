@@ -284,10 +284,11 @@ class TrainPanel:
             return gr.Checkbox(value=item.default, **common)
         if item.metadata["choices"]:
             return gr.Dropdown(choices=list(item.metadata["choices"]), value=item.default, **common)
+        if item.metadata["suited"]:  # a number field can't be empty: newer Gradios show a 0
+            return gr.Textbox("", placeholder="what suits the model", **common)
         if isinstance(item.default, (int, float)):
             whole = {"precision": 0} if isinstance(item.default, int) else {}
-            value = None if item.metadata["suited"] else item.default
-            return gr.Number(value=value, **whole, **common)
+            return gr.Number(value=item.default, **whole, **common)
         if isinstance(item.default, tuple):
             return gr.Textbox("", lines=3, **common)
         return gr.Textbox(item.default, **common)
