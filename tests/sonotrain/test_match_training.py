@@ -113,15 +113,17 @@ def test_a_spectral_loss_of_several_synths_is_refused(tmp_path: Path) -> None:
         train(MatchTrainer, tmp_path / "run", given, Budget(steps=1), device="cpu")
 
 
-def test_the_table_of_losses(tmp_path: Path) -> None:
+def test_the_table_of_losses(cache: Path, tmp_path: Path) -> None:
     from sonotrain.evaluation.match.table import as_markdown, run_table
 
-    given = SMALL | {"metric": "derivative"}
+    given = SMALL | {"cache": str(cache)}
     table = run_table(tmp_path, given, steps=2, inits=1, refine_steps=1)
     rows = table["rows"]
-    assert {"p", "pnp", "reg", "spectral", "reg-scaled, refined"} <= set(rows)
-    assert rows["reg-scaled, refined"]["jtfs"][0] <= rows["reg-scaled"]["jtfs"][0]
+    assert {"p", "pnp", "reg", "spectral", "p, refined", "reg, refined"} <= set(rows)
+    for name in ("p", "reg"):
+        assert rows[f"{name}, refined"]["jtfs"][0] < rows[name]["jtfs"][0]
     # A step of the spectral loss makes and describes sounds; one of PNP only multiplies.
     costs = table["step_seconds"]
     assert costs["spectral"] > 3 * costs["p"]
+    assert rows["spectral"]["steps"] == 1 and rows["p"]["steps"] == 2
     assert len(as_markdown(table).splitlines()) == len(rows) + 2

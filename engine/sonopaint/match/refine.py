@@ -26,7 +26,7 @@ def refine(
     count: int,
     progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[Tensor, Tensor]:
-    """Places [B, D] brought nearer to `wanted` [P], and their distances [B], in `count` steps.
+    """Places [B, D] brought nearer to `wanted` [P] or [B, P], and their distances [B], in `count` steps.
 
     step: over which slopes are taken [D], `metric.steps`; it shrinks to a half on the way.
     """

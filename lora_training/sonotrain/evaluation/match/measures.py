@@ -46,8 +46,8 @@ def refined(synth: Synth, guess: Tensor, true: Tensor, count: int, *, seed: int 
     """Places [N, D] refined towards the sounds of the true ones, which a user would give as recordings."""
     descriptor = described(synth, seed=seed)
     found = [
-        refine(descriptor, descriptor(b[None])[0], a[None], steps(synth, 3.0), count)[0]
-        for a, b in zip(guess, true, strict=True)
+        refine(descriptor, descriptor(b), a, steps(synth, 3.0), count)[0]
+        for a, b in zip(guess.split(8), true.split(8), strict=True)
     ]
     return torch.cat(found)
 
