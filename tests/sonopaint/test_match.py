@@ -19,7 +19,15 @@ from sonopaint.match.analyser import Analyser, heard, load_analyser, sizes
 from sonopaint.match.colour import BANDS, FRAMES, colour, coloured
 from sonopaint.match.event import event_of
 from sonopaint.match.matching import match, siblings
-from sonopaint.match.metric import described, jacobian, metric_of, secants, steps
+from sonopaint.match.metric import (
+    LONGEST_STEP,
+    described,
+    even_steps,
+    jacobian,
+    metric_of,
+    secants,
+    steps,
+)
 from sonopaint.match.sheet import Sheet, read_sheet
 from sonopaint.match.synths import CORPUS, SYNTHS, get_synth
 
@@ -56,6 +64,10 @@ def test_a_synth_sounds_all_over_its_ranges_and_every_knob_does_something(name: 
 def test_places_and_values_are_inverse_and_ranges_are_kept() -> None:
     place = torch.rand(5, len(BELL.parameters), generator=torch.Generator().manual_seed(0))
     assert torch.allclose(BELL.place(BELL.theta(place)), place, atol=1e-5)
+    for synth in SYNTHS.values():
+        for end in (0.0, 1.0):  # sliders go to both ends, also where the lower one is below zero
+            theta = synth.theta(torch.full((len(synth.parameters),), end))
+            assert torch.allclose(synth.theta_of(synth.values(theta)), theta)
     with pytest.raises(SonopaintError, match="pitch must be 100 to 2400 Hz, not 9000"):
         BELL.theta_of({"pitch": 9000})
     with pytest.raises(SonopaintError, match="no parameter 'weight'"):
@@ -107,6 +119,22 @@ def test_secants_say_what_derivatives_do_where_nothing_ripples() -> None:
         assert (one[..., k] - other[..., k]).norm() < 0.02 * one[..., k].norm()
 
 
+def test_a_step_of_a_slider_sounds_as_large_on_every_knob() -> None:
+    """0.03 of the descriptor's size, whatever the parameter; by the metric, and when it is heard."""
+    descriptor = described(BELL, LIGHT)
+    place = BELL.place(BELL.theta_of({"pitch": 500, "dent": 0.3}))[None]
+    with torch.no_grad():
+        at = descriptor(place)
+        metric = metric_of(secants(descriptor, place, steps(BELL), at))[0]
+        size = 0.03 * float(at.norm())
+        even = even_steps(metric.diagonal().sqrt(), size)
+        heard_as = (descriptor(place + torch.diag(even)) - at).norm(dim=1) / size
+    assert float(even.max()) <= LONGEST_STEP and float(even[0]) < 0.01  # a bell's pitch is heard finely
+    free = even < LONGEST_STEP
+    assert free.sum() >= 5 and bool(((heard_as[free] > 0.6) & (heard_as[free] < 1.6)).all()), heard_as
+    assert float(even[free].max() / even.min()) > 5  # equal shares of the ranges would be far from it
+
+
 # What is matched ----------------------------------------------------------------------------------------
 
 
@@ -142,6 +170,7 @@ def test_a_match_stands_where_the_sound_was_made() -> None:
     assert errors[0] < 1 and errors[1] < 2, errors
     assert found.sheet.relative is not None and found.sheet.relative < 0.1
     assert found.sheet.level == pytest.approx(0.5, rel=0.05)
+    assert set(found.steps) == {*synth.names, "colour"}
     others = siblings(found.sheet, found.metric, 3)
     distances = [
         float(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,8 +36,7 @@ def dropped(upload: Any, path: Path) -> Any:
 def test_a_sound_is_matched_turned_and_multiplied(
     context: Any, tab: Any, upload: Any, kick: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "STEPS", 1)
-    monkeypatch.setattr(matching, "_TRIED", 4)
+    monkeypatch.setattr(matching, "match", partial(matching.match, count=1))
     page = MatchTab(context)
     *_, (status, original, *_) = page.opened(tab(), dropped(upload, kick))
     assert "Press Match" in status and original["cards"][0]["title"] == "kick"
@@ -48,6 +48,8 @@ def test_a_sound_is_matched_turned_and_multiplied(
     ]
     assert [one["name"] for one in knobs["knobs"]] == [*get_synth("kick").names, "colour"]
     assert all(one["place"] == pytest.approx(one["mark"]) for one in knobs["knobs"])
+    assert len({one["step"] for one in knobs["knobs"]}) > 3  # as large to the ear, not on the track
+    assert all(0 < one["step"] <= 0.25 for one in knobs["knobs"])
 
     begun = time.process_time()
     status, _, cards, turned, _ = page.turned(tab(), SimpleNamespace(name="pitch", place=0.9))

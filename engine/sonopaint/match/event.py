@@ -21,13 +21,14 @@ MOST_S = 10.0  # of a matched sound
 class Event:
     """A piece [samples] of a sound, where it begins and ends there in seconds, and what is to be said of it.
 
-    peak: of the clip's mean channel at its own rate, in the piece.
+    lead_s: of silence put before it, where the piece would begin before the sound does.
     """
 
     wave: Tensor
     start_s: float
     end_s: float
     notes: tuple[str, ...] = ()
+    lead_s: float = 0.0
 
 
 def event_of(clip: Clip, synth: Synth) -> Event:
@@ -69,4 +70,4 @@ def event_of(clip: Clip, synth: Synth) -> Event:
         )
     if clip.sample_rate < 0.9 * synth.rate:
         notes.append(f"Above {clip.sample_rate / 2:.0f} Hz the sound holds nothing that could be matched.")
-    return Event(wave, begins, ends, tuple(notes))
+    return Event(wave, begins, ends, tuple(notes), max(-start, 0) / synth.rate)

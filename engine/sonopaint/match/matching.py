@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,10 +15,10 @@ from sonoconvert.descriptors.scattering import Scattering
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
 from sonopaint.match.analyser import Analyser, levelled, load_analyser, shipped
-from sonopaint.match.colour import colour
+from sonopaint.match.colour import colour, coloured
 from sonopaint.match.draws import nearest
 from sonopaint.match.event import Event, event_of
-from sonopaint.match.metric import Described, described, metric_of, secants, steps
+from sonopaint.match.metric import Described, described, even_steps, metric_of, secants, steps
 from sonopaint.match.refine import refine
 from sonopaint.match.sheet import Sheet
 from sonopaint.match.synths import CORPUS, Synth, get_synth
@@ -29,6 +29,8 @@ STEPS = 12  # of the refinement
 LIKELY = 3  # synthesisers that are tried
 _NEAR = 8  # kept draws that are heard beside what the analyser says
 _TRIED = 48  # random draws where none are kept
+STEP = 0.03  # of ‖Φ‖: what one step of a slider changes; about what is just noticed
+_TINT = 0.25  # of the original's colour: over which its slope is taken
 _BEGIN = 2  # places that are refined at first; the nearer goes on
 # Kinds of the shipped sound classifier, by the synthesiser that comes nearest.
 KINDS = {
@@ -63,12 +65,14 @@ def in_words(relative: float) -> str:
 class Matched:
     """A match: its sheet, what else was tried (names, distances), what is to be said, and the metric [D, D].
 
+    steps: of each parameter and of "colour" in their ranges, all as large to the ear (`metric.even_steps`).
     analyser: distance of what the analyser said, before refinement; None without one.
     """
 
     sheet: Sheet
     event: Event
     metric: Tensor
+    steps: Mapping[str, float]
     tried: tuple[tuple[str, float], ...] = ()
     analyser: float | None = None
     notes: tuple[str, ...] = ()
@@ -205,18 +209,23 @@ class _Search:
         theta = synth.theta(place)
         made = synth.render(theta[None], seed=self.seed)[0]
         level = float(self.event.wave.square().mean().sqrt() / made.square().mean().sqrt().clamp_min(1e-9))
-        found = secants(self.descriptor, place[None], steps(synth))[0]
+        at = self.descriptor(place[None])
+        found = secants(self.descriptor, place[None], steps(synth), at)
         values = {n: p.checked(min(max(v, p.low), p.high)) for p, (n, v) in
                   zip(synth.parameters, synth.values(theta).items(), strict=True)}  # fmt: skip
         length = max(self.event.end_s - self.event.start_s, 0.1)
+        missing = colour(self.event.wave, made * level, synth.rate)
         sheet = Sheet(
             synth, values, synth.seconds if synth.start < 0 else length, level, self.seed,
-            colour(self.event.wave, made * level, synth.rate), synth.seconds,
-            float(self.distances[best]), self.relative, source,
+            missing, synth.seconds, float(self.distances[best]), self.relative, source,
         )  # fmt: skip
+        tinted = self.transform(levelled(coloured(made, synth.rate, missing, synth.seconds, _TINT)))
+        slopes = torch.cat([found[0].norm(dim=0), (tinted - at).norm(dim=1) / _TINT])
+        even = even_steps(slopes, STEP * float(at.norm())).tolist()
         return Matched(
-            sheet, self.event, metric_of(found[None])[0], tuple(tried), self.analyser, self.event.notes
-        )
+            sheet, self.event, metric_of(found)[0], dict(zip((*synth.names, "colour"), even, strict=True)),
+            tuple(tried), self.analyser, self.event.notes,
+        )  # fmt: skip
 
 
 def siblings(sheet: Sheet, metric: Tensor, count: int, amount: float = 1.0, seed: int = 0) -> list[Sheet]:

@@ -17,6 +17,7 @@ from sonoconvert.descriptors.scattering import Scattering
 from sonopaint.match.analyser import levelled
 from sonopaint.match.synths import Synth
 
+LONGEST_STEP = 0.25  # of a slider, in its range
 Described = Callable[[Tensor], Tensor]  # places [B, D] → descriptors [B, P]
 
 
@@ -62,3 +63,12 @@ def secants(descriptor: Described, place: Tensor, step: Tensor, at: Tensor | Non
 def metric_of(found: Tensor) -> Tensor:
     """M = JᵀJ [B, D, D] of J [B, P, D]: symmetric and positive semi-definite."""
     return found.mT @ found
+
+
+def even_steps(slopes: Tensor, size: float) -> Tensor:
+    """How far each parameter goes in its range [D] until the descriptor has changed by `size`.
+
+    So a step of one slider sounds as large as that of any other. slopes: √diag M [D]. What is hardly heard
+    goes no further than `LONGEST_STEP`.
+    """
+    return (size / slopes.clamp_min(1e-9)).clamp_max(LONGEST_STEP)

@@ -53,12 +53,12 @@ class Bench:
         marks = synth.place(self.matched.sheet.theta).tolist()
         rows = [
             {"name": p.name, "unit": p.unit, "low": p.low, "high": p.high, "log": p.log, "says": p.says,
-             "place": places[p.name], "mark": mark}
+             "place": places[p.name], "mark": mark, "step": self.matched.steps[p.name]}
             for p, mark in zip(synth.parameters, marks, strict=True)
         ]  # fmt: skip
         rows.append({
             "name": "colour", "unit": "", "low": 0.0, "high": 1.0, "log": False,
-            "place": self.colour, "mark": 0.0,
+            "place": self.colour, "mark": 0.0, "step": self.matched.steps["colour"],
             "says": "more of the original's colour, which the synthesiser can't say",
         })  # fmt: skip
         return {"knobs": rows, "audio": str(self.shown.clip_path) if self.shown else None}
@@ -83,7 +83,14 @@ class MatchTab:
         if bench is None:
             return widgets.cards_value([], empty=EMPTY), widgets.cards_value([]), bare(), ""
         sounds = [*filter(None, [bench.shown]), *bench.others]
-        compare = {"before": bench.original.view(), "offset": 0.0, "alone": True} if sounds else None
+        compare = None
+        if bench.matched is not None:
+            event = bench.matched.event
+            compare = {
+                "before": bench.original.view(), "label": "Original", "alone": True,
+                "offset": event.lead_s - event.start_s,
+                "names": ["Match", *map(str, range(1, len(sounds)))],
+            }  # fmt: skip
         cards = widgets.cards_value([sound.view() for sound in sounds], actions=ACTIONS, compare=compare)
         return widgets.cards_value([bench.original.view()]), cards, bench.knobs(), bench.link
 
@@ -145,7 +152,7 @@ class MatchTab:
         """A knob was turned: (status, *shown), the sound made anew."""
         session = self.context.sessions.of(request)
         bench: Bench | None = session.match
-        if bench is None or bench.sheet is None:
+        if bench is None or bench.sheet is None or bench.matched is None:
             return error_html("Match a sound first."), *[gr.skip()] * 4
         name, place = str(event.name), min(max(float(event.place), 0.0), 1.0)
         if name == "colour":
@@ -158,7 +165,7 @@ class MatchTab:
             value = min(max(value, parameter.low), parameter.high)
             bench.sheet = replace(bench.sheet, values={**bench.sheet.values, name: value})
         self._render(session, bench)
-        return note_html(""), *self.shown(session)
+        return note_html(told(bench.matched)), *self.shown(session)
 
     def back(self, request: gr.Request) -> tuple[Any, ...]:
         """All knobs to their marks: as ``turned``."""
@@ -168,7 +175,7 @@ class MatchTab:
             return error_html("Match a sound first."), *[gr.skip()] * 4
         bench.sheet, bench.colour = bench.matched.sheet, 0.0
         self._render(session, bench)
-        return note_html(""), *self.shown(session)
+        return note_html(told(bench.matched)), *self.shown(session)
 
     def many(self, request: gr.Request) -> tuple[Any, ...]:
         """Others like it, all about as far from it to the ear: as ``turned``."""
@@ -199,7 +206,7 @@ class MatchTab:
 
     def _render(self, session: Session, bench: Bench) -> None:
         assert bench.sheet is not None
-        bench.shown = self._kept(session, bench, bench.sheet, f"{bench.sheet.synth.title} of it")
+        bench.shown = self._kept(session, bench, bench.sheet, bench.sheet.synth.title)
 
     def _kept(self, session: Session, bench: Bench, sheet: Sheet, title: str) -> Sound:
         stem = f"{file_stem(bench.original.title)}-{sheet.synth.name}-{sheet.seed}"

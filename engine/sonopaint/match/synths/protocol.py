@@ -53,7 +53,8 @@ class Parameter:
 
     def checked(self, value: float) -> float:
         """The value. SonopaintError where it lies outside the range."""
-        if not self.low * (1 - 1e-6) - 1e-9 <= value <= self.high * (1 + 1e-6) + 1e-9:
+        rounding = 1e-6 * (abs(self.low) + abs(self.high))
+        if not self.low - rounding <= value <= self.high + rounding:
             unit = f" {self.unit}" if self.unit else ""
             raise SonopaintError(
                 f"{self.name} must be {self.low:g} to {self.high:g}{unit}, not {value:g}; choose one inside."

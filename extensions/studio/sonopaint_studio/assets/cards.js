@@ -25,7 +25,7 @@
   //         actions: [[event, label]], empty: html-free text, palette: null or what palette.js shows,
   //         library: whether the cards can be liked, deleted and sent anywhere,
   //         compare: null or {before: a card, offset: seconds by which the cards begin earlier than it, alone: whether it
-  //         is none that the editor shows, label: what it is called, others: [[label, card]] to compare with, too}}
+  //         is none that the editor shows, label: what it is called, names: of the cards, others: [[label, card]] to compare with, too}}
   window.Sonopaint.mountCards = (element, { props, trigger, watch, upload }) => {
     const root = element.querySelector(".sp-cards");
     const shown = new Map();
@@ -66,7 +66,7 @@
         compared?.bar.destroy();
         compared = null;
         if (pair) {
-          const after = cards.map((data, i) => ({ label: cards.length > 1 ? `Take ${i + 1}` : "After", data, offset: pair.offset }));
+          const after = cards.map((data, i) => ({ label: pair.names?.[i] ?? (cards.length > 1 ? `Take ${i + 1}` : "After"), data, offset: pair.offset }));
           const before = { label: pair.label ?? (pair.alone ? "Reference" : "Before"), data: pair.before, offset: 0 };
           const bar = new Comparison([before, ...after, ...others], pair.alone ? null : window.Sonopaint.editor,
             (key) => shown.get(key)?.view);

@@ -62,9 +62,10 @@
     // What is looped, on the first sound's clock: the marks with a little around them, within all sounds.
     get span() {
       const shared = Math.min(...this.sounds.map(({ data, offset }) => data.duration - offset));
+      const first = Math.max(...this.sounds.map(({ offset }) => -offset));  // what begins later than the first sound
       const marked = this.editor?.range;
-      if (!marked || marked.from >= shared) return { from: 0, to: shared };
-      return { from: Math.max(0, marked.from - AROUND_S), to: Math.min(shared, marked.to + AROUND_S) };
+      if (!marked || marked.from >= shared) return { from: first, to: shared };
+      return { from: Math.max(first, marked.from - AROUND_S), to: Math.min(shared, marked.to + AROUND_S) };
     }
 
     async start() {
