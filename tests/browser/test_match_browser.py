@@ -42,6 +42,7 @@ def test_a_sound_is_matched_turned_compared_and_sent_on(
     page = open_studio(color_scheme="light")
     page.evaluate(PLAYED)
     page.get_by_role("tab", name="Match").click()
+    assert page.locator("#match-drop .sp-record").is_visible()
     page.set_input_files("#match-drop input[type=file]:not([webkitdirectory])", thud)
     page.wait_for_selector("#match-original .sp-card")
     page.click("#match-synth input")

@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.clip import Clip, write_clip
+from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonotrain import cli
 from sonotrain.data import foley
 from sonotrain.evaluation import generation, hearing, run
@@ -83,6 +84,44 @@ def request(tmp_path: Path, **more: Any) -> Request:
 
 def figures(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {figure["name"]: figure for part in report["parts"] for figure in part["figures"]}
+
+
+# --- distances of partners ---------------------------------------------------------------------------------
+
+
+def test_distances_of_partners_are_measured_where_asked(tmp_path: Path, ear: Ear) -> None:
+    """None from itself; more from something else than from itself with a little noise; a level counts."""
+    real = folder_of(tmp_path / "real", 2, 10)
+    ask = partial(request, tmp_path, reference=str(real), measures=Measures(resamples=0))
+    made = {name: tmp_path / name for name in ("same", "noisy", "other", "louder")}
+    for index, path in enumerate(sorted(real.iterdir())):
+        clip = read_clip(path)
+        hiss = torch.randn(clip.waveform.shape, generator=torch.Generator().manual_seed(index))
+        tone = 0.1 * torch.sin(0.17 * torch.arange(clip.num_samples // 2))[None]
+        for name, wave in (
+            ("same", clip.waveform),
+            ("noisy", clip.waveform + 0.02 * clip.waveform.std() * hiss),
+            ("other", tone),
+            ("louder", 2 * clip.waveform),
+        ):
+            write_clip(Clip(wave, clip.sample_rate), made[name] / path.name, subtype="FLOAT")
+    found = {}
+    for name, folder in made.items():
+        found[name] = figures(run.run(ask(generated=str(folder), distances=("jtfs", "mss"))))
+        assert "2 of 2 clips paired by file name" in found[name]["JTFS"]["recipe"]
+    for kind in ("JTFS", "MSS"):
+        assert found["same"][kind]["value"] == pytest.approx(0, abs=1e-4)
+        assert 0 < found["noisy"][kind]["value"] < 0.3 * found["other"][kind]["value"]
+        assert found["louder"][kind]["value"] > found["noisy"][kind]["value"]
+    assert not {"JTFS", "MSS"} & set(figures(run.run(ask(generated=str(made["same"])))))
+    noise(tmp_path / "strangers" / "a.wav", 1)
+    noise(tmp_path / "strangers" / "b.wav", 2)
+    told = run.run(ask(generated=str(tmp_path / "strangers"), distances=("mss",)))
+    assert any("has a partner" in line for line in told["warnings"])
+    with pytest.raises(SonopaintError, match="loudness"):
+        run.run(ask(generated=str(made["same"]), distances=("loudness",)))
+    with pytest.raises(SonopaintError, match="partners"):
+        run.run(ask(generated=str(made["same"]), reference="", captions="c.jsonl", distances=("mss",)))
 
 
 # --- sets --------------------------------------------------------------------------------------------------

@@ -192,7 +192,7 @@ class MatchTab:
         paths = [sound.clip_path for sound in bench.others]
         archive = zipped(paths, session.new_folder() / f"{file_stem(bench.original.title)}-like-it.zip")
         bench.link = f'<p class="sp-all">{link(archive, "Save all as ZIP")}</p>'
-        return note_html(f"{MANY} like it."), *self.shown(session)
+        return note_html(f"{told(bench.matched)} Twenty like it lie below."), *self.shown(session)
 
     def sheet(self, request: gr.Request) -> tuple[Any, Any]:
         """(status, link to the parameters as JSON)."""
@@ -221,12 +221,14 @@ class MatchTab:
         choices = [(AUTO, "auto"), *((SYNTHS[name].title, name) for name in names)]
         with gr.Row(elem_classes="sp-page"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
-                drop = widgets.dropzone("Drop a sound here", "What is to be made again.", "match-drop")
+                drop = widgets.dropzone(
+                    "Drop a sound here", "What is to be made again.", "match-drop", single=True, record=True
+                )
                 synth = gr.Dropdown(choices, value="auto", label="Synthesiser", elem_id="match-synth")
                 go, stop = widgets.buttons("Match", "match-go")
                 status = widgets.status("match-status")
                 knobs = widgets.turning("match-knobs")
-                with gr.Row():
+                with gr.Row(equal_height=True):
                     back = gr.Button("Back to the match", size="sm", elem_id="match-back", min_width=80)
                     many = gr.Button("Twenty like this", size="sm", elem_id="match-many", min_width=80)
                     save = gr.Button("Parameters", size="sm", elem_id="match-save", min_width=80)

@@ -97,7 +97,7 @@ def clap_score(audio: Tensor, texts: Tensor, recipe: str) -> Figure:
     """Mean cosine similarity of clips [N, D] and their captions [N, D] (Huang et al. 2023, CLAP score)."""
     values = metrics.cosine(audio, texts)
     about = f"{recipe}, cosine of each clip with its caption, N {len(values)}"
-    return _averaged("CLAP score", values, about, "higher")
+    return averaged("CLAP score", values, about, "higher")
 
 
 def by_label(generated: Heard, reference: Heard | None, embedding: Embedding) -> dict[str, dict[str, Any]]:
@@ -266,11 +266,11 @@ def _paired(generated: Heard, reference: Heard, recipe: str) -> list[Figure]:
         soft = f"{about}, KL(reference‖generated), softmax, ε 1e-6 as AudioLDM's evaluation"
         single = f"{about}, one sigmoid per class, ε 1e-6 as AudioLDM's evaluation"
         figures = [
-            _averaged("KL", metrics.kl_softmax(a, b), soft, "lower"),
-            _averaged("KL sigmoid", metrics.kl_sigmoid(a, b), single, "lower"),
+            averaged("KL", metrics.kl_softmax(a, b), soft, "lower"),
+            averaged("KL sigmoid", metrics.kl_sigmoid(a, b), single, "lower"),
         ]
     similar = metrics.cosine(generated.clips[ours], reference.clips[theirs])
-    return [*figures, _averaged("alignment", similar, f"{about}, cosine similarity", "higher")]
+    return [*figures, averaged("alignment", similar, f"{about}, cosine similarity", "higher")]
 
 
 def _neighbours(generated: Heard, reference: Heard, recipe: str) -> list[Figure]:
@@ -350,7 +350,7 @@ def _side(heard: Heard) -> dict[str, Any]:
     }
 
 
-def _averaged(name: str, values: Tensor, recipe: str, better: str) -> Figure:
+def averaged(name: str, values: Tensor, recipe: str, better: str) -> Figure:
     """The mean over clips and 1.96 of its standard errors."""
     error = CERTAIN * values.std().item() / len(values) ** 0.5 if len(values) > 1 else None
     return Figure(name, values.mean().item(), recipe, better, error)

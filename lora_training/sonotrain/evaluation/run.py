@@ -24,6 +24,7 @@ from sonotrain.evaluation.tables import write_report
 from sonotrain.files.options import option
 
 logger = logging.getLogger(__name__)
+DISTANCES = ("jtfs", "mss")  # evaluation.distances, loaded where it is asked for
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Request:
     )
     weights: str = option("", "the embedding's file (default: looked for in models/evaluation)")
     clap: str = option("", "a CLAP folder, for the CLAP score beside another embedding")
+    distances: tuple[str, ...] = option(
+        (), "jtfs, mss or both with commas: also how far each clip is from its partner", commas=True
+    )
     split: str = option("", "train, validation, test or all of a dataset (default: test)")
     seconds: float = option(10.0, "heard of each clip")
     limit: int = option(0, "paint so many captions, chosen at random (default: all)")
@@ -74,13 +78,15 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
         generated = with_captions(generated, captions, request.captions)
     if captions:  # so that both sides go by the captions' names, whatever the files are called
         reference = with_captions(reference, captions, request.captions, strict=False)
-    parts = []
+    parts: list[dict[str, Any]] = []
     for embedding in embeddings:
         ours = _hear(generated, embedding, request, progress)
         theirs = _hear(reference, embedding, request, progress) if reference else None
         part = compare(ours, theirs, embedding, seconds=request.seconds, measures=request.measures)
         if embedding is clap:
             part["figures"] += _clap_figures(ours, clap, request)
+        if request.distances and theirs and not parts:
+            _add_distances(part, ours, theirs, request)
         parts.append(part)
     if clap is not None and clap not in embeddings:
         ours = _hear(generated, clap, request, progress)
@@ -103,6 +109,18 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     return report
 
 
+def _add_distances(part: dict[str, Any], ours: Heard, theirs: Heard, request: Request) -> None:
+    """Distances of partners, by no network, go into the first part."""
+    from sonotrain.evaluation.distances import distance_figures
+
+    figures = distance_figures(ours.sounds, theirs.sounds, request.distances, request.seconds)
+    part["figures"] += [dataclasses.asdict(figure) for figure in figures]
+    if not figures:
+        part["warnings"].append(
+            "No clip has a partner by file name or caption, so there are no JTFS or MSS distances."
+        )
+
+
 def _check(request: Request) -> None:
     if bool(request.generated) == bool(request.plan):
         raise SonopaintError(
@@ -121,6 +139,13 @@ def _check(request: Request) -> None:
     if request.weights and len(request.embeddings) != 1:
         raise SonopaintError(
             f"{setting('weights')} belongs to one {setting('embedding')}; name only that one."
+        )
+    wrong = [kind for kind in request.distances if kind not in DISTANCES]
+    if wrong or (request.distances and not request.reference):
+        raise SonopaintError(
+            f"{setting('distances')} {wrong[0]} is none; choose {' or '.join(DISTANCES)}."
+            if wrong
+            else f"{setting('distances')} are measured from partners; give {setting('reference')}."
         )
     if request.measures.resamples < 0 or request.measures.splits < 1 or request.limit < 0:
         raise SonopaintError(
