@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from sonopaint.match import draws
 from sonopaint.match.analyser import Analyser, heard, load_analyser, sizes
 from sonopaint.match.colour import BANDS, FRAMES, colour, coloured
 from sonopaint.match.event import event_of
-from sonopaint.match.matching import match, siblings
+from sonopaint.match.matching import WORDS, match, siblings
 from sonopaint.match.metric import (
     LONGEST_STEP,
     described,
@@ -153,8 +152,31 @@ def test_short_slow_and_silent_recordings() -> None:
     short = event_of(Clip(0.1 * torch.randn(1, 1600), 16_000), BELL)
     assert short.wave.shape == (BELL.samples,) and bool(torch.isfinite(short.wave).all())
     assert any("4000 Hz" in note for note in event_of(Clip(torch.randn(1, 8000), 8000), BELL).notes)
-    with pytest.raises(SonopaintError, match="silent"):
-        event_of(Clip(torch.zeros(1, 16_000), 16_000), BELL)
+    whistle = torch.sin(torch.arange(44_100) * 2.2)[None]  # 15.4 kHz
+    assert any("above 8000 Hz" in note for note in event_of(Clip(whistle, 44_100), BELL).notes)
+    for level in (0.0, 0.5):  # nobody hears an offset
+        with pytest.raises(SonopaintError, match="silent"):
+            event_of(Clip(torch.full((1, 16_000), level), 16_000), BELL)
+
+
+def test_what_no_synth_makes_is_matched_all_the_same_and_said(tmp_path: Path) -> None:
+    """Speech is far off, and the nearest is offered; noise is near the rain that it is; none breaks it."""
+    speech = match(read_clip(Path(__file__).parents[1] / "fixtures" / "speech.flac"), "auto", count=0)
+    assert len(speech.tried) == 3 and speech.tried[0][0] == speech.sheet.synth.name
+    assert "far off; no synth here" in speech.words
+    generator = torch.Generator().manual_seed(0)
+    noise = match(Clip(0.2 * torch.randn(2, 64_000, generator=generator), 32_000), "rain", count=0)
+    assert noise.sheet.relative < 0.3 < speech.sheet.relative
+    t = torch.arange(96_000) / 32_000
+    music = sum(torch.sin(6.283 * f * t) * torch.exp(-2 * (t - 0.3 * k).clamp_min(0)) * (t > 0.3 * k)
+                for k, f in enumerate((262, 330, 392, 523)))  # fmt: skip
+    chord = match(Clip(0.2 * music[None], 32_000), "bell", count=0)
+    click = match(Clip(torch.eye(1, 400), 32_000), "snare", count=0)
+    for found in (speech, noise, chord, click):
+        assert found.words in {words for _, words in WORDS}
+        sound = found.sheet.play(1.0).waveform
+        assert bool(torch.isfinite(sound).all()) and 0 < float(sound.abs().max()) <= 0.98
+        assert all(0 < step <= LONGEST_STEP for step in found.steps.values())
 
 
 @pytest.mark.slow
@@ -187,35 +209,70 @@ def test_a_match_stands_where_the_sound_was_made() -> None:
 # Sheets -------------------------------------------------------------------------------------------------
 
 
-def _strongest(clip: Clip) -> float:
-    """Frequency of the strongest partial in Hz, interpolated."""
-    wave = clip.waveform[0].double()
-    spectrum = torch.fft.rfft(wave * torch.hann_window(len(wave)).double()).abs().log()
-    k = int(spectrum.argmax())
-    a, b, c = spectrum[k - 1 : k + 2]
-    return float(k + 0.5 * (a - c) / (a - 2 * b + c)) * clip.sample_rate / len(wave)
+def _semitones(one: Clip, other: Clip, start: float, stop: float) -> float:
+    """By how much the spectrum of `other` between two times lies higher: the peak of their correlation."""
+    grid = 30 * torch.exp2(torch.arange(9 * 1200).double() / 1200)  # hundredths of semitones
+    spectra = []
+    for clip in (one, other):
+        piece = clip.waveform[0, round(start * clip.sample_rate) : round(stop * clip.sample_rate)].double()
+        found = torch.fft.rfft(piece * torch.hann_window(len(piece)).double(), n=2**18).abs()
+        spectra.append(found[(grid * 2**18 / clip.sample_rate).round().long()])
+    a, b = (torch.fft.rfft(spectrum, n=2**15) for spectrum in spectra)
+    return (int(torch.fft.irfft(b * a.conj()).roll(1200)[:2400].argmax()) - 1200) / 100
 
 
-def _t60(clip: Clip, hertz: float) -> float:
-    """Seconds in which a partial falls by 60 dB, from the slope of its envelope."""
-    t = torch.arange(clip.num_samples).double() / clip.sample_rate
-    turned = clip.waveform[0].double() * torch.exp(-2j * math.pi * hertz * t)
-    size = 1600
-    envelope = turned[: len(turned) // size * size].reshape(-1, size).mean(1).abs()
-    level = 20 * torch.log10(envelope)[2:-1]
-    at = t[::size][2 : 2 + len(level)]
-    at, level = at - at.mean(), level - level.mean()
-    return -60 / float((at * level).sum() / at.square().sum())
+@pytest.mark.parametrize(
+    ("name", "values", "window"),
+    [
+        ("bell", {}, (0, 2)),
+        ("snare", {"snares": -20}, (0, 0.5)),
+        ("kick", {}, (0.25, 1)),  # at its end, where it has fallen to its pitch
+        ("footsteps", {"crunch": -24, "rate": 0.8}, (0, 0.6)),
+        ("siren", {}, (0, 2)),
+        ("train_horn", {}, (0, 2)),
+        ("rain", {"drops": 12}, (0, 2)),
+        ("drum", {}, (0, 2)),
+        ("arpeggio", {}, (0, 4)),
+    ],
+)
+def test_three_semitones_higher_are_three_semitones_higher(
+    name: str, values: dict[str, float], window: tuple[float, float]
+) -> None:
+    sheet = _sheet(name, window[1] + 0.1, **values)
+    higher = sheet.changed(["pitch=+3st"])
+    assert _semitones(sheet.play(), higher.play(), *window) == pytest.approx(3, abs=0.1)
 
 
-def test_edits_do_what_they_say() -> None:
-    sheet = _sheet(pitch=500, decay=1.0, brightness=-9, damping=0.4, dent=0.1)
-    plain, higher = sheet.play(), sheet.changed(["pitch=+3st"]).play()
-    assert 12 * math.log2(_strongest(higher) / _strongest(plain)) == pytest.approx(3, abs=0.1)
-    longer = sheet.changed(["decay=2x"]).play()
-    hertz = _strongest(plain)
-    assert _t60(longer, hertz) / _t60(plain, hertz) == pytest.approx(2, rel=0.1)
-    assert _strongest(longer) == pytest.approx(hertz, rel=0.002)
+def _t60(clip: Clip) -> float:
+    """Seconds in which a sound falls by 60 dB: the line through its level from −6 to −36 dB."""
+    spectrum = torch.fft.fft(clip.waveform[0].double())
+    spectrum[len(spectrum) // 2 :] = 0
+    envelope = torch.fft.ifft(2 * spectrum).abs()
+    frames = envelope[: len(envelope) // 320 * 320].reshape(-1, 320).square().mean(1)
+    level = 10 * torch.log10(frames / frames.max() + 1e-9)
+    after = level[int(level.argmax()) :]
+    first, last = (int(torch.nonzero(after < least)[0]) for least in (-6, -36))
+    at = torch.arange(first, last).double() * 320 / clip.sample_rate
+    at, fallen = at - at.mean(), after[first:last] - after[first:last].mean()
+    return -60 / float((at * fallen).sum() / at.square().sum())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("bell", {"decay": 1, "damping": 0, "brightness": -18, "strike": -40}),
+        ("snare", {"snares": -20, "bend": 0}),
+        ("kick", {"decay": 0.4, "click": -40}),
+        ("footsteps", {"crunch": -24, "rate": 0.8}),
+        ("laser", {"decay": 0.3, "rate": 0.4, "softness": 20}),
+        ("drum", {"damping": 0.003}),
+    ],
+)
+def test_twice_the_decay_is_twice_as_long(name: str, values: dict[str, float]) -> None:
+    sheet = _sheet(name, 1.2 if name == "footsteps" else 2.4, **values)
+    plain = _t60(sheet.play())
+    assert plain == pytest.approx(sheet.values["decay"], rel=0.1)  # it is the T60, as it says
+    assert _t60(sheet.changed(["decay=2x"]).play()) / plain == pytest.approx(2, rel=0.1)
 
 
 def test_what_a_change_may_say() -> None:

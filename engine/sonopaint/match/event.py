@@ -37,7 +37,9 @@ def event_of(clip: Clip, synth: Synth) -> Event:
     Where the synthesiser strikes at its beginning the piece does, too; where it swells around its middle the
     loudest is in the middle. A shorter clip is filled up with silence.
     """
-    sound = clip.mono().resampled(synth.rate).waveform[0].float()
+    whole = clip.mono()
+    sound = whole.resampled(synth.rate).waveform[0].float()
+    sound = sound - sound.mean()  # nobody hears it
     if sound.abs().max() < SILENT:
         raise SonopaintError("The sound is silent; give one that can be heard.")
     frame, samples = round(_FRAME_S * synth.rate), synth.samples
@@ -70,4 +72,6 @@ def event_of(clip: Clip, synth: Synth) -> Event:
         )
     if clip.sample_rate < 0.9 * synth.rate:
         notes.append(f"Above {clip.sample_rate / 2:.0f} Hz the sound holds nothing that could be matched.")
+    if sound.square().mean() < 0.5 * whole.waveform.square().mean():
+        notes.append(f"Most of it lies above {synth.rate / 2:.0f} Hz or below hearing, and isn't matched.")
     return Event(wave, begins, ends, tuple(notes), max(-start, 0) / synth.rate)
