@@ -354,11 +354,30 @@ def test_a_shipped_name_is_not_shadowed_by_a_folder(tmp_path, monkeypatch):
     assert find_model("./mini").resolve() == tmp_path / "mini"
 
 
+def test_a_path_is_found_without_reading_other_models(tiny_folder, monkeypatch):
+    from sonopaint.models import info
+
+    monkeypatch.setattr(info, "list_models", lambda: pytest.fail("every model's header was read"))
+    assert find_model(tiny_folder) == find_model(str(tiny_folder)) == tiny_folder
+    with pytest.raises(SonopaintError, match="There is no model"):
+        find_model(tiny_folder / "none")
+
+
 def test_a_broken_config_or_tokenizer_of_mini_is_one_sentence(tiny_folder, tmp_path):
     """Every key of config.json, missing or odd: refused, and not by running out of memory."""
     from sonoconvert.checkpoints.layouts import open_model
 
-    folder = shutil.copytree(tiny_folder, tmp_path / "mini")
+    folder, tokenizer = tmp_path / "mini", load_tokenizer(tiny_folder / "tokenizer")
+    config = mini_config(len(tokenizer))  # it is built some hundred times, so of few layers
+    config["unet"] |= {
+        "block_out_channels": [32, 32],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    }
+    config["unet"] |= {"up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"]}
+    config["vae"] |= {"block_out_channels": [16], "down_block_types": ["DownEncoderBlock2D"]}
+    config["vae"] |= {"up_block_types": ["UpDecoderBlock2D"]}
+    config["text_encoder"] |= {"num_hidden_layers": 1}
+    save_mini(folder, *build_mini(config), tokenizer)
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     parts = {key: part for key, part in config.items() if isinstance(part, dict)}

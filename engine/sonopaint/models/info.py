@@ -66,11 +66,11 @@ def find_model(name_or_path: str | Path) -> Path:
 
     Names go first: a folder "mini" that happens to lie in the working directory is "./mini".
     """
-    models = list_models()
+    path = Path(name_or_path).expanduser()
+    models = list_models() if len(path.parts) == 1 else []  # no name has a folder in it
     for model in models:
         if name_or_path in (model.name, model.path.name):  # never true of a Path
             return model.path
-    path = Path(name_or_path).expanduser()
     if path.exists():
         return path
     if path.suffix.lower() in PICKLES | {".safetensors"} or len(path.parts) > 1:

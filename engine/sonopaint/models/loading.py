@@ -30,7 +30,7 @@ from sonopaint.models.info import (
 from sonopaint.models.mini import fill, load_mini
 from sonopaint.models.model import Model
 from sonopaint.models.one_step import header_timestep
-from sonopaint.models.schedule import one_step_sigma
+from sonopaint.models.schedule import alphas_cumprod_of, one_step_sigma
 from sonopaint.models.tokenizer import find_clip_tokenizer, load_tokenizer, tokenizer_of_header
 from sonopaint.tasks.settings import SD_DEFAULTS
 
@@ -170,6 +170,9 @@ def _load_diffusers(folder: Path, dtype: torch.dtype, format: str | SpectrogramF
             f"{folder.name} is not Stable Diffusion 1.5 (U-Net with {configs[0].get('in_channels')} input "
             f"channels and text of width {width}); inpainting, SD 2 and SDXL models can't be used."
         )
+    scheduler_file = folder / "scheduler" / "scheduler_config.json"
+    scheduler = SD1_SCHEDULER | (_read_json(scheduler_file) if scheduler_file.is_file() else {})
+    alphas_cumprod_of(scheduler, folder.name)  # refuses an unknown schedule before gigabytes are read
     try:
         with torch.device("meta"):
             unet = UNet2DConditionModel.from_config(configs[0])
@@ -183,8 +186,6 @@ def _load_diffusers(folder: Path, dtype: torch.dtype, format: str | SpectrogramF
     tensors[1] = ldm.modern_vae(tensors[1])
     for part, values, file in zip((unet, vae, text_encoder), tensors, files, strict=True):
         fill(part, values, file)
-    scheduler_file = folder / "scheduler" / "scheduler_config.json"
-    scheduler = SD1_SCHEDULER | (_read_json(scheduler_file) if scheduler_file.is_file() else {})
     tokenizer_folder = folder / "tokenizer"
     has_tokenizer = (tokenizer_folder / "vocab.json").is_file()
     tokenizer = load_tokenizer(tokenizer_folder) if has_tokenizer else find_clip_tokenizer(folder.parent)
@@ -199,8 +200,6 @@ def _model(
     scheduler: dict[str, Any],
     defaults: dict[str, Any],
 ) -> Model:
-    from sonopaint.models.schedule import alphas_cumprod_of
-
     unet, vae, text_encoder, tokenizer = parts
     prediction = str(scheduler.get("prediction_type", "epsilon"))
     if prediction not in PREDICTIONS:
