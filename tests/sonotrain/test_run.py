@@ -25,7 +25,7 @@ from sonotrain.training import run_view, runs
 from sonotrain.training.compute import step_generator
 from sonotrain.training.loop import Budget, EndEarly, Hook, cosine, warmed_up
 from sonotrain.training.run import Run, Trainer, train
-from sonotrain.training.run_folder import load_final, read_log
+from sonotrain.training.run_folder import RunFolder, load_final, read_log
 
 TRAINERS = ("vae", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
 TRAINERS += ("distill", "lora", "subject", "blend")
@@ -130,6 +130,17 @@ def test_a_hook_may_end_a_run_early_with_a_word(tmp_path: Path, monkeypatch: pyt
     result = read_json(tmp_path / "toy.json")
     assert result["steps"] == 4 and result["note"] == "It is good enough."
     assert "It is good enough." in run_view.sentence_of(runs.read(tmp_path))
+
+
+def test_every_checkpoint_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, save = [], RunFolder.save_checkpoint
+    monkeypatch.setattr(
+        RunFolder,
+        "save_checkpoint",
+        lambda self, step, state: (written.append(step), save(self, step, state))[1],
+    )
+    assert toy(tmp_path / "each", steps=3) and toy(tmp_path / "few", {"checkpoint_every": 2}, steps=3)
+    assert written == [1, 2, 3, 2, 3]
 
 
 def test_changed_facts_and_other_trainers_are_refused(

@@ -200,7 +200,8 @@ class Loop:
                 last_log += time.monotonic() - now
             if self._due(self.checkpoint_steps, now - last_save >= 60 * self.checkpoint_minutes):
                 self.seconds = time.monotonic() - start
-                self.save()
+                if self.budget.fraction(self.number, self.seconds) < 1.0:  # the last one is saved below
+                    self.save()
                 last_save = now
             if self.preview and now - last_preview >= 60 * self.preview_minutes:
                 self.show(self.preview)

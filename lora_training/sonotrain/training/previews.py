@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sonoconvert.conversion.convert import decode
 from sonoconvert.files.atomic import atomic_path
-from sonoconvert.files.clip import write_clip
+from sonoconvert.files.clip import Clip, write_clip
 from sonoconvert.pictures.picture import Picture, save_picture
 
 
@@ -33,11 +33,12 @@ def save_sheet(rows: Sequence[Tensor], path: Path, gap: int = 4) -> None:
 
 BATCH = 4
 GAP = 4  # pixels between the pictures of a sheet
+Painting = tuple[Picture, Clip]  # and how it sounds
 
 
 @torch.no_grad()
-def to_pictures(model: Any, decoder: Any, latents: Tensor) -> list[Picture]:
-    """Scaled latents [N, 4, h, w] → pictures. The decoder lives on the CPU and moves for this."""
+def to_paintings(model: Any, decoder: Any, latents: Tensor) -> list[Painting]:
+    """Scaled latents [N, 4, h, w] → pictures with sounds. The decoder lives on the CPU and moves for this."""
     decoder.to(model.device)
     made = []
     for part in latents.split(BATCH):
@@ -46,7 +47,8 @@ def to_pictures(model: Any, decoder: Any, latents: Tensor) -> list[Picture]:
             grey = ((image + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
             if model.format.channels == "mono":
                 grey = np.repeat(grey.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
-            made.append(Picture(np.ascontiguousarray(grey), model.format))
+            picture = Picture(np.ascontiguousarray(grey), model.format)
+            made.append((picture, decode(picture)))
     if model.device.type != "cpu":
         decoder.to("cpu")
     return made
@@ -61,30 +63,30 @@ def keep_decoder(model: Any, wanted: bool) -> Any:
     return vae.to("cpu")
 
 
-def save(picture: Picture, stem: Path, settings: dict[str, Any]) -> None:
+def save(painting: Painting, stem: Path, settings: dict[str, Any]) -> None:
     """stem.png and stem.wav."""
+    picture, clip = painting
     save_picture(picture, stem.with_suffix(".png"), force=True)
-    clip = decode(picture)
-    write_clip(type(clip)(clip.waveform, clip.sample_rate, settings), stem.with_suffix(".wav"), force=True)
+    write_clip(Clip(clip.waveform, clip.sample_rate, settings), stem.with_suffix(".wav"), force=True)
 
 
 def save_comparison(
-    before: Sequence[Picture], after: Sequence[Picture], prompts: Sequence[str], target: Path, *, step: int
+    before: Sequence[Painting], after: Sequence[Painting], prompts: Sequence[str], target: Path, *, step: int
 ) -> None:
     """Into `target`: {k}-without.png and .wav (before training), {k}-with.* (now), and both on sheet.png."""
-    for kind, pictures in (("with", after), ("without", before)):
-        for index, picture in enumerate(pictures):
-            save(picture, target / f"{index}-{kind}", {"prompt": prompts[index], "lora": kind, "step": step})
+    for kind, paintings in (("with", after), ("without", before)):
+        for index, painting in enumerate(paintings):
+            save(painting, target / f"{index}-{kind}", {"prompt": prompts[index], "lora": kind, "step": step})
     save_pairs(before, after, target / "sheet.png")
 
 
-def save_pairs(before: Sequence[Picture], after: Sequence[Picture], path: Path) -> None:
+def save_pairs(before: Sequence[Painting], after: Sequence[Painting], path: Path) -> None:
     """Two rows of pictures as one PNG: without the LoRA above, with it below."""
     from PIL import Image
 
     rows = []
-    for pictures in (before, after):
-        framed = [np.pad(p.pixels, ((0, GAP), (0, GAP), (0, 0)), constant_values=128) for p in pictures]
+    for paintings in (before, after):
+        framed = [np.pad(p.pixels, ((0, GAP), (0, GAP), (0, 0)), constant_values=128) for p, _ in paintings]
         rows.append(np.concatenate(framed, axis=1))
     with atomic_path(path, force=True) as beside:
         Image.fromarray(np.concatenate(rows, axis=0)).save(beside)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from sonoconvert.files.clip import read_clip, write_clip
-from sonoconvert.pictures.picture import Picture, load_picture, save_picture
+from sonoconvert.pictures.picture import load_picture, save_picture
 from sonotrain.trainers.lora.learner import Learner
 from sonotrain.training.adapter import without_lora
 from sonotrain.training.compute import step_generator
 from sonotrain.training.painting import noise_of, sample
-from sonotrain.training.previews import save, save_comparison, to_pictures
+from sonotrain.training.previews import Painting, save, save_comparison, to_paintings
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Previews:
     def __init__(self, trainer: Learner, decoder: Any) -> None:
         self.trainer, self.decoder = trainer, decoder
         self.prompts = trainer.data.prompts
-        self.without: list[Picture] | None = None  # the base model's answers, which never change
+        self.without: list[Painting] | None = None  # the base model's answers, which never change
 
     def __call__(self, number: int, target: Path) -> None:
         """Writes {k}-with.png, .wav, {k}-without.* and sheet.png into `target`."""
@@ -54,15 +54,15 @@ class Previews:
         for kind, examples, cache in sets:
             chosen = int(torch.randint(len(examples), (1,), generator=generator))
             latents, _ = cache.get([chosen], [0])
-            (picture,) = self.pictures(latents)
+            (painting,) = self.paintings(latents)
             settings = {"caption": examples[chosen].text, "source": examples[chosen].source}
-            save(picture, target / f"{kind}-round-trip", settings)
+            save(painting, target / f"{kind}-round-trip", settings)
             save_picture(load_picture(examples[chosen].picture), target / f"{kind}-original.png", force=True)
             write_clip(read_clip(examples[chosen].audio), target / f"{kind}-original.wav", force=True)
         return {}
 
     @torch.no_grad()
-    def paint(self, prompts: Sequence[str]) -> list[Picture]:
+    def paint(self, prompts: Sequence[str]) -> list[Painting]:
         """One picture for each prompt; its noise hangs on its place only."""
         trainer, model = self.trainer, self.trainer.model
         for module in trainer.modules:
@@ -79,11 +79,11 @@ class Previews:
                 found.append(sample(model, text, empty, noise[first : first + BATCH], steps=steps).cpu())
         for module in trainer.modules:
             module.train()
-        return self.pictures(torch.cat(found))
+        return self.paintings(torch.cat(found))
 
-    def pictures(self, latents: Tensor) -> list[Picture]:
-        """Scaled latents [N, 4, h, w] → pictures."""
-        return to_pictures(self.trainer.model, self.decoder, latents)
+    def paintings(self, latents: Tensor) -> list[Painting]:
+        """Scaled latents [N, 4, h, w] → pictures with their sounds."""
+        return to_paintings(self.trainer.model, self.decoder, latents)
 
 
 def slug(text: str, longest: int = 40) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sonoconvert.pictures.picture import Picture
 from sonotrain.trainers.subject import output
 from sonotrain.trainers.subject.data import check_words, prepare
 from sonotrain.trainers.subject.methods import Setting, make_method
@@ -22,7 +21,7 @@ from sonotrain.training.base_model import load_base, plain_attention, to_half
 from sonotrain.training.compute import give_back_memory
 from sonotrain.training.ema import Ema
 from sonotrain.training.loop import Budget, EndEarly, Hook
-from sonotrain.training.previews import keep_decoder, save_comparison, to_pictures
+from sonotrain.training.previews import Painting, keep_decoder, save_comparison, to_paintings
 from sonotrain.training.run import Run, Trainer
 
 
@@ -113,10 +112,10 @@ class SubjectTrainer(Trainer):
         """Within the block the product holds its moving average, where there is one."""
         return self.ema.applied() if self.ema else nullcontext()
 
-    def _paint(self) -> list[Picture]:
+    def _paint(self) -> list[Painting]:
         """The prompts, by the network in training."""
         texts = [self.data.captions.numbers[prompt] for prompt in self.prompts]
-        return to_pictures(self.model, self.decoder, self.painter(texts))
+        return to_paintings(self.model, self.decoder, self.painter(texts))
 
     def preview(self, number: int) -> dict[str, float]:
         """What it paints now, beside what it painted at the beginning."""
