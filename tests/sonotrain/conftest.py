@@ -18,6 +18,21 @@ KINDS = ("rain", "siren", "dog_bark")
 OFTEN = 1e-6  # minutes between checkpoints: after every step
 
 
+def shrink(config: dict[str, Any]) -> dict[str, Any]:
+    """Mini's configuration at a fraction of its size, with two levels: layers cost more than weights."""
+    config["unet"] |= {
+        "block_out_channels": [16, 32],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+        "norm_num_groups": 8,
+        "cross_attention_dim": 32,
+        "attention_head_dim": 2,
+    }
+    config["vae"] |= {"block_out_channels": [8, 8, 8, 8], "norm_num_groups": 4}
+    config["text_encoder"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    return config
+
+
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Mini of some ten thousand random weights, saved as the shipped one is."""
@@ -26,13 +41,8 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     size = train_tokenizer(["a dog barking in the rain", "a train horn", TRIGGER], folder / "tokenizer", 600)
-    config: dict[str, Any] = mini_config(vocab_size=size)
-    config["unet"] |= {"block_out_channels": [16, 16, 32], "norm_num_groups": 8, "cross_attention_dim": 32}
-    config["unet"] |= {"attention_head_dim": 2}
-    config["vae"] |= {"block_out_channels": [8, 8, 8, 8], "norm_num_groups": 4}
-    config["text_encoder"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     torch.manual_seed(0)
-    parts = build_mini(config)
+    parts = build_mini(shrink(mini_config(vocab_size=size)))
     defaults = {"steps": 2, "guidance_scale": 3.0}
     save_mini(folder, *parts, load_tokenizer(folder / "tokenizer"), {}, defaults=defaults, force=True)
     return folder
@@ -160,20 +170,8 @@ def small_mini() -> Iterator[None]:
 
     full = mini.mini_config
 
-    def small(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        config = full(*args, **kwargs)
-        config["unet"] |= {
-            "block_out_channels": [16, 16, 32],
-            "norm_num_groups": 8,
-            "cross_attention_dim": 32,
-        }
-        config["unet"] |= {"attention_head_dim": 2}
-        config["vae"] |= {"block_out_channels": [8, 8, 8, 8], "norm_num_groups": 4}
-        config["text_encoder"] |= {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-        return config
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mini, "mini_config", small)
+        patch.setattr(mini, "mini_config", lambda *args, **kwargs: shrink(full(*args, **kwargs)))
         yield
 
 
@@ -193,10 +191,25 @@ def short_sounds() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def rough_sounds() -> Iterator[None]:
+    """Within the block previews sound after one iteration of the phase search: nobody hears tiny models."""
+    from functools import partial
+
+    from sonoconvert.conversion.convert import decode
+    from sonoconvert.phase.search import PhaseSearch
+    from sonotrain.training.painting import to_sound
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sonotrain.training.painting.to_sound", partial(to_sound, iterations=1))
+        patch.setattr("sonotrain.training.previews.decode", partial(decode, search=PhaseSearch(1)))
+        yield
+
+
 @pytest.fixture
 def tiny_mini() -> Iterator[None]:
     """Mini's architecture at a fraction of its size."""
-    with small_mini():
+    with small_mini(), rough_sounds():
         yield
 
 
@@ -226,7 +239,7 @@ class Case:
         from sonotrain.training.run import train
 
         budget = Budget(steps=self.steps) if self.steps else None
-        with small_mini(), short_sounds():
+        with small_mini(), short_sounds(), rough_sounds():
             return train(self.kind, out, self.given | (more or {}), budget, device="cpu", **how)
 
 
@@ -291,11 +304,11 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             more = {"dataset": value("tiny_sounds"), "checkpoint_minutes": OFTEN, "batch": 1, "ratio": 2}
             more |= {"pairs": 2, "pair_steps": 2, "rank": 4, "lessons": 0.5}
             return Case("distill.trainer:Distillation", given | more, 6, 4)
-        given |= {"steps": 6, "checkpoint_every": 1, "preview_every": 0, "log_every": 1, "variants": 2}
+        given |= {"steps": 6, "checkpoint_every": 2, "preview_every": 0, "log_every": 1, "variants": 2}
         if name == "lora":
             more = {"dataset": value("tiny_sounds"), "cache": str(tmp_path_factory.mktemp("cache"))}
             more |= {"batch": 2, "rank": 4, "alpha": 2.0, "validate_every": 3, "preserve": 0.0}
-            return Case("lora.trainer:LoraTrainer", given | more | {"tensorboard": False}, None, 3)
+            return Case("lora.trainer:LoraTrainer", given | more | {"tensorboard": False}, None, 4)
         more = {"clips": value("tiny_sounds"), "noun": "train horn", "student": value("student"), "ratio": 2}
         more |= {"rank": 2, "targets": "attention", "prior_clips": 2, "adapt_steps": 3, "watch_every": 2}
         return Case("subject.trainer:SubjectTrainer", given | more | {"ema": 0.0}, None, 5)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,9 +166,9 @@ def test_a_second_sound_is_heard_where_the_prompt_says(classifier: Any) -> None:
 # -- the whole bench, with a painter that paints what it is told
 
 
-@pytest.fixture
-def subjects(tmp_path: Path) -> Path:
-    folder = tmp_path / "subjects"
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("subjects")
     assert main(["bench", "subject-clips", "--out", str(folder), "--held-out", "3"]) == 0
     return folder
 
@@ -175,6 +177,7 @@ def subjects(tmp_path: Path) -> Path:
 def stub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every method paints fresh clips of the subject; "reciter" its references. Returns what was painted."""
     made: list[str] = []
+    clips_of = functools.cache(subject_clips)
 
     def painter(
         weights: Any, sampling: Any, *, sounds: bool, device: Any
@@ -182,7 +185,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def paint(shot: Shot, file: Path) -> None:
             method, subject = file.parts[-3], file.parts[-2]
             seed = 0 if method == "reciter" else 100
-            clips = subject_clips(subject, 8, seed)
+            clips = clips_of(subject, 8, seed)
             waveform = clips[shot.seed if method == "reciter" else (shot.number + shot.seed) % 8]
             write_clip(Clip(waveform[None], SAMPLE_RATE), file)
             made.append(f"{method}/{subject}/{shot.stem}")
@@ -308,8 +311,9 @@ def test_training_time_and_memory_come_from_the_run_folder(tmp_path: Path) -> No
 
 
 def test_one_reference_can_be_judged(tmp_path: Path, subjects: Path) -> None:
-    for path in sorted((subjects / "timbale" / "clips").iterdir())[1:]:
+    shutil.copytree(subjects / "timbale", tmp_path / "timbale")
+    for path in sorted((tmp_path / "timbale" / "clips").iterdir())[1:]:
         path.unlink()
-    (subject,) = find_subjects(subjects / "timbale")
+    (subject,) = find_subjects(tmp_path / "timbale")
     figures = SoundJudge(cache=str(tmp_path / "cache")).real(subject)
     assert figures["identity"] > 0.8 and figures["copies"] is None

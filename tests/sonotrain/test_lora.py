@@ -29,8 +29,8 @@ def given(tiny_base: Path, tiny_sounds: Path, tmp_path_factory: pytest.TempPathF
     return {
         "cache": str(tmp_path_factory.mktemp("cache")),
         "model": str(tiny_base), "dataset": str(tiny_sounds), "threads": 1, "steps": 6, "batch": 2, "rank": 4,
-        "alpha": 2.0, "checkpoint_every": 1, "validate_every": 3, "preview_every": 0, "log_every": 1,
-        "variants": 2, "preserve": 0.0, "tensorboard": False,
+        "alpha": 2.0, "checkpoint_every": 99, "validate_every": 3, "preview_every": 0, "preview_steps": 2,
+        "log_every": 1, "variants": 2, "preserve": 0.0, "tensorboard": False,
     }  # fmt: skip
 
 
@@ -141,7 +141,7 @@ VARIETIES = {
 def test_a_run_that_broke_off_goes_on_exactly(
     variety: str, tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = given | VARIETIES[variety] | {"steps": 5}
+    options = given | VARIETIES[variety] | {"steps": 4, "checkpoint_every": 2}
     assert train(LoraTrainer, tmp_path / "whole", options, device="cpu")
     with monkeypatch.context() as patch:
         crash_at(patch, 3)
@@ -213,7 +213,13 @@ def test_a_resumed_run_says_which_options_changed(
 def test_an_explosion_names_the_remedy_and_leaves_whole_checkpoints(
     rate: float, tmp_path: Path, given: dict[str, Any]
 ) -> None:
-    options = given | {"learning_rate": rate, "warmup": 0.0, "steps": 60, "clip_norm": 0.0}
+    options = given | {
+        "learning_rate": rate,
+        "warmup": 0.0,
+        "steps": 60,
+        "clip_norm": 0.0,
+        "checkpoint_every": 1,
+    }
     with pytest.raises(SonopaintError, match="lower learning_rate"):
         train(LoraTrainer, tmp_path / "run", options, device="cpu")
     parts = load_final(tmp_path / "run")[0]

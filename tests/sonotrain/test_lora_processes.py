@@ -14,7 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sonotrain.trainers.lora.trainer import LoraTrainer
 from sonotrain.training import runs
+from sonotrain.training.run import train as in_process
 from sonotrain.training.run_folder import load_final, read_log
 
 STEPS = 60
@@ -131,7 +133,7 @@ def test_a_page_starts_kills_stops_and_resumes_a_run(tmp_path: Path, options: di
         tmp_path / "page" / "x",
         options | {"steps": 12, "preview_every": 0, "checkpoint_every": 1},
     )
-    train(tmp_path / "whole" / "x", given)
+    assert in_process(LoraTrainer, tmp_path / "whole" / "x", given, device="cpu")
 
     process = runs.start(folder, given | {"log_every": 1})
     wait_for(lambda: steps_done(folder) >= 3 or process.poll() is not None)

@@ -38,9 +38,12 @@ def given(tiny_base: Path, tiny_sounds: Path, student: Path) -> dict[str, Any]:
     return {
         "clips": str(tiny_sounds), "noun": "train horn", "model": str(tiny_base), "student": str(student),
         "steps": 6, "ratio": 2, "rank": 2, "targets": "attention", "prior_clips": 2, "adapt_steps": 3,
-        "checkpoint_every": 1, "preview_every": 0, "watch_every": 2, "log_every": 1, "variants": 2,
+        "checkpoint_every": 99, "preview_every": 0, "watch_every": 0, "log_every": 1, "variants": 1,
         "ema": 0.0,
     }  # fmt: skip
+
+
+WATCHED = {"checkpoint_every": 2, "watch_every": 2, "variants": 2}
 
 
 def weights_of(file: Path) -> dict[str, torch.Tensor]:
@@ -140,7 +143,7 @@ def test_adapters_hold_one_base_and_neither_vae_nor_text_encoder(
 
     monkeypatch.setattr(UniDad, "step", counting)
     before = values_alive()
-    more = {"steps": 2, "watch_every": 0, "mode": mode, "variants": 1, "ema": 0.0}
+    more = {"steps": 2, "mode": mode}
     assert train(SubjectTrainer, tmp_path / "run", given | more, device="cpu")
     held = alive[-1] - before - 3 * learnt[-1]  # what learns, and both of Adam's moments
     assert learnt[-1] < 0.2 * unet if mode == "adapters" else learnt[-1] == 3 * unet
@@ -148,7 +151,7 @@ def test_adapters_hold_one_base_and_neither_vae_nor_text_encoder(
 
 
 def test_a_smaller_rank_of_the_file_says_what_it_keeps(tmp_path: Path, given: dict[str, Any]) -> None:
-    options = given | {"steps": 4, "watch_every": 0, "learning_rate": 0.02}
+    options = given | {"steps": 2, "learning_rate": 0.02}
     kept, sizes = [], []
     for rank in (0, 3, 1):
         assert train(SubjectTrainer, tmp_path / str(rank), options | {"file_rank": rank}, device="cpu")
@@ -168,7 +171,7 @@ def test_a_file_without_the_student_takes_the_one_beside_the_model(
     shutil.copytree(tiny_base, base)
     (tmp_path / "base-one-step").mkdir()
     shutil.copy(student, tmp_path / "base-one-step" / student.name)
-    options = given | {"model": str(base), "student": "", "learning_rate": 0.02}
+    options = given | {"model": str(base), "student": "", "learning_rate": 0.02, "steps": 3}
     unets, sizes = [], []
     for name, without in (("whole", False), ("small", True)):
         assert train(SubjectTrainer, tmp_path / name, options | {"without_student": without}, device="cpu")
@@ -198,6 +201,7 @@ def test_every_method_runs_in_either_mode(
     for name in ("model", "student", "ratio", "rank", "targets", "prior_clips", "adapt_steps", "variants"):
         words += [f"--{name.replace('_', '-')}", str(given[name])]
     words += ["--steps", "2", "--method", method, "--mode", mode, "--preview-every", "0"]
+    words += ["--watch-every", "0", "--checkpoint-every", "99"]
     if method == "lora" and mode == "full":
         assert main(words) == 2
         return
@@ -209,17 +213,19 @@ def test_every_method_runs_in_either_mode(
         assert whole.one_step == loaded.one_step
 
 
-@pytest.mark.parametrize("more", [{"mode": "full", "ema": 0.9}, {"method": "db-dmd2", "steps": 3}])
+@pytest.mark.parametrize(
+    ("more", "crash"), [({"mode": "full", "ema": 0.9, "steps": 4}, 3), ({"method": "db-dmd2", "steps": 3}, 5)]
+)
 def test_a_run_that_broke_off_goes_on_exactly(
-    more: dict[str, Any], tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    more: dict[str, Any], crash: int, tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = given | more
+    options = given | WATCHED | more
     assert train(SubjectTrainer, tmp_path / "whole", options, device="cpu")
     with monkeypatch.context() as patch:
         batch = UniDad.batch
 
         def failing(self: UniDad, number: int) -> Any:
-            if number == 5:
+            if number == crash:
                 raise ConnectionAbortedError
             return batch(self, number)
 
@@ -240,7 +246,7 @@ def test_a_run_that_broke_off_goes_on_exactly(
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_exactly(tmp_path: Path, given: dict[str, Any]) -> None:
-    options = given | {"steps": 60, "watch_every": 0}
+    options = given | {"steps": 60, "checkpoint_every": 1}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "sonotrain", "subject", "--out", str(tmp_path / "killed"), *words]
@@ -262,7 +268,8 @@ def test_a_collapsed_run_ends_with_its_best_state_and_says_so(
 
     told = iter([1.0, 1.0, 0.05, 0.05, 0.05, 0.05])
     monkeypatch.setattr(watch, "spread", lambda latents: next(told))
-    assert train(SubjectTrainer, tmp_path / "run", given | {"steps": 40, "learning_rate": 0.02}, device="cpu")
+    options = given | WATCHED | {"steps": 40, "learning_rate": 0.02}
+    assert train(SubjectTrainer, tmp_path / "run", options, device="cpu")
     result = read_json(tmp_path / "run/subject.json")
     assert result["steps"] == 8 and "step 2, before that, is kept." in result["note"]
     assert result["note"] in (tmp_path / "run/README.md").read_text(encoding="utf-8")
@@ -314,7 +321,7 @@ def test_one_two_or_fifty_clips_work_and_every_page_says_what_to_expect(
     (tmp_path / "clips").mkdir()
     for number in range(count):
         tone(tmp_path / "clips", f"{number:02d}.wav", 300 + 40 * number, seconds=0.3)
-    line = line_of(given | {"clips": tmp_path / "clips", "steps": 2, "variants": 1})
+    line = line_of(given | {"clips": tmp_path / "clips", "steps": 2})
     assert main(["subject", "--out", str(tmp_path / "run"), "--device", "cpu", *line]) == 0
     assert words in caplog.text
     assert len(read_json(tmp_path / "run/config.json")["clips"]) == count

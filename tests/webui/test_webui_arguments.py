@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from typing import Any
 
 import pytest
@@ -73,9 +74,14 @@ _JSON = st.recursive(
 )
 
 
+@cache
+def anything(action: str) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.sampled_from(names_of(action)), _JSON, max_size=4)
+
+
 @given(st.sampled_from(PAINTS), st.data())
 def test_any_json_is_taken_or_refused(action: str, data: st.DataObject) -> None:
-    values = data.draw(st.dictionaries(st.sampled_from(names_of(action)), _JSON, max_size=4))
+    values = data.draw(anything(action))
     try:
         arguments = Arguments.of(action, {**LEAST.get(action, {}), **values})
     except SonopaintError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -59,15 +60,19 @@ def values_for(item: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
     return st.lists(text, max_size=3) if kind.startswith("tuple") else text
 
 
+@cache
+def values_of(action: str) -> st.SearchStrategy[dict[str, Any]]:
+    names = names_of(action)
+    return st.fixed_dictionaries(
+        {f.name: values_for(f) for f in dataclasses.fields(Arguments) if f.name in names}
+    )
+
+
 @pytest.mark.parametrize("action", PAINTS)
 @settings(max_examples=25)
 @given(st.data(), st.integers(0, 31))
 def test_every_argument_comes_back(action: str, data: st.DataObject, index: int) -> None:
-    values = {
-        item.name: data.draw(values_for(item))
-        for item in dataclasses.fields(Arguments)
-        if item.name in names_of(action)
-    }
+    values = data.draw(values_of(action))
     if action == "outpaint" and not values["left"] + values["right"]:
         values["right"] = 1.0
     if values.get("heal"):
@@ -86,10 +91,15 @@ _JSON = st.recursive(
 )
 
 
+@cache
+def hostile(action: str) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.sampled_from(names_of(action)), _JSON, max_size=4)
+
+
 @settings(max_examples=50)
 @given(st.sampled_from(PAINTS), st.sampled_from(PAINTS), st.data())
 def test_what_is_hostile_is_left_out(action: str, wanted: str, data: st.DataObject) -> None:
-    values = data.draw(st.dictionaries(st.sampled_from(names_of(action)), _JSON, max_size=4))
+    values = data.draw(hostile(action))
     params = {infotext.KEY: json.dumps({"action": action, **values})}
     found = infotext.read(params, wanted)
     assert set(found) <= set(names_of(wanted))
