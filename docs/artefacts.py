@@ -35,6 +35,7 @@ GROUPS = {
     "classifier": ("weights/classifier/*.safetensors",),
     "jingles": ("weights/jingles/*.safetensors",),
     "blend": ("weights/blend/*.safetensors",),
+    "match": ("weights/match/*.safetensors",),
 }
 WHOLE, PARTS = ("mini",), ("mini", "inpaint")  # pictures of whole sounds, and of sounds repainted in part
 JUDGED = (*PARTS, "classifier")
@@ -86,6 +87,7 @@ ALL = (
     Artefacts("comfyui", "example_workflows/Batch of variations.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Choose variations.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Blend three sounds.jpg", ("mini", "blend")),
+    Artefacts("comfyui", "example_workflows/Match and edit.jpg", ("match",)),
 )  # fmt: skip
 
 

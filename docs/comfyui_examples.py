@@ -385,6 +385,23 @@ WORKFLOWS["Blend three sounds"] = (
     "the fine of an engine. Put recordings of your own in the first nodes' place; a weight of 0 leaves a "
     "level out, one above 1 exaggerates it.",
 )
+WORKFLOWS["Match and edit"] = (
+    {
+        **example("engine"),
+        "matched": ("SonopaintMatchSound", {"audio": "recording.AUDIO", "synth": "engine"}),
+        "played": (
+            "SonopaintPlaySynth",
+            {"synth": "as matched", "synth.changes": "rate=-5st rev=0.3 exhaust=-6", "match": "matched.match"}
+            | {"colour": 0.5},
+        ),
+        "plot": ("SonopaintPlot", {"audio": "played.AUDIO"}),
+        "look": ("PreviewImage", {"images": "plot.IMAGE"}),
+        "save": ("SonopaintSaveAudio", {"audio": "played.AUDIO", "filename_prefix": "sonopaint/match"}),
+    },
+    "The knobs of a synthesiser that make this engine are found, and turned: slower, revving up, with more "
+    "hiss. Put a recording of your own in the first node's place, with synth on auto; other knobs are named "
+    "in Match Sound's text. Choose a synth in Play Synth, and its knobs appear.",
+)
 WORKFLOWS["Repaint with Stable Audio 3"] = (
     {
         **example("horse_hooves"),

@@ -18,7 +18,8 @@ from comfyui_examples import BLUEPRINTS, FILES, WORKFLOWS, Blueprint, Nodes
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER, BLUEPRINT_FOLDER = ROOT / "example_workflows", ROOT / "subgraphs"
 GAP, WIDTH = 50, 320
-WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING", "SONOPAINT_LANES"}
+FOLDED = "COMFY_DYNAMICCOMBO_V3"
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING", "SONOPAINT_LANES", FOLDED}
 SIZES = {
     "SonopaintRegion": (500, 620),
     "SonopaintDrawCurves": (500, 640),
@@ -31,8 +32,8 @@ COLUMNS = (
     {"recording", "second", "third", "model", "lora", "clip"},
     {"prompt", "prompt_b", "negative", "latent", "time", "between", "shifted"},
     {"region", "canvas", "longer", "curves", "follow"},
-    {"blended", "encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
-    {"decode", "sound", "back", "save"},
+    {"matched", "blended", "encode", "masked", "repeat", "guider", "select", "schedule", "sampler"},
+    {"played", "decode", "sound", "back", "save"},
     {"joined", "one", "save_one", "hear", "chosen", "figures", "brought"},
     {"plot", "look"},
 )
@@ -54,7 +55,7 @@ def graph(nodes: Nodes, note: str, info: dict[str, Any]) -> dict[str, Any]:
     bottoms = [0] * len(COLUMNS)
     for name, (kind, given) in nodes.items():
         inputs, widgets = [], []
-        for key, spec in definition(info[kind]).items():
+        for key, spec in unfolded(definition(info[kind]), given).items():
             value = given.get(key)
             if is_link(value, nodes):
                 source, _, slot = value.partition(".")
@@ -236,6 +237,18 @@ def definition(info: dict[str, Any]) -> dict[str, Any]:
     return {**info["input"].get("required", {}), **info["input"].get("optional", {})}
 
 
+def unfolded(specs: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """With the inputs of the option that is chosen in a dynamic combo, after it: {"synth.changes": …}."""
+    found: dict[str, Any] = {}
+    for key, spec in specs.items():
+        found[key] = spec
+        if input_type(spec) == FOLDED:
+            chosen = given.get(key, default(spec))
+            inner = next(one["inputs"] for one in spec[1]["options"] if one["key"] == chosen)
+            found |= {f"{key}.{name}": one for name, one in definition({"input": inner}).items()}
+    return found
+
+
 def input_type(spec: list[Any]) -> str:
     return "COMBO" if isinstance(spec[0], list) else spec[0]
 
@@ -244,6 +257,8 @@ def default(spec: list[Any]) -> Any:
     options = spec[1] if len(spec) > 1 else {}
     if "default" in options:
         return options["default"]
+    if input_type(spec) == FOLDED:
+        return options["options"][0]["key"]
     if input_type(spec) == "COMBO":
         choices = spec[0] if isinstance(spec[0], list) else options["options"]
         return choices[0] if choices else ""

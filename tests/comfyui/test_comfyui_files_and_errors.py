@@ -466,7 +466,7 @@ def test_the_door_finds_the_nodes_and_survives_a_missing_library(
 
 def test_example_workflows_name_only_inputs_that_exist(pack: Any, repository: Path) -> None:
     files = sorted((repository / "example_workflows").glob("*.json"))
-    assert len(files) == 16
+    assert len(files) == 17
     for path in files:
         assert path.with_suffix(".jpg").is_file()
         for node in json.loads(path.read_text(encoding="utf-8"))["nodes"]:

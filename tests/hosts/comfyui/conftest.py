@@ -19,7 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 START_S, RUN_S = 600, 600
-WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING", "SONOPAINT_LANES"}
+FOLDED = "COMFY_DYNAMICCOMBO_V3"  # its option's widgets come after it
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", "SONOPAINT_DRAWING", "SONOPAINT_LANES", FOLDED}
 
 
 class ComfyUI:
@@ -111,6 +112,10 @@ def to_prompt(workflow: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
             seeded = name in ("seed", "noise_seed")
             if kind == "INT" and options.get("control_after_generate", seeded):
                 values.pop(0)
+            if kind == FOLDED:
+                inner = next(one["inputs"] for one in options["options"] if one["key"] == inputs[name])
+                for one in {**inner.get("required", {}), **inner.get("optional", {})}:
+                    inputs[f"{name}.{one}"] = values.pop(0)
         assert not values, f"{node['type']} has {len(values)} widget values too many"
         for slot in node["inputs"]:
             if slot["link"] is not None:

@@ -186,6 +186,12 @@ def test_three_sounds_become_one(comfyui: Any) -> None:
     assert rms(sound - source) > 0.2 * rms(source)
 
 
+def test_an_engine_is_matched_and_turned(comfyui: Any) -> None:
+    [sound] = run(comfyui, "Match and edit")
+    assert RATE < len(sound) < 6 * RATE and 0.05 < np.abs(sound).max() <= 1
+    assert rms(sound) > 0.3 * rms(recording("engine"))
+
+
 @pytest.mark.parametrize(
     ("name", "source", "count"),
     [
