@@ -86,9 +86,8 @@ def load_model(
     model.own_one_step = one_step
     model.device, model.dtype = device, dtype
     for part in (model.unet, model.vae, model.text_encoder):
-        torch.nn.Module.to(
-            part, device, dtype
-        )  # diffusers' own warns of no layers that should stay in float32
+        # not part.to: diffusers' own warns that no layers should stay in float32
+        torch.nn.Module.to(part, device, dtype)
         part.eval().requires_grad_(False)
     if loras:
         apply_loras(model, loras)
