@@ -123,8 +123,8 @@ def test_a_subject_and_a_lora_by_clicks(address: str, browser: Any, tmp_path: Pa
     page.fill("#train-trigger textarea, #train-trigger input", "zorblat")
     page.fill("#train-steps input", "12")
     page.click("#train-more button")
-    assert page.locator("#train-preserve input").input_value() == ""  # what suits the model
-    page.fill("#train-preserve input", "0")
+    assert page.input_value("#train-preserve textarea, #train-preserve input") == ""  # what suits the model
+    page.fill("#train-preserve textarea, #train-preserve input", "0")
     page.click("#train-go")
     stopped_and_gone_on(page, "train")
     page.wait_for_selector("#train-curves svg")
