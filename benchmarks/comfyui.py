@@ -34,7 +34,14 @@ import aiohttp
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS = {
-    "model": {"SonopaintLoadMini", "CLIPTextEncode", "LoraLoader", "SonopaintLoadOneStep"},
+    "model": {
+        "SonopaintLoadMini",
+        "CLIPTextEncode",
+        "LoraLoader",
+        "SonopaintLoadOneStep",
+        "SonopaintApplyCurves",
+        "SonopaintBlendSounds",
+    },
     "sampler": {"KSampler", "SamplerCustomAdvanced", "SonopaintOneStep"},
     "VAE": {"VAEEncode", "VAEDecode"},
     "phase search": {"SonopaintSpectrogramToAudio", "SonopaintPutBack"},

@@ -69,7 +69,8 @@ def graph(nodes: Nodes, note: str, info: dict[str, Any]) -> dict[str, Any]:
                 if controlled(key, spec):
                     widgets.append("fixed")
         column = columns[name]
-        width, height = SIZES.get(kind, (WIDTH, 60 + 26 * (len(inputs) + len(widgets))))
+        sockets = max(len(inputs), len(info[kind]["output"]))
+        width, height = SIZES.get(kind, (WIDTH, 60 + 26 * (sockets + len(widgets))))
         y = bottoms[column]
         bottoms[column] = y + height + 70
         made[name] = {

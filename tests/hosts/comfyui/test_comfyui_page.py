@@ -212,3 +212,48 @@ def test_the_template_browser_shows_the_workflows(graph_page: Any, comfyui: Any)
         for suffix in ("json", "jpg"):
             address = f"{comfyui.url}/api/workflow_templates/sonopaint/{name}.{suffix}"
             assert graph_page.request.get(address).ok, f"{name}.{suffix} is not served"
+
+
+def test_no_node_covers_another_in_nodes_2(browser: Any, comfyui: Any) -> None:
+    """ComfyUI's newer way of drawing: every example as it was laid out, its widgets inside its nodes."""
+    page = browser.new_page(viewport={"width": 1800, "height": 1100})
+    page.set_default_timeout(PATIENCE_MS)
+
+    def draw_nodes_2(on: bool) -> None:
+        wanted = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": on}
+        page.request.post(f"{comfyui.url}/settings", data=json.dumps(wanted))
+
+    draw_nodes_2(True)
+    try:
+        page.goto(comfyui.url)
+        page.wait_for_function("window.app?.graph && window.LiteGraph?.vueNodesMode")
+        page.wait_for_timeout(3000)
+        for path in sorted((ROOT / "example_workflows").glob("*.json")):
+            example = json.loads(path.read_text())
+            open_workflow(page, example)
+            page.keyboard.press(".")  # all of it in view
+            count = f"document.querySelectorAll('[data-node-id]').length === {len(example['nodes'])}"
+            page.wait_for_function(count)
+            page.wait_for_timeout(1500)
+            boxes, widgets = page.evaluate(
+                """() => {
+                    const edges = (element) => {
+                        const b = element.getBoundingClientRect();
+                        return [b.left, b.top, b.right, b.bottom];
+                    };
+                    const nodes = [...document.querySelectorAll("[data-node-id]")];
+                    return [nodes.map(edges), nodes.flatMap((node) =>
+                        [...node.querySelectorAll(".sonopaint-widget")].map((w) => [edges(node), edges(w)]))];
+                }"""
+            )
+            for n, one in enumerate(boxes):
+                for other in boxes[n + 1 :]:
+                    across = min(one[2], other[2]) - max(one[0], other[0])
+                    down = min(one[3], other[3]) - max(one[1], other[1])
+                    assert across < 4 or down < 4, (path.stem, one, other)
+            for node, widget in widgets:
+                assert widget[0] > node[0] - 3 and widget[1] > node[1] - 3, path.stem
+                assert widget[2] < node[2] + 3 and widget[3] < node[3] + 3, path.stem
+    finally:
+        draw_nodes_2(False)
+        page.context.close()
