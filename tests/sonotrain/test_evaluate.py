@@ -527,7 +527,7 @@ def test_a_named_format_overrides_a_loras_and_the_bench_paints_in_the_loras(
 
     mine = replace(get_format("sonopaint-mini"), name="mine", hop_length=256)
     module = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
-    shapes = {"up": (16, 1), "down": (1, 32)}
+    shapes = {"up": (32, 1), "down": (1, 32)}
     tensors = {f"{module}.lora_{side}.weight": torch.zeros(shape) for side, shape in shapes.items()}
     lora = tmp_path / "mine.safetensors"
     save_file(tensors, lora, metadata={"sonopaint.format": json.dumps(mine.to_dict())})
