@@ -71,6 +71,14 @@ def sounds(tmp_path: Path) -> list[Any]:
     return [SimpleNamespace(name=str(path)) for path in paths]
 
 
+@pytest.mark.parametrize(("extras", "here"), [("studio", True), ("dev", True), ("engine", False)])
+def test_studios_environment_has_the_trainers(place: Path, extras: str, here: bool) -> None:
+    from sonopaint_webui import trainers
+
+    (place / "pack/.venv/sonopaint.json").write_text(json.dumps({"extras": [extras]}))
+    assert trainers.installed() is here
+
+
 def panel(command: str) -> Any:
     from sonopaint_webui.tab.train import TrainPanel
 

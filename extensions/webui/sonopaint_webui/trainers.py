@@ -27,7 +27,7 @@ def python() -> Path:
         extras = set(json.loads((ROOT / ".venv" / "sonopaint.json").read_text(encoding="utf-8"))["extras"])
     except (OSError, ValueError, KeyError, TypeError):
         extras = set()
-    if not extras & {"train", "dev"} or not found.exists():
+    if not extras & {"train", "studio", "dev"} or not found.exists():
         raise SonopaintError("The trainers are not installed yet: press “Install the trainers” first.")
     return found
 
