@@ -12,6 +12,8 @@
       onclick: () => show(list.hidden) }, label, bar);
     const list = make("div", { class: "sp-queue-list", hidden: true });
     root.append(button, list);
+    const told = new Map();  // what writes a job's words and its progress into its row, by its number
+    let drawn = "";
 
     function show(open) {
       list.hidden = !open;
@@ -30,10 +32,14 @@
           tool("down", `Later: ${job.title}`, () => trigger("move", { number, places: 1 }), last));
       }
       if (live) tools.push(tool("clear", `Cancel: ${job.title}`, () => trigger("cancel", { number })));
+      const words = make("small", {}), progress = make("i", {});
+      told.set(number, ({ said, left, done }) => {
+        words.textContent = [said, left].filter(Boolean).join(" · ");
+        progress.style.width = `${100 * done}%`;
+      });
       return make("li", { class: `sp-job sp-job-${job.state}` },
-        make("div", {}, make("a", { href: `#${job.page === "estimate" ? "train" : job.page}` }, job.title),
-          make("small", {}, [job.said, job.left].filter(Boolean).join(" · ")),
-          ...(job.state === "runs" ? [make("div", { class: "sp-progress" }, make("i", { style: `width:${100 * job.done}%` }))] : [])),
+        make("div", {}, make("a", { href: `#${job.page === "estimate" ? "train" : job.page}` }, job.title), words,
+          ...(job.state === "runs" ? [make("div", { class: "sp-progress" }, progress)] : [])),
         ...tools);
     }
 
@@ -48,15 +54,23 @@
       bar.style.width = `${100 * (running?.done ?? 0)}%`;
       button.classList.toggle("busy", live.length > 0);
       if (list.hidden) return;
-      const focused = list.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-      list.replaceChildren(
-        live.length ? make("ol", {}, ...live.map((job) => row(job, job === waiting[0], job === waiting.at(-1))))
-          : make("p", { class: "sp-quiet" }, "Nothing runs. Jobs of all pages wait here for their turn, and go on when the page is closed."),
-        ...(ended.length ? [make("h4", {}, "Done"), make("ol", {}, ...ended.map((job) => row(job)))] : []),
-        make("footer", {}, make("span", {}, [memory && `${memory} of memory`, model && `${model} is loaded`].filter(Boolean).join(" · ")),
-          ...(model ? [make("button", { type: "button", class: "sp-link-button", disabled: Boolean(running),
-            onclick: () => trigger("free", {}) }, "Give it back")] : [])));
-      if (focused) [...list.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
+      // Rows stay while nothing begins, ends or moves: what is being pressed must not be replaced.
+      const shape = JSON.stringify([[...live, ...ended].map(({ number, state }) => [number, state]), model]);
+      if (shape !== drawn) {
+        drawn = shape;
+        told.clear();
+        const focused = list.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+        list.replaceChildren(
+          live.length ? make("ol", {}, ...live.map((job) => row(job, job === waiting[0], job === waiting.at(-1))))
+            : make("p", { class: "sp-quiet" }, "Nothing runs. Jobs of all pages wait here for their turn, and go on when the page is closed."),
+          ...(ended.length ? [make("h4", {}, "Done"), make("ol", {}, ...ended.map((job) => row(job)))] : []),
+          make("footer", {}, make("span", {}), ...(model ? [make("button", { type: "button", class: "sp-link-button",
+            disabled: Boolean(running), onclick: () => trigger("free", {}) }, "Give it back")] : [])));
+        if (focused) [...list.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
+      }
+      for (const job of jobs) told.get(job.number)?.(job);
+      list.querySelector("footer span").textContent =
+        [memory && `${memory} of memory`, model && `${model} is loaded`].filter(Boolean).join(" · ");
     }
 
     let timer = 0;
