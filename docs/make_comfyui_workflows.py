@@ -217,7 +217,7 @@ def to_prompt(nodes: Nodes, info: dict[str, Any], changed: dict[str, Any] | None
     prompt = {}
     for own, (kind, given) in nodes.items():
         inputs = {}
-        for key, spec in definition(info[kind]).items():
+        for key, spec in unfolded(definition(info[kind]), given).items():
             value = given.get(key)
             if is_link(value, nodes):
                 source, _, slot = value.partition(".")
