@@ -143,3 +143,18 @@ def test_a_full_disk_is_said_and_nothing_is_lost(open_studio: Any, monkeypatch: 
     page.click("#generate-go")
     page.wait_for_function("document.querySelectorAll('#results .sp-card').length === 2")
     assert page.locator("#results .sp-warning").count() == 1
+
+
+def test_buttons_keep_their_words_when_the_page_has_loaded(open_studio: Any) -> None:
+    """On a page where nothing was begun, Gradio sends nothing to show."""
+    page = open_studio()
+    page.wait_for_timeout(3000)
+    for tab in ("Train", "Convert", "Dataset"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(500)
+        nameless = page.evaluate(
+            """[...document.querySelectorAll("button")].filter((one) => one.offsetParent
+                && !one.innerText.trim() && !one.ariaLabel && !one.title).map((one) => one.id)"""
+        )
+        assert nameless == []
+    assert page.locator("#train-estimate").text_content().strip() == "How long, how much memory?"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -87,7 +87,7 @@ def wire(
         **widgets.QUICK,
     )
     for resume, shown in resumes:
-        loaded.then(resume, None, shown, **widgets.LONG)
+        loaded.then(_answered(resume), None, shown, **widgets.LONG)
     gr.on(
         [part.change for part in every],
         None,
@@ -97,6 +97,20 @@ def wire(
         queue=False,
         api_visibility="private",
     )
+
+
+def _answered(resume: Callable[[gr.Request], Iterator[Any]]) -> Callable[[gr.Request], Iterator[Any]]:
+    """`resume` that yields at least once: else Gradio sends None, and buttons lose their words."""
+
+    def again(request: gr.Request) -> Iterator[Any]:
+        said = False
+        for shown in resume(request):
+            said = True
+            yield shown
+        if not said:
+            yield gr.skip()
+
+    return again
 
 
 def _chosen(event: gr.EventData) -> Any:
