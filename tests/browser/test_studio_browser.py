@@ -107,6 +107,9 @@ def test_a_span_of_time_is_dragged_along_the_waveform(open_studio: Any, chirp: P
     assert 0.4 < first["start"] < first["end"] < 0.9 and second["start"] > first["end"]
     for box in (first, second):
         assert box["low"] is None and box["high"] is None  # all frequencies
+    page.get_by_role("button", name="Eraser").click()
+    drag(page, 0.3, 0.9, 0.4, 0.9)  # other tools mark no spans
+    assert len(region(page)["boxes"]) == 2
 
 
 def test_marks_are_drawn_typed_undone_and_erased(open_studio: Any, chirp: Path) -> None:

@@ -193,7 +193,7 @@
       const here = this.at(point);
       this.before = this.marks;
       if (!this.inPlot(point)) {  // in the waveform, the scale or the margins: a span of time over all frequencies
-        this.drag = { fresh: true, span: true, start: here, point };
+        if (this.tool === "box") this.drag = { fresh: true, span: true, start: here, point };
         this.seek(here.t);
         return;
       }
