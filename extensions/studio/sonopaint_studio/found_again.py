@@ -103,12 +103,8 @@ def _answered(resume: Callable[[gr.Request], Iterator[Any]]) -> Callable[[gr.Req
     """`resume` that yields at least once: else Gradio sends None, and buttons lose their words."""
 
     def again(request: gr.Request) -> Iterator[Any]:
-        said = False
-        for shown in resume(request):
-            said = True
-            yield shown
-        if not said:
-            yield gr.skip()
+        yield gr.skip()
+        yield from resume(request)
 
     return again
 
