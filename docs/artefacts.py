@@ -61,6 +61,7 @@ ALL = (
     Artefacts("blend_demo", "docs/demo/blend/*", ("mini", "blend", "classifier")),
     Artefacts("screenshots", "docs/images/studio-generate*.png", WHOLE),
     Artefacts("screenshots", "docs/images/studio-edit*.png", PARTS),
+    Artefacts("screenshots", "docs/images/studio-match*.png", ("match",)),
     Artefacts("demo", "docs/demo/forest.*", WHOLE),
     Artefacts("demo", "docs/demo/studio/*", JUDGED),
     Artefacts("demo", "docs/demo/measurements.json", JUDGED),

@@ -1,7 +1,7 @@
 """Take the pictures of Studio for the README: python docs/make_screenshots.py (needs Chromium).
 
-Starts a Studio of its own, makes sounds from words, repaints a part of one, and writes
-docs/images/studio-{generate,edit,library}-{light,dark}.png; studio-generate.png and so on are the light
+Starts a Studio of its own, makes sounds from words, repaints a part of one, matches an engine, and writes
+docs/images/studio-{generate,edit,library,match}-{light,dark}.png; studio-generate.png and so on are the light
 ones. `--subject RUN` takes studio-subject.png alone: the page Subject with a finished run of
 `sonotrain subject`.
 """
@@ -16,7 +16,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-IMAGES = Path(__file__).resolve().parent / "images"
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs/images"
+ENGINE = ROOT / "extensions/comfyui/sonopaint_comfyui/examples/engine.ogg"
 PROMPTS = ("someone whistling a tune", "an ambulance siren", "a church bell ringing", "an owl hooting")
 PATIENCE_MS = 600_000
 
@@ -62,6 +64,19 @@ def library(page: Any, seed: int) -> None:
     page.locator("#library .sp-star").nth(1).click()
     page.click(".sp-queue-button")
     page.wait_for_timeout(2500)
+
+
+def match(page: Any, seed: int) -> None:
+    """An engine and its match, with the first knob turned two steps up."""
+    page.keyboard.press("Escape")  # closes the queue
+    page.get_by_role("tab", name="Match").click()
+    page.set_input_files("#match-drop input[type=file]", ENGINE)
+    page.wait_for_function("document.querySelector('#match-status').innerText.includes('Press Match')")
+    page.click("#match-go")
+    page.wait_for_selector("#match-cards .sp-compare")
+    for _ in range(2):
+        page.locator("#match-knobs .sp-step").nth(1).click()
+        page.wait_for_timeout(2000)
 
 
 def subject(page: Any, out: Path) -> None:
@@ -111,7 +126,7 @@ def main() -> int:
         page.wait_for_selector("#results .sp-chip")
         if args.subject:
             subject(page, args.out)
-        acts = (("generate", generate), ("edit", edit), ("library", library))
+        acts = (("generate", generate), ("edit", edit), ("library", library), ("match", match))
         for name, act in () if args.subject else acts:
             act(page, args.seed)
             for look in ("light", "dark"):
