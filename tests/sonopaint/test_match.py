@@ -275,6 +275,17 @@ def test_twice_the_decay_is_twice_as_long(name: str, values: dict[str, float]) -
     assert _t60(sheet.changed(["decay=2x"]).play()) / plain == pytest.approx(2, rel=0.1)
 
 
+def test_sounds_begin_and_end_without_a_click() -> None:
+    """An engine begins in the middle of a stroke: as a jump it would be its loudest moment."""
+    told = {"rate": 53.8, "rev": 0.09, "sharpness": 9.25, "roughness": 0, "body": 458, "exhaust": -13.8}
+    wave = _sheet("engine", 2.0, **told).play().waveform[0]
+    assert wave[0] == wave[-1] == 0 and wave[:64].abs().max() < 0.5 * wave.abs().max()
+    assert wave[:640].abs().max() < wave[640:].abs().max()
+    stroke = _sheet("bell", 2.0).play().waveform[0]  # strokes keep their attack
+    made = BELL.render(BELL.defaults()[None], rate=32_000, seconds=2.0)[0]
+    assert stroke.abs().max() == pytest.approx(min(0.98, float(made.abs().max())), rel=1e-3)
+
+
 def test_what_a_change_may_say() -> None:
     sheet = _sheet(pitch=400, decay=2, brightness=-6)
     said = ["pitch=440", "decay=+10%", "brightness=-3dB", "strike=-20"]

@@ -77,7 +77,8 @@ class Sheet:
             if self.colour is not None:
                 wave = coloured(wave, PLAY_RATE, self.colour, self.colour_s, amount)
         wave = wave * self.level
-        fade = min(len(wave), PLAY_RATE // 100)
+        fade = min(len(wave), PLAY_RATE // 100)  # strokes come 20 ms after the beginning, after it has risen
+        wave[:fade] *= torch.linspace(0, 1, fade)
         wave[len(wave) - fade :] *= torch.linspace(1, 0, fade)
         wave = wave * (0.98 / max(float(wave.abs().max()), 0.98))
         told: dict[str, Any] = {"task": "match", **self.header(), "colour": amount}
