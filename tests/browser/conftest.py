@@ -80,7 +80,7 @@ def open_studio(studio: str, browser: Any) -> Iterator[Callable[..., Any]]:
         page.on(
             "console",
             lambda message: (
-                complaints.append(message.text)
+                complaints.append(f"{message.text} {message.location['url']}")
                 if message.type == "error" and not (left and _ENDED.search(message.text))
                 else None
             ),

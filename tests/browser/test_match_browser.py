@@ -18,6 +18,8 @@ pytestmark = pytest.mark.browser
 BAR = "window.Sonopaint.comparison"
 CARDS = "#match-cards .sp-card"
 PITCH = "#match-knobs .sp-knob:first-child input"
+SLOW = """() => { const fetch = window.quickly = window.fetch; window.fetch = async (...asked) => {
+await new Promise((go) => setTimeout(go, 500)); return fetch(...asked); }; }"""
 PLAYED = """() => { window.played = [];
 const play = HTMLMediaElement.prototype.play;
 HTMLMediaElement.prototype.play = function () { window.played.push(this.src); return play.call(this); }; }"""
@@ -92,6 +94,19 @@ def test_a_sound_is_matched_turned_compared_and_sent_on(
     assert [gain > 0 for gain in page.evaluate(f"{BAR}.gains()")] == [False, True]
     page.get_by_role("button", name="Stop comparing").click()
     _look(page, tmp_path, "match")
+
+    # Turned faster than answered: no step is lost, and the sheet has the last one.
+    stood = place()
+    page.evaluate(SLOW)
+    page.focus(PITCH)
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+        page.wait_for_timeout(300)
+    assert place() == pytest.approx(stood + 4 * step, abs=1e-5)
+    hear(4)
+    page.wait_for_timeout(1000)
+    assert place() == pytest.approx(stood + 4 * step, abs=1e-5) and hear(4)
+    page.evaluate("() => { window.fetch = window.quickly; }")
 
     page.get_by_role("button", name="Parameters").click()
     page.wait_for_selector("#match-saved a[download$='.json']")

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pytest
 import soundfile
@@ -52,9 +53,17 @@ def test_a_sound_is_matched_turned_and_multiplied(
     assert all(0 < one["step"] <= 0.25 for one in knobs["knobs"])
 
     begun = time.process_time()
-    status, _, cards, turned, _ = page.turned(tab(), SimpleNamespace(name="pitch", place=0.9))
+    places = {one["name"]: one["place"] for one in knobs["knobs"]}
+    event = SimpleNamespace(places={**places, "pitch": 0.9}, turn=1)
+    status, _, cards, turned, _ = page.turned(tab(), event)
+    late = page.turned(tab(), SimpleNamespace(places={**places, "pitch": 0.2}, turn=0))
+    assert late == (gr.skip(),) * 5
     assert time.process_time() - begun < 1.0  # a fifth of it on a machine that does nothing else
-    assert turned["audio"] != knobs["audio"] and turned["knobs"][0]["place"] == pytest.approx(0.9)
+    assert (
+        turned["audio"] != knobs["audio"]
+        and turned["turn"] == 1
+        and turned["knobs"][0]["place"] == pytest.approx(0.9)
+    )
     assert turned["knobs"][0]["mark"] == pytest.approx(knobs["knobs"][0]["mark"])
     heard, rate = soundfile.read(turned["audio"])
     assert rate == 32_000 and np.abs(heard).max() > 0.01

@@ -246,7 +246,7 @@ class BlendTab:
             drop.files(self._opens(level), None, [status, *views], **widgets.LONG)
         for pair, button in zip(SWAPS, swaps, strict=True):
             button.click(self._swaps(*pair), None, [status, *views], **widgets.QUICK)
-        sources.remove(self.remove, None, [status, *views], **widgets.QUICK)
+        sources.remove(self.remove, None, [status, *views], **widgets.EVERY)
         dice.click(self.dice, None, [seed, new_seed], **widgets.QUICK)
         inputs = [*weights, seconds, count, seed, new_seed]
         go.click(self.make, inputs, self.outputs, **widgets.LONG)

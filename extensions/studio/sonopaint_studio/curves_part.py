@@ -121,10 +121,10 @@ class CurvesPart:
             self.status = gr.HTML("", elem_id=f"{name}-status", apply_default_css=False)
         self.asked = gr.Textbox(visible="hidden", elem_id=f"{name}-asked")
         if seconds is None:
-            drop.files(self.fill_alone, [pitch, bright], [self.lanes, self.status], **widgets.QUICK)
+            drop.files(self.fill_alone, [pitch, bright], [self.lanes, self.status], **widgets.EVERY)
             return
         outputs = [self.lanes, self.status, seconds]
-        drop.files(self.fill, [pitch, bright], outputs, **widgets.QUICK)
+        drop.files(self.fill, [pitch, bright], outputs, **widgets.EVERY)
         seconds.change(
             lambda s: value(seconds=s) if s and 0.1 <= s <= 60 else gr.skip(),
             seconds,

@@ -291,9 +291,9 @@ class DatasetTab:
         stop.click(self.stop, None, stop, **widgets.QUICK)
         asked, page = [chosen, split, words], [status, clips]
         for happened in (chosen.input, split.input, words.submit):
-            happened(self.show, asked, page, **widgets.QUICK)
-        clips.turn(self.turn, asked, page, **widgets.QUICK)
-        clips.caption(self.save, chosen, status, **widgets.QUICK)
+            happened(self.show, asked, page, **widgets.LATEST)
+        clips.turn(self.turn, asked, page, **widgets.EVERY)
+        clips.caption(self.save, chosen, status, **widgets.EVERY)
         swap.click(self.replace, [*asked, old, new], page, **widgets.QUICK)
         report.click(self.report, chosen, [status, window], **widgets.QUICK)
         tab.select(self.look_again, chosen, chosen, **widgets.QUICK)

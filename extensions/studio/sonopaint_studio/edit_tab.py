@@ -387,8 +387,8 @@ class EditTab:
         self.canvas.opened(self.opened, bar.model, opening, **widgets.LONG)
         self.canvas.demo(self.demo, bar.model, opening, **widgets.LONG)
         open_as.click(self.open_as, preset, opening, **widgets.LONG)
-        self.canvas.undo(self.undo, None, [self.status, *self.views()], **widgets.QUICK)
-        self.canvas.redo(self.redo, None, [self.status, *self.views()], **widgets.QUICK)
+        self.canvas.undo(self.undo, None, [self.status, *self.views()], **widgets.EVERY)
+        self.canvas.redo(self.redo, None, [self.status, *self.views()], **widgets.EVERY)
         self.offer.click(
             self.use_settings,
             None,

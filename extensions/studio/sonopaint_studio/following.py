@@ -85,13 +85,13 @@ def follow_model(
     for page, _ in pages:  # as the page begins
         page.one_step.visible = store.is_student(chosen.model) or store.has_student(chosen.model)
         page.one_step.interactive = not store.is_student(chosen.model)
-    bar.model.input(model_changed, bar.inputs(), [*outputs, seconds], **widgets.QUICK)
+    bar.model.input(model_changed, bar.inputs(), [*outputs, seconds], **widgets.LATEST)
     for part in (*bar.loras, *bar.weights):
         part.input(
             loras_changed,
             [*bar.inputs(), prompt, generate.sampler, edit.sampler],
             [*outputs, prompt],
-            **widgets.QUICK,
+            **widgets.LATEST,
         )
     for page, steps in pages:
 
@@ -104,9 +104,9 @@ def follow_model(
             boxed,
             [page.one_step, *bar.inputs()],
             [page.steps, page.guidance, page.sampler],
-            **widgets.QUICK,
+            **widgets.LATEST,
         )
-        page.sampler.input(lambda sampler: sampler == ONE_STEP, page.sampler, page.one_step, **widgets.QUICK)
+        page.sampler.input(lambda sampler: sampler == ONE_STEP, page.sampler, page.one_step, **widgets.LATEST)
 
 
 def _values(card: dict[str, Any], steps: int, box: Any) -> list[Any]:

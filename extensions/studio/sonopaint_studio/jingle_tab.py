@@ -24,13 +24,13 @@ KEPT = 24  # cards on the page; the library has all
 TUNE = "C4:0.5:0.7 E4:0.5:0.7 G4:0.5:0.8 C5:1:1.00 -:0.25 B4:0.25:0.5 G4:1:0.6"
 EMPTY = "Draw notes on the roll, choose an instrument and play them."
 FREE = "any"
-_ROLL_JS = "/* 'notes' */ window.Sonopaint.mountRoll(element, { props, trigger, watch });"
+_ROLL_JS = "window.Sonopaint.mountRoll(element, { props, watch }, '#jingle-notes textarea');"
 
 
 def roll_value(text: str) -> dict[str, Any]:
     """The notes of a text, for the roll. SonopaintError where it can't be read."""
     notes = slots_of(parse_notes(text)) if text.strip() else []
-    return {"notes": notes, "time": time.monotonic()}  # the same notes once more are news, too
+    return {"notes": notes, "text": text, "time": time.monotonic()}  # the same notes once more are news, too
 
 
 class JingleTab:
@@ -45,27 +45,23 @@ class JingleTab:
         return widgets.cards_value([sound.view() for sound in reversed(session.jingles)], empty=EMPTY)
 
     def typed(self, text: str) -> tuple[Any, str]:
-        """The field was changed by hand: (roll, status)."""
+        """The field was changed, by hand, by a file or by the roll: (roll, what is wrong)."""
         try:
             return roll_value(text), ""
         except SonopaintError as error:
             return gr.skip(), error_html(error)
 
-    def drawn(self, event: gr.EventData) -> str:
-        """The roll was changed: the field's text."""
-        return str(event.text)
-
     def read_midi(self, event: gr.EventData) -> tuple[Any, Any, str]:
-        """A MIDI file: (text, roll, status)."""
+        """A MIDI file: (text, status)."""
         from sonoconvert.curves.midi import read_midi
 
         path, name = None, str(event.files[-1]["name"])
         try:
             path = self.context.sessions.uploaded(event.files[-1]["path"])
             text, said = text_of(read_midi(path))
-            return text, roll_value(text), note_html(" ".join(said))
+            return text, note_html(" ".join(said))
         except SonopaintError as error:
-            return gr.skip(), gr.skip(), error_html(named(error, name, path))
+            return gr.skip(), error_html(named(error, name, path))
 
     def play(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Put jingles into the queue and yield (status, seed, stop, cards) while they are made."""
@@ -134,6 +130,7 @@ class JingleTab:
                     TUNE, label="Notes", lines=3, max_lines=6, elem_id="jingle-notes",
                     info="Name and octave, seconds, velocity up to 1; - is a rest.",
                 )  # fmt: skip
+                told = gr.HTML("", elem_id="jingle-told", apply_default_css=False)
                 midi = widgets.dropzone(
                     "Or drop a MIDI file", "One note at a time is taken.", "jingle-midi", single=True
                 )
@@ -154,8 +151,8 @@ class JingleTab:
                 )
                 cards = widgets.cards("jingles", widgets.cards_value([], empty=EMPTY))
         self.outputs = [status, seed, stop, cards]
-        text.input(self.typed, text, [roll, status], trigger_mode="always_last", **widgets.QUICK)
-        roll.notes(self.drawn, None, text, **widgets.QUICK)
-        midi.files(self.read_midi, None, [text, roll, status], **widgets.QUICK)
+        # Not `input`: Gradio's text fields tell that of keys only, not of what is pasted, cut or drawn.
+        text.change(self.typed, text, [roll, told], **widgets.LATEST)
+        midi.files(self.read_midi, None, [text, status], **widgets.QUICK)
         go.click(self.play, [text, instrument, count, seed, new_seed], self.outputs, **widgets.LONG)
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)

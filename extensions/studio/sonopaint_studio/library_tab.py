@@ -192,13 +192,12 @@ class LibraryTab:
         first, deleted = gr.Number(0, visible="hidden"), gr.Textbox(visible="hidden")
         self.asked = [words, kind, favourites, first]
         self.shown = [self.status, self.cards, first, span, newer, older]
-        latest = {**widgets.QUICK, "trigger_mode": "always_last"}
-        for changed in (words.input, words.submit, kind.input, favourites.input):
+        for changed in (words.change, words.submit, kind.input, favourites.input):
             changed(
                 lambda words, kind, favourites: self.look(words, kind, favourites, 0),
                 self.asked[:3],
                 self.shown,
-                **latest,
+                **widgets.LATEST,
             )
         for button, places in ((newer, -AT_ONCE), (older, AT_ONCE)):
             button.click(
@@ -207,11 +206,11 @@ class LibraryTab:
                 ),
                 self.asked, self.shown, **widgets.QUICK,
             )  # fmt: skip
-        self.cards.like(self.like, None, self.status, **widgets.QUICK)
-        removed = self.cards.remove(self.remove, None, [self.status, undo, deleted], **widgets.QUICK)
+        self.cards.like(self.like, None, self.status, **widgets.EVERY)
+        removed = self.cards.remove(self.remove, None, [self.status, undo, deleted], **widgets.EVERY)
         back = undo.click(self.restore, deleted, [self.status, undo], **widgets.QUICK)
         for happened in (removed, back):
-            happened.then(lambda *asked: self.look(*asked)[1:], self.asked, self.shown[1:], **widgets.QUICK)
+            happened.then(lambda *asked: self.look(*asked)[1:], self.asked, self.shown[1:], **widgets.LATEST)
         folder.click(self.open_folder, None, self.status, **widgets.QUICK)
 
     def wire(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PAGE = "match"
 MANY = 20  # others like it
+STANDS = 1e-6  # a knob nearer than this was not turned
 ACTIONS = (("send", "Edit"), ("blend", "Blend"))
 EMPTY = (
     "Drop a sound: a bell, a step, an engine. What a synthesiser makes of it appears here, with its knobs."
@@ -43,6 +45,9 @@ class Bench:
     shown: Sound | None = None
     others: list[Sound] = field(default_factory=list)
     link: str = ""
+    asked: int = 0  # the browser's number of the newest turn of its knobs, and of the one that is answered
+    turn: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def knobs(self) -> dict[str, Any]:
         """What knobs.js shows."""
@@ -61,7 +66,25 @@ class Bench:
             "place": self.colour, "mark": 0.0, "step": self.matched.steps["colour"],
             "says": "more of the original's colour, which the synthesiser can't say",
         })  # fmt: skip
-        return {"knobs": rows, "audio": str(self.shown.clip_path) if self.shown else None}
+        audio = str(self.shown.clip_path) if self.shown else None
+        return {"knobs": rows, "audio": audio, "turn": self.turn}
+
+    def turn_to(self, places: Mapping[str, float]) -> None:
+        """Turn the knobs that stand elsewhere than at `places` (0 to 1 each)."""
+        import torch
+
+        assert self.sheet is not None
+        parameters = {parameter.name: parameter for parameter in self.sheet.synth.parameters}
+        for knob in self.knobs()["knobs"]:
+            name, place = knob["name"], min(max(float(places[knob["name"]]), 0.0), 1.0)
+            if abs(place - knob["place"]) < STANDS:
+                continue
+            if name == "colour":
+                self.colour = place
+                continue
+            value = float(parameters[name].from_unit(torch.tensor(place)))
+            value = min(max(value, parameters[name].low), parameters[name].high)
+            self.sheet = replace(self.sheet, values={**self.sheet.values, name: value})
 
 
 def bare() -> dict[str, Any]:
@@ -126,6 +149,7 @@ class MatchTab:
 
             found = match(bench.original.clip(), synth or "auto", source=bench.original.title, progress=tell)
             bench.matched, bench.sheet, bench.others, bench.link = found, found.sheet, [], ""
+            bench.colour, bench.turn = 0.0, 0
             self._render(session, bench)
             return told(found)
 
@@ -149,23 +173,19 @@ class MatchTab:
         return note_html("Stopping …"), gr.update(interactive=False)
 
     def turned(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
-        """A knob was turned: (status, *shown), the sound made anew."""
+        """Knobs were turned: (status, *shown), the sound made anew; nothing if turned since."""
         session = self.context.sessions.of(request)
         bench: Bench | None = session.match
         if bench is None or bench.sheet is None or bench.matched is None:
             return error_html("Match a sound first."), *[gr.skip()] * 4
-        name, place = str(event.name), min(max(float(event.place), 0.0), 1.0)
-        if name == "colour":
-            bench.colour = place
-        else:
-            import torch
-
-            parameter = next(p for p in bench.sheet.synth.parameters if p.name == name)
-            value = float(parameter.from_unit(torch.tensor(place)))
-            value = min(max(value, parameter.low), parameter.high)
-            bench.sheet = replace(bench.sheet, values={**bench.sheet.values, name: value})
-        self._render(session, bench)
-        return note_html(told(bench.matched)), *self.shown(session)
+        number = bench.asked = max(bench.asked, int(event.turn))
+        with bench.lock:
+            if int(event.turn) < bench.asked:
+                return (gr.skip(),) * 5
+            bench.turn = number
+            bench.turn_to(event.places)
+            self._render(session, bench)
+            return note_html(told(bench.matched)), *self.shown(session)
 
     def back(self, request: gr.Request) -> tuple[Any, ...]:
         """All knobs to their marks: as ``turned``."""
@@ -173,7 +193,7 @@ class MatchTab:
         bench: Bench | None = session.match
         if bench is None or bench.matched is None:
             return error_html("Match a sound first."), *[gr.skip()] * 4
-        bench.sheet, bench.colour = bench.matched.sheet, 0.0
+        bench.sheet, bench.colour, bench.turn = bench.matched.sheet, 0.0, 0
         self._render(session, bench)
         return note_html(told(bench.matched)), *self.shown(session)
 
@@ -241,7 +261,7 @@ class MatchTab:
         drop.files(self.opened, None, [status, *views], **widgets.LONG)
         go.click(self.make, synth, self.outputs, **widgets.LONG)
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)
-        knobs.turned(self.turned, None, [status, *views], trigger_mode="always_last", **widgets.QUICK)
+        knobs.turned(self.turned, None, [status, *views], **widgets.EVERY)
         back.click(self.back, None, [status, *views], **widgets.QUICK)
         many.click(self.many, None, [status, *views], **widgets.LONG)
         save.click(self.sheet, None, [status, saved], **widgets.QUICK)

@@ -58,7 +58,7 @@ class QueuePanel:
         )
         panel.look(self.value, None, panel, **widgets.QUICK)
         for event, handler in ((panel.cancel, self.cancel), (panel.move, self.move), (panel.free, self.free)):
-            event(handler, None, panel, **widgets.QUICK)
+            event(handler, None, panel, **widgets.EVERY)
 
 
 def _row(job: Job, left_s: float | None, mine: bool) -> dict[str, Any]:

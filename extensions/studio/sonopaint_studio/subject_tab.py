@@ -175,7 +175,7 @@ class SubjectTab(RunPage):
                     "Make variations", variant="primary", visible=False, elem_id="subject-variations"
                 )
         shown = self.wire(view, bar, go, stop, told, more)
-        drop.files(self.dropped, None, [told, listed], **widgets.QUICK)
+        drop.files(self.dropped, None, [told, listed], **widgets.EVERY)
         clear.click(self.clear, None, listed, **widgets.QUICK)
         form = [bar.model, noun, name, token, mode, steps, alpha]
         started = go.click(self.start, form, [told, view.run], **widgets.QUICK)

@@ -41,7 +41,11 @@ LONG: dict[str, Any] = {
     "trigger_mode": "multiple",
     "api_visibility": "private",
 }
+# What a press asks for at once. Gradio drops a further press until the answer is there: right for buttons.
 QUICK: dict[str, Any] = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+EVERY = {**QUICK, "trigger_mode": "multiple"}  # each event tells something of its own
+# For what reads fields: how they stand at last. (An event that was put off brings the data of the first.)
+LATEST = {**QUICK, "trigger_mode": "always_last"}
 
 
 def editor(elem_id: str) -> gr.HTML:

@@ -9,11 +9,12 @@
   let ids = 0;
 
   // value: {knobs: [{name, unit, low, high, log, says, place, mark, step}], audio: path of the sound as they stand};
-  // event: turned {name, place}, places 0 … 1. A step by key or button sounds as large on every knob.
+  // event: turned {places: {name: 0 … 1}, turn}; an answer to an earlier turn (value.turn) is not shown.
+  // A step by key or button sounds as large on every knob.
   window.Sonopaint.mountKnobs = (element, { props, trigger, watch }) => {
     const root = element.querySelector(".sp-knobs");
     const player = new Audio();
-    let names = "", rows = new Map(), heard = null, asked = 0;
+    let names = "", rows = new Map(), heard = null, asked = 0, turn = 0;
 
     function row(knob) {
       const id = `sp-knob-${ids++}`;
@@ -21,7 +22,8 @@
       const turned = () => {
         tell(knob, slider, said);
         asked = performance.now();
-        trigger("turned", { name: knob.name, place: Number(slider.value) });
+        const places = Object.fromEntries([...rows].map(([name, { slider: one }]) => [name, Number(one.value)]));
+        trigger("turned", { places, turn: ++turn });
       };
       const stepped = (count) => {
         slider.value = Number(slider.value) + count * knob.step;
@@ -51,13 +53,15 @@
     }
 
     function render() {
-      const { knobs = [], audio = null } = props.value ?? {};
+      const { knobs = [], audio = null, turn: answered = 0 } = props.value ?? {};
       const now = JSON.stringify(knobs.map(({ name, low, mark }) => [name, low, mark]));
       if (now !== names) {
         names = now;
         rows = new Map(knobs.map((knob) => [knob.name, row(knob)]));
         root.replaceChildren(...[...rows.values()].map(({ whole }) => whole));
       }
+      if (answered && answered < turn) return;
+      turn = Math.max(turn, answered);
       for (const knob of knobs) {
         const { slider, said } = rows.get(knob.name);
         if (document.activeElement !== slider || !slider.matches(":active")) slider.value = knob.place;

@@ -1,5 +1,6 @@
 // The roll of Jingle: notes from C3 to C5 over time, and below how hard each is played.
-// value: {notes: [{start, seconds, number, velocity}]}. Event: notes ({text}), as the field beside it reads it.
+// value: {notes: [{start, seconds, number, velocity}], text: what the field beside it said}. What is drawn is written into
+// that field at once: Play reads it.
 (() => {
   const { make } = window.Sonopaint;
   const LOW = 48, HIGH = 72, ROW = 14, SECOND = 110, KEYS = 34, LANE = 60, GRID = 0.125;
@@ -41,14 +42,16 @@
     return words.join(" ");
   }
 
-  window.Sonopaint.mountRoll = (element, { props, trigger, watch }) => {
+  window.Sonopaint.mountRoll = (element, { props, watch }, fieldAt) => {
     const root = element.querySelector(".sp-roll");
-    let notes = [], chosen = null, drag = null;
+    let notes = [], chosen = null, drag = null, drawn = null;
 
     const told = () => {
       notes = line(notes);
       draw();
-      trigger("notes", { text: textOf(notes) });
+      const field = document.querySelector(fieldAt);
+      drawn = field.value = textOf(notes);
+      field.dispatchEvent(new Event("input", { bubbles: true }));
     };
     const seconds = () => Math.max(8, Math.ceil(Math.max(0, ...notes.map((n) => n.start + n.seconds)) + 1));
     const place = (event) => {
@@ -165,7 +168,10 @@
       make("p", { class: "sp-quiet" }, "Click or drag to add a note, drag it to move it, its end to lengthen it, the bar below for how hard it is played; double-click or Delete removes it. Arrow keys move it, with Shift they change its length, + and - its velocity."));
 
     const render = () => {
-      if (drag) return;
+      const { text } = props.value ?? {}, field = document.querySelector(fieldAt);
+      // Not while it is drawn on, nor for what was drawn here, nor for a text that no longer stands.
+      if (drag || text === drawn || (field && text !== field.value)) return;
+      drawn = null;
       notes = (props.value?.notes ?? []).map((note) => ({ ...note }));
       draw();
     };
