@@ -284,10 +284,11 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
                 "corpus": value("curved_corpus"),
                 "batch": 4,
                 "held_out": 8,
+                "channels": 8,
+                "learning_rate": 1e-3,
+                "predictions": 64,
             }
-            return Case(
-                "curves.train:CurvesTrainer", common | more | {"channels": 8, "learning_rate": 1e-3}, 6, 4
-            )
+            return Case("curves.train:CurvesTrainer", common | more, 6, 4)
         if name == "classifier":
             more = {"corpus": value("singles"), "held_out": 4, "round_trip": 2, "batch": 4}
             return Case("mini.classifier:ClassifierTrainer", common | more, 3, 2)

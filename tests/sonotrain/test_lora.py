@@ -17,6 +17,8 @@ from sonotrain.cli import main
 from sonotrain.files.json_files import read_json
 from sonotrain.trainers.lora.options import read_config, resolve
 from sonotrain.trainers.lora.trainer import LoraTrainer
+from sonotrain.training.inputs import prior
+from sonotrain.training.painting import sample
 from sonotrain.training.run import train
 from sonotrain.training.run_folder import load_final, read_log
 
@@ -32,6 +34,12 @@ def given(tiny_base: Path, tiny_sounds: Path, tmp_path_factory: pytest.TempPathF
         "alpha": 2.0, "checkpoint_every": 99, "validate_every": 3, "preview_every": 0, "preview_steps": 2,
         "log_every": 1, "variants": 2, "preserve": 0.0, "tensorboard": False,
     }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def few_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Painting all kinds that --preserve keeps takes longer than a tiny run."""
+    monkeypatch.setattr(LoraTrainer, "kept", 6)
 
 
 def lora_of(run: Path) -> list[torch.Tensor]:
@@ -301,8 +309,13 @@ def test_a_dry_run_measures_and_leaves_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["--dataset", given["dataset"], "--model", given["model"], "--device", "cpu", "--steps", "50"]
+    painted = []
+    monkeypatch.setattr(
+        prior, "sample", lambda *given, **how: painted.append(sample(*given, **how)) or painted[-1]
+    )
     assert main(["lora", *words, "--dry-run"]) == 0
     said = capsys.readouterr().out
+    assert [len(part) for part in painted] == [prior.BATCH]  # of the 52 kinds that a run paints first
     assert "50 steps" in said and "s a step" in said and "GB" in said and "MB" in said
     assert not list(tmp_path.iterdir())
 

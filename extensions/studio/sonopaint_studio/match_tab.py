@@ -269,6 +269,8 @@ class MatchTab:
 
 def told(found: Matched) -> str:
     """How good a match is, in words."""
-    others = ", ".join(f"{name} {relative:.0%}" for name, relative in found.tried[1:])
+    from sonopaint.match.synths import SYNTHS
+
+    others = ", ".join(f"{SYNTHS[name].title.lower()} {far:.0%}" for name, far in found.tried[1:])
     line = f"{found.sheet.synth.title}: {found.sheet.relative:.0%} away, {found.words}."
     return " ".join([line, f"Others: {others}." if others else "", *found.notes])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,6 @@ from sonotrain.training.inputs.prior import cache_prior
 logger = logging.getLogger(__name__)
 
 MOST_VALIDATED = 8  # clips of the validation loss
-KEPT_PROMPTS = 64  # prompts that --preserve keeps as they are
 
 
 @dataclass
@@ -41,6 +41,8 @@ class TrainingData:
     trigger: str
     kept_prompts: list[int]  # numbers of the texts that must go on meaning what they mean
     prior: Tensor | None  # [len(kept_prompts), 4, h, w]: what the base model paints for them
+    encoding_s: float  # seconds that the clips took
+    painting_s: float  # and the prior
 
     def facts(self) -> dict[str, Any]:
         """What the dataset is, for config.json: a resumed run must find the same."""
@@ -138,7 +140,7 @@ def prepare(
     validation = [clip[0] for clip in captions_of(validated, trigger)]
     prompts = list(options.preview_prompts) or default_prompts(trigger, [clip[0] for clip in texts])
     kept = [text for text in kept_prompts if trigger.lower() not in text.lower() or not trigger]
-    captions = Captions(model.tokenizer, texts, [*validation, *prompts, *kept[:KEPT_PROMPTS]])
+    captions = Captions(model.tokenizer, texts, [*validation, *prompts, *kept])
     for text in captions.too_long(model.tokenizer)[:3]:
         logger.warning("Longer than 77 tokens, so its end is not read: %s", text)
     augmentation = Augmentation(
@@ -153,11 +155,13 @@ def prepare(
     variants = Variants(options.variants, augmentation, options.seed)
     plain = Variants(1, Augmentation(), 0)
     with torch.no_grad():
+        begun = time.monotonic()
         train = cache_latents(model, fingerprint, examples, model.format, variants, folder, tell)
         held = cache_latents(model, fingerprint, validated, model.format, plain, folder, tell)
+        encoding_s = time.monotonic() - begun
         if not options.text_encoder:
             captions.embed(model.text_encoder, model.device, fingerprint, folder)
-        numbers = [captions.numbers[text] for text in kept[:KEPT_PROMPTS]]
+        numbers, begun = [captions.numbers[text] for text in kept], time.monotonic()
         prior = cache_prior(model, fingerprint, captions, numbers, folder, tell) if numbers else None
     return TrainingData(
         dataset=dataset,
@@ -170,4 +174,6 @@ def prepare(
         trigger=trigger,
         kept_prompts=numbers,
         prior=prior,
+        encoding_s=encoding_s,
+        painting_s=time.monotonic() - begun,
     )

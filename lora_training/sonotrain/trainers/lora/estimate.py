@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from sonotrain.data.corpus import clock
+from sonotrain.trainers.lora.data import kept_prompts
 from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.trainers.lora.trainer import LoraTrainer
 from sonotrain.training.compute import choose_device, memory_mb
+from sonotrain.training.inputs.prior import BATCH
 from sonotrain.training.run import Run
 from sonotrain.training.run_folder import RunFolder
 
 STEPS = 3  # measured, after one that warms up
+
+
+class _Few(LoraTrainer):
+    """Paints one batch of what the model knows, to see how long all would take."""
+
+    kept = BATCH
 
 
 def dry_run(given: Mapping[str, Any], *, device: str = "auto") -> str:
@@ -29,11 +37,10 @@ def dry_run(given: Mapping[str, Any], *, device: str = "auto") -> str:
         RunFolder(Path(folder) / "run") as opened,
     ):
         run = Run(opened, LoraTrainer.processes(choose_device(device)))
-        start = time.monotonic()
-        trainer = run.prepare(LoraTrainer, {**given, "variants": 1, "preview_every": 0})
-        assert isinstance(trainer, LoraTrainer)
+        trainer = run.prepare(_Few, {**given, "variants": 1, "preview_every": 0})
+        assert isinstance(trainer, _Few)
         options, data = trainer.options, trainer.learner.data
-        seconds_per_clip = (time.monotonic() - start) / (len(data.train) + len(data.validation))
+        seconds_per_clip = data.encoding_s / (len(data.train) + len(data.validation))
         variants = LoraOptions(**given).variants
         trainer.step(0)
         start = time.monotonic()
@@ -46,6 +53,8 @@ def dry_run(given: Mapping[str, Any], *, device: str = "auto") -> str:
         trainer.learner.validate()
         validations = (total // options.validate_every if options.validate_every else 0) + 2
         extra = validations * (time.monotonic() - start) + variants * len(data.train) * seconds_per_clip
+        if data.kept_prompts:
+            extra += data.painting_s / len(data.kept_prompts) * len(kept_prompts())
         where = "graphics card" if run.device.type == "cuda" else "memory"
         lines = [
             f"Learns from {len(data.train)} clips ({variants} versions of each) on {trainer.base['name']}, "

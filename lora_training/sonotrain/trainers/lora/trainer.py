@@ -49,6 +49,7 @@ class LoraTrainer(Trainer):
     command = "lora"
     Options = LoraOptions
     options: LoraOptions
+    kept: int | None = None  # how many kinds of sounds --preserve paints: all
 
     @classmethod
     def processes(cls, device: torch.device) -> Processes:
@@ -69,7 +70,7 @@ class LoraTrainer(Trainer):
         dataset = open_dataset(options, run.path, self.model, make=run.first)
         folder = Path(options.cache).expanduser() if options.cache else run.path / "cache"
         fingerprint = self.base["sha256"] + str(self.model.dtype)
-        kept = kept_prompts() if options.preserve else []
+        kept = kept_prompts()[: self.kept] if options.preserve else []
         data = prepare(self.model, fingerprint, dataset, options, folder, kept, run.preparing)
         if run.first:
             run.processes.wait()
