@@ -51,7 +51,7 @@ class JingleTab:
         except SonopaintError as error:
             return gr.skip(), error_html(error)
 
-    def read_midi(self, event: gr.EventData) -> tuple[Any, Any, str]:
+    def read_midi(self, event: gr.EventData) -> tuple[Any, str]:
         """A MIDI file: (text, status)."""
         from sonoconvert.curves.midi import read_midi
 
