@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from sonoconvert.errors import SonopaintError
+
+REPEATED = {"like", "remove", "caption", "cancel", "move", "turned", "undo", "redo", "files", "reject"}
 
 
 def test_port_is_the_next_free_one() -> None:
@@ -69,6 +73,24 @@ def test_app_builds_and_is_private(context: Any) -> None:
         for fn in app.fns.values()
         if fn.targets and fn.targets[0][1] != "unload"
     )
+
+
+def test_no_event_is_lost_or_answered_with_the_data_of_another(context: Any) -> None:
+    """Gradio's text fields tell `input` of keys alone, not of what is pasted. What `always_last` put off
+    brings the first event's data, and `once` drops all that come before the answer.
+    """
+    from sonopaint_studio.app import build_app
+
+    app = build_app(context)
+    for wired in app.fns.values():
+        told = inspect.signature(wired.fn).parameters.values() if callable(wired.fn) else ()
+        own = any("EventData" in str(one.annotation) for one in told)
+        for number, event in wired.targets:
+            part = app.blocks.get(number)
+            assert not (isinstance(part, gr.Textbox) and event == "input"), (part.label, event)
+            assert not (own and wired.trigger_mode == "always_last"), (wired.fn, event)
+            if own and isinstance(part, gr.HTML) and event in REPEATED:
+                assert wired.trigger_mode == "multiple", (wired.fn, event)
 
 
 def test_defaults_are_those_of_every_door(context: Any) -> None:

@@ -153,6 +153,6 @@ class JingleTab:
         self.outputs = [status, seed, stop, cards]
         # Not `input`: Gradio's text fields tell that of keys only, not of what is pasted, cut or drawn.
         text.change(self.typed, text, [roll, told], **widgets.LATEST)
-        midi.files(self.read_midi, None, [text, status], **widgets.QUICK)
+        midi.files(self.read_midi, None, [text, status], **widgets.EVERY)
         go.click(self.play, [text, instrument, count, seed, new_seed], self.outputs, **widgets.LONG)
         stop.click(self.stop, None, [status, stop], **widgets.QUICK)
