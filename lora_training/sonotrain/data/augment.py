@@ -59,11 +59,6 @@ class Augmentation:
             if not 0 <= value <= most:
                 raise SonopaintError(f"The augmentation's {item.name} is {value}; it must be 0 to {most:g}.")
 
-    @property
-    def changes_waveform(self) -> bool:
-        """Whether `augment` does anything."""
-        return any((self.offset_s, self.gain_db, self.polarity, self.resample_cents, self.mix))
-
 
 # Small enough that a caption stays true; what `sonotrain lora` may use where nothing is said.
 GENTLE = Augmentation(offset_s=0.25, gain_db=6.0, polarity=0.5, resample_cents=30.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -263,8 +262,3 @@ def _bent(two: Tensor, exponent: float) -> Tensor:
     """[2, F, T] real and imaginary with magnitudes to the power of `exponent`, phases kept."""
     size = two.square().sum(0, keepdim=True).sqrt()
     return two * size.clamp_min(1e-9).pow(exponent - 1)
-
-
-def facts_of_space(name: str, space: Representation) -> Mapping[str, Any]:
-    """For a file's header."""
-    return {"name": name, **space.header()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -84,8 +83,3 @@ class Previews:
     def paintings(self, latents: Tensor) -> list[Painting]:
         """Scaled latents [N, 4, h, w] → pictures with their sounds."""
         return to_paintings(self.trainer.model, self.decoder, latents)
-
-
-def slug(text: str, longest: int = 40) -> str:
-    """A text as part of a file's name."""
-    return re.sub(r"[^\w]+", "_", text).strip("_")[:longest] or "lora"
