@@ -18,6 +18,8 @@ from sonoconvert.files.clip import Clip, read_clip
 from sonopaint.variations.protocol import Ask, Candidate
 from sonotrain.cli import main
 from sonotrain.data.foley.subjects import takes
+from sonotrain.evaluation.bench.nouns import REAL
+from sonotrain.evaluation.bench.report import table
 from sonotrain.evaluation.variation import measures, requirements
 from sonotrain.evaluation.variation import run as bench
 from sonotrain.evaluation.variation.judge import COLUMNS
@@ -339,3 +341,16 @@ def test_mini_varies_as_the_engine_opens_it(tiny_base: Path, student: Path) -> N
         (one,) = variator.candidates(reference, ask, [3])
         assert one.clip.waveform.isfinite().all() and variator.name
         assert (one.settings["sampler"] == "flow") == (what == "flow")
+
+
+def test_where_most_are_missing_that_is_said_and_not_that_all_are_alike() -> None:
+    rows = {
+        REAL: {"identity": 0.95, "intra": (0.3, 0.0), "failed": 0.0},
+        "vary": {"identity": 0.7, "failed": 0.75},  # one was left: no diversity can be told
+        "one-step": {"failed": 1.0},
+        "flat": {"identity": 0.9, "intra": (0.01, 0.0), "failed": 0.25},
+    }
+    told = table(rows, COLUMNS)
+    assert "| vary | 0.700 | – | 75% ✗ |" in told and "| one-step | – | – | 100% ✗ |" in told
+    assert told.count("hands over less than half") == 2
+    assert "flat every seed gives nearly the same" in told and told.count("nearly the same") == 1

@@ -15,6 +15,7 @@ from sonotrain.evaluation.bench.drawing import save_plot, save_sheet
 from sonotrain.evaluation.bench.nouns import BASE, PICTURES, REAL, Reference
 from sonotrain.evaluation.tables import write_json, write_text
 
+MISSING = 0.5  # more than that share of what was asked for
 FLAT = 0.25  # of the diversity of real clips: below it every seed gives nearly the same
 DEAF = 0.5  # of the base's agreement: below it the prompt's words are lost
 SHOWN = 8  # outputs of a back-end on the page
@@ -84,11 +85,13 @@ COLUMNS = (
 
 
 def faults(figures: Mapping[str, Any], real: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, str]:
-    """{column: what is wrong with it}: copies, no gain over the base, every seed alike, words lost."""
+    """{column: what is wrong}: copies, most missing, no gain over the base, every seed alike, words lost."""
     found = {}
+    if figures.get("failed", 0) > MISSING:
+        found["failed"] = "hands over less than half of what was asked for"
     if figures.get("memorises"):
         found["copies"] = "recites its references"
-    if base and figures["identity"] <= base["identity"]:
+    if base and figures.get("identity", 0) <= base["identity"]:
         found["identity"] = "no nearer to the subject than the base"
     diversity = real.get("intra") or real.get("inter")
     if diversity and figures.get("intra") and figures["intra"][0] < FLAT * diversity[0]:

@@ -73,22 +73,24 @@ class VariationJudge:
         return f"{said}; copies: the corpus classifier, nearer than {COPY:g}"
 
     def measure(self, reference: Any, shots: Sequence[Shot], files: Sequence[Path]) -> dict[str, Any]:
-        """The figures of one back-end for one reference; what failed is silent and counts as failed only."""
+        """The figures of one back-end for one reference; what failed is silent and counts as failed only.
+
+        What can't be told of so few is missing: diversity of one, all of none.
+        """
         del shots
         original = read_clip(reference.files[0])
         every = {file: read_clip(file) for file in files}
         clips = {file: clip for file, clip in every.items() if not measures.silent(clip)}
         figures: dict[str, Any] = {"failed": 1 - len(clips) / max(1, len(files))}
         if not clips:
-            return figures | {"identity": 0.0, "intra": (0.0, 0.0)}
+            return figures
         own = self._vectors(reference.files)
         vectors = self._vectors(list(clips))
         likeness = (vectors @ own.T)[:, 0]
         figures |= {"identity": float(likeness.mean()), "seeds": None}
         if len(likeness) > 1:
             figures["seeds"] = float(likeness.std(correction=0))
-        apart = torch.pdist(vectors) if len(vectors) > 1 else torch.zeros(1)
-        figures["intra"] = spread([float(apart.mean())])
+            figures["intra"] = spread([float(torch.pdist(vectors).mean())])
         figures["copies"] = self._copies(original, list(clips.values()))
         if self.embedding.kinds:
             told = [guess.replace("_", " ") for guess in self._guesses(list(clips))]

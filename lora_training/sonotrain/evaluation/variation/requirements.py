@@ -111,9 +111,9 @@ def _swept(name: str, strengths: Mapping[str, float], average: Mapping[str, Any]
         (strength, average[other]["identity"])
         for other, strength in strengths.items()
         if (other == name or other.startswith(name + AT)) and UNCHOSEN not in other
-        if other in average
+        if "identity" in average.get(other, {})
     ]
-    if len(points) < 3:
+    if len(points) < 3 or len({identity for _, identity in points}) < 2:
         return None
     from scipy.stats import spearmanr
 
