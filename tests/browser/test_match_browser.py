@@ -121,6 +121,12 @@ def test_a_sound_is_matched_turned_compared_and_sent_on(
 
     page.get_by_role("button", name="Back to the match").click()
     page.wait_for_function(f"Math.abs(document.querySelector('{PITCH}').valueAsNumber - {marked}) < 1e-5")
+    page.reload()  # what is turned then is no earlier turn
+    page.wait_for_function("document.querySelectorAll('#match-knobs .sp-knob').length === 6")
+    page.get_by_role("button", name="pitch: a step up").click()
+    page.wait_for_timeout(2000)
+    page.reload()
+    page.wait_for_function(f"Math.abs(document.querySelector('{PITCH}')?.valueAsNumber - {marked + step}) < 1e-5")
     page.locator(CARDS).first.get_by_role("button", name="Edit").click()
     page.wait_for_selector(".sp-editor.filled")
     assert page.get_by_role("tab", name="Edit").get_attribute("aria-selected") == "true"

@@ -148,9 +148,10 @@ class MatchTab:
                 report(round(1000 * share), 1000, "Matching")
 
             found = match(bench.original.clip(), synth or "auto", source=bench.original.title, progress=tell)
-            bench.matched, bench.sheet, bench.others, bench.link = found, found.sheet, [], ""
-            bench.colour, bench.turn = 0.0, 0
-            self._render(session, bench)
+            with bench.lock:
+                bench.matched, bench.sheet, bench.others, bench.link = found, found.sheet, [], ""
+                bench.colour, bench.turn = 0.0, 0
+                self._render(session, bench)
             return told(found)
 
         self.context.queue.add(session, PAGE, f"Match {bench.original.title}", work, lane=PAINTING, size=60)
@@ -193,8 +194,9 @@ class MatchTab:
         bench: Bench | None = session.match
         if bench is None or bench.matched is None:
             return error_html("Match a sound first."), *[gr.skip()] * 4
-        bench.sheet, bench.colour, bench.turn = bench.matched.sheet, 0.0, 0
-        self._render(session, bench)
+        with bench.lock:
+            bench.sheet, bench.colour, bench.turn = bench.matched.sheet, 0.0, 0
+            self._render(session, bench)
         return note_html(told(bench.matched)), *self.shown(session)
 
     def many(self, request: gr.Request) -> tuple[Any, ...]:

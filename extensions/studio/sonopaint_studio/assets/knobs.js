@@ -23,7 +23,8 @@
         tell(knob, slider, said);
         asked = performance.now();
         const places = Object.fromEntries([...rows].map(([name, { slider: one }]) => [name, Number(one.value)]));
-        trigger("turned", { places, turn: ++turn });
+        turn = Math.max(turn + 1, Date.now());  // later than any before the page was loaded, too
+        trigger("turned", { places, turn });
       };
       const stepped = (count) => {
         slider.value = Number(slider.value) + count * knob.step;
