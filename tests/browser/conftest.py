@@ -114,6 +114,21 @@ def open_studio(studio: str, browser: Any) -> Iterator[Callable[..., Any]]:
     assert complaints == []
 
 
+@contextmanager
+def slowed(page: Any) -> Iterator[None]:
+    """Every answer comes half a second later, as on a busy machine."""
+    page.evaluate("""() => { const fetch = window.quickly = window.fetch; window.fetch = async (...asked) => {
+        await new Promise((go) => setTimeout(go, 500)); return fetch(...asked); }; }""")
+    yield
+    page.evaluate("() => { window.fetch = window.quickly; }")
+
+
+@pytest.fixture
+def slow_answers() -> Callable[[Any], Any]:
+    """`with slow_answers(page):` what is done before the answers are there."""
+    return slowed
+
+
 @pytest.fixture
 def chirp(tmp_path: Path) -> Path:
     """A 2 s stereo recording of 16 bits at 44.1 kHz: a rising tone in noise."""

@@ -9,8 +9,6 @@ import pytest
 
 pytestmark = pytest.mark.browser
 NOTES = "#jingle-notes textarea"
-SLOW = """() => { const fetch = window.fetch; window.fetch = async (...asked) => {
-await new Promise((go) => setTimeout(go, 500)); return fetch(...asked); }; }"""
 
 
 def test_notes_are_drawn_moved_typed_and_removed(open_studio: Callable[..., Any]) -> None:
@@ -55,31 +53,33 @@ def test_notes_are_drawn_moved_typed_and_removed(open_studio: Callable[..., Any]
     assert field.input_value() == "C4:0.5:1.00"
 
     # What can't be read is said, and the roll stays.
-    field.fill("C4 Q9")
+    field.press("End")
+    field.press_sequentially(" Q9")
     page.wait_for_selector("#jingle-told .sp-error")
     assert "'Q9' is no note" in page.inner_text("#jingle-told") and notes.count() == 1
 
 
-def test_nothing_drawn_is_lost_while_answers_wait(open_studio: Callable[..., Any]) -> None:
+def test_nothing_drawn_is_lost_while_answers_wait(
+    open_studio: Callable[..., Any], slow_answers: Callable[[Any], Any]
+) -> None:
     page = open_studio(reduced_motion="reduce")
     page.get_by_role("tab", name="Jingle").click()
     notes, field = page.locator("#jingle-roll .note"), page.locator(NOTES)
     notes.first.wait_for()
-    page.evaluate(SLOW)
-    field.fill("D3:1:0.3")  # what is drawn before this is answered stands
-    notes.first.focus()
-    for _ in range(5):
-        page.keyboard.press("ArrowUp")
     drawn = "F4:0.5:0.70 E4:0.5:0.70 G4:0.5:0.80 C5:1:1.00 -:0.25 B4:0.25:0.50 G4:1:0.60"
-    assert field.input_value() == drawn
-    page.wait_for_timeout(1500)
-    assert notes.count() == 6 and notes.first.get_attribute("aria-label").startswith("F4 at 0 s")
-    assert field.input_value() == drawn
+    with slow_answers(page):
+        field.fill("D3:1:0.3")  # what is drawn before this is answered stands
+        notes.first.focus()
+        for _ in range(5):
+            page.keyboard.press("ArrowUp")
+        assert field.input_value() == drawn
+        page.wait_for_timeout(1500)
+        assert notes.count() == 6 and notes.first.get_attribute("aria-label").startswith("F4 at 0 s")
+        assert field.input_value() == drawn
 
-    # Play reads what is drawn.
-    page.keyboard.press("ArrowDown")
-    page.click("#jingle-go")
-    page.wait_for_function("document.querySelector('#jingles').textContent.includes('E4:0.5:0.70 E4')")
-
+        # Play reads what is drawn.
+        page.keyboard.press("ArrowDown")
+        page.click("#jingle-go")
+        page.wait_for_function("document.querySelector('#jingles').textContent.includes('E4:0.5:0.70 E4')")
     field.fill("D3:1:0.3")
     page.wait_for_function("document.querySelectorAll('#jingle-roll .note').length === 1")

@@ -18,8 +18,6 @@ pytestmark = pytest.mark.browser
 BAR = "window.Sonopaint.comparison"
 CARDS = "#match-cards .sp-card"
 PITCH = "#match-knobs .sp-knob:first-child input"
-SLOW = """() => { const fetch = window.quickly = window.fetch; window.fetch = async (...asked) => {
-await new Promise((go) => setTimeout(go, 500)); return fetch(...asked); }; }"""
 PLAYED = """() => { window.played = [];
 const play = HTMLMediaElement.prototype.play;
 HTMLMediaElement.prototype.play = function () { window.played.push(this.src); return play.call(this); }; }"""
@@ -38,7 +36,7 @@ def thud(tmp_path: Path) -> Path:
 
 
 def test_a_sound_is_matched_turned_compared_and_sent_on(
-    open_studio: Any, thud: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_studio: Any, slow_answers: Any, thud: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matching, "match", partial(matching.match, count=1))
     page = open_studio(color_scheme="light")
@@ -97,16 +95,15 @@ def test_a_sound_is_matched_turned_compared_and_sent_on(
 
     # Turned faster than answered: no step is lost, and the sheet has the last one.
     stood = place()
-    page.evaluate(SLOW)
-    page.focus(PITCH)
-    for _ in range(4):
-        page.keyboard.press("ArrowUp")
-        page.wait_for_timeout(300)
-    assert place() == pytest.approx(stood + 4 * step, abs=1e-5)
-    hear(4)
-    page.wait_for_timeout(1000)
-    assert place() == pytest.approx(stood + 4 * step, abs=1e-5) and hear(4)
-    page.evaluate("() => { window.fetch = window.quickly; }")
+    with slow_answers(page):
+        page.focus(PITCH)
+        for _ in range(4):
+            page.keyboard.press("ArrowUp")
+            page.wait_for_timeout(300)
+        assert place() == pytest.approx(stood + 4 * step, abs=1e-5)
+        hear(4)
+        page.wait_for_timeout(1000)
+        assert place() == pytest.approx(stood + 4 * step, abs=1e-5) and hear(4)
 
     page.get_by_role("button", name="Parameters").click()
     page.wait_for_selector("#match-saved a[download$='.json']")
@@ -126,7 +123,9 @@ def test_a_sound_is_matched_turned_compared_and_sent_on(
     page.get_by_role("button", name="pitch: a step up").click()
     page.wait_for_timeout(2000)
     page.reload()
-    page.wait_for_function(f"Math.abs(document.querySelector('{PITCH}')?.valueAsNumber - {marked + step}) < 1e-5")
+    page.wait_for_function(
+        f"Math.abs(document.querySelector('{PITCH}')?.valueAsNumber - {marked + step}) < 1e-5"
+    )
     page.locator(CARDS).first.get_by_role("button", name="Edit").click()
     page.wait_for_selector(".sp-editor.filled")
     assert page.get_by_role("tab", name="Edit").get_attribute("aria-selected") == "true"

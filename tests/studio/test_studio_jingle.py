@@ -54,9 +54,8 @@ def test_a_wrong_text_leaves_the_roll_and_says_what_is_wrong(page: JingleTab) ->
     roll, status = page.typed("C4 X9")
     assert "notes" not in roll and "is no note; write them as" in status and "sp-error" in status
     assert page.typed("  ")[0]["notes"] == [] and page.typed("C4")[1] == ""
-    assert (
-        page.typed("C4")[0]["text"] == "C4"
-    )  # the roll leaves it where the field says something else by then
+    # The roll leaves it where the field says something else by then.
+    assert page.typed("C4")[0]["text"] == "C4"
 
 
 def test_midi_fills_text_and_roll(page: JingleTab, upload: Any) -> None:
@@ -69,11 +68,8 @@ def test_midi_fills_text_and_roll(page: JingleTab, upload: Any) -> None:
         return page.read_midi(event)  # type: ignore[arg-type]
 
     text, status = read(data)
-    assert (
-        [n["number"] for n in roll_value(text)["notes"]] == [60, 64]
-        and text.startswith("C4:0.5")
-        and status == ""
-    )
+    assert [n["number"] for n in roll_value(text)["notes"]] == [60, 64]
+    assert text.startswith("C4:0.5") and status == ""
     assert "tune.mid is no MIDI file" in read(b"no")[1]
 
 
