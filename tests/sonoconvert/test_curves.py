@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sonoconvert.curves.curves import Curves, chroma_and_octave, hertz_of, sketched
-from sonoconvert.curves.fit import louder_and_softer, semitones_apart
+from sonoconvert.curves.fit import brighter_and_darker, louder_and_softer, semitones_apart
 from sonoconvert.curves.measure import measure
 from sonoconvert.curves.midi import midi_curves, read_midi
 from sonoconvert.curves.plot import plot_curves
@@ -353,3 +353,19 @@ def test_a_step_of_the_curve_is_a_step_of_the_sound() -> None:
     got = measure(ridden, ("loudness",), 50.0).values["loudness"]
     assert got[5:45].mean() - got[54:95].mean() == pytest.approx(30, abs=1)
     assert np.ptp(got[54:95]) < 4 and np.ptp(got[5:46]) < 4
+
+
+def test_brightness_is_brought_to_its_curve_at_the_same_level() -> None:
+    """Noise gets darker and then bright, where that is asked; before and behind it stays the noise it was."""
+    rate = 32_000
+    noise = np.random.default_rng(0).normal(0, 0.1, 4 * rate).astype(np.float32)
+    noise[3 * rate + rate // 2 :] = 0.0
+    clip = Clip(torch.from_numpy(noise)[None], rate)
+    asked = parse_points("brightness", "0:free 1:1500 2:6000 3:free", 4.0)
+    made = brighter_and_darker(clip, asked)
+    assert torch.allclose(made.waveform[0, : int(0.9 * rate)], clip.waveform[0, : int(0.9 * rate)], atol=1e-5)
+    assert not made.waveform[0, int(3.6 * rate) :].any()
+    got, before = (measure(c, ("loudness", "brightness"), 50.0).values for c in (made, clip))
+    wanted = asked.at(50.0, 200).values["brightness"][55:145]
+    np.testing.assert_allclose(got["brightness"][55:145], wanted, rtol=0.15)
+    np.testing.assert_allclose(got["loudness"][55:145], before["loudness"][55:145], atol=2.5)

@@ -10,16 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from sonoconvert.curves.measure import measure
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonopaint.cli import main
+from sonopaint.tasks.settings import PaintSettings
 from sonopaint.variations.backends import Choice, open_variator
 from sonopaint.variations.command import CommandVariator
 from sonopaint.variations.deliver import finished, safe_stem
-from sonopaint.variations.mel import MelVariator, SubjectVariator
+from sonopaint.variations.mel import EnvelopeVariator, MelVariator, SubjectVariator
 from sonopaint.variations.pieces import PieceVariator, piece
 from sonopaint.variations.protocol import Ask
 
@@ -154,6 +157,25 @@ def test_a_subject_is_painted_from_words(tiny: Any, make_clip: Callable[..., Cli
     assert isinstance(MelVariator(tiny).describe()["model"], str)
     with pytest.raises(SonopaintError, match="choose one of vary, masked, healed, one-step, command"):
         open_variator(Choice("magic"))
+
+
+def test_an_envelope_is_all_that_a_variation_knows_of_the_reference(tiny: Any) -> None:
+    """Another sound with the same loudness curve gives the same; the loudness runs as the reference's."""
+    time = torch.arange(32_000 * 2) / 32_000
+    course = 10 ** (-1.5 * (time - 0.7).abs())
+    noise = torch.randn(len(time), generator=torch.Generator().manual_seed(0)) * course * 0.1
+    variator = EnvelopeVariator(tiny, PaintSettings(steps=2))
+    clips = [
+        next(variator.candidates(Clip(wave[None], 32_000), Ask("rain", strength=0.5), [1]))
+        for wave in (noise, -noise)
+    ]
+    assert torch.equal(clips[0].clip.waveform, clips[1].clip.waveform)
+    assert clips[0].settings["guidance_scale"] == 5 and clips[0].settings["curves_exact"] == ["loudness"]
+    asked, made = (
+        measure(clip, ("loudness",), 20.0).values["loudness"][:36]
+        for clip in (Clip(noise[None], 32_000), clips[0].clip)
+    )
+    assert np.corrcoef(asked, made)[0, 1] > 0.95
 
 
 def test_files_are_trimmed_faded_and_go_round() -> None:

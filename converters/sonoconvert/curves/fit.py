@@ -1,24 +1,29 @@
-"""The last few decibels and cents: a sound's loudness and a picture's pitch brought to what was asked."""
+"""The last bit: a sound's loudness and brightness and a picture's pitch brought to what was asked."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.measure import measure
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.spectrogram import absolute, istft, stft
 
 MOST_DB = 18.0  # that a moment is turned up; down there is no limit but silence
 FLOOR_DB = -60.0  # below the loudest moment: what is fainter counts as silence
 MOST_SEMITONES = 12.0  # that a pitch is bent; a larger difference is an error of measuring
+MOST_TILT = 2.0  # exponent of a moment's tilt: 12 dB an octave
 LONGEST_S = 0.5  # that a sound's own course is left alone, where the curve is slower
 _ROUNDS = 3
 _BLUR = 2  # values that a measured loudness reaches over, each way
 _SMOOTH_S = 0.02
+_STEADY = 5  # frames of 16 ms over which a tilt is averaged
 _CHANGE_DB = 3.0  # what a curve changes by, before and after, while the sound's own course is left alone
 
 
@@ -46,6 +51,37 @@ def louder_and_softer(clip: Clip, curves: Curves) -> Clip:
         gain = np.clip(gain + np.where(known, wanted - level - offset, 0.0), 2 * FLOOR_DB, MOST_DB)
         made = replace(clip, waveform=clip.waveform * _gain(gain, curves.rate, clip), exact=None)
     return made
+
+
+def brighter_and_darker(clip: Clip, curves: Curves) -> Clip:
+    """The clip's spectrum tilted over time: its centroid runs as the brightness does, where that is known.
+
+    Each moment is multiplied by (f / 1 kHz)^tilt, with a tilt of MOST_TILT at most that its own centroid
+    tells; its level stays as it is, and what is silent stays silent.
+    """
+    asked = curves.values.get("brightness")
+    if asked is None or np.isnan(asked).all():
+        return clip
+    size = 1 << max(8, round(math.log2(clip.sample_rate * 0.064)))
+    hop = size // 4
+    spectrum = stft(clip.waveform.float(), size, size, hop)  # [channels, bins, frames]
+    magnitude = absolute(spectrum).mean(0)
+    wanted = torch.from_numpy(curves.at(clip.sample_rate / hop, magnitude.shape[-1]).values["brightness"])
+    known = ~wanted.isnan() & (magnitude.amax(0) > 1e-6)
+    hertz = torch.linspace(0, clip.sample_rate / 2, size // 2 + 1)[:, None]
+    octaves = (hertz / 1000).clamp_min(0.02).log2()
+    low, high = (torch.full_like(wanted, way * MOST_TILT) for way in (-1, 1))
+    for _ in range(12):  # the centroid grows with the tilt
+        tilt = (low + high) / 2
+        tilted = magnitude * 2 ** (tilt * octaves)
+        dark = (tilted * hertz).sum(0) / tilted.sum(0).clamp_min(1e-9) < wanted
+        low, high = torch.where(dark, tilt, low), torch.where(dark, high, tilt)
+    tilt = F.avg_pool1d(torch.where(known, (low + high) / 2, 0.0)[None], _STEADY, 1, _STEADY // 2)[0]
+    gain = 2 ** (tilt * octaves)
+    gain *= (magnitude.square().sum(0) / (magnitude * gain).square().sum(0).clamp_min(1e-12)).sqrt()
+    gain = torch.where(known, gain, 1.0)
+    wave = istft(spectrum * gain, size, size, hop, length=clip.num_samples)
+    return replace(clip, waveform=wave.to(clip.waveform.dtype), exact=None)
 
 
 def _own_course(own: np.ndarray, asked: np.ndarray, reach: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks.settings import PaintSettings
 from sonopaint.variations.protocol import Variator
 
-BACKENDS = ("vary", "masked", "healed", "one-step", "command", "flow")  # the first is the default
+BACKENDS = ("vary", "masked", "healed", "one-step", "command", "flow", "envelope")  # the first is the default
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,14 @@ def open_variator(choice: Choice) -> Variator:
         from sonopaint.variations.pieces import PieceVariator
 
         return PieceVariator(opened, choice.settings)
-    from sonopaint.variations.mel import MelVariator, SubjectVariator
+    from sonopaint.variations.mel import EnvelopeVariator, MelVariator, SubjectVariator
 
+    if choice.name == EnvelopeVariator.name:
+        if isinstance(opened, WavePainter):
+            raise SonopaintError(
+                f"{choice.model} paints waveforms, which follow none; take the {setting('backend')} vary."
+            )
+        return EnvelopeVariator(opened, choice.settings)
     if choice.name == "flow":
         if isinstance(opened, WavePainter):
             raise SonopaintError(

@@ -1,4 +1,4 @@
-"""Variations that start from the reference, by any model of this pack; and a subject's one step."""
+"""Variations that start from the reference, by any model of this pack, or from what is known of it only."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ LEAST_COLUMNS = (
     128  # of a spectrogram: on narrower ones models paint something else (Mini: lasers as cymbals)
 )
 SHORTEST_S = 1.0  # of what is painted from words
+FIRMEST = 10.0  # guidance of the envelope back-end at strength 1: the document's scale for T-Foley
 
 
 def painter_of(model: Model | Painter | WavePainter) -> Painter | WavePainter:
@@ -136,6 +137,51 @@ class MelVariator:
         before = min(round((getattr(self.painter, "lead", None) or 0) * column), missing)
         wave = pad(reference.waveform, (before, missing - before))
         return replace(reference, waveform=wave, exact=None), before
+
+
+class EnvelopeVariator:
+    """From words and the reference's loudness curve alone, as the documents use T-Foley (§ 3.4.2).
+
+    The model follows the curve while it paints if an adapter lies beside it (docs/curves.md); exact: each is
+    brought to it then. How firmly words and curve hold is the ask's strength: FIRMEST guidance at 1.
+    """
+
+    name = "envelope"
+
+    def __init__(
+        self, model: Model | Painter, settings: PaintSettings | None = None, *, exact: bool = True
+    ) -> None:
+        self.model, self.settings, self.exact = model, settings or PaintSettings(), exact
+
+    def candidates(
+        self, reference: Clip, ask: Ask, seeds: Sequence[int], progress: Progress | None = None
+    ) -> Iterator[Candidate]:
+        """See Variator."""
+        painter, curves = self._painter(reference)
+        seconds = max(reference.duration_s, SHORTEST_S)
+        wanted = replace(self.settings, prompt=ask.prompt, guidance_scale=FIRMEST * ask.strength)
+        for index, seed in enumerate(seeds):
+            tell = Part(progress, index, len(seeds))
+            (result,) = generate(painter, replace(wanted, seed=seed), seconds=seconds, progress=tell)
+            if self.exact:
+                result = exactly(result, curves)
+            yield Candidate(result.clip, seed, None, result.settings)
+
+    def describe(self) -> dict[str, Any]:
+        """See Variator."""
+        return {"variator": self.name, **as_painter(self.model).describe()}
+
+    def _painter(self, reference: Clip) -> tuple[Painter, Curves]:
+        """(what paints so that it follows the reference's loudness, if it can; the loudness)."""
+        from sonoconvert.curves.measure import measure
+        from sonopaint.models.model import Model
+        from sonopaint.painters.diffusers_painter import DiffusersPainter
+        from sonopaint.painters.following import adapter_file, following
+
+        curves = measure(reference, ("loudness",))
+        if isinstance(self.model, Model) and adapter_file(self.model).is_file():
+            return DiffusersPainter(self.model, following(self.model, curves)), curves
+        return as_painter(self.model), curves
 
 
 class SubjectVariator:

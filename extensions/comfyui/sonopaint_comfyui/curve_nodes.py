@@ -15,7 +15,7 @@ from comfy_api.latest import io
 
 from sonoconvert.conversion.convert import decode, encode
 from sonoconvert.curves.curves import Curves
-from sonoconvert.curves.fit import bent, louder_and_softer, semitones_apart
+from sonoconvert.curves.fit import bent, brighter_and_darker, louder_and_softer, semitones_apart
 from sonoconvert.curves.measure import MEASURED, measure
 from sonoconvert.curves.plot import plot_curves
 from sonoconvert.curves.points import PRESETS as SHAPES
@@ -227,19 +227,23 @@ class BringToCurves(io.ComfyNode):
             "Bring to Curves",
             group="curves",
             description="Rides the gain of a sound to a loudness curve, and bends its pitch, by "
-            "twelve semitones at most and in its own octave, to a pitch curve. Of any model's sound.",
+            "twelve semitones at most and in its own octave, to a pitch curve, and tilts its spectrum to a "
+            "brightness. Of any model's sound.",
             search_aliases=[*ALIASES, "auto-tune", "gain"],
             inputs=[
                 io.Audio.Input("audio"),
                 kinds.Curves.Input("curves", tooltip="What to bring it to."),
                 io.Boolean.Input("loudness", default=True, tooltip="Ride the gain."),
                 io.Boolean.Input("pitch", default=True, tooltip="Bend the pitch."),
+                io.Boolean.Input("brightness", default=True, tooltip="Tilt the spectrum."),
             ],
             outputs=[io.Audio.Output()],
         )
 
     @classmethod
-    def execute(cls, audio: Any, curves: Curves, loudness: bool, pitch: bool) -> io.NodeOutput:
+    def execute(
+        cls, audio: Any, curves: Curves, loudness: bool, pitch: bool, brightness: bool = True
+    ) -> io.NodeOutput:
         made = []
         for clip, _ in told(clips_of(audio)):
             asked = curves.at(curves.rate, max(1, round(clip.duration_s * curves.rate)))
@@ -249,6 +253,8 @@ class BringToCurves(io.ComfyNode):
                 turned = decode(picture).resampled(clip.sample_rate).waveform[:, : clip.num_samples]
                 turned = torch.nn.functional.pad(turned, (0, clip.num_samples - turned.shape[1]))
                 clip = dataclasses.replace(clip, waveform=turned.expand(clip.num_channels, -1).clone())
+            if brightness:
+                clip = brighter_and_darker(clip, asked)
             if loudness:
                 clip = normalised(louder_and_softer(clip, asked))
             made.append(clip)
