@@ -344,6 +344,28 @@ def test_a_sound_keeps_its_octave() -> None:
     np.testing.assert_allclose(apart[[10, -10]], wanted, atol=0.3)
 
 
+def test_a_pitch_within_reach_is_met_in_its_octave() -> None:
+    rate = 32_000
+    times = np.arange(2 * rate) / rate
+    whistle = Clip(torch.from_numpy(0.3 * np.sin(2 * np.pi * 400 * times).astype(np.float32))[None], rate)
+    apart = semitones_apart(whistle, parse_points("pitch", "0:220", 2.0))
+    assert apart is not None
+    np.testing.assert_allclose(apart[5:-5], 12 * np.log2(220 / 400), atol=0.3)
+
+
+def test_a_warble_gives_way_to_the_curve() -> None:
+    """A steady sound's own rise and fall is no row of strokes."""
+    rate = 16_000
+    times = np.arange(4 * rate) / rate
+    warble = 10 ** (-0.5 * (np.sin(2 * np.pi * 1.3 * times) > 0.5))  # 10 dB down, for a quarter of a second
+    noise = np.random.default_rng(0).standard_normal(len(times)) * 0.05 * warble
+    asked = parse_points("loudness", "0:-6 2:-30 4:-6", 4.0)
+    wanted = asked.at(50.0, 200).values["loudness"][10:190]
+    ridden = louder_and_softer(Clip(torch.from_numpy(noise.astype(np.float32))[None], rate), asked)
+    got = measure(ridden, ("loudness",), 50.0).values["loudness"][10:190]
+    assert np.std(got - wanted) < 2.5  # 4.5 of the warble alone
+
+
 def test_a_step_of_the_curve_is_a_step_of_the_sound() -> None:
     """What was loud before a step doesn't push down what follows it, on a curve that is flat elsewhere."""
     rate = 32_000
@@ -367,5 +389,8 @@ def test_brightness_is_brought_to_its_curve_at_the_same_level() -> None:
     assert not made.waveform[0, int(3.6 * rate) :].any()
     got, before = (measure(c, ("loudness", "brightness"), 50.0).values for c in (made, clip))
     wanted = asked.at(50.0, 200).values["brightness"][55:145]
-    np.testing.assert_allclose(got["brightness"][55:145], wanted, rtol=0.15)
+    smooth = np.convolve(
+        got["brightness"], np.ones(9) / 9, "same"
+    )  # noise has a centroid of its own each moment
+    np.testing.assert_allclose(smooth[60:145], wanted[5:], rtol=0.12)
     np.testing.assert_allclose(got["loudness"][55:145], before["loudness"][55:145], atol=2.5)

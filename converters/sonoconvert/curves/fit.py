@@ -17,8 +17,10 @@ from sonoconvert.pictures.spectrogram import absolute, istft, stft
 
 MOST_DB = 18.0  # that a moment is turned up; down there is no limit but silence
 FLOOR_DB = -60.0  # below the loudest moment: what is fainter counts as silence
-MOST_SEMITONES = 12.0  # that a pitch is bent; a larger difference is an error of measuring
+MOST_SEMITONES = 12.5  # that a pitch is bent in the middle; further away from that is an error of measuring
 MOST_TILT = 2.0  # exponent of a moment's tilt: 12 dB an octave
+STROKES_DB = 15.0  # that strokes fall by before the next
+STEADY_S = 0.12  # over which the level of other sounds is averaged
 LONGEST_S = 0.5  # that a sound's own course is left alone, where the curve is slower
 _ROUNDS = 3
 _BLUR = 2  # values that a measured loudness reaches over, each way
@@ -37,10 +39,10 @@ def louder_and_softer(clip: Clip, curves: Curves) -> Clip:
     asked = curves.values.get("loudness")
     if asked is None or np.isnan(asked).all():
         return clip
-    gain, made = np.zeros(len(asked)), clip
+    gain, made, strokes = np.zeros(len(asked)), clip, None
     for _ in range(_ROUNDS):
         own = measure(made, ("loudness",), curves.rate).at(curves.rate, curves.frames).values["loudness"]
-        own = _own_course(own, asked, round(LONGEST_S / 2 * curves.rate))
+        own, strokes = _own_course(own, asked, curves.rate, strokes)
         known = ~np.isnan(asked) & ~np.isnan(own)
         if not known.any() or own[known].max() <= -99:
             return made
@@ -84,17 +86,24 @@ def brighter_and_darker(clip: Clip, curves: Curves) -> Clip:
     return replace(clip, waveform=wave.to(clip.waveform.dtype), exact=None)
 
 
-def _own_course(own: np.ndarray, asked: np.ndarray, reach: int) -> np.ndarray:
-    """A level [N] whose gaps are filled by what is loud near them, as far as the curve is about the same.
+def _own_course(
+    own: np.ndarray, asked: np.ndarray, rate: float, strokes: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(a level [N] at `rate` without what is faster than the curve, where the sound is made of strokes).
 
-    Neighbours count up to `reach` values away, and not across a change of the curve by _CHANGE_DB: behind a
-    step nothing of what was loud before it. Their own difference in the curve is taken off.
+    Strokes are where it falls by over STROKES_DB within LONGEST_S, unless `strokes` says it. Their gaps are
+    filled by what is loud near them; of other sounds the power is averaged over STEADY_S: a warble is brought
+    to the curve, a crackle stays.
+    Neighbours count as far as the curve is about the same, and not across a change of it by _CHANGE_DB:
+    behind a step nothing of what was loud before it. Their own difference in the curve is taken off.
     """
     excess = own - asked
     steps = np.abs(np.diff(np.nan_to_num(asked, nan=-999.0), append=-999.0)) > _CHANGE_DB
     steep = np.convolve(np.concatenate([[False], steps[:-1]]) | steps, np.ones(2 * _BLUR - 1), "same")
     heard = np.where(steep > 0, np.nan, excess)  # beside a step both sides are measured
-    filled = heard.copy()
+    reach, steady = round(LONGEST_S / 2 * rate), round(STEADY_S / 2 * rate)
+    loudest, power = heard.copy(), np.where(np.isnan(heard), 0.0, 10 ** (heard / 10))
+    total, count = power.copy(), (~np.isnan(heard)).astype(float)
     for way in (1, -1):
         near = np.ones(len(own), bool)
         for distance in range(1, min(reach, len(own) - 1) + 1):
@@ -102,8 +111,18 @@ def _own_course(own: np.ndarray, asked: np.ndarray, reach: int) -> np.ndarray:
             near &= (places >= 0) & (places < len(own))
             places = places.clip(0, len(own) - 1)
             near &= np.abs(asked[places] - asked) <= _CHANGE_DB
-            filled = np.where(near, np.fmax(filled, heard[places]), filled)
-    return np.where(np.isnan(filled), excess, filled) + asked
+            loudest = np.where(near, np.fmax(loudest, heard[places]), loudest)
+            if distance <= steady:
+                counted = near & ~np.isnan(heard[places])
+                total, count = total + counted * power[places], count + counted
+    mean = np.where(count > 0, 10 * np.log10(np.maximum(total, 1e-12) / np.maximum(count, 1)), np.nan)
+    if strokes is None:
+        fall = np.nan_to_num(loudest - mean)
+        strokes = np.array(
+            [fall[max(0, n - reach) : n + reach + 1].max() > STROKES_DB for n in range(len(own))]
+        )
+    course = np.where(strokes, loudest, mean)
+    return np.where(np.isnan(course), excess, course) + asked, strokes
 
 
 def _gain(decibels: np.ndarray, rate: float, clip: Clip) -> torch.Tensor:
@@ -121,8 +140,8 @@ def _gain(decibels: np.ndarray, rate: float, clip: Clip) -> torch.Tensor:
 def semitones_apart(clip: Clip, curves: Curves) -> np.ndarray | None:
     """Semitones [N] to raise the pitch by, at each value of `curves`; None where nothing is to be done.
 
-    The sound keeps its octave: a whistle follows a hum an octave or two above it. Where either has no pitch,
-    or they are further apart than a bend goes, the nearest known bend is held.
+    What is further away than a bend goes keeps its octave: a whistle follows a hum two octaves above it.
+    Where either has no pitch, or one of them was measured wrongly, the nearest known bend is held.
     """
     asked = curves.values.get("pitch")
     if asked is None:
@@ -133,8 +152,11 @@ def semitones_apart(clip: Clip, curves: Curves) -> np.ndarray | None:
         return None
     apart = np.zeros(len(asked))
     apart[both] = 12 * np.log2(asked[both] / own[both])
-    apart[both] -= 12 * np.round(np.median(apart[both]) / 12)
-    near = both & (np.abs(apart) <= MOST_SEMITONES)
+    middle = float(np.median(apart[both]))
+    if abs(middle) > MOST_SEMITONES:
+        apart[both] -= 12 * np.round(middle / 12)
+        middle -= 12 * np.round(middle / 12)
+    near = both & (np.abs(apart - middle) <= MOST_SEMITONES)
     places = np.flatnonzero(near)
     return np.interp(np.arange(len(asked)), places, apart[places]) if len(places) else None
 

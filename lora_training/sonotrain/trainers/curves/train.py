@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from sonopaint.models.curves import (
 )
 from sonopaint.models.curves_file import new_adapter, save_adapter
 from sonopaint.models.curves_output import spread
-from sonotrain.data.corpus import FORMAT, Corpus
+from sonotrain.data.corpus import FORMAT, Corpus, clock
 from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option, to_publish
@@ -42,6 +43,7 @@ from sonotrain.training.losses import diffused, min_snr_weights, snr
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
 
+TOLD_S = 15.0  # between words about how far the predictions are
 STRETCHES = 0.3  # share of the clips in which each curve is free for a while
 
 
@@ -114,7 +116,6 @@ class CurvesTrainer(Trainer):
         self.alphas = scaled_linear_alphas_cumprod().float().to(device)
         self.behind = options.variant == "output"
         if self.behind:
-            self.run.preparing(f"painting {options.predictions} predictions")
             self.kept = self._kept_predictions(self.run.path / "predictions.safetensors")
         self.ema = Ema([self.adapter], options.ema)
         self.optimiser = torch.optim.AdamW(
@@ -193,7 +194,12 @@ class CurvesTrainer(Trainer):
         if path.is_file():
             return load_file(path)
         rows: dict[str, list[Tensor]] = {"clip": [], "timestep": [], "noisy": [], "predicted": []}
-        for number in range(0, self.options.predictions, 8):
+        total, start, told = self.options.predictions, time.monotonic(), time.monotonic()
+        for number in range(0, total, 8):
+            if number and time.monotonic() > told + TOLD_S:
+                told = time.monotonic()
+                left = clock((told - start) / number * (total - number))
+                self.run.preparing(f"painting predictions: {number} of {total}, {left} left")
             clips, texts, timesteps, noise = self._drawn(8, step_generator(self.options.seed, -1 - number))
             noisy = diffused(self.latents[clips].float(), noise, self.alphas[timesteps].cpu()).to(self.device)
             with autocast(self.device):
