@@ -95,6 +95,10 @@ BASE: Steps = {
         "compares samplers, steps and guidance on the same captions and noise",
         "sonotrain.evaluation.base.cli:fill_sweep",
     ),
+    "realism": (
+        "can a network tell painted clips from real ones? of several models, 50 % is perfect",
+        "sonotrain.evaluation.base.cli:fill_realism",
+    ),
     "all": (
         "runs every step in one folder; called again, it goes on where it stopped",
         "sonotrain.recipes.cli:fill_mini",

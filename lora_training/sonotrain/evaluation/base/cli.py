@@ -1,4 +1,4 @@
-"""The command lines of `sonotrain base evaluate`, `look` and `sweep`."""
+"""The command lines of `sonotrain base evaluate`, `look`, `sweep` and `realism`."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def fill_sweep(parser: argparse.ArgumentParser) -> None:
         return True
 
     _finish(parser, Sweep, "runs/sweep", run)
+
+
+def fill_realism(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `sonotrain base realism`."""
+    from sonotrain.evaluation.base.realism import Realism, as_markdown, realism
+
+    def run(arguments: argparse.Namespace) -> bool:
+        use_threads(arguments.threads)
+        plan = Realism(**given(arguments, Realism))
+        print(as_markdown(realism(plan, arguments.out, arguments.device)))
+        return True
+
+    _finish(parser, Realism, "runs/realism", run)
 
 
 def _finish(parser: argparse.ArgumentParser, kind: type, out: str, run: Run) -> None:
