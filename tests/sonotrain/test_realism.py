@@ -18,14 +18,14 @@ from sonotrain.evaluation.base.realism import judged, tell_apart
 def test_blurred_clips_are_told_and_others_of_the_same_sort_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(realism, "BATCH", 8)
     generator = torch.Generator().manual_seed(0)
-    grains = torch.rand((4, 40, 32, 162), generator=generator)
+    grains = torch.rand((4, 40, 16, 162), generator=generator)
     blurred = torch.nn.functional.avg_pool2d(grains, (1, 3), stride=1, padding=(0, 1))
     clips, soft = ((sounds * 255).to(torch.uint8)[..., 1:-1] for sounds in (grains, blurred))
 
     def told(real: torch.Tensor, other: torch.Tensor) -> dict[str, float]:
         both = torch.stack([real, other])
-        answers = tell_apart(both[:, :20], both[:, 20:], 25, seed=3)
-        assert torch.equal(answers, tell_apart(both[:, :20], both[:, 20:], 25, seed=3)), "a seed decides"
+        answers = tell_apart(both[:, :20], both[:, 20:], 20, seed=3)
+        assert torch.equal(answers, tell_apart(both[:, :20], both[:, 20:], 20, seed=3)), "a seed decides"
         return judged(answers)
 
     same, softer = told(clips[0], clips[1]), told(clips[0], soft[1])

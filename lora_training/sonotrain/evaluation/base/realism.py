@@ -32,7 +32,7 @@ from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT, quantise
-from sonotrain.evaluation.base.examine import check_kinds, sampling
+from sonotrain.evaluation.base.examine import Evaluation, check_kinds, sampling
 from sonotrain.evaluation.base.look import save_sheet
 from sonotrain.evaluation.base.pictures import grain, through_vae
 from sonotrain.files.hashes import file_key
@@ -50,6 +50,7 @@ BATCH = 32
 LEARNING_RATE = 2e-3
 RESAMPLES = 1000
 SHOWN = 6  # kinds on the sheet
+SAMPLING = ("steps", "guidance_scale", "sampler")
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,14 @@ def realism(plan: Realism, out: str | Path, device: str = "auto") -> dict[str, A
     (folder / KEPT).mkdir(parents=True, exist_ok=True)
     real = _real("real", kinds, plan.per_kind, plan.seed)
     others = _real(OTHERS, kinds, plan.per_kind, plan.seed + 1)
-    sorts, painted = [others, _sort(folder, DECODED, others, len(kinds), _as_it_is)], []
+    sorts = [others, _sort(folder, DECODED, others, len(kinds), _as_it_is)]
+    painted: list[dict[str, Any]] = []
     for name in plan.models:
         made, settings = _of_model(name, plan, folder, others, len(kinds), device)
         sorts += [sort for sort in made if sort.name not in {known.name for known in sorts}]
         painted.append({"model": name, **settings})
-    rows, told = [], {}
+    rows: list[dict[str, Any]] = []
+    told: dict[str, Tensor] = {}
     for sort in sorts:
         told[sort.name] = _told(folder, real, sort, plan, len(kinds))
         rows.append(_row(sort, real, told[sort.name]))
@@ -126,7 +129,9 @@ def _real(name: str, kinds: Sequence[str], rounds: int, seed: int) -> Sort:
     """Rounds of one corpus clip of each kind, with seeds that no training has used."""
     from sonotrain.data import foley
 
-    heard, found, said = [], [], []
+    heard: list[Tensor] = []
+    found: list[str] = []
+    said: list[str] = []
     for number in range(rounds):
         clips = foley.batch(len(kinds), 7919 * seed + number, kinds, relations=[("single", 1.0)])
         heard.append(quantise(levels(clips.waveforms, get_format(FORMAT))))
@@ -145,7 +150,7 @@ def _of_model(
     path, *loras = name.split("+")
     used = [(lora, 1.0) for lora in loras]
     model = load_model(path, device=choose_device(device), dtype=torch.float32, loras=used)
-    settings = sampling(model, plan)
+    settings = sampling(model, Evaluation(**{item: getattr(plan, item) for item in SAMPLING}))
     vae, painter = _fingerprint(model.vae), _fingerprint(model.unet, model.text_encoder)
 
     def decoded(clips: Tensor, captions: Sequence[str], place: int) -> Tensor:
@@ -182,7 +187,7 @@ def _sort(
         pictures = make(like.levels[chosen] / 255.0, like.captions[chosen], first)
         return quantise(levels(to_sound(pictures), get_format(FORMAT)))
 
-    rounds = []
+    rounds: list[Tensor] = []
     for first in range(0, len(like.kinds), size):
         about = (_digest(like.levels[first : first + size]), like.captions[first : first + size], first)
         rounds.append(_kept(folder, partial(heard, first), *(facts or ("decoded",)), *about))
@@ -253,7 +258,7 @@ def judged(told: Tensor) -> dict[str, float]:
 
 
 def _row(sort: Sort, real: Sort, told: Tensor) -> dict[str, Any]:
-    right = {kind: [] for kind in sorted(set(real.kinds))}  # type: dict[str, list[bool]]
+    right: dict[str, list[bool]] = {kind: [] for kind in sorted(set(real.kinds))}
     for side, (kinds, logits) in enumerate(zip((real.kinds, sort.kinds), told, strict=True)):
         for kind, logit in zip(kinds, logits.tolist(), strict=True):
             right[kind].append(logit > 0 if side else logit < 0)
@@ -294,12 +299,12 @@ def as_markdown(result: dict[str, Any]) -> str:
 
 def _sheet(real: Sort, sort: Sort, told: Tensor, path: Path) -> None:
     """Of the kinds that are told most surely: the clip that sounds least real, beside a real one."""
-    surest = {}
+    surest: dict[str, int] = {}
     for place in told[1].argsort(descending=True).tolist():
         surest.setdefault(sort.kinds[place], place)
     rows = []
     for kind, place in list(surest.items())[:SHOWN]:
-        pair = ("corpus", real.levels[real.kinds.index(kind)]), (sort.name, sort.levels[place])
+        pair = ("corpus", real.levels[real.kinds.index(kind)]), ("painted", sort.levels[place])
         rows.append((sort.captions[place], [(label, picture / 255.0) for label, picture in pair]))
     save_sheet(rows, path)
 
