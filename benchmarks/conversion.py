@@ -1,6 +1,6 @@
 """Sound → riffusion-v1 picture → sound, in one run: how quick and how true.
 
-    python benchmarks/conversion.py [--folder RECORDINGS] [--repeats 3] [--threads N] [--write]
+    python benchmarks/conversion.py [--folder SOUNDS] [--repeats 3] [--threads N] [--write] [--encode-only]
 
 The reference is Riffusion's converter as it is described (its parameters on stock torch parts): mel
 inversion by least squares, 32 Griffin–Lim iterations with momentum 0.99 on the padded 17640 FFT. librosa's
@@ -13,12 +13,15 @@ STFT whose magnitudes are floored at −80 dB of the peak:
 * spectral convergence: ‖S − Ŝ‖ / ‖S‖ (lower is better);
 * log-spectral distance: mean over frames of the root mean square of the difference in dB.
 
+Encoding is timed in memory, and from a WAV file to a PNG file that says how to read it (the reference writes
+plain pixels, with Pillow's defaults). --encode-only leaves decoding and "long" out.
+
 "Long" is all sounds in one: drawn as one picture, and as parts that are read and decoded by and by
 (`conversion.parts`), which must be as true.
 
 Means of the measures and medians of the times over 5.1 s clips, after one warm-up (the mel basis and its
 inverse are cached by all): seconds on the clock, and of processor time over all threads, which a busy
-machine disturbs less. The ratios are of processor time. --write puts the table and a plot into docs/.
+machine disturbs less. The ratios are of processor time. --write puts the tables and a plot into docs/.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
+from PIL import Image
 from sounds import RATE, SAMPLES, measures, recordings, synthesised
 
 from sonoconvert.conversion.convert import decode, encode
@@ -40,12 +45,12 @@ from sonoconvert.conversion.parts import decode_parts, encode_parts
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonoconvert.phase.search import QUALITIES, PhaseSearch
 from sonoconvert.pictures.format import PRESETS
-from sonoconvert.pictures.picture import Picture
+from sonoconvert.pictures.picture import Picture, save_picture
 from sonoconvert.pictures.spectrogram import from_levels, mel_basis
 
 FORMAT = PRESETS["riffusion-v1"]
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-BEGIN, END = "<!-- conversion:begin -->", "<!-- conversion:end -->"
+DECODING, ENCODING = "conversion", "encoding"  # what stands between the marks of docs/conversion.md
 
 
 def reference_encode(waveform: torch.Tensor) -> torch.Tensor:
@@ -84,6 +89,18 @@ def reference_decode(mel: torch.Tensor, length: int, iterations: int = 32, seed:
         phase = phase / (phase.abs() + 1e-16)
         previous = rebuilt
     return inverse(magnitude * phase)
+
+
+def reference_file(sound: Path) -> None:
+    """A WAV file → a PNG file beside it."""
+    mel = reference_encode(torch.from_numpy(soundfile.read(sound, dtype="float32")[0]))
+    grey = (255 - 255 * (mel / mel.max()) ** FORMAT.exponent).numpy().astype(np.uint8)[::-1]
+    Image.fromarray(np.stack([grey] * 3, axis=-1)).save(sound.with_suffix(".png"))
+
+
+def our_file(sound: Path) -> None:
+    """A WAV file → a PNG file beside it."""
+    save_picture(encode(read_clip(sound), FORMAT), sound.with_suffix(".png"), force=True)
 
 
 def librosa_encode(waveform: torch.Tensor) -> torch.Tensor:
@@ -153,6 +170,7 @@ ENCODERS: dict[str, Encoder] = {
     LIBROSA: lambda clip: librosa_encode(clip.waveform[0]),
     "sonoconvert": lambda clip: encode(clip, FORMAT),
 }
+FILES: dict[str, Callable[[Path], None]] = {"reference": reference_file, "sonoconvert": our_file}
 DECODERS: dict[str, Decoder] = {
     "reference": lambda picture, mel: reference_decode(mel, SAMPLES),
     LIBROSA: lambda picture, mel: librosa_decode(mel, SAMPLES),
@@ -211,6 +229,39 @@ def plot(times: dict[str, list[tuple[float, float]]], truth: dict[str, list[tupl
     figure.savefig(DOCS / "images" / "conversion.png", dpi=110)
 
 
+def encode_table(sounds: dict[str, np.ndarray], repeats: int) -> list[str]:
+    """Markdown rows of the times of encoding, in memory and from file to file; the ways take turns."""
+    inside: dict[str, list[tuple[float, float]]] = {name: [] for name in ENCODERS}
+    files: dict[str, list[tuple[float, float]]] = {name: [] for name in FILES}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.wav"
+        for samples in sounds.values():
+            clip = Clip(torch.from_numpy(samples)[None], RATE)
+            write_clip(clip, path, force=True)
+            for _ in range(repeats):
+                for way, encoder in ENCODERS.items():
+                    inside[way].append(timed(encoder, clip)[0])
+                for way, filed in FILES.items():
+                    files[way].append(timed(filed, path)[0])
+    return [
+        "| encode | clock s | processor s | faster |",
+        "|---|---|---|---|",
+        *table(list(ENCODERS), inside, {}),
+        "",
+        "| WAV file to PNG file | clock s | processor s | faster |",
+        "|---|---|---|---|",
+        *table(list(FILES), files, {}),
+    ]
+
+
+def write_between(mark: str, text: str) -> None:
+    """Put a text between a page's marks."""
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    page = DOCS / "conversion.md"
+    head, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    page.write_text(f"{head}{begin}\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, help="recordings to use as well")
@@ -219,7 +270,8 @@ def main() -> None:
     parser.add_argument(
         "--librosa", type=int, default=1, help="sounds that librosa decodes, minutes each (1)"
     )
-    parser.add_argument("--write", action="store_true", help="put table and plot into docs/")
+    parser.add_argument("--encode-only", action="store_true", help="leave decoding out")
+    parser.add_argument("--write", action="store_true", help="put tables and plot into docs/")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -228,9 +280,16 @@ def main() -> None:
 
     warm = Clip(torch.randn(1, SAMPLES) * 0.1, RATE)
     warm_picture = encode(warm, FORMAT)
+    setting = f"{len(sounds)} sounds of 5.12 s, {torch.get_num_threads()} threads, torch {torch.__version__}."
+    encode_table({"warm": warm.waveform[0].numpy()}, 1)
+    encoded = "\n".join([setting, "", *encode_table(sounds, options.repeats)])
+    sys.stdout.write(f"{encoded}\n\n")
+    if options.write:
+        write_between(ENCODING, encoded)
+    if options.encode_only:
+        return
     decode(warm_picture, PhaseSearch(1))
     librosa_decode(librosa_encode(warm.waveform[0])[:, :20], 20 * FORMAT.hop_length)
-    encoding: dict[str, list[tuple[float, float]]] = {name: [] for name in ENCODERS}
     decoding: dict[str, list[tuple[float, float]]] = {name: [] for name in DECODERS}
     truth: dict[str, list[tuple[float, float]]] = {name: [] for name in DECODERS}
     sys.stdout.write(
@@ -241,8 +300,6 @@ def main() -> None:
         picture = encode(clip, FORMAT)
         mel = from_levels(picture.levels(), FORMAT, torch.tensor(picture.peak))[0]
         sys.stdout.write(f"\n{name[:28]:43s}")
-        for way, encoder in ENCODERS.items():
-            encoding[way] += [timed(encoder, clip)[0] for _ in range(options.repeats)]
         for way, decoder in DECODERS.items():
             if way == LIBROSA and len(truth[way]) >= options.librosa:
                 continue
@@ -253,16 +310,12 @@ def main() -> None:
             sys.stdout.flush()
     text = "\n".join(
         [
-            f"{len(sounds)} sounds of 5.12 s (librosa's decoding: {options.librosa}), "
-            f"{torch.get_num_threads()} threads, torch {torch.__version__}.",
+            setting,
+            f"librosa decoded {min(options.librosa, len(sounds))} of them.",
             "",
             "| decode | clock s | processor s | faster | spectral convergence | log-spectral distance, dB |",
             "|---|---|---|---|---|---|",
             *table(list(DECODERS), decoding, truth),
-            "",
-            "| encode | clock s | processor s | faster |",
-            "|---|---|---|---|",
-            *table(list(ENCODERS), encoding, {}),
             "",
             "| long, decode | spectral convergence | log-spectral distance, dB |",
             "|---|---|---|",
@@ -272,9 +325,7 @@ def main() -> None:
     sys.stdout.write(f"\n\n{text}\n")
     if options.write:
         plot(decoding, truth)
-        page = DOCS / "conversion.md"
-        head, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-        page.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        write_between(DECODING, text)
 
 
 if __name__ == "__main__":

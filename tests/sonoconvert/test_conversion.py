@@ -100,6 +100,15 @@ def test_levels_invert_to_magnitudes(name: str) -> None:
     torch.testing.assert_close(from_levels(values, fmt, peak), mel, rtol=1e-4, atol=1e-5)
 
 
+def test_magnitudes_have_a_gradient_and_are_the_same_with_it() -> None:
+    wave = tones(MINI.sample_rate).waveform
+    known = wave.clone().requires_grad_()
+    mel = mel_magnitude(known, MINI)
+    torch.testing.assert_close(mel.detach(), mel_magnitude(wave, MINI), atol=1e-5, rtol=1e-5)
+    mel.sum().backward()
+    assert known.grad is not None and known.grad.isfinite().all() and known.grad.abs().max() > 0
+
+
 def test_decibel_levels_are_linear_in_decibels() -> None:
     mel = 10 ** (torch.tensor([0.0, -20.0, -40.0, -80.0, -100.0]) / 20)
     values, _ = to_levels(mel[None, :, None], MINI)

@@ -312,6 +312,27 @@ def test_a_mini_with_the_wrong_parts_is_refused(mini_folder, tmp_path):
     refused(folder, "no readable Mini|no file")
 
 
+def test_a_file_is_described_from_memory_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sonopaint.models import info
+
+    read, path = [], tmp_path / "horn.safetensors"
+    read_header = info.read_header
+    monkeypatch.setattr(info, "read_header", lambda path: read.append(path) or read_header(path))
+    lora = {"lora_unet_x.lora_down.weight": torch.zeros(1, 1)}
+    save_file(lora, path, metadata={"note": "first"})
+    describe(path).metadata["note"] = "changed by who asked"
+    assert describe(path).metadata == {"note": "first"} and describe(path).kind == "lora"
+    assert read == [path]
+    save_file(lora, tmp_path / "new", metadata={"note": "other"})
+    os.replace(tmp_path / "new", path)
+    assert describe(path).metadata == {"note": "other"} and len(read) == 2
+    path.unlink()
+    with pytest.raises(SonopaintError, match="horn"):
+        describe(path)
+
+
 def test_models_are_listed_without_reading_weights(
     mini_folder, checkpoint, diffusers_folder, tmp_path, monkeypatch, caplog
 ):

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 # 64 million pixels: 20 minutes of riffusion-v1. Checked before anything is decompressed.
 MAX_PIXELS = 1 << 26
 _READABLE = ("PNG", "JPEG", "WEBP", "BMP")
+# Of zlib: in half the time of its usual 6, and files are 1 % larger.
+PNG_LEVEL = 3
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Picture:
         # Riffusion: (255 − 255·level) cut to uint8, in float32, as numpy's astype does.
         grey = (top - values if format.inverted else np.round(values)).astype(f"uint{depth}")
         if format.channels == "mono":
-            rgb = np.repeat(grey[0][:, :, None], 3, axis=2)
+            rgb = np.broadcast_to(grey[0][:, :, None], (*grey[0].shape, 3))
         elif format.channels == "rgb":
             rgb = grey[0].reshape(format.rows, 3, -1).transpose(0, 2, 1)
         else:
@@ -168,18 +170,20 @@ def save_picture(
     for key, value in picture_text(picture).items():
         text.add_text(key, value)
     exif = riffusion_exif.to_exif(picture.format, picture.peak)
-    more = {} if exif is None else {"exif": exif}
+    more: dict[str, Any] = {"pnginfo": text, "compress_level": PNG_LEVEL}
+    if exif is not None:
+        more["exif"] = exif
     with atomic_path(target, force=force) as beside:
         if picture.depth == 8:
-            Image.fromarray(picture.pixels).save(beside, format="PNG", pnginfo=text, **more)
+            Image.fromarray(picture.pixels).save(beside, format="PNG", **more)
         elif (picture.pixels == picture.pixels[:, :, :1]).all():
             grey = np.ascontiguousarray(picture.pixels[:, :, 0])
-            Image.fromarray(grey).save(beside, format="PNG", pnginfo=text, **more)
+            Image.fromarray(grey).save(beside, format="PNG", **more)
         else:
             chunks = [(chunk[0], chunk[1]) for chunk in text.chunks]
             if exif is not None:
                 chunks.append((b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")))
-            png16.write(beside, picture.pixels, chunks)
+            png16.write(beside, picture.pixels, chunks, PNG_LEVEL)
 
 
 def picture_text(picture: Picture) -> dict[str, str]:

@@ -21,8 +21,11 @@ _BYTES = 6  # of one pixel
 _BLOCK_ROWS = 64
 
 
-def write(path: Path, pixels: np.ndarray, chunks: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Write uint16 [rows, columns, 3]; `chunks` are (name, content) of what stands before the pixels."""
+def write(path: Path, pixels: np.ndarray, chunks: Iterable[tuple[bytes, bytes]] = (), level: int = 6) -> None:
+    """Write uint16 [rows, columns, 3] with zlib's `level`.
+
+    `chunks` are (name, content) of what stands before the pixels.
+    """
     rows, columns, _ = pixels.shape
     with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
@@ -30,7 +33,7 @@ def write(path: Path, pixels: np.ndarray, chunks: Iterable[tuple[bytes, bytes]] 
         file.write(_chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 16, 2, 0, 0, 0)))
         for name, content in chunks:
             file.write(_chunk(name, content))
-        packer = zlib.compressobj(6)
+        packer = zlib.compressobj(level)
         for block in _filtered(pixels):
             if packed := packer.compress(block):
                 file.write(_chunk(b"IDAT", packed))

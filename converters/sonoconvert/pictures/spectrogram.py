@@ -16,7 +16,7 @@ import torch
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.banded import Banded
 from sonoconvert.pictures.format import SpectrogramFormat, hz_to_mel, mel_to_hz
-from sonoconvert.pictures.grid import working_grid
+from sonoconvert.pictures.grid import Grid, working_grid
 
 # Frames whose bands are summed at once: bounds memory at about 300 MB for the largest preset.
 _BLOCK_FRAMES = 512
@@ -103,11 +103,11 @@ def synthesise(spectrum: torch.Tensor, n_fft: int, win: int) -> torch.Tensor:
     return framed * hann(win, framed.dtype, framed.device)
 
 
-def absolute(spectrum: torch.Tensor) -> torch.Tensor:
+def absolute(spectrum: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     """|spectrum| of complex [...]; three times as quick as `abs`, which guards against overflow."""
     if spectrum.requires_grad:  # a root has no gradient at 0
         return spectrum.abs()
-    return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag).sqrt_()
+    return torch.square(spectrum.real, out=out).addcmul_(spectrum.imag, spectrum.imag).sqrt_()
 
 
 def overlap_add(
@@ -169,12 +169,27 @@ def mel_magnitude(waveform: torch.Tensor, fmt: SpectrogramFormat, *, circular: b
     blocks = []
     # Fewer at a time where the grid is finer still ("rgb" formats).
     for block in framed.split(max(1, min(_BLOCK_FRAMES, _BLOCK_FRAMES * 17_640 // grid.n_fft)), dim=-2):
-        rows = block[..., 0, 0].numel() * grid.n_fft
-        few = max(1, _CACHED_SAMPLES // max(rows, 1)) if block.device.type == "cpu" else block.shape[-2]
-        spectra = (analyse(part, grid.n_fft, grid.win) for part in block.split(few, dim=-2))
-        sizes = [absolute(spectrum[..., first : first + basis.shape[1]]) for spectrum in spectra]
-        blocks.append(basis.times(torch.cat(sizes, dim=-2)))
+        blocks.append(basis.times(_sizes(block, grid, first, basis.shape[1])))
     return torch.cat(blocks, dim=-2).transpose(-1, -2) * (fmt.win_length / grid.win)
+
+
+def _sizes(framed: torch.Tensor, grid: Grid, first: int, bins: int) -> torch.Tensor:
+    """Magnitudes of so many FFT bins from the first: [..., frames, win] → [..., frames, bins]."""
+    rows = framed[..., 0, 0].numel() * grid.n_fft
+    few = max(1, _CACHED_SAMPLES // max(rows, 1)) if framed.device.type == "cpu" else framed.shape[-2]
+    used = slice(first, first + bins)
+    if framed.requires_grad:
+        parts = framed.split(few, dim=-2)
+        return torch.cat([absolute(analyse(part, grid.n_fft, grid.win)[..., used]) for part in parts], dim=-2)
+    # As there, but in memory that is taken once: new pages cost as much as what is written to them.
+    window = hann(grid.win, framed.dtype, framed.device)
+    padded = framed.new_zeros(*framed.shape[:-2], min(few, framed.shape[-2]), grid.n_fft)
+    sizes = framed.new_empty(*framed.shape[:-1], bins)
+    for part, result in zip(framed.split(few, dim=-2), sizes.split(few, dim=-2), strict=True):
+        filled = padded[..., : part.shape[-2], :]
+        torch.mul(part, window, out=filled[..., : grid.win])
+        absolute(torch.fft.rfft(filled)[..., used], out=result)
+    return sizes
 
 
 def _decimated(waveform: torch.Tensor, size: int, new_size: int) -> torch.Tensor:

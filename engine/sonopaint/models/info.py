@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,16 +88,37 @@ def describe(path: str | Path, *, shipped: bool = False) -> ModelInfo:
         return ModelInfo(path.name, path, "waveform", None, size, {"family": family.name}, shipped)
     if path.is_dir():
         kind: Kind = "diffusers" if (path / "model_index.json").is_file() else "mini"
-        shapes, metadata = read_header(unet_file(path))
+        metadata = _header(unet_file(path))[1]
         size = sum(file.stat().st_size for file in path.rglob("*.safetensors"))
     else:
-        shapes, metadata = read_header(path)
-        kind, size = "lora" if ldm.is_lora(shapes) else "checkpoint", path.stat().st_size
-        if kind == "checkpoint":
-            check_stable_diffusion_1(path.name, shapes)
+        is_lora, metadata = _header(path, whole=True)
+        kind, size = "lora" if is_lora else "checkpoint", path.stat().st_size
     stem = path.name.removesuffix(".safetensors")
     form = None if kind == "lora" and "sonopaint.format" not in metadata else model_format(path, metadata)
     return ModelInfo(stem, path, kind, form, size, metadata, shipped)
+
+
+def _header(path: Path, whole: bool = False) -> tuple[bool, dict[str, str]]:
+    """Whether a file is a LoRA, and its metadata; a `whole` model must be Stable Diffusion 1.
+
+    Pages and nodes ask for all models again and again: a file that has not changed is not read again.
+    """
+    try:
+        stat = path.stat()
+        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    except OSError:
+        stamp = None  # reading it says what is wrong
+    is_lora, metadata = _read_header(path, whole, stamp)
+    return is_lora, dict(metadata)
+
+
+@lru_cache(maxsize=1024)
+def _read_header(path: Path, whole: bool, stamp: tuple[int, ...] | None) -> tuple[bool, dict[str, str]]:
+    shapes, metadata = read_header(path)
+    is_lora = ldm.is_lora(shapes)
+    if whole and not is_lora:
+        check_stable_diffusion_1(path.name, shapes)
+    return is_lora, metadata
 
 
 def wave_family(path: Path) -> WaveFamily | None:

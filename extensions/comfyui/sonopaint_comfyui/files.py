@@ -44,7 +44,7 @@ def temporary_wav(clip: Clip) -> dict[str, str]:
 def temporary_png(image: Image.Image) -> dict[str, str]:
     """Write a picture for the browser to show."""
     path = _temporary("png")
-    image.save(path)
+    image.save(path, compress_level=1)  # seen once: quick counts, not small
     return {"filename": path.name, "subfolder": "", "type": "temp"}
 
 
