@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 # 64 million pixels: 20 minutes of riffusion-v1. Checked before anything is decompressed.
 MAX_PIXELS = 1 << 26
 _READABLE = ("PNG", "JPEG", "WEBP", "BMP")
-# Of zlib: in half the time of its usual 6, and files are 1 % larger.
+# Of zlib: half the time of its usual 6, for files of 0.94 to 1.03 times the size.
 PNG_LEVEL = 3
 
 
