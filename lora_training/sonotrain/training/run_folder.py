@@ -85,7 +85,8 @@ class RunFolder:
         self.previews.mkdir(exist_ok=True)
         self._lock = locks.hold(
             self.path / "lock",
-            f"{self.path} is in use by another training process; stop that one or choose another --out.",
+            f"{self.path} is in use by another training process; "
+            f"stop that one or choose another {setting('out')}.",
         )
         (self.path / "stop").unlink(missing_ok=True)
         if not trained:

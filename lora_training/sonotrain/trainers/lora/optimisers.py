@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, setting
 from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.training.loop import warmed_up
 
@@ -35,17 +35,13 @@ def optimiser_class(name: str) -> Any:
     if name == "adamw":
         return torch.optim.AdamW
     package, place = PACKAGES[name]
-    return _installed(package, place, f"--optimiser {name}")
-
-
-def _installed(package: str, name: str, flag: str) -> Any:
     try:
         found: Any = importlib.import_module(package)
-        for part in name.split("."):
+        for part in place.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         raise SonopaintError(
-            f"{flag} needs the package {package}, which can't be loaded here; "
+            f"{setting('optimiser')} {name} needs the package {package}, which can't be loaded here; "
             f"pip install {package}, or use adamw."
         ) from error
     return found
