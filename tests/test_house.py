@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,22 @@ def sources(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    return list(ast.walk(parse(path)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget() -> Iterator[None]:
+    """Other tests of this process don't carry the syntax trees of the whole house."""
+    yield
+    for kept in (parse, nodes, imports_of, imported_files):
+        kept.cache_clear()
 
 
 def imports(node: ast.AST, lazy: bool = False, guarded: bool = False) -> Iterator[Import]:
@@ -78,6 +93,11 @@ def imports(node: ast.AST, lazy: bool = False, guarded: bool = False) -> Iterato
             yield from imports(child, inside, guarded or typing_only or isinstance(child, ast.Try))
 
 
+@cache
+def imports_of(path: Path) -> list[Import]:
+    return list(imports(parse(path)))
+
+
 def where(path: Path, node: ast.stmt | ast.expr, text: str) -> str:
     return f"{path.relative_to(ROOT)}:{node.lineno}: {text}"
 
@@ -88,7 +108,7 @@ def test_a_wing_imports_only_from_the_floors_below(package: str) -> None:
     found = [
         where(path, node, f"{package} must not import {module}")
         for path in sources(folder)
-        for module, node, lazy, _ in imports(parse(path))
+        for module, node, lazy, _ in imports_of(path)
         if module not in allowed | {package, "__future__"} | sys.stdlib_module_names
         and not (lazy and (path.relative_to(ROOT).as_posix(), module) in DOORS)
     ]
@@ -100,7 +120,7 @@ def test_diffusers_and_transformers_stay_in_their_places() -> None:
     found = [
         where(path, node, f"{module} belongs under {' or '.join(MODEL_PLACES)}")
         for path in sources(WINGS["sonopaint"][0])
-        for module, node, _, _ in imports(parse(path))
+        for module, node, _, _ in imports_of(path)
         if module in MODELS and not path.relative_to(folder).as_posix().startswith(MODEL_PLACES)
     ]
     assert not found, "\n".join(found)
@@ -111,7 +131,7 @@ def test_samplers_know_nothing_of_stable_diffusion() -> None:
     found = [
         where(path, node, f"samplers know a denoiser and noise levels, not {node.module}")
         for path in sources("engine/sonopaint/samplers")
-        for node in ast.walk(parse(path))
+        for node in nodes(path)
         if isinstance(node, ast.ImportFrom)
         and (node.module or "").startswith("sono")
         and not (node.module or "").startswith(known)
@@ -124,7 +144,7 @@ def test_optional_packages_are_imported_lazily_and_guarded(package: str) -> None
     found = [
         where(path, node, f"{module} may be missing or broken: import it inside a function and a try")
         for path in sources(WINGS[package][0])
-        for module, node, lazy, guarded in imports(parse(path))
+        for module, node, lazy, guarded in imports_of(path)
         if module in OPTIONAL and not (lazy and guarded)
     ]
     assert not found, "\n".join(found)
@@ -132,7 +152,7 @@ def test_optional_packages_are_imported_lazily_and_guarded(package: str) -> None
 
 def offences(path: Path) -> Iterator[str]:
     """What no module of the house does (eval and exec, pickles, print, sys.path, star imports)."""
-    for node in ast.walk(parse(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if name in ("eval", "exec", "builtins.eval", "builtins.exec"):
@@ -172,7 +192,7 @@ def test_the_rules_themselves_see_offences(tmp_path: Path, monkeypatch: pytest.M
     text = "\n".join(offences(bad))
     for word in ("pickle", "star", "print", "eval", "weights_only", "sys.path", "bare"):
         assert word in text
-    assert [(m, lazy, guarded) for m, _, lazy, guarded in imports(parse(bad)) if m == "torchaudio"] == [
+    assert [(m, lazy, guarded) for m, _, lazy, guarded in imports_of(bad) if m == "torchaudio"] == [
         ("torchaudio", False, True)
     ]
 
@@ -194,13 +214,14 @@ def module_of(path: Path, folder: str, package: str) -> str:
     return ".".join((package, *parts)).removesuffix(".__init__")
 
 
+@cache
 def imported_files() -> dict[str, set[str]]:
     """Every file of the house by its module's name, and the files that it imports, lazily too."""
     files = {module_of(p, f, package): p for package, (f, _) in WINGS.items() for p in sources(f)}
     found: dict[str, set[str]] = {}
     for name, path in files.items():
         wanted = set()
-        for node in ast.walk(parse(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 wanted |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -246,22 +267,43 @@ def test_sonotrain_is_built_in_floors() -> None:
 HEAVY = MODELS | {"peft", "accelerate", "gradio", "torchaudio", "torchvision", "tensorboard", "av"}
 
 
-def modules_after(statement: str) -> set[str]:
-    """Top-level modules that a fresh Python has imported after `statement`."""
-    code = f"{statement}\nimport sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+def modules_after(*statements: str) -> list[set[str]]:
+    """Top-level modules that a fresh Python has imported after each of `statements`, one after the other."""
+    told = "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import sys\n" + "\n".join(f"{statement}\n{told}" for statement in statements)
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT.parent)
     assert answer.returncode == 0, answer.stderr
-    return set(answer.stdout.splitlines()[-1].split())
+    return [set(line.split()) for line in answer.stdout.splitlines()[-len(statements) :]]
 
 
-def test_the_conversion_wing_loads_nothing_heavy() -> None:
+def all_of_the_conversion_wing() -> set[str]:
     folder = ROOT / WINGS["sonoconvert"][0]
-    names = [
-        ".".join(("sonoconvert", *path.relative_to(folder).with_suffix("").parts))
-        for path in sources(WINGS["sonoconvert"][0])
-        if path.name not in ("__init__.py", "__main__.py")
-    ]
-    assert not modules_after("import sonoconvert, " + ", ".join(names)) & HEAVY
+    names = (path.relative_to(folder).with_suffix("").parts for path in sources(WINGS["sonoconvert"][0]))
+    return {".".join(("sonoconvert", *name)) for name in names if not name[-1].startswith("__")}
+
+
+def reached_by(package: str) -> set[str]:
+    """The modules of the lower floors that a host's part imports."""
+    used = (
+        node.module or ""
+        for path in sources(WINGS[package][0])
+        for node in nodes(path)
+        if isinstance(node, ast.ImportFrom)
+    )
+    return {name for name in used if name.split(".")[0] in ("sonopaint", "sonoconvert", "sonotrain")}
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """What a Python has loaded with the conversion wing, then with what each host's part imports as well."""
+    wanted = {"sonoconvert": all_of_the_conversion_wing()}
+    wanted |= {package: reached_by(package) for package in ("sonopaint_comfyui", "sonopaint_webui")}
+    statements = (f"import {', '.join(sorted(names))}" for names in wanted.values())
+    return dict(zip(wanted, modules_after(*statements), strict=True))
+
+
+def test_the_conversion_wing_loads_nothing_heavy(loaded: dict[str, set[str]]) -> None:
+    assert not loaded["sonoconvert"] & HEAVY
 
 
 @pytest.mark.parametrize("package", ["sonoconvert", "sonopaint", "sonotrain"])
@@ -269,7 +311,7 @@ def test_help_is_quick(package: str) -> None:
     """The command line's module imports no model library before it knows what to do."""
     if not (ROOT / WINGS[package][0] / "cli.py").exists():
         pytest.skip(f"{package} has no command line yet")
-    assert not modules_after(f"import {package}.cli") & HEAVY
+    assert not modules_after(f"import {package}.cli")[0] & HEAVY
 
 
 def test_errors_name_no_flags() -> None:
@@ -301,7 +343,7 @@ def called(name: str) -> Iterator[tuple[Path, ast.Call]]:
     """(file, call) of every call of `name` in the wings."""
     for folder, _ in WINGS.values():
         for path in sources(folder):
-            for node in ast.walk(parse(path)):
+            for node in nodes(path):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
                     yield path, node
 
@@ -314,17 +356,9 @@ def test_shipped_weights_are_found() -> None:
 
 
 @pytest.mark.parametrize("package", ["sonopaint_comfyui", "sonopaint_webui"])
-def test_hosts_reach_only_pure_parts(package: str) -> None:
+def test_hosts_reach_only_pure_parts(package: str, loaded: dict[str, set[str]]) -> None:
     """What they import of the engine brings no model library into the host's process."""
-    folder, _ = WINGS[package]
-    used = {
-        node.module
-        for path in sources(folder)
-        for node in ast.walk(parse(path))
-        if isinstance(node, ast.ImportFrom)
-        and (node.module or "").split(".")[0] in ("sonopaint", "sonoconvert", "sonotrain")
-    }
-    assert not modules_after(f"import {', '.join(sorted(filter(None, used)) or ['sys'])}") & HEAVY
+    assert not loaded[package] & HEAVY
 
 
 def test_comfyui_door_is_light_and_quiet() -> None:
