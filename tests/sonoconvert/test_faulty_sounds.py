@@ -16,6 +16,7 @@ import torch
 from sonoconvert.cli import main
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import iter_clips, read_clip, sound_header
+from sonoconvert.files.native import Native
 
 RATE = 16_000
 SPEECH = Path(__file__).parent.parent / "fixtures" / "speech.flac"
@@ -70,6 +71,21 @@ def test_a_dataset_is_planned_from_what_is_there(tmp_path: Path) -> None:
     data = build_dataset(tmp_path / "in", tmp_path / "out", DatasetOptions(validation=0, test=0))
     assert len(data.train) == 5
     assert main(["to-picture", str(tmp_path / "in" / "0.flac"), "-o", str(tmp_path / "x.png")]) == 0
+
+
+def test_nothing_is_searched_for_behind_the_end_of_a_whole_flac(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each search reads the file from its beginning: it took longer than reading the sound."""
+    path, sought, go_to = flac(tmp_path / "x.flac", tone(9500)), [], Native._go_to
+
+    def counted(self: Native, start: int, **how: bool) -> bool:
+        sought.append(start)
+        return go_to(self, start, **how)
+
+    monkeypatch.setattr(Native, "_go_to", counted)
+    assert len(as_int16(path)) == 9500
+    assert len(sought) < 8 and max(sought) <= 9500
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9, 0.99])

@@ -120,11 +120,10 @@ def _beyond(path: Path, start: int, stop: int, told: int, block: int) -> Native 
         file.seek(start + 21)
         unknown = bytes([file.read(1)[0] & 0xF0]) + bytes(4)
     opener = _opener(path, [(start, start + 21), unknown, (start + 26, stop)])
-    endless = Native(opener, block=block)
-    if len(endless.read(told - 1, 2)) == 2:
-        return endless
+    endless = Native(opener)  # without a block's size: behind the end it looks for no hole
+    there = len(endless.read(told - 1, 2)) == 2
     endless.close()
-    return None
+    return Native(opener, block=block) if there else None
 
 
 def _ogg(path: Path) -> Sound:
