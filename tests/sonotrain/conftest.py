@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -165,13 +166,15 @@ def singles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def small_mini() -> Iterator[None]:
-    """Within the block Mini's architecture has a fraction of its size."""
+    """Within the block Mini's architecture has a fraction of its size, and 16 clips validate it."""
     from sonopaint.models import mini
 
     full = mini.mini_config
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mini, "mini_config", lambda *args, **kwargs: shrink(full(*args, **kwargs)))
+        for place in ("vae", "diffusion"):
+            patch.setattr(f"sonotrain.trainers.mini.{place}.VALIDATION_CLIPS", 16)
         yield
 
 
@@ -193,16 +196,24 @@ def short_sounds() -> Iterator[None]:
 
 @contextmanager
 def rough_sounds() -> Iterator[None]:
-    """Within the block previews sound after one iteration of the phase search: nobody hears tiny models."""
-    from functools import partial
+    """Within the block sounds have flat phases and one iteration of the search: nobody hears tiny models."""
+    from sonoconvert.phase import search
 
-    from sonoconvert.conversion.convert import decode
-    from sonoconvert.phase.search import PhaseSearch
-    from sonotrain.training.painting import to_sound
+    iterate = search.iterate
+
+    def once(spectrum: Any, project: Any, win: int, hop: int, iterations: int, **more: Any) -> Any:
+        return iterate(spectrum, project, win, hop, min(iterations, 1), **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sonotrain.training.painting.to_sound", partial(to_sound, iterations=1))
-        patch.setattr("sonotrain.training.previews.decode", partial(decode, search=PhaseSearch(1)))
+        patch.setattr(search, "iterate", once)
+        patch.setattr(search, "phase_gradient", lambda loudness, *_, **__: torch.ones_like(loudness) + 0j)
+        yield
+
+
+@pytest.fixture
+def rough() -> Iterator[None]:
+    """Sounds that nobody hears are made quickly."""
+    with rough_sounds():
         yield
 
 
@@ -248,9 +259,12 @@ TRAINERS += ("distill", "lora", "subject", "blend")
 
 
 @pytest.fixture(scope="session")
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
+def case(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Case]]:
     """`case(name)`: the smallest run of each of TRAINERS that does all that the trainer does."""
     found: dict[str, Case] = {}
+    patch = pytest.MonkeyPatch()
     corpus = request.getfixturevalue("corpus")
     common = {"checkpoint_minutes": OFTEN, "threads": 1, "warmup": 2}
 
@@ -307,14 +321,17 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             return Case("distill.trainer:Distillation", given | more, 6, 4)
         given |= {"steps": 6, "checkpoint_every": 2, "preview_every": 0, "log_every": 1, "variants": 2}
         if name == "lora":
+            patch.setattr("sonotrain.trainers.lora.learner.VALIDATION_TIMESTEPS", 2)
             more = {"dataset": value("tiny_sounds"), "cache": str(tmp_path_factory.mktemp("cache"))}
             more |= {"batch": 2, "rank": 4, "alpha": 2.0, "validate_every": 3, "preserve": 0.0}
             return Case("lora.trainer:LoraTrainer", given | more | {"tensorboard": False}, None, 4)
+        patch.setattr("sonotrain.trainers.subject.trainer.SEEDS", 2)
         more = {"clips": value("tiny_sounds"), "noun": "train horn", "student": value("student"), "ratio": 2}
         more |= {"rank": 2, "targets": "attention", "prior_clips": 2, "adapt_steps": 3, "watch_every": 2}
         return Case("subject.trainer:SubjectTrainer", given | more | {"ema": 0.0}, None, 5)
 
-    return of
+    yield of
+    patch.undo()
 
 
 @pytest.fixture(scope="session")
@@ -362,3 +379,16 @@ def no_curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Only tests that are marked so draw their run's curves, which takes longer than a tiny run."""
     if "draws_curves" not in request.keywords:
         monkeypatch.setattr("sonotrain.training.run.draw_curves", lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a base model knows is painted in two steps: a tiny one knows nothing."""
+    monkeypatch.setattr("sonotrain.training.inputs.prior.STEPS", 2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settled() -> None:
+    """What is alive already is no more looked through when garbage is collected, as each run does."""
+    gc.collect()
+    gc.freeze()

@@ -85,7 +85,7 @@ def test_clips_called_low_are_lower_than_clips_called_high(kind: str) -> None:
 
 
 def test_distant_clips_are_duller_than_close_ones() -> None:
-    clips = batch(240, 2, ["keyboard_typing"], relations=[("single", 1.0)])
+    clips = batch(80, 2, ["keyboard_typing"], relations=[("single", 1.0)])
     near = [i for i, a in enumerate(clips.attributes) if "distant" not in a]
     far = [i for i, a in enumerate(clips.attributes) if "distant" in a]
     pitch = centroid_hz(clips.waveforms)

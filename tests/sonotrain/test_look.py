@@ -62,7 +62,11 @@ def test_a_paired_difference_is_surer_than_the_figures() -> None:
 
 
 def test_a_sweep_goes_on_and_more_rounds_keep_the_first(
-    tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    tiny_base: Path,
+    rough: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     painted = []
     paint = sweeping.paint
@@ -90,7 +94,7 @@ def test_a_sweep_goes_on_and_more_rounds_keep_the_first(
         sweeping.sweep(Sweep(model=str(tiny_base), samplers=("plms",)), tmp_path)
 
 
-def test_a_look_shows_every_kind_with_axes_and_measures(tmp_path: Path, tiny_base: Path) -> None:
+def test_a_look_shows_every_kind_with_axes_and_measures(tmp_path: Path, tiny_base: Path, rough: None) -> None:
     words = ["base", "look", "--model", str(tiny_base), "--out", str(tmp_path), "--kinds", "siren,dog_bark"]
     words += ["--per-kind", "2", "--reference", "2", "--sequences", "2", "--pairs", "1", "--mixtures", "2"]
     assert main([*words, "--device", "cpu"]) == 0

@@ -23,6 +23,7 @@ from sonotrain.training.run import train
 from sonotrain.training.run_folder import load_final, read_log
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("rough")
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,9 @@ def given(tiny_base: Path, tiny_sounds: Path, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(autouse=True)
 def few_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Painting all kinds that --preserve keeps takes longer than a tiny run."""
+    """Painting all kinds that --preserve keeps takes longer than a tiny run, and so does validating."""
     monkeypatch.setattr(LoraTrainer, "kept", 6)
+    monkeypatch.setattr("sonotrain.trainers.lora.learner.VALIDATION_TIMESTEPS", 2)
 
 
 def lora_of(run: Path) -> list[torch.Tensor]:

@@ -131,7 +131,8 @@ def test_a_page_starts_kills_stops_and_resumes_a_run(tmp_path: Path, options: di
     """One SIGKILL, one polite stop, then to the end: the same as a run that nobody disturbed."""
     folder, given = (
         tmp_path / "page" / "x",
-        options | {"steps": 12, "preview_every": 0, "checkpoint_every": 1, "preserve": 0.0},
+        options
+        | {"steps": 12, "preview_every": 0, "validate_every": 0, "checkpoint_every": 1, "preserve": 0.0},
     )
     assert in_process(LoraTrainer, tmp_path / "whole" / "x", given, device="cpu")
 

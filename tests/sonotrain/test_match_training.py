@@ -113,9 +113,10 @@ def test_a_spectral_loss_of_several_synths_is_refused(tmp_path: Path) -> None:
         train(MatchTrainer, tmp_path / "run", given, Budget(steps=1), device="cpu")
 
 
-def test_the_table_of_losses(cache: Path, tmp_path: Path) -> None:
+def test_the_table_of_losses(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sonotrain.evaluation.match.table import as_markdown, run_table
 
+    monkeypatch.setattr("sonotrain.evaluation.match.table.COUNT", 8)  # draws beside which the rows stand
     given = SMALL | {"cache": str(cache)}
     table = run_table(tmp_path, given, steps=2, inits=1, refine_steps=1)
     rows = table["rows"]
