@@ -226,6 +226,7 @@ def test_a_bench_that_is_called_again_makes_nothing_again(done: Any, monkeypatch
     # 2 references × 3 strengths × at most 4 candidates for each of 3; chosen or not, they share them
     assert asked <= 2 * 3 * 3 * 4
     monkeypatch.setattr(bench, "open_method", opened)
+    monkeypatch.setattr(bench, "save_panel", lambda one, shown, path: path)  # they are there
     Odd.asked = 0
     again = bench.run(request)
     assert Odd.asked == 0

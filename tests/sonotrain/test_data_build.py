@@ -374,9 +374,9 @@ def test_a_very_long_recording_is_read_in_windows(sounds: Path, tmp_path: Path) 
     import resource
 
     with soundfile.SoundFile(sounds / "long.flac", "w", 8000, 1) as file:
-        rng = np.random.default_rng(1)
-        for _ in range(180):
-            file.write(0.2 * rng.standard_normal(60 * 8000).clip(-3, 3).astype(np.float32))
+        minute = 0.2 * np.random.default_rng(1).standard_normal(60 * 8000).clip(-3, 3).astype(np.float32)
+        for number in range(180):
+            file.write(np.roll(minute, 77_777 * number))  # each minute begins elsewhere
     soundfile.write(sounds / "b.wav", 0.2 * np.random.default_rng(2).standard_normal(8000), 8000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     data = build_dataset(sounds, tmp_path / "out", DatasetOptions(max_windows=6, test=0))

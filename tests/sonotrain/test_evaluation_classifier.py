@@ -91,11 +91,11 @@ KINDS = ("a", "b", "c", "d", "e", "f")
 def bands(folder: Path, relation: str, count: int) -> Path:
     """A corpus whose kinds are bands of frequency that shine for a while; pairs are two of them."""
     generator = torch.Generator().manual_seed(count)
-    levels, records = torch.zeros(count, 128, 160, dtype=torch.uint8), []
+    levels, records = torch.zeros(count, 128, 100, dtype=torch.uint8), []
     for row in range(count):
         chosen = torch.randperm(len(KINDS), generator=generator)[: 1 if relation == "single" else 2].tolist()
         for kind in chosen:
-            start = int(torch.randint(0, 80, (1,), generator=generator))
+            start = int(torch.randint(0, 40, (1,), generator=generator))
             levels[row, 20 * kind : 20 * kind + 12, start : start + 60] = 200
         records.append(Record(["x"], [KINDS[kind] for kind in chosen], relation, []))
     folder.mkdir()
@@ -103,7 +103,9 @@ def bands(folder: Path, relation: str, count: int) -> Path:
     return folder
 
 
-def test_a_judge_of_mixtures_learns_to_name_both_and_lies_beside_the_classifier(tmp_path: Path) -> None:
+def test_a_judge_of_mixtures_learns_to_name_both_and_lies_beside_the_classifier(
+    tmp_path: Path, rough: None
+) -> None:
     singles, pairs = bands(tmp_path / "singles", "single", 90), bands(tmp_path / "pairs", "parallel", 91)
     command = ["base", "classifier", "--corpus", str(singles), "--round-trip", "0", "--held-out", "16"]
     command += ["--batch", "16", "--device", "cpu", "--warmup", "5", "--weights", str(tmp_path / "weights")]
