@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 _ENDED = re.compile("AbortError|Connection errored out")
+WINDOW: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "accept_downloads": True}
 SLOW_MACHINE_MS = 120_000  # a wait that ends a hopeless test; on a quiet laptop everything takes seconds
 
 
@@ -26,7 +27,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory, worker: int) -> Iterator[st
     words, folder = tmp_path_factory.mktemp("words"), tmp_path_factory.mktemp("models")
     config = mini_config(train_tokenizer(["a dog barking in the rain"], words, 560))
     config["unet"]["block_out_channels"] = [32, 32, 32]
-    config["vae"]["block_out_channels"] = [32, 32, 32, 32]
+    config["vae"]["block_out_channels"] = [16, 16, 16, 16]
     config["text_encoder"]["num_hidden_layers"] = 1
     torch.manual_seed(0)
     save_mini(folder / "tiny", *build_mini(config), load_tokenizer(words), defaults={"steps": 2})
@@ -66,6 +67,39 @@ def studio_again(studio: str, tmp_path: Path, worker: int) -> Iterator[Callable[
         yield lambda: stack.enter_context(served(tmp_path / "studio", worker))
 
 
+def listen(page: Any, address: str, complaints: list[str], *, left: bool = False) -> None:
+    """Note what the page at `address` complains about, and requests to other machines."""
+    page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(f"{message.text} {message.location['url']}")
+            if message.type == "error" and not (left and _ENDED.search(message.text))
+            else None
+        ),
+    )
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((address.split("#")[0], "data:", "blob:", "about:"))
+            else complaints.append(f"request: {request.url}")
+        ),
+    )
+
+
+def opened(context: Any, address: str, complaints: list[str], *, left: bool = False) -> Any:
+    """A new page of a browser's context at `address`, which is ready where that is Studio's first page."""
+    page = context.new_page()
+    page.set_default_timeout(SLOW_MACHINE_MS)
+    listen(page, address, complaints, left=left)
+    page.goto(address)
+    if "#" not in address:
+        page.wait_for_selector("#generate-go")
+        page.wait_for_selector("#results .sp-chip")
+    return page
+
+
 @pytest.fixture
 def open_studio(studio: str, browser: Any) -> Iterator[Callable[..., Any]]:
     """`open_studio()` opens a tab; at the end no tab may have reported an error or asked another machine.
@@ -75,43 +109,50 @@ def open_studio(studio: str, browser: Any) -> Iterator[Callable[..., Any]]:
     complaints: list[str] = []
     contexts = []
 
-    def listen(page: Any, address: str, left: bool) -> None:
-        page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
-        page.on(
-            "console",
-            lambda message: (
-                complaints.append(f"{message.text} {message.location['url']}")
-                if message.type == "error" and not (left and _ENDED.search(message.text))
-                else None
-            ),
-        )
-        page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((address.split("#")[0], "data:", "blob:", "about:"))
-                else complaints.append(f"request: {request.url}")
-            ),
-        )
-
     def open_page(address: str = studio, *, left_while_it_works: bool = False, **options: Any) -> Any:
-        context = browser.new_context(
-            viewport={"width": 1280, "height": 800}, accept_downloads=True, **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(SLOW_MACHINE_MS)
-        listen(page, address, left_while_it_works)
-        page.goto(address)
-        if "#" not in address:
-            page.wait_for_selector("#generate-go")
-            page.wait_for_selector("#results .sp-chip")
-        return page
+        contexts.append(browser.new_context(**WINDOW, **options))
+        return opened(contexts[-1], address, complaints, left=left_while_it_works)
 
     yield open_page
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def kept_tab(studio: str, browser: Any) -> Iterator[tuple[Any, list[str]]]:
+    complaints: list[str] = []
+    context = browser.new_context(**WINDOW)
+    yield opened(context, studio, complaints), complaints
+    context.close()
+
+
+@pytest.fixture
+def used_page(kept_tab: tuple[Any, list[str]]) -> Iterator[Any]:
+    """A tab that stays open from test to test, as people leave it: for tests that begin with a sound of their
+    own and mind nothing that was done before (opening a tab costs seconds)."""
+    page, complaints = kept_tab
+    yield page
+    told, complaints[:] = complaints[:], []
+    assert told == []
+
+
+@pytest.fixture
+def open_sound() -> Callable[[Any, Path], None]:
+    """`open_sound(page, path)` opens a file in Edit and takes the box to mark with."""
+
+    def go(page: Any, path: Path) -> None:
+        page.get_by_role("tab", name="Edit").click()
+        before = page.evaluate("window.Sonopaint.editor?.data?.key ?? ''")
+        page.set_input_files("#editor input[type=file]", path)
+        page.wait_for_function(
+            "(before) => { const key = window.Sonopaint.editor?.data?.key; return key && key !== before; }",
+            arg=before,
+        )
+        page.wait_for_selector(".sp-editor.filled")
+        page.locator("#editor .sp-tool[title^='Box:']").click()
+
+    return go
 
 
 @contextmanager

@@ -59,13 +59,15 @@ def test_notes_are_drawn_moved_typed_and_removed(open_studio: Callable[..., Any]
     assert "'Q9' is no note" in page.inner_text("#jingle-told") and notes.count() == 1
 
 
-def test_nothing_drawn_is_lost_while_answers_wait(
-    open_studio: Callable[..., Any], slow_answers: Callable[[Any], Any]
-) -> None:
-    page = open_studio(reduced_motion="reduce")
+def test_nothing_drawn_is_lost_while_answers_wait(used_page: Any, slow_answers: Callable[[Any], Any]) -> None:
+    page = used_page
+    page.emulate_media(reduced_motion="reduce")
     page.get_by_role("tab", name="Jingle").click()
     notes, field = page.locator("#jingle-roll .note"), page.locator(NOTES)
     notes.first.wait_for()
+    field.fill("C4:0.5:0.7 E4:0.5:0.7 G4:0.5:0.8 C5:1:1 -:0.25 B4:0.25:0.5 G4:1:0.6")
+    page.wait_for_function("document.querySelector('#jingle-roll .note')?.ariaLabel.startsWith('C4 at 0 s')")
+    page.wait_for_function("document.querySelectorAll('#jingle-roll .note').length === 6")
     drawn = "F4:0.5:0.70 E4:0.5:0.70 G4:0.5:0.80 C5:1:1.00 -:0.25 B4:0.25:0.50 G4:1:0.60"
     with slow_answers(page):
         field.fill("D3:1:0.3")  # what is drawn before this is answered stands
@@ -83,3 +85,4 @@ def test_nothing_drawn_is_lost_while_answers_wait(
         page.wait_for_function("document.querySelector('#jingles').textContent.includes('E4:0.5:0.70 E4')")
     field.fill("D3:1:0.3")
     page.wait_for_function("document.querySelectorAll('#jingle-roll .note').length === 1")
+    page.emulate_media(reduced_motion="no-preference")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +11,51 @@ import pytest
 
 pytestmark = pytest.mark.browser
 
-SLOW = "100"  # steps: the tiny model paints for some seconds
+STEPS = "3"
 
 
-def start_slow_job(page: Any, prompt: str) -> None:
+@pytest.fixture
+def go_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Sounds are painted once this is set; until then a job is at its first step, and can be stopped."""
+    from sonopaint.tasks import generation
+
+    gate, paint = threading.Event(), generation.generate
+
+    def generate(*given: Any, progress: Any, **more: Any) -> Any:
+        while not gate.wait(0.05):
+            progress(1, 100, "Painting")
+        return paint(*given, progress=progress, **more)
+
+    monkeypatch.setattr(generation, "generate", generate)
+    yield gate
+    gate.set()
+
+
+def start_job(page: Any, prompt: str) -> None:
     page.fill("#prompt textarea", prompt)
-    page.fill("#seconds input", "6")
+    page.fill("#seconds input", "1")
     page.click("#generate-quality button")
     steps = page.locator("#generate-steps input[type=number]")
-    steps.fill(SLOW)
+    steps.fill(STEPS)
     steps.press("Tab")
     page.click("#generate-go")
     page.wait_for_selector("#generate-status .sp-progress")
 
 
-def test_a_job_is_found_again_after_reload_and_back(open_studio: Any) -> None:
+def test_a_job_is_found_again_after_reload_and_back(open_studio: Any, go_on: threading.Event) -> None:
     page = open_studio(left_while_it_works=True)
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
-    start_slow_job(page, "a job that stays")
+    start_job(page, "a job that stays")
     page.wait_for_function("window.Sonopaint.working > 0")
     page.reload()
     assert asked == ["beforeunload"]
     page.wait_for_selector("#generate-status .sp-progress, #results .sp-card")
     page.wait_for_function("document.querySelector('#prompt textarea').value === 'a job that stays'")
     page.click("#generate-quality button")
-    assert page.locator("#generate-steps input[type=number]").input_value() == SLOW
+    assert page.locator("#generate-steps input[type=number]").input_value() == STEPS
     page.goto("about:blank")
+    go_on.set()
     page.go_back()
     page.wait_for_selector("#results .sp-card")
     assert page.locator("#results .sp-card strong").first.inner_text() == "a job that stays"
@@ -46,9 +66,10 @@ def test_a_job_is_found_again_after_reload_and_back(open_studio: Any) -> None:
     assert asked == []
 
 
-def test_the_queue_shows_moves_and_cancels(open_studio: Any) -> None:
-    page = open_studio()
-    start_slow_job(page, "the first")
+def test_the_queue_shows_moves_and_cancels(used_page: Any, go_on: threading.Event) -> None:
+    page = used_page
+    page.get_by_role("tab", name="Generate").click()
+    start_job(page, "the first")
     for prompt in ("the second", "the third"):
         page.fill("#prompt textarea", prompt)
         page.click("#generate-go")
@@ -63,15 +84,15 @@ def test_the_queue_shows_moves_and_cancels(open_studio: Any) -> None:
     page.wait_for_function("document.querySelectorAll('.sp-job-stopped').length === 2")
     assert "memory" in page.locator(".sp-queue-list footer").inner_text()
     page.get_by_role("button", name="Cancel: the third").click()
+    page.wait_for_function("document.querySelectorAll('.sp-job-stopped').length === 3")
+    page.click(".sp-queue-button")
 
 
 def test_what_was_made_is_in_the_library_after_a_restart(
-    open_studio: Any, studio_again: Any, chirp: Path
+    used_page: Any, open_sound: Any, open_studio: Any, studio_again: Any, chirp: Path
 ) -> None:
-    page = open_studio()
-    page.get_by_role("tab", name="Edit").click()
-    page.set_input_files("#editor input[type=file]", chirp)
-    page.wait_for_selector(".sp-editor.filled")
+    page = used_page
+    open_sound(page, chirp)
     page.locator("#action label", has_text="Vary").click()
     page.fill("#edit-prompt textarea", "an unmistakable zither")
     page.click("#edit-go")
@@ -117,14 +138,14 @@ def test_pages_have_addresses(open_studio: Any, studio: str, chirp: Path) -> Non
     page.wait_for_selector("#convert-drop", state="visible")
 
 
-def test_a_full_disk_is_said_and_nothing_is_lost(open_studio: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_and_nothing_is_lost(used_page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
     import os
 
     from sonopaint_studio import sounds
     from sonopaint_studio.disk import FULL_DISK
 
-    page, real = open_studio(), sounds.save_view
+    page, real = used_page, sounds.save_view
 
     def full(picture: Any, path: Path, peak: Any) -> None:
         if path.is_relative_to(os.environ["SONOPAINT_LIBRARY"]):
@@ -132,6 +153,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(open_studio: Any, monkeypatch: 
         real(picture, path, peak)
 
     monkeypatch.setattr(sounds, "save_view", full)
+    page.get_by_role("tab", name="Generate").click()
     page.fill("#prompt textarea", "a sound without room")
     page.fill("#seconds input", "1")
     page.click("#generate-go")
@@ -141,7 +163,9 @@ def test_a_full_disk_is_said_and_nothing_is_lost(open_studio: Any, monkeypatch: 
     monkeypatch.undo()
     page.fill("#prompt textarea", "a sound with room")
     page.click("#generate-go")
-    page.wait_for_function("document.querySelectorAll('#results .sp-card').length === 2")
+    page.wait_for_function(
+        "document.querySelector('#results .sp-card strong').textContent === 'a sound with room'"
+    )
     assert page.locator("#results .sp-warning").count() == 1
 
 

@@ -35,12 +35,6 @@ def region(page: Any) -> dict[str, Any]:
     return marked
 
 
-def open_in_editor(page: Any, path: Path) -> None:
-    page.get_by_role("tab", name="Edit").click()
-    page.set_input_files("#editor input[type=file]", path)
-    page.wait_for_selector(".sp-editor.filled")
-
-
 def test_generate_to_a_playable_file(open_studio: Any, tmp_path: Path) -> None:
     page = open_studio()
     page.get_by_role("button", name="a dog barking", exact=True).first.click()  # an idea fills the prompt
@@ -71,9 +65,12 @@ def test_generate_to_a_playable_file(open_studio: Any, tmp_path: Path) -> None:
     assert page.locator(".sp-source strong").inner_text() == "a dog barking"
 
 
-def test_repaint_a_recording_with_the_mouse(open_studio: Any, chirp: Path, tmp_path: Path) -> None:
-    page = open_studio()
-    open_in_editor(page, chirp)
+def test_repaint_a_recording_with_the_mouse(
+    used_page: Any, open_sound: Any, chirp: Path, tmp_path: Path
+) -> None:
+    page = used_page
+    open_sound(page, chirp)
+    page.locator("#action label", has_text="Repaint").click()
     drag(page, 0.4, 0.3, 0.6, 0.7)
     box = region(page)["boxes"][0]
     assert 0.6 < box["start"] < box["end"] < 1.3 and 200 < box["low"] < box["high"] < 16_000
@@ -96,9 +93,9 @@ def test_repaint_a_recording_with_the_mouse(open_studio: Any, chirp: Path, tmp_p
     page.wait_for_function("document.querySelector('.sp-source strong').textContent.startsWith('Repainted')")
 
 
-def test_a_span_of_time_is_dragged_along_the_waveform(open_studio: Any, chirp: Path) -> None:
-    page = open_studio()
-    open_in_editor(page, chirp)
+def test_a_span_of_time_is_dragged_along_the_waveform(used_page: Any, open_sound: Any, chirp: Path) -> None:
+    page = used_page
+    open_sound(page, chirp)
     drag(page, 0.5, 0.97, 0.501, 0.97)  # no drag: plays from there
     assert region(page)["boxes"] == []
     drag(page, 0.3, 0.9, 0.4, 0.9)  # in the waveform
@@ -112,9 +109,9 @@ def test_a_span_of_time_is_dragged_along_the_waveform(open_studio: Any, chirp: P
     assert len(region(page)["boxes"]) == 2
 
 
-def test_marks_are_drawn_typed_undone_and_erased(open_studio: Any, chirp: Path) -> None:
-    page = open_studio()
-    open_in_editor(page, chirp)
+def test_marks_are_drawn_typed_undone_and_erased(used_page: Any, open_sound: Any, chirp: Path) -> None:
+    page = used_page
+    open_sound(page, chirp)
     drag(page, 0.2, 0.2, 0.4, 0.5)
     page.get_by_label("Box end in seconds").fill("1.5")
     page.get_by_label("Box end in seconds").press("Enter")
@@ -138,9 +135,9 @@ def test_marks_are_drawn_typed_undone_and_erased(open_studio: Any, chirp: Path) 
     assert region(page) == {"boxes": [], "brush": ""}
 
 
-def test_only_outputs_are_served(open_studio: Any, chirp: Path, tmp_path: Path) -> None:
-    page = open_studio()
-    open_in_editor(page, chirp)
+def test_only_outputs_are_served(used_page: Any, open_sound: Any, chirp: Path, tmp_path: Path) -> None:
+    page = used_page
+    open_sound(page, chirp)
     served = page.evaluate("document.querySelector('#editor audio').src")
     assert page.request.get(served).status == 200
     address, path = served.split("gradio_api/file=")
@@ -165,19 +162,22 @@ def test_bad_input_is_answered_with_a_sentence(open_studio: Any, tmp_path: Path)
     page.wait_for_function("document.querySelector('#edit-status').innerText.includes('no sound yet')")
 
 
-def test_two_tabs_at_once(open_studio: Any) -> None:
-    pages = [open_studio(), open_studio()]
+def test_two_tabs_at_once(used_page: Any, open_studio: Any) -> None:
+    used_page.get_by_role("tab", name="Generate").click()
+    pages, titles = [used_page, open_studio()], "#results .sp-card strong"
+    before = [page.locator(titles).all_inner_texts() for page in pages]
     for number, page in enumerate(pages):
         page.fill("#prompt textarea", f"sound number {number}")
         page.fill("#seconds input", "1")
         page.click("#generate-go")
     for number, page in enumerate(pages):
-        page.wait_for_selector("#results .sp-card")
-        assert page.locator("#results .sp-card strong").all_inner_texts() == [f"sound number {number}"]
+        one = f"sound number {number}"
+        page.wait_for_function(f"document.querySelector('{titles}')?.textContent === '{one}'")
+        assert page.locator(titles).all_inner_texts() == [one, *before[number]]
 
 
 def test_light_and_dark(open_studio: Any) -> None:
-    page = open_studio(color_scheme="dark")
+    page = open_studio(color_scheme="dark", left_while_it_works=True)
     dark = "document.body.classList.contains('dark')"
     assert page.evaluate(dark)
     page.click("#theme-switch")
@@ -187,8 +187,8 @@ def test_light_and_dark(open_studio: Any) -> None:
     assert not page.evaluate(dark)
 
 
-def test_convert_and_models_pages(open_studio: Any, chirp: Path, tmp_path: Path) -> None:
-    page = open_studio()
+def test_convert_and_models_pages(used_page: Any, chirp: Path, tmp_path: Path) -> None:
+    page = used_page
     page.get_by_role("tab", name="Convert").click()
     page.set_input_files("#convert-drop input[multiple]", chirp)
     page.wait_for_selector("#convert-results a")

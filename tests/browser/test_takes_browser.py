@@ -69,11 +69,9 @@ def test_four_takes_are_compared_and_one_is_kept(open_studio: Any, chirp: Path, 
     assert settings["prompt"] == "a train horn" and f"seed {settings['seed']}" in seeds[2]
 
 
-def test_the_player(open_studio: Any, chirp: Path) -> None:
-    page = open_studio()
-    page.get_by_role("tab", name="Edit").click()
-    page.set_input_files("#editor input[type=file]", chirp)
-    page.wait_for_selector(".sp-editor.filled")
+def test_the_player(used_page: Any, open_sound: Any, chirp: Path) -> None:
+    page = used_page
+    open_sound(page, chirp)
     editor = "window.Sonopaint.editor"
     page.wait_for_function(f"{editor}.picture && {editor}.audio.readyState > 0")
     page.locator("#editor .sg-frame").focus()
@@ -91,11 +89,12 @@ def test_the_player(open_studio: Any, chirp: Path) -> None:
     page.wait_for_function(f"{editor}.now < 1")  # round again
     assert page.evaluate("window.highest") < 1.5
     page.keyboard.press("Space")
+    page.locator("#editor").get_by_role("button", name="Loop", exact=True).click()
 
     # A line through the middle of the plot is another frequency on each axis; marks stay at theirs.
     middle = f"{editor}.hz({editor}.row({editor}.plot.y + {editor}.plot.height / 2))"
     found, marked = {}, page.evaluate("window.Sonopaint.region()")
-    for axis in ("mel", "log", "linear"):
+    for axis in ("log", "linear", "mel"):
         page.get_by_label("Axis of frequencies").select_option(axis)
         found[axis] = page.evaluate(middle)
         assert page.evaluate("window.Sonopaint.region()") == marked
@@ -109,11 +108,9 @@ def test_the_player(open_studio: Any, chirp: Path) -> None:
     assert url.startswith("audio/wav:chirp.wav:http")
 
 
-def test_what_phones_record_is_opened(open_studio: Any, tmp_path: Path) -> None:
-    page = open_studio()
-    page.get_by_role("tab", name="Edit").click()
-    page.set_input_files("#editor input[type=file]", recording(tmp_path / "New Recording 7.m4a"))
-    page.wait_for_selector(".sp-editor.filled")
+def test_what_phones_record_is_opened(used_page: Any, open_sound: Any, tmp_path: Path) -> None:
+    page = used_page
+    open_sound(page, recording(tmp_path / "New Recording 7.m4a"))
     assert page.locator(".sp-source strong").inner_text() == "New Recording 7.m4a"
     assert page.evaluate("window.Sonopaint.editor.data.duration") == pytest.approx(1, abs=0.06)
     (tmp_path / "New Recording 8.m4a").write_bytes(b"\0\0\0\x20ftypM4A nothing more")

@@ -29,7 +29,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     size = train_tokenizer(CAPTIONS, folder / "tokenizer", 600)
     config: dict[str, Any] = mini_config(vocab_size=size)
     config["unet"] |= {"block_out_channels": [32, 32, 64], "cross_attention_dim": 64}
-    config["vae"] |= {"block_out_channels": [32, 32, 32, 32]}
+    config["vae"] |= {"block_out_channels": [16, 16, 16, 16]}
     config["text_encoder"] |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
     torch.manual_seed(0)
     parts = build_mini(config)
@@ -76,31 +76,46 @@ def make_clip() -> Callable[..., Clip]:
     return make
 
 
-@pytest.fixture(scope="session")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any, Path]:
-    """(unet, vae, text encoder, tokenizer folder): SD 1's layout with four levels, in miniature."""
+def sd1_parts(folder: Path, **unet: Any) -> tuple[Any, Any, Any, Path]:
+    """(unet, vae, text encoder, tokenizer folder): SD 1's layout in miniature; `unet`: of its config."""
     from sonopaint.models.mini import build_mini, mini_config
     from sonopaint.models.tokenizer import train_tokenizer
 
-    folder = tmp_path_factory.mktemp("parts")
     size = train_tokenizer(["a dog barks", "rain"] * 3, folder / "tokenizer", 540)
     config = mini_config(size)
-    config["unet"] |= {
-        "block_out_channels": [32, 64, 64, 64],
-        "layers_per_block": 2,
-        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-        "cross_attention_dim": 64,
-        "attention_head_dim": 8,
-    }
+    config["unet"] |= {"cross_attention_dim": 64, "attention_head_dim": 8, **unet}
     config["vae"] |= {
         "block_out_channels": [32, 32, 64, 64],
-        "layers_per_block": 2,
+        "layers_per_block": config["unet"]["layers_per_block"],
         "scaling_factor": 0.18215,
     }
     config["text_encoder"] |= {"hidden_size": 64, "num_attention_heads": 1, "projection_dim": 64}
     torch.manual_seed(0)
     return *build_mini(config), folder / "tokenizer"
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any, Path]:
+    """SD 1's layout with its four levels."""
+    return sd1_parts(
+        tmp_path_factory.mktemp("parts"),
+        block_out_channels=[32, 64, 64, 64],
+        layers_per_block=2,
+        down_block_types=["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+    )
+
+
+@pytest.fixture(scope="session")
+def few_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Any, Path]:
+    """SD 1's layout with the fewest layers, for what does not hang on them: quicker to load."""
+    return sd1_parts(
+        tmp_path_factory.mktemp("few"),
+        block_out_channels=[32, 32],
+        layers_per_block=1,
+        down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
+        up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"],
+    )
 
 
 def ldm_tensors(unet: Any, vae: Any, text_encoder: Any) -> dict[str, torch.Tensor]:
@@ -135,22 +150,28 @@ def ldm_tensors(unet: Any, vae: Any, text_encoder: Any) -> dict[str, torch.Tenso
     return {key: value.contiguous() for key, value in tensors.items()}
 
 
-@pytest.fixture(scope="session")
-def checkpoint(parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def as_checkpoint(parts: tuple[Any, Any, Any, Path], folder: Path) -> Path:
     """A single-file checkpoint of `parts`, with its tokenizer beside it."""
-    folder = tmp_path_factory.mktemp("single")
     save_file(ldm_tensors(*parts[:3]), str(folder / "riffusion-model-v1.safetensors"))
     shutil.copytree(parts[3], folder / "tokenizer")
     return folder / "riffusion-model-v1.safetensors"
 
 
 @pytest.fixture(scope="session")
-def diffusers_folder(parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return as_checkpoint(parts, tmp_path_factory.mktemp("single"))
+
+
+@pytest.fixture(scope="session")
+def few_checkpoint(few_parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return as_checkpoint(few_parts, tmp_path_factory.mktemp("few-single"))
+
+
+def as_folder(parts: tuple[Any, Any, Any, Path], folder: Path) -> Path:
     """`parts` as diffusers saves them."""
     from sonopaint.models.mini import stored_state_dict
 
     unet, vae, text_encoder, tokenizer = parts
-    folder = tmp_path_factory.mktemp("folders") / "perkins-sounds"
     unet.save_pretrained(folder / "unet")
     vae.save_pretrained(folder / "vae")
     (folder / "text_encoder").mkdir()
@@ -162,3 +183,13 @@ def diffusers_folder(parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
     (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     return folder
+
+
+@pytest.fixture(scope="session")
+def diffusers_folder(parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return as_folder(parts, tmp_path_factory.mktemp("folders") / "perkins-sounds")
+
+
+@pytest.fixture(scope="session")
+def few_folder(few_parts: tuple[Any, Any, Any, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return as_folder(few_parts, tmp_path_factory.mktemp("few-folders") / "perkins-sounds")

@@ -24,10 +24,10 @@ YAMLS = [
 
 
 @pytest.fixture
-def copied(checkpoint: Path, tmp_path: Path) -> Path:
+def copied(few_checkpoint: Path, tmp_path: Path) -> Path:
     """A checkpoint of its own, with its tokenizer beside it."""
-    shutil.copytree(checkpoint.parent / "tokenizer", tmp_path / "tokenizer")
-    return Path(shutil.copyfile(checkpoint, tmp_path / "my-model.safetensors"))
+    shutil.copytree(few_checkpoint.parent / "tokenizer", tmp_path / "tokenizer")
+    return Path(shutil.copyfile(few_checkpoint, tmp_path / "my-model.safetensors"))
 
 
 @pytest.mark.parametrize("text", YAMLS)
@@ -90,11 +90,11 @@ SCHEDULES = [
 
 @pytest.mark.parametrize("values", SCHEDULES)
 def test_schedules_agree_with_diffusers_and_go_through_a_single_file(
-    diffusers_folder: Path, tmp_path: Path, values: dict[str, Any]
+    few_folder: Path, tmp_path: Path, values: dict[str, Any]
 ) -> None:
     from diffusers import DDIMScheduler
 
-    folder = with_scheduler(diffusers_folder, tmp_path / "folder", values)
+    folder = with_scheduler(few_folder, tmp_path / "folder", values)
     model = load_model(folder)
     theirs = DDIMScheduler.from_pretrained(
         folder / "scheduler", local_files_only=True
@@ -127,9 +127,9 @@ def test_schedules_agree_with_diffusers_and_go_through_a_single_file(
     ],
 )
 def test_unknown_schedules_are_refused_by_name(
-    diffusers_folder: Path, tmp_path: Path, values: dict[str, Any]
+    few_folder: Path, tmp_path: Path, values: dict[str, Any]
 ) -> None:
-    folder = with_scheduler(diffusers_folder, tmp_path / "odd", values)
+    folder = with_scheduler(few_folder, tmp_path / "odd", values)
     with pytest.raises(
         SonopaintError, match="^odd was trained on a noise schedule that is not known"
     ) as caught:

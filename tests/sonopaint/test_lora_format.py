@@ -21,9 +21,9 @@ MODULE = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
 
 
 @pytest.fixture
-def lora(parts: Any, tmp_path: Path) -> Any:
+def lora(few_parts: Any, tmp_path: Path) -> Any:
     """lora(name, format or None): a file of a LoRA that says it."""
-    weight = parts[0].get_submodule(MODULE.removeprefix("unet.")).weight
+    weight = few_parts[0].get_submodule(MODULE.removeprefix("unet.")).weight
 
     def write(name: str, form: str | None) -> Path:
         path = tmp_path / f"{name}.safetensors"
@@ -40,31 +40,31 @@ def format_with(checkpoint: Path, *loras: tuple[Path, float], **options: Any) ->
     return load_model(checkpoint, device="cpu", loras=loras, **options).format.name
 
 
-def test_the_loras_format_is_painted(checkpoint: Path, lora: Any) -> None:
+def test_the_loras_format_is_painted(few_checkpoint: Path, lora: Any) -> None:
     """The checkpoint's name says riffusion-v1."""
     horn, silent = lora("horn", "perkins-10s"), lora("silent", None)
-    assert format_with(checkpoint) == format_with(checkpoint, (silent, 1.0)) == "riffusion-v1"
-    assert format_with(checkpoint, (silent, 1.0), (horn, 0.5)) == "perkins-10s"
-    assert format_with(checkpoint, (horn, 0.0)) == "riffusion-v1"  # not used
-    assert format_with(checkpoint, (horn, 1.0), format="full-48k") == "full-48k"
+    assert format_with(few_checkpoint) == format_with(few_checkpoint, (silent, 1.0)) == "riffusion-v1"
+    assert format_with(few_checkpoint, (silent, 1.0), (horn, 0.5)) == "perkins-10s"
+    assert format_with(few_checkpoint, (horn, 0.0)) == "riffusion-v1"  # not used
+    assert format_with(few_checkpoint, (horn, 1.0), format="full-48k") == "full-48k"
 
 
-def test_loras_of_two_formats_are_refused_unless_the_format_is_named(checkpoint: Path, lora: Any) -> None:
+def test_loras_of_two_formats_are_refused_unless_the_format_is_named(few_checkpoint: Path, lora: Any) -> None:
     horn, other = lora("a/sound", "perkins-10s"), lora("b/sound", "riffusion-v1")
     again = lora("again", "perkins-10s")
-    assert format_with(checkpoint, (horn, 1.0), (again, 1.0)) == "perkins-10s"
+    assert format_with(few_checkpoint, (horn, 1.0), (again, 1.0)) == "perkins-10s"
     with pytest.raises(SonopaintError, match="paints the format perkins-10s, but .*sound.*riffusion"):
-        format_with(checkpoint, (horn, 1.0), (other, 1.0))
-    assert format_with(checkpoint, (horn, 1.0), (other, 0.0)) == "perkins-10s"
-    assert format_with(checkpoint, (horn, 1.0), (other, 1.0), format="perkins-10s") == "perkins-10s"
+        format_with(few_checkpoint, (horn, 1.0), (other, 1.0))
+    assert format_with(few_checkpoint, (horn, 1.0), (other, 0.0)) == "perkins-10s"
+    assert format_with(few_checkpoint, (horn, 1.0), (other, 1.0), format="perkins-10s") == "perkins-10s"
 
 
 def test_the_command_line_paints_the_loras_format(
-    checkpoint: Path, lora: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    few_checkpoint: Path, lora: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def generate(name: str, *more: Any) -> int:
         quick = ["--seconds", "0.5", "--steps", "1", "--iterations", "1", "--quiet", "--picture"]
-        words = ["generate", "a horn", "--model", checkpoint, "-o", tmp_path / name, "--device", "cpu"]
+        words = ["generate", "a horn", "--model", few_checkpoint, "-o", tmp_path / name, "--device", "cpu"]
         return main([str(word) for word in (*words, *quick, *more)])
 
     mini, horn = lora("bark", "sonopaint-mini"), lora("horn", "perkins-10s")

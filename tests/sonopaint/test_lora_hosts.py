@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,10 +33,16 @@ def small_config(levels: int = 2) -> dict:
     return config
 
 
-def networks() -> tuple:
+@cache
+def _networks() -> tuple:
     torch.manual_seed(0)
     unet, _, text_encoder = build_mini(small_config())
     return unet, text_encoder
+
+
+def networks() -> tuple:
+    """(U-Net, text encoder), the same weights each time and nobody else's."""
+    return deepcopy(_networks())
 
 
 def some_modules(unet, text_encoder, *, dora: bool, conv: bool, alphas: bool = True) -> dict[str, LoraModule]:

@@ -65,7 +65,7 @@ def decibels(waveform: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize(("rate", "channels", "seconds"), [(44_100, 2, 1.0), (16_000, 1, 0.777)])
+@pytest.mark.parametrize(("rate", "channels", "seconds"), [(44_100, 2, 0.6), (16_000, 1, 0.477)])
 def test_a_sound_comes_back_with_its_length_and_level(
     codecs: dict[bool, CodecLatents], name: str, rate: int, channels: int, seconds: float
 ) -> None:
@@ -86,18 +86,19 @@ def test_a_sound_comes_back_with_its_length_and_level(
     by_itself = representation.decode(tensor)
     assert by_itself.duration_s == pytest.approx(seconds, abs=1.01 / representation.frame_rate)
 
-    for louder in (1.0, 0.1):
-        soft = Clip(clip.waveform * louder, rate)
-        again = representation.decode(representation.encode(soft), samples).waveform
+    soft = Clip(clip.waveform * 0.1, rate)
+    encoded = representation.encode(soft)
+    for sound, decoded in ((clip, made), (soft, representation.decode(encoded, samples))):
+        again = decoded.waveform
         if tolerance is not None:
             assert decibels(again) == pytest.approx(
-                decibels(soft.resampled(representation.sample_rate).mono().waveform)
+                decibels(sound.resampled(representation.sample_rate).mono().waveform)
                 if again.shape[0] == 1
-                else decibels(soft.resampled(representation.sample_rate).waveform),
+                else decibels(sound.resampled(representation.sample_rate).waveform),
                 abs=tolerance,
             )
     # A louder sound has larger cells.
-    assert float((representation.encode(soft) - tensor).abs().max()) > 1e-4
+    assert float((encoded - tensor).abs().max()) > 1e-4
 
 
 @pytest.mark.parametrize("name", [name for name, (_, level) in ALL.items() if level is not None])

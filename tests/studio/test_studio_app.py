@@ -75,6 +75,15 @@ def test_app_builds_and_is_private(context: Any) -> None:
     )
 
 
+def test_a_studio_that_has_nothing_to_do_leaves_the_processor_alone(context: Any) -> None:
+    """Gradio's queue looks for events a thousand times a second, a tenth of a core."""
+    from sonopaint_studio.app import build_app
+
+    plain, ours = gr.Blocks().queue()._queue, build_app(context)._queue
+    for name in ("sleep_when_free", "progress_update_sleep_when_free"):
+        assert hasattr(plain, name) and getattr(ours, name) >= 0.02
+
+
 def test_no_event_is_lost_or_answered_with_the_data_of_another(context: Any) -> None:
     """Gradio's text fields tell `input` of keys alone, not of what is pasted. What `always_last` put off
     brings the first event's data, and `once` drops all that come before the answer.

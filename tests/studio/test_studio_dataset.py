@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,10 +21,10 @@ def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "datasets"
 
 
-@pytest.fixture
-def sounds(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fifteen short noises, one called after a dog, and a file that is no sound."""
-    folder = tmp_path / "my sounds"
+    folder = tmp_path_factory.mktemp("sounds") / "my sounds"
     folder.mkdir()
     for index in range(15):
         noise = np.random.default_rng(index).standard_normal(4000).clip(-3, 3)
@@ -54,6 +55,31 @@ def make(
     return list(steps)
 
 
+@pytest.fixture(scope="module")
+def made_once(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of datasets with `mine`, made of `sounds` as the page makes it."""
+    from sonopaint_studio.context import Context
+    from sonopaint_studio.dataset_tab import DatasetTab
+    from sonopaint_studio.library import Library
+    from sonopaint_studio.session import Sessions
+
+    folder = tmp_path_factory.mktemp("once")
+    context = Context(sessions=Sessions(folder / "studio"), library=Library(folder / "library"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SONOPAINT_DATASETS", str(folder / "datasets"))
+        request = SimpleNamespace(session_hash="a", client=SimpleNamespace(host="127.0.0.1"))
+        make(DatasetTab(context), request, sounds)
+    context.close()
+    return folder / "datasets"
+
+
+@pytest.fixture
+def mine(made_once: Path, datasets: Path) -> Path:
+    """A dataset that was made already."""
+    shutil.copytree(made_once, datasets)
+    return datasets / "mine"
+
+
 def test_a_folder_becomes_a_dataset_on_the_page(page: Any, here: Any, sounds: Path, datasets: Path) -> None:
     steps = make(page, here(), sounds)
     said, stop, chosen, value = steps[-1]
@@ -70,8 +96,7 @@ def test_a_folder_becomes_a_dataset_on_the_page(page: Any, here: Any, sounds: Pa
     assert len(clip["edges"]) == 129 and clip["text"].startswith("zorb")
 
 
-def test_search_pages_and_parts(page: Any, here: Any, sounds: Path) -> None:
-    make(page, here(), sounds)
+def test_search_pages_and_parts(page: Any, here: Any, mine: Path) -> None:
     _, value = page.show("mine", "All", "bark DOG", here())
     assert [clip["source"] for clip in value["clips"]] == ["dog bark.wav"]
     _, value = page.show("mine", "Validation", "", here())
@@ -84,10 +109,9 @@ def test_search_pages_and_parts(page: Any, here: Any, sounds: Path) -> None:
     assert page.show(None, "All", "", here())[1]["clips"] == []
 
 
-def test_captions_are_saved_and_survive_making_again(page: Any, here: Any, sounds: Path) -> None:
+def test_captions_are_saved_and_survive_making_again(page: Any, here: Any, sounds: Path, mine: Path) -> None:
     from sonotrain.data.dataset import load_dataset
 
-    make(page, here(), sounds)
     _, value = page.show("mine", "All", "dog", here())
     key = value["clips"][0]["key"]
     assert "Saved" in page.save("mine", here(), SimpleNamespace(key=key, text="zorb,  a small\ndog"))
@@ -103,16 +127,14 @@ def test_captions_are_saved_and_survive_making_again(page: Any, here: Any, sound
 
 
 @pytest.mark.parametrize("name", ["../mine", "/etc", "nothing", None, ""])
-def test_only_datasets_of_the_folder_can_be_opened(page: Any, here: Any, sounds: Path, name: Any) -> None:
-    make(page, here(), sounds)
+def test_only_datasets_of_the_folder_can_be_opened(page: Any, here: Any, mine: Path, name: Any) -> None:
     event = SimpleNamespace(key="train/x.png", text="y")
     assert "There is no dataset" in page.save(name, here(), event)
     assert "There is no dataset" in page.report(name)[0]
 
 
 @pytest.mark.parametrize("key", ["../../x", "train/../../x.png", "test/zz-0.png", ""])
-def test_hostile_keys_change_nothing(page: Any, here: Any, sounds: Path, key: str) -> None:
-    make(page, here(), sounds)
+def test_hostile_keys_change_nothing(page: Any, here: Any, mine: Path, key: str) -> None:
     assert "has no clip" in page.save("mine", here(), SimpleNamespace(key=key, text="y"))
 
 
@@ -172,10 +194,9 @@ def test_stop_keeps_what_is_done(page: Any, here: Any, sounds: Path) -> None:
     assert "mine: " in make(page, here(), sounds)[-1][0]
 
 
-def test_the_report_is_shown(page: Any, here: Any, sounds: Path, datasets: Path) -> None:
-    make(page, here(), sounds)
+def test_the_report_is_shown(page: Any, mine: Path) -> None:
     _, value = page.report("mine")
     assert value["html"].startswith("<!doctype html>") and "broken.wav" in value["html"]
-    (datasets / "mine" / "report.html").unlink()
+    (mine / "report.html").unlink()
     assert "no report" in page.report("mine")[0]
     assert page.look_again("gone")["value"] is None and page.look_again("mine")["value"] == "mine"

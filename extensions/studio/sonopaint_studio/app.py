@@ -39,6 +39,7 @@ from sonopaint_studio.variations_tab import VariationsTab
 logger = logging.getLogger(__name__)
 PORT = 7865
 PORTS_TRIED = 100
+LOOKS_EVERY_S = 0.02  # for events of pages
 _BARS = "M5 13v6M10 8v16M15 4v24M20 10v12M25 13.5v5"
 _HALF_MOON = "M12 3a9 9 0 1 0 0 18zm0-2a11 11 0 1 1 0 22 11 11 0 0 1 0-22z"
 BRAND = (
@@ -101,6 +102,8 @@ def build_app(context: Context | None = None) -> gr.Blocks:
         found_again.wire(app, context, bar, fields, knobs, resumes, tabs)
         app.unload(context.sessions.leave_tab)
     app.queue(default_concurrency_limit=None)
+    # Gradio looks for events a thousand times a second: a tenth of a core where nothing happens.
+    app._queue.sleep_when_free = app._queue.progress_update_sleep_when_free = LOOKS_EVERY_S
     app.studio_context = context
     return app
 

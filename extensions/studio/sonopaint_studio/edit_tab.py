@@ -70,6 +70,7 @@ class EditTab:
             source.view() if source else None,
             undo=session.history.can_undo,
             redo=session.history.can_redo,
+            takes=[take.key for take in now.takes] if now else [],
         )
         results = [take.view() for take in now.takes] if now else []
         after = widgets.cards_value(

@@ -60,8 +60,12 @@ def editor(elem_id: str) -> gr.HTML:
     )
 
 
-def editor_value(source: dict[str, Any] | None, *, undo: bool, redo: bool) -> dict[str, Any]:
-    return {"source": source, "undo": undo, "redo": redo, "demos": [] if source else palette_of()["demos"]}
+def editor_value(
+    source: dict[str, Any] | None, *, undo: bool, redo: bool, takes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """`takes`: keys of what was made of it, so that each step is another value and the page hears of it."""
+    demos = [] if source else palette_of()["demos"]
+    return {"source": source, "undo": undo, "redo": redo, "takes": [*takes], "demos": demos}
 
 
 def cards(elem_id: str, value: dict[str, Any]) -> gr.HTML:

@@ -3,8 +3,8 @@
   const { make, icon, saveLinks, RegionEditor } = window.Sonopaint;
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  // value: {source: null | view data, undo: bool, redo: bool}; events: 'opened' {path, name}, 'demo' {key},
-  // 'undo', 'redo'.
+  // value: {source: null | view data, undo: bool, redo: bool, takes: keys}; events: 'opened' {path, name},
+  // 'demo' {key}, 'undo', 'redo'.
   window.Sonopaint.mountEditor = (element, { props, trigger, watch, upload }) => {
     const root = element.querySelector(".sp-editor");
     const button = (name, title, action) => make("button", { type: "button", class: "sp-tool", title,
