@@ -121,7 +121,7 @@ def realism(plan: Realism, out: str | Path, device: str = "auto") -> dict[str, A
     }
     write_json(folder / "realism.json", result)
     (folder / "realism.md").write_text(as_markdown(result), encoding="utf-8")
-    _sheet(real, sorts[-1], told[sorts[-1].name], folder / "realism.png")
+    _sheet(others, sorts[-1], told[sorts[-1].name], folder / "realism.png")
     return result
 
 
@@ -297,14 +297,14 @@ def as_markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sheet(real: Sort, sort: Sort, told: Tensor, path: Path) -> None:
-    """Of the kinds that are told most surely: the clip that sounds least real, beside a real one."""
+def _sheet(like: Sort, sort: Sort, told: Tensor, path: Path) -> None:
+    """Of the kinds that are told most surely: the clip that sounds least real, beside its caption's."""
     surest: dict[str, int] = {}
     for place in told[1].argsort(descending=True).tolist():
         surest.setdefault(sort.kinds[place], place)
     rows = []
-    for kind, place in list(surest.items())[:SHOWN]:
-        pair = ("corpus", real.levels[real.kinds.index(kind)]), ("painted", sort.levels[place])
+    for place in list(surest.values())[:SHOWN]:
+        pair = ("corpus", like.levels[place]), ("painted", sort.levels[place])
         rows.append((sort.captions[place], [(label, picture / 255.0) for label, picture in pair]))
     save_sheet(rows, path)
 
