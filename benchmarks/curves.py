@@ -9,8 +9,8 @@ each way of making the sound, all from the same seeds:
 mini: without curves. mini + after: its gain ridden and its pitch bent to the curves, the simple opponent.
 NAME: the adapter alone (each of --weights; by default the one beside Mini). NAME + after: what doors do.
 
-itself: the sound that the curves are of, through a picture: as near as a result can be. Of sketched curves
-a result's curves are smoothed by the same filters before they are compared: what is faster was not drawn.
+itself: the sound that the curves are of, through a picture: as near as a result can be. Of sketched curves,
+both are smoothed by the same filters before they are compared: what is faster was not drawn.
 loud r: correlation of the loudness in dB (60 dB below the loudest and less is silence), mean of the cases
 whose loudness changes (by 2 dB, as deviation); of a steady one E-L1 tells.
 E-L1: mean distance of the RMS envelopes, each as share of its loudest (T-Foley), and as share of mini's.
@@ -60,8 +60,8 @@ def scores(asked: Curves, clip: Clip, seed: int | None = None) -> dict[str, floa
     """How well a clip follows (see the module); `seed`: of the asked curves' sketch, None for a hum's own."""
     names = asked.names
     got = measure(clip, names, RATE).at(RATE, asked.frames)
-    if seed is not None:
-        got = sketched(got, np.random.default_rng(seed), SKETCHED_S)
+    if seed is not None:  # a median's median is not quite the same
+        asked, got = (sketched(curves, np.random.default_rng(seed), SKETCHED_S) for curves in (asked, got))
     found: dict[str, float] = {}
 
     def relative(values: np.ndarray) -> np.ndarray:
