@@ -333,6 +333,20 @@ def test_a_slow_curve_leaves_the_strokes_of_a_sound_alone() -> None:
     assert (made.max(1) - made.min(1) > 40).all()
 
 
+def test_the_quiet_between_rare_strokes_is_not_turned_up() -> None:
+    rate = 16_000
+    times = np.arange(5 * rate) / rate
+    rng = np.random.default_rng(0)
+    strokes = rng.standard_normal(len(times)) * np.exp(-20 * (times % 1.25)) * 0.3
+    hiss = rng.standard_normal(len(times)) * 0.3 * 10 ** (-50 / 20)
+    clip = Clip(torch.from_numpy((strokes + hiss).astype(np.float32))[None], rate)
+    ridden = louder_and_softer(clip, parse_points("loudness", "0:-30 2.5:-6 5:-30", 5.0))
+    before, after = (measure(c, ("loudness",), 50.0).values["loudness"] for c in (clip, ridden))
+    quiet = before < before.max() - 48
+    rise = (after - before)[quiet]
+    assert len(rise) > 50 and np.median(rise) < 3 and rise.max() < 8
+
+
 def test_a_sound_keeps_its_octave() -> None:
     """A whistle two octaves above a voice is bent to the voice's notes there, not pulled down."""
     rate = 32_000

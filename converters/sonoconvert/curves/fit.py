@@ -16,6 +16,7 @@ from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import absolute, istft, stft
 
 MOST_DB = 18.0  # that a moment is turned up; down there is no limit but silence
+QUIET_DB = -50.0  # below the loudest moment: what is as faint as that is no sound, and isn't turned up
 FLOOR_DB = -60.0  # below the loudest moment: what is fainter counts as silence
 MOST_SEMITONES = 12.5  # that a pitch is bent in the middle; further away from that is an error of measuring
 MOST_TILT = 2.0  # exponent of a moment's tilt: 12 dB an octave
@@ -39,9 +40,11 @@ def louder_and_softer(clip: Clip, curves: Curves) -> Clip:
     asked = curves.values.get("loudness")
     if asked is None or np.isnan(asked).all():
         return clip
-    gain, made, strokes = np.zeros(len(asked)), clip, None
+    gain, made, strokes, most = np.zeros(len(asked)), clip, None, None
     for _ in range(_ROUNDS):
         own = measure(made, ("loudness",), curves.rate).at(curves.rate, curves.frames).values["loudness"]
+        if most is None:
+            most = MOST_DB * np.clip((own - np.nanmax(own) - QUIET_DB) / 15, 0, 1)
         own, strokes = _own_course(own, asked, curves.rate, strokes)
         known = ~np.isnan(asked) & ~np.isnan(own)
         if not known.any() or own[known].max() <= -99:
@@ -50,7 +53,7 @@ def louder_and_softer(clip: Clip, curves: Curves) -> Clip:
         level = np.maximum(own - own[known].max(), FLOOR_DB)
         heard = known & (wanted > -30) & (level > -30)  # the offset is that of what is heard in both
         offset = float(np.median((wanted - level)[heard])) if heard.any() else 0.0
-        gain = np.clip(gain + np.where(known, wanted - level - offset, 0.0), 2 * FLOOR_DB, MOST_DB)
+        gain = np.clip(gain + np.where(known, wanted - level - offset, 0.0), 2 * FLOOR_DB, most)
         made = replace(clip, waveform=clip.waveform * _gain(gain, curves.rate, clip), exact=None)
     return made
 
