@@ -27,7 +27,7 @@ from sonoconvert.checkpoints.pickles import read_pickle
 from sonoconvert.checkpoints.schedule import header_of, scheduler_of_single
 from sonoconvert.checkpoints.webui import for_webui
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path, refuse_existing
+from sonoconvert.files.atomic import refuse_existing, write_text
 
 logger = logging.getLogger(__name__)
 LAYOUTS = ("single", "diffusers", "mini", "webui")
@@ -117,8 +117,7 @@ def save_model(
             refuse_existing(target, force=force)
         write_tensors(path, tensors, _single_header(model), progress=progress, **options)
         for target, text in beside.items():
-            with atomic_path(target, force=force) as draft:
-                draft.write_text(text, encoding="utf-8", newline="\n")
+            write_text(target, text, force=force)
     elif to in ("diffusers", "mini"):
         if to == "mini" and not model.is_mini:
             raise SonopaintError(

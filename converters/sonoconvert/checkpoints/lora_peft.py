@@ -17,7 +17,7 @@ import torch
 from sonoconvert.checkpoints.files import read_stored, read_tensors, write_tensors
 from sonoconvert.checkpoints.lora_names import TEXT, UNET
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import atomic_path, refuse_existing
+from sonoconvert.files.atomic import refuse_existing, write_text
 
 if TYPE_CHECKING:
     from sonoconvert.checkpoints.nouns import LoraModule
@@ -99,8 +99,7 @@ def _write_part(
     config = configuration({name.removeprefix(part): module for name, module in modules.items()})
     config |= {"peft_type": "LORA", "task_type": None, "bias": "none", "inference_mode": True}
     write_tensors(folder / WEIGHTS, tensors, metadata, allow_nan=allow_nan)
-    with atomic_path(folder / CONFIG) as beside:
-        beside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def configuration(modules: Mapping[str, LoraModule]) -> dict[str, Any]:

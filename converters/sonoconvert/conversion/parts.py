@@ -23,7 +23,7 @@ import torch
 from sonoconvert.conversion import INDEX_SUFFIX
 from sonoconvert.conversion.convert import mix_to
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import atomic_path, refuse_existing
+from sonoconvert.files.atomic import refuse_existing, write_text
 from sonoconvert.files.clip import iter_clips, sound_header
 from sonoconvert.files.writing import sound_writer
 from sonoconvert.phase.search import PhaseSearch, reconstruct_blocks
@@ -139,9 +139,7 @@ def encode_parts(
         **told,
     }
     text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
-    with atomic_path(index, force=force) as beside:
-        # Names that are no UTF-8 are escaped, which JSON reads back.
-        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_text(index, text, force=force)
     return [*written, index]
 
 

@@ -71,6 +71,12 @@ def atomic_path(path: str | os.PathLike[str], *, force: bool = False) -> Iterato
     _folder_onto_disk(target.parent)
 
 
+def write_text(path: str | os.PathLike[str], text: str, *, force: bool = False) -> None:
+    """Write a text file in UTF-8 as `atomic_path` writes; bytes of file names that are none become \\udc…."""
+    with atomic_path(path, force=force) as beside:
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
 def _system_error(error: Exception) -> int:
     """The system's number of an error; 0 where there is none. Libraries in Rust tell it as text."""
     if isinstance(error, OSError):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import Clip
 from sonopaint.match.colour import BANDS, FRAMES, coloured
 from sonopaint.match.synths import Parameter, Synth, get_synth
@@ -103,8 +103,7 @@ class Sheet:
         grid = None if self.colour is None else [[round(v, 1) for v in row] for row in self.colour.tolist()]
         told = {"format": "sonopaint.match", "version": VERSION, **self.header()}
         told |= {"colour": {"decibels": grid, "seconds": self.colour_s} if grid else None}
-        with atomic_path(Path(path), force=force) as beside:
-            beside.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(told, indent=1, ensure_ascii=False) + "\n", force=force)
 
 
 def read_sheet(path: str | Path) -> Sheet:

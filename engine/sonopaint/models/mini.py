@@ -134,7 +134,7 @@ def save_mini(
     from safetensors.torch import save
 
     from sonoconvert.errors import SonopaintError
-    from sonoconvert.files.atomic import atomic_path
+    from sonoconvert.files.atomic import atomic_path, write_text
     from sonopaint.knowledge import KEY
     from sonopaint.models.tokenizer import save_tokenizer
 
@@ -164,8 +164,7 @@ def save_mini(
         with atomic_path(folder / f"{name}.safetensors", force=force) as path:
             path.write_bytes(save(tensors, metadata=header))
     save_tokenizer(tokenizer, folder / "tokenizer")
-    with atomic_path(folder / "config.json", force=force) as path:
-        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n", force=force)
 
 
 def is_mini(folder: str | Path) -> bool:

@@ -107,17 +107,15 @@ def _merges(tokenizer: Any) -> list[tuple[str, str]]:
 
 
 def _write(folder: Path, vocab: dict[str, int], merges: list[tuple[str, str]]) -> None:
-    from sonoconvert.files.atomic import atomic_path
+    from sonoconvert.files.atomic import write_text
 
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {
         "vocab.json": json.dumps(vocab, ensure_ascii=False),
         "merges.txt": "\n".join(["#version: 0.2", *(" ".join(pair) for pair in merges)]) + "\n",
         "tokenizer_config.json": json.dumps(CONFIG, indent=2) + "\n",
     }
     for name, text in texts.items():
-        with atomic_path(folder / name, force=True) as path:
-            path.write_text(text, encoding="utf-8", newline="\n")
+        write_text(folder / name, text, force=True)
 
 
 def find_clip_tokenizer(folder: Path) -> Any:

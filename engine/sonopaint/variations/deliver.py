@@ -16,7 +16,7 @@ import torch
 
 from sonoconvert.conversion.convert import encode
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path, refuse_existing
+from sonoconvert.files.atomic import atomic_path, refuse_existing, write_text
 from sonoconvert.files.clip import Clip, write_clip
 from sonoconvert.pictures.format import get_format
 from sonopaint.variations.keep import faded
@@ -101,8 +101,8 @@ def deliver(
         write_clip(replace(clip, settings=settings), path, subtype=BITS[bits], force=force)
     write_clip(maker.reference, others[0], subtype=None, force=force)
     facts = listing(maker, chosen, paths, options or {})
-    _write(others[1], json.dumps(facts, indent=1, ensure_ascii=False) + "\n", force)
-    _write(others[2], page(facts), force)
+    write_text(others[1], json.dumps(facts, indent=1, ensure_ascii=False) + "\n", force=force)
+    write_text(others[2], page(facts), force=force)
     with atomic_path(others[3], force=force) as beside:
         contact_sheet([maker.reference, *clips], ["reference", *(path.stem for path in paths)]).save(beside)
     return paths
@@ -186,8 +186,3 @@ def export_zip(paths: Sequence[Path], target: Path, *, force: bool = False) -> P
         if beside_them.is_file():
             file.write(beside_them, LIST)
     return target
-
-
-def _write(path: Path, text: str, force: bool) -> None:
-    with atomic_path(path, force=force) as beside:
-        beside.write_text(text, encoding="utf-8")

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
-from sonotrain.data.clips import Job, Planned, TooShort, make_clips, plan, skipped_of, start_worker
+from sonotrain.data.clips import Job, Planned, TooShort, make_clips, plan, skipped_of
 from sonotrain.data.dataset import ABOUT, SPLITS, SoundDataset, is_dataset, load_dataset
 from sonotrain.data.ledger import Ledger
 from sonotrain.data.options import DatasetOptions
 from sonotrain.data.recordings import Found, Recording, Skipped
 from sonotrain.data.sources import find_recordings
 from sonotrain.data.split import assign
+from sonotrain.files.processes import start_worker
 
 if TYPE_CHECKING:
     from sonotrain.data.tags import Tagger

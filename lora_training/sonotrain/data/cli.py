@@ -98,7 +98,7 @@ class Told:
         self.first: tuple[float, int] | None = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        from sonotrain.data.corpus import clock
+        from sonotrain.files.pace import clock
 
         now = time.monotonic()
         if self.first is None and total:

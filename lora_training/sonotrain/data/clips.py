@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from sonoconvert.conversion.batch import end_with_parent
 from sonoconvert.conversion.convert import encode, mix_to
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, sound_header, write_clip
@@ -229,15 +228,6 @@ def _write(job: Job, fmt: SpectrogramFormat, stem: str, heard: _Heard) -> dict[s
 def skipped_of(source: str, result: dict[str, Any]) -> list[Skipped]:
     """What a job left out."""
     return [Skipped(source, s["kind"], s["reason"], s["start_s"]) for s in result["skipped"]]
-
-
-def start_worker() -> None:
-    """A process that makes clips: one thread, ends with its parent, and Ctrl+C is the parent's business."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    end_with_parent()
 
 
 @contextmanager

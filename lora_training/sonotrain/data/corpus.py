@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
-import os
 import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import write_text
+from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.pace import Pace
+from sonotrain.files.processes import several
+from sonotrain.files.tensors import keep, rows_in
 
 logger = logging.getLogger(__name__)
 
@@ -103,16 +104,16 @@ def quantise(levels: Tensor) -> Tensor:
 
 
 def write_shard(folder: Path, index: int, tensors: dict[str, Tensor], records: Sequence[Record]) -> None:
-    """Writes one shard; the picture file comes last and by rename, so a shard that exists is whole."""
-    path = folder / f"shard-{index:05d}.safetensors"
+    """Writes one shard; the picture file comes last, so a shard that exists is whole."""
+    path = shard_path(folder, index)
     lines = "".join(json.dumps(asdict(record), ensure_ascii=False) + "\n" for record in records)
-    for target, write in (
-        (path.with_suffix(".jsonl"), lambda part: part.write_text(lines, encoding="utf-8")),
-        (path, lambda part: save_file(tensors, part, metadata={"format": FORMAT})),
-    ):
-        part = target.with_name(f"{target.name}.{os.getpid()}.part")
-        write(part)
-        os.replace(part, target)
+    write_text(path.with_suffix(".jsonl"), lines, force=True)
+    keep(path, tensors, {"format": FORMAT})
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    """Where a shard lies, or is to lie."""
+    return folder / f"shard-{index:05d}.safetensors"
 
 
 def synthesise(
@@ -203,36 +204,24 @@ def build_corpus(
     jobs = [
         (str(folder), index, min(SHARD_CLIPS, clips - start), seed, content, device)
         for index, start in enumerate(range(0, clips, SHARD_CLIPS))
-        if not _is_whole(folder, index, min(SHARD_CLIPS, clips - start))
+        if rows_in(shard_path(folder, index), "levels") != min(SHARD_CLIPS, clips - start)
     ]
     wanted = sum(job[2] for job in jobs)
     logger.info("%d of %d clips are there; making %d with %d workers", clips - wanted, clips, wanted, workers)
-    start, made = time.monotonic(), 0
-    with _workers(min(workers, len(jobs)) if device == "cpu" else 1) as run:
+    pace, made, a_minute = Pace(), 0, 0.0
+    with several(min(workers, len(jobs)) if device == "cpu" else 1) as run:
         for count in run(_make_shard, jobs):
             made += count
-            _report(made, wanted, start)
-            if minutes is not None and time.monotonic() - start > 60 * minutes:
+            a_minute = 60 * made / max(pace.seconds, 1e-9)
+            told = (made, wanted, a_minute, pace.left(made, wanted - made))
+            logger.info("%d of %d clips, %.0f clips a minute, %s left", *told)
+            if minutes is not None and pace.seconds > 60 * minutes:
                 break
-    seconds = time.monotonic() - start
-    return {"clips": clips - wanted + made, "made": made, "clips_per_minute": 60 * made / max(seconds, 1e-9)}
-
-
-@contextmanager
-def _workers(count: int) -> Iterator[Callable[..., Iterable[int]]]:
-    """`map` over so many processes; this one alone where that is enough."""
-    if count <= 1:
-        yield map
-        return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(count, initializer=_start_worker) as pool:
-        yield pool.imap_unordered
+    return {"clips": clips - wanted + made, "made": made, "clips_per_minute": a_minute}
 
 
 def _check_settings(folder: Path, seed: int, content: str) -> None:
     """One folder, one seed, one content: a corpus is never mixed from two."""
-    from sonotrain.files.json_files import read_json, write_json
-
     path = folder / "corpus.json"
     if not path.exists():
         settings = {"format": FORMAT, "seed": seed, "content": content, "shard_clips": SHARD_CLIPS}
@@ -245,13 +234,6 @@ def _check_settings(folder: Path, seed: int, content: str) -> None:
             f"{folder} was made with seed {made[0]} and content {made[1]}; choose another {setting('out')} "
             "or the same."
         )
-
-
-def _start_worker() -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
-    torch.set_num_threads(1)
 
 
 def _make_shard(job: tuple[str, int, int, int, str, str]) -> int:
@@ -267,28 +249,6 @@ def _make_shard(job: tuple[str, int, int, int, str, str]) -> int:
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     write_shard(Path(folder), index, joined, records)
     return count
-
-
-def _report(done: int, wanted: int, start: float) -> None:
-    seconds = time.monotonic() - start
-    rate = done / max(seconds, 1e-9)
-    logger.info(
-        "%d of %d clips, %.0f clips a minute, %s left", done, wanted, 60 * rate, clock((wanted - done) / rate)
-    )
-
-
-def clock(seconds: float) -> str:
-    """Minutes and seconds for people: 4:05."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
-def _is_whole(folder: Path, index: int, count: int) -> bool:
-    path = folder / f"shard-{index:05d}.safetensors"
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return file.get_slice("levels").get_shape()[0] == count
-    except (OSError, SafetensorError):
-        return False
 
 
 def _read_shard(path: Path) -> dict[str, Tensor]:

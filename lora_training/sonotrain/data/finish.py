@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonotrain.data.captions import MAX_TOKENS, count_tokens, load_counter, make_captions
 from sonotrain.data.checks import PRINT_SIZE, find_duplicates
@@ -97,9 +97,8 @@ def finish(
     write_json(target / ABOUT, about)
     ledger.finish(written, left_out)
     _remove_orphans(target, clips)
-    with atomic_path(target / "skipped.jsonl", force=True) as beside:
-        text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in found.skipped)
-        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+    text = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in found.skipped)
+    write_text(target / "skipped.jsonl", text, force=True)
     tell(0, 0, "Writing the report")
     write_report(
         Summary(

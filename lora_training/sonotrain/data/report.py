@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.picture import load_picture
 from sonotrain.data.charts import bars, histogram, page, table
@@ -77,10 +77,7 @@ def write_report(summary: Summary) -> None:
     body = "".join(
         (_head(summary), _notes(summary), _charts(summary), _contact_sheet(summary), _left_out(summary))
     )
-    with atomic_path(summary.folder / "report.html", force=True) as beside:
-        beside.write_text(
-            page(f"Dataset {summary.folder.name}", body), encoding="utf-8", errors="backslashreplace"
-        )
+    write_text(summary.folder / "report.html", page(f"Dataset {summary.folder.name}", body), force=True)
 
 
 def _head(summary: Summary) -> str:

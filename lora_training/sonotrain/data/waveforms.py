@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 from collections.abc import Iterator
 
 import numpy as np
 import soxr
 import torch
 from torch import Tensor
+
+from sonotrain.files.processes import several
 
 SECONDS = 5.0
 _CHUNK = 136  # sounds made at once: each foley kind once, and as many synthetic ones
@@ -21,23 +22,15 @@ def waveforms(clips: int, rate: int, seed: int, workers: int = 1) -> Tensor:
     Depends on clips, rate and seed alone. No recording is among them. `workers` processes make them.
     """
     jobs = [(min(_CHUNK, clips - first), rate, seed, first // _CHUNK) for first in range(0, clips, _CHUNK)]
-    if workers <= 1 or len(jobs) == 1:
-        return torch.cat([_chunk(job) for job in jobs])
-    with multiprocessing.get_context("spawn").Pool(
-        min(workers, len(jobs)), torch.set_num_threads, (1,)
-    ) as pool:
-        # As arrays: tensors would travel through shared memory, which containers have little of.
-        return torch.cat([torch.from_numpy(made) for made in pool.imap(_chunk_array, jobs)])
+    with several(min(workers, len(jobs))) as run:
+        return torch.cat([torch.from_numpy(made) for made in run(_chunk, jobs)])
 
 
-def _chunk_array(job: tuple[int, int, int, int]) -> np.ndarray:
-    return _chunk(job).numpy()
-
-
-def _chunk(job: tuple[int, int, int, int]) -> Tensor:
+def _chunk(job: tuple[int, int, int, int]) -> np.ndarray:
+    """An array: a tensor would travel through shared memory, which containers have little of."""
     clips, rate, seed, number = job
     length = int(SECONDS * rate)
-    result = torch.zeros(clips, length, dtype=torch.int16)
+    result = np.zeros((clips, length), dtype=np.int16)
     rng = np.random.default_rng((seed, number))
     foley = _foley(clips // 2, rate, length, seed * 10_007 + number, rng)
     for index in range(clips):
@@ -46,7 +39,7 @@ def _chunk(job: tuple[int, int, int, int]) -> Tensor:
             sound = sound + signal(length, rate, rng) * 10 ** (-rng.uniform(0, 30) / 20)
         sound = _coloured(sound, rate, rng)
         peak = np.abs(sound).max()
-        result[index] = torch.from_numpy((sound * (32000 / max(peak, 1e-9))).round().astype(np.int16))
+        result[index] = (sound * (32000 / max(peak, 1e-9))).round()
     return result
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import write_clip
-from sonotrain.data.corpus import clock
 from sonotrain.data.dataset import METADATA
-from sonotrain.evaluation.hearing import Progress
+from sonotrain.evaluation.hearing import TELL_S, Progress
 from sonotrain.evaluation.sets import Caption
-from sonotrain.evaluation.tables import write_json, write_text
+from sonotrain.evaluation.tables import write_json
 from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
+from sonotrain.files.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ def generate_all(
         {"file_name": f"{name}.flac", "key": caption.key, "text": text, "label": caption.label}
         for name, caption, text in zip(names, captions, texts, strict=True)
     ]
-    write_text(folder / METADATA, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_text(folder / METADATA, text, force=True)
     missing = [index for index, name in enumerate(names) if not (folder / f"{name}.flac").is_file()]
     if missing:
         _paint(missing, names, texts, folder, plan, device, progress)
@@ -93,7 +94,7 @@ def _paint(
     logger.info("%d of %d clips are there", len(names) - len(missing), len(names))
     loras = [_lora(text) for text in plan.loras]
     model = load_model(plan.model, device=choose_device(device), loras=loras, format=plan.format or None)
-    start = told = time.monotonic()
+    pace = Pace(TELL_S)
     for done, index in enumerate(missing, 1):
         settings = PaintSettings(
             prompt=texts[index],
@@ -105,12 +106,10 @@ def _paint(
         )
         result = generate(model, settings, seconds=plan.seconds or None)[0]
         write_clip(result.clip, folder / f"{names[index]}.flac", force=True)
-        now = time.monotonic()
         if progress:
             progress(done, len(missing), "painting")
-        if now - told > 5.0 or done == len(missing):
-            told = now
-            left = clock((now - start) / done * (len(missing) - done))
+        if pace.due() or done == len(missing):
+            left = pace.left(done, len(missing) - done)
             logger.info("painted %d of %d clips, %s left", done, len(missing), left)
 
 

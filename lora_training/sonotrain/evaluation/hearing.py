@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,17 +12,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import Clip, read_clip
-from sonotrain.data.corpus import clock
 from sonotrain.evaluation.embeddings.base import Embedded, Embedding
 from sonotrain.evaluation.sets import Sound
 from sonotrain.files.hashes import sha256_of
+from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep, kept
 
 logger = logging.getLogger(__name__)
 
@@ -76,18 +73,12 @@ class Store:
         return self.folder / f"{sha256_of(sound)[:32]}-{self.recipe}.safetensors" if self.folder else None
 
     def read(self, path: Path | None) -> dict[str, Tensor] | None:
-        if path is None or not path.is_file():
-            return None
-        try:
-            found = load_file(path)
-        except (OSError, SafetensorError, ValueError):
-            return None
-        return found if {"clip", "facts"} <= found.keys() else None
+        found = kept(path) if path else None
+        return found if found and {"clip", "facts"} <= found.keys() else None
 
     def write(self, path: Path | None, heard: dict[str, Tensor]) -> None:
         if path is not None:
-            with atomic_path(path, force=True) as beside:
-                save_file({name: tensor.clone() for name, tensor in heard.items()}, beside)
+            keep(path, heard)
 
 
 def hear(
@@ -108,7 +99,7 @@ def hear(
     found: list[dict[str, Tensor] | None] = [None] * len(sounds)
     skipped: list[tuple[str, str]] = []
     waiting: list[tuple[int, Path | None, Tensor, Tensor]] = []
-    start = told = time.monotonic()
+    pace = Pace(TELL_S)
 
     def embed_waiting() -> None:
         if not waiting:
@@ -138,12 +129,11 @@ def hear(
             if waiting and (len(waiting) == BATCH or waiting[0][2].shape != waveform.shape):
                 embed_waiting()
             waiting.append((index, path, waveform, facts))
-        done, now = index + 1, time.monotonic()
+        done = index + 1
         if progress:
             progress(done, len(sounds), f"listening with {embedding.title}")
-        if now - told > TELL_S:
-            told = now
-            left = clock((now - start) / done * (len(sounds) - done))
+        if pace.due():
+            left = pace.left(done, len(sounds) - done)
             logger.info("%s heard %d of %d clips, %s left", embedding.title, done, len(sounds), left)
     embed_waiting()
     return _gathered(sounds, found, skipped)
@@ -176,21 +166,21 @@ def _read(path: Path, embedding: Embedding, seconds: float) -> tuple[Tensor, Ten
 def _gathered(
     sounds: Sequence[Sound], found: Sequence[dict[str, Tensor] | None], skipped: list[tuple[str, str]]
 ) -> Heard:
-    kept = [(sound, heard) for sound, heard in zip(sounds, found, strict=True) if heard is not None]
-    if len(kept) < 2:
+    there = [(sound, heard) for sound, heard in zip(sounds, found, strict=True) if heard is not None]
+    if len(there) < 2:
         reason = f" ({skipped[0][1]})" if skipped else ""
         raise SonopaintError(
-            f"Only {len(kept)} of {len(sounds)} sounds could be heard{reason}; at least two are needed."
+            f"Only {len(there)} of {len(sounds)} sounds could be heard{reason}; at least two are needed."
         )
-    parts = [heard["windows"] for _, heard in kept if "windows" in heard]
-    logits = [heard["logits"] for _, heard in kept if "logits" in heard]
-    facts = torch.stack([heard["facts"] for _, heard in kept])
+    parts = [heard["windows"] for _, heard in there if "windows" in heard]
+    logits = [heard["logits"] for _, heard in there if "logits" in heard]
+    facts = torch.stack([heard["facts"] for _, heard in there])
     return Heard(
-        sounds=[sound for sound, _ in kept],
-        clips=torch.stack([heard["clip"] for _, heard in kept]),
-        windows=torch.cat(parts) if len(parts) == len(kept) else None,
+        sounds=[sound for sound, _ in there],
+        clips=torch.stack([heard["clip"] for _, heard in there]),
+        windows=torch.cat(parts) if len(parts) == len(there) else None,
         owners=[index for index, part in enumerate(parts) for _ in range(len(part))],
-        logits=torch.stack(logits) if len(logits) == len(kept) else None,
+        logits=torch.stack(logits) if len(logits) == len(there) else None,
         skipped=skipped,
         rates=dict(Counter(int(rate) for rate in facts[:, 0].tolist())),
         seconds=facts[:, 1].tolist(),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 
 SHARES = {"close", "top-1"}
 
@@ -62,18 +62,12 @@ def write_report(report: Mapping[str, Any], folder: Path) -> None:
     """Writes evaluation.json and evaluation.md, replacing those of an earlier run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "evaluation.json", report)
-    write_text(folder / "evaluation.md", as_markdown(report))
+    write_text(folder / "evaluation.md", as_markdown(report), force=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes or replaces a JSON file; what is no number (NaN) becomes null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes or replaces a text file by rename."""
-    with atomic_path(path, force=True) as beside:
-        beside.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n", force=True)
 
 
 def value_of(figure: Mapping[str, Any]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.atomic import write_text
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -24,11 +24,5 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_json(path: str | Path, value: dict[str, Any]) -> None:
-    """Writes a JSON object by rename, so that a reader never sees half of it."""
-    write_text(Path(path), json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    """Writes or replaces a JSON object by rename, so that a reader never sees half of it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n", force=True)

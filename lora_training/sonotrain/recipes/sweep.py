@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
-from sonotrain.data.corpus import clock
+from sonoconvert.files.atomic import write_text
 from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.pace import clock
 from sonotrain.files.plots import plot
 from sonotrain.trainers.lora.trainer import LoraTrainer
 from sonotrain.training.curves import series
@@ -137,8 +137,7 @@ def run_sweep(
                 write_json(folder / "failed.json", {"reason": str(error)})
         results[variation.name] = result_of(folder)
     write_json(out / "sweep.json", results)
-    with atomic_path(out / "sweep.md", force=True) as beside:
-        beside.write_text(table(recipe, chosen, results), encoding="utf-8")
+    write_text(out / "sweep.md", table(recipe, chosen, results), force=True)
     draw(out, list(results))
     return True
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.data.corpus import clock
+from sonotrain.files.pace import clock
 from sonotrain.training.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonotrain.files.json_files import read_json
 
 if TYPE_CHECKING:
@@ -97,6 +97,5 @@ def write_card(
     }
     table = ["| | |", "|---|---|", *(f"| {what} | {told} |" for what, told in rows.items())]
     last = "All options are in `config.json`, and in the file's header (`sonoconvert info FILE`)."
-    with atomic_path(run / "README.md", force=True) as beside:
-        parts = [f"# {name}", *about, "\n".join(table), *more, last]
-        beside.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    parts = [f"# {name}", *about, "\n".join(table), *more, last]
+    write_text(run / "README.md", "\n\n".join(parts) + "\n", force=True)

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import write_text
 from sonotrain.files import locks
 from sonotrain.files.hashes import sha256_of
-from sonotrain.files.json_files import read_json, write_json, write_text
+from sonotrain.files.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class RunFolder:
             with open(part, "rb") as handle:
                 os.fsync(handle.fileno())
             os.replace(part, path)
-            write_text(path.with_suffix(".sha256"), digest)
+            write_text(path.with_suffix(".sha256"), digest, force=True)
         except (OSError, RuntimeError) as error:  # PyTorch's writer says RuntimeError when the disk is full
             part.unlink(missing_ok=True)
             kept = self.whole_checkpoints()

@@ -10,8 +10,6 @@ on the fly nor compressed).
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,22 +18,23 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from sonoconvert.checkpoints.files import read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import Clip
 from sonoconvert.representations.protocol import Representation
 from sonopaint.models.jingles.quantiser import Quantiser, fit
 from sonopaint.models.jingles.spaces import SPACES, is_discrete, open_space
-from sonotrain.data.corpus import clock
 from sonotrain.data.pvt.instruments import INSTRUMENTS, render
 from sonotrain.data.pvt.melodies import Melodies, curves_of
 from sonotrain.data.pvt.soundfont import PROGRAMS, SoundFont, system_soundfont
 from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.options import option
+from sonotrain.files.pace import Pace
+from sonotrain.files.processes import several
+from sonotrain.files.tensors import keep as keep_file
+from sonotrain.files.tensors import rows_in
 
 logger = logging.getLogger(__name__)
 
@@ -96,23 +95,17 @@ def build(folder: str | Path, options: PvtOptions) -> int:
     jobs = [
         (str(folder), kept, number)
         for number in range(-(-options.clips // SHARD))
-        if _clips_in(folder / _name(number)) != _wanted(options.clips, number)
+        if rows_in(folder / _name(number), "kind") != _wanted(options.clips, number)
     ]
     wanted = sum(_wanted(options.clips, number) for *_, number in jobs)
     logger.info("%d of %d clips are there", options.clips - wanted, options.clips)
     if not jobs:
         return 0
-    start, made = time.monotonic(), 0
-    workers = min(options.workers, len(jobs))
-    if workers > 1:
-        with multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)) as pool:
-            for count in pool.imap_unordered(_make_shard, jobs):
-                made += count
-                _report(made, wanted, start)
-    else:
-        for job in jobs:
-            made += _make_shard(job)
-            _report(made, wanted, start)
+    pace, made = Pace(), 0
+    with several(min(options.workers, len(jobs))) as run:
+        for count in run(_make_shard, jobs):
+            made += count
+            logger.info("%d of %d clips, %s left", made, wanted, pace.left(made, wanted - made))
     return made
 
 
@@ -223,8 +216,7 @@ def _make_shard(job: tuple[str, dict[str, Any], int]) -> int:
             keep("audio", (sound.clamp(-1, 1) * 32767).round().short())
     if font:
         font.close()
-    with atomic_path(folder / _name(shard), force=True) as beside:
-        save_file({name: torch.stack(rows).contiguous() for name, rows in columns.items()}, beside)
+    keep_file(folder / _name(shard), {name: torch.stack(rows) for name, rows in columns.items()})
     return len(columns["kind"])
 
 
@@ -276,16 +268,3 @@ def _name(shard: int) -> str:
 
 def _wanted(clips: int, shard: int) -> int:
     return min(SHARD, clips - shard * SHARD)
-
-
-def _clips_in(path: Path) -> int:
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return int(file.get_slice("kind").get_shape()[0])
-    except (OSError, SafetensorError):
-        return 0
-
-
-def _report(made: int, wanted: int, start: float) -> None:
-    left = (time.monotonic() - start) / made * (wanted - made)
-    logger.info("%d of %d clips, %s left", made, wanted, clock(left))

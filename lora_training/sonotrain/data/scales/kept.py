@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,17 +16,16 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import Clip
 from sonopaint.blend.blending import LOUDEST
 from sonopaint.models.blend.pyramid import fine_mel, to_bytes
 from sonopaint.models.jingles.spaces import open_space
-from sonotrain.data.corpus import clock
 from sonotrain.data.scales.readers import (
     CorpusReader,
     MelodyReader,
@@ -39,6 +37,8 @@ from sonotrain.data.scales.readers import (
     TuneReader,
 )
 from sonotrain.files.json_files import read_json, write_json
+from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def make(folder: str | Path, wanted: Wanted) -> Kept:
             f"{setting('cache')}, or the same options."
         )
     write_json(path, told)
-    readers, start, made = wanted.readers(), time.monotonic(), 0
+    readers, pace, made = wanted.readers(), Pace(), 0
     places = [(reader, number) for reader in readers for number in range(len(reader))]
     for shard, first in enumerate(range(0, len(places), SHARD)):
         path = folder / f"shard-{shard:05d}.safetensors"
@@ -160,13 +160,11 @@ def make(folder: str | Path, wanted: Wanted) -> Kept:
         part = places[first : first + SHARD]
         tensors, labels = _made([reader.sound(number) for reader, number in part], first, wanted)
         lines = "".join(json.dumps(asdict(one)) + "\n" for one in labels)
-        with atomic_path(path.with_suffix(".jsonl"), force=True) as beside:
-            beside.write_text(lines, encoding="utf-8")
-        with atomic_path(path, force=True) as beside:
-            save_file(tensors, beside)
+        write_text(path.with_suffix(".jsonl"), lines, force=True)
+        keep(path, tensors)
         made += len(part)
-        left = (time.monotonic() - start) / made * (len(places) - first - len(part))
-        logger.info("%d of %d sounds, %s left", first + len(part), len(places), clock(left))
+        done = first + len(part)
+        logger.info("%d of %d sounds, %s left", done, len(places), pace.left(made, len(places) - done))
     return Kept(folder)
 
 

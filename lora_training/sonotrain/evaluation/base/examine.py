@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.data.corpus import clock
 from sonotrain.data.words import FRAMES
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.base.mixtures import at_once, in_order, judge_of_mixtures
@@ -26,6 +25,7 @@ from sonotrain.evaluation.hearing import Heard, hear_waveforms
 from sonotrain.evaluation.plots import save_confusion
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
+from sonotrain.files.pace import clock
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)

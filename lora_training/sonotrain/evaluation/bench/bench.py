@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.data.corpus import clock
 from sonotrain.evaluation.bench.nouns import REAL, BackEnd, Judge, Reference
 from sonotrain.evaluation.bench.report import COLUMNS, Cells, Column, Look, brief, write_reports
 from sonotrain.evaluation.hearing import Progress
 from sonotrain.evaluation.tables import write_json
 from sonotrain.files.json_files import read_json
+from sonotrain.files.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -103,17 +103,15 @@ def make_all(
         name = f"{back_end.name}/{reference.name}"
         make, figures = back_end.open(reference)
         write_json(folder / ABOUT, read_json(folder / ABOUT) | figures)
-        start = told = time.monotonic()
+        pace = Pace(TELL_S)
         for done, index in enumerate(missing, 1):
             begin = time.perf_counter()
             make(shots[index], files[index])
             _append(folder / TIMES, {"seconds": time.perf_counter() - begin, "shot": shots[index].stem})
-            now = time.monotonic()
             if progress:
                 progress(done, len(missing), f"painting {name}")
-            if now - told > TELL_S or done == len(missing):
-                told = now
-                left = clock((now - start) / done * (len(missing) - done))
+            if pace.due() or done == len(missing):
+                left = pace.left(done, len(missing) - done)
                 logger.info("%s: painted %d of %d, %s left", name, done, len(missing), left)
     figures = {name: value for name, value in read_json(folder / ABOUT).items() if name not in facts}
     return files, figures | {"seconds": _median_seconds(folder / TIMES)} | back_end.cost(reference)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sonoconvert.files.atomic import write_text
 from sonotrain.data.charts import page
 from sonotrain.evaluation.bench.drawing import save_plot, save_sheet
 from sonotrain.evaluation.bench.nouns import BASE, PICTURES, REAL, Reference
-from sonotrain.evaluation.tables import write_json, write_text
+from sonotrain.evaluation.tables import write_json
 
 MISSING = 0.5  # more than that share of what was asked for
 FLAT = 0.25  # of the diversity of real clips: below it every seed gives nearly the same
@@ -195,7 +196,7 @@ def write_reports(
     }
     write_json(out / "results.json", results)
     markdown = as_markdown(cells, references, title, note, columns)
-    write_text(out / "results.md", markdown)
+    write_text(out / "results.md", markdown, force=True)
     pictures = [save_plot(cells, average, out / "results.png")] if last or look is None else []
     if look and last:
         pictures += look(made, average)
@@ -211,7 +212,7 @@ def write_reports(
         for path in pictures
         if path
     ]
-    write_text(out / "index.html", page(heading, "".join([_html(markdown), *images, *body])))
+    write_text(out / "index.html", page(heading, "".join([_html(markdown), *images, *body])), force=True)
     return results
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import Clip
 from sonotrain.data.scales.kept import Kept, Wanted, make
 from sonotrain.evaluation.blend.page import page, points_of
@@ -94,11 +94,9 @@ def make_table(out: str | Path, options: TableOptions) -> str:
     }  # fmt: skip
     write_json(out / "table.json", table)
     text = as_markdown(table)
-    with atomic_path(out / "table.md", force=True) as beside:
-        beside.write_text(text, encoding="utf-8")
+    write_text(out / "table.md", text, force=True)
     points = points_of([subject for subject in subjects if subject.model], data, asked, options.mapped)
-    with atomic_path(out / "maps.html", force=True) as beside:
-        beside.write_text(page(points), encoding="utf-8")
+    write_text(out / "maps.html", page(points), force=True)
     return text
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import Clip
 from sonopaint.models.jingles.file import read_jingle
 from sonotrain.data.pvt.build import PvtDataset
@@ -147,6 +147,5 @@ def _write(out: Path, rows: list[dict[str, Any]], options: TableOptions) -> str:
     write_json(
         out / "table.json", {"options": asdict(options), "machine": platform.processor(), "rows": rows}
     )
-    with atomic_path(out / "table.md", force=True) as beside:
-        beside.write_text(text, encoding="utf-8")
+    write_text(out / "table.md", text, force=True)
     return text

@@ -21,10 +21,11 @@ from typing import Any
 
 from sonoconvert.edits.loudness import lufs
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import Clip, read_clip
 from sonotrain.data.charts import page
 from sonotrain.evaluation.sets import SUFFIXES
-from sonotrain.evaluation.tables import write_json, write_text
+from sonotrain.evaluation.tables import write_json
 from sonotrain.files.options import option
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def build_test(folder: str | Path, options: ListenOptions) -> tuple[Path, Path]:
     rng.shuffle(asked)
     told = {"id": test, "title": options.title, "references": heard, "trials": asked}
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / PAGE, as_page(told))
+    write_text(out / PAGE, as_page(told), force=True)
     key = {
         "test": test,
         "title": options.title,

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.atomic import write_text
 from sonotrain.data.texts import read_table
 from sonotrain.evaluation.listening.build import ANCHOR, KEY, PRACTICE, REFERENCE, VARIATION
-from sonotrain.evaluation.tables import write_json, write_text
+from sonotrain.evaluation.tables import write_json
 from sonotrain.files.json_files import read_json
 
 LEAST_REFERENCE, MOST_ANCHOR = 4.0, 2.0  # means of a listener who hears what there is to hear
@@ -239,4 +240,4 @@ def write_scores(result: Mapping[str, Any], folder: Path) -> None:
     """scores.json and scores.md."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "scores.json", result)
-    write_text(folder / "scores.md", as_markdown(result))
+    write_text(folder / "scores.md", as_markdown(result), force=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import Clip
 from sonopaint.match.draws import COUNT
 from sonopaint.match.matching import STEPS
@@ -101,7 +102,7 @@ def run_table(
     for name in REFINED:
         nearer = [refined(synth, guess, true, refine_steps) for guess in guesses[name]]
         measure(f"{name}, refined", nearer, steps)
-    (out / "table.md").write_text(as_markdown(table), encoding="utf-8")
+    write_text(out / "table.md", as_markdown(table), force=True)
     return table
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import write_text
 from sonotrain.evaluation.bench.nouns import REAL
-from sonotrain.evaluation.tables import write_text
 from sonotrain.evaluation.variation.back_ends import AT, UNCHOSEN
 
 MEASURED = "measured"
@@ -72,7 +72,7 @@ def write_matrix(path: Path, results: Mapping[str, Any]) -> None:
                 lines.append(f"{key} = {float(value):.6g}")
         if (swept := _swept(name, strengths, results["average"])) is not None:
             lines.append(f"swept = {swept:.6g}")
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n", force=True)
     if again := {name: heard[name] for name in heard.keys() & results["average"].keys()}:
         fill_smos(path, again)
 
@@ -98,7 +98,7 @@ def fill_smos(path: Path, smos: Mapping[str, float]) -> list[str]:
         lines.append(line)
         if method and line == _heading(method):
             lines.append(f"smos = {smos[method]:.6g}")
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n", force=True)
     return found
 
 

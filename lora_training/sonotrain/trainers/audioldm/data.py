@@ -11,16 +11,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import read_clip
 from sonoconvert.files.suffixes import SOUNDS
 from sonotrain.data.dataset import is_dataset, load_dataset
 from sonotrain.data.esc50 import esc50, is_esc50, read_folds
 from sonotrain.files.hashes import sha256_of
+from sonotrain.files.tensors import keep, kept
 
 logger = logging.getLogger(__name__)
 
@@ -80,21 +79,21 @@ def log_mel(waveform: Tensor, vocoder: Any) -> Tensor:
 
 @torch.no_grad()
 def prepare_sounds(
-    pipe: Any, found: Sequence[tuple[Path, str]], seconds: float, device: torch.device, keep: Path | None
+    pipe: Any, found: Sequence[tuple[Path, str]], seconds: float, device: torch.device, folder: Path
 ) -> Sounds:
-    """Encodes sounds and classes; latents are kept in the file `keep`, and found again by content."""
+    """Encodes sounds and classes; latents are kept in `folder`, and found again by content."""
     vocoder, factor = pipe.vocoder.config, pipe.vae_scale_factor
     hop = int(torch.tensor(vocoder.upsample_rates).prod())
     frames = round(seconds * vocoder.sampling_rate / hop / factor) * factor
     key = hashlib.sha256()
-    for path, _ in found:
-        key.update(sha256_of(path).encode())
-    recipe = f"{key.hexdigest()[:24]}-{frames}-{vocoder.model_in_dim}"
-    latents = _kept(keep, recipe)
-    if latents is None:
+    for sound, _ in found:
+        key.update(sha256_of(sound).encode())
+    path = folder / f"latents-{key.hexdigest()[:24]}-{frames}-{vocoder.model_in_dim}.safetensors"
+    stored = kept(path)
+    if stored is None:
         parts = []
-        for number, (path, _) in enumerate(found, 1):
-            clip = read_clip(path, duration_s=seconds).mono().resampled(vocoder.sampling_rate)
+        for number, (sound, _) in enumerate(found, 1):
+            clip = read_clip(sound, duration_s=seconds).mono().resampled(vocoder.sampling_rate)
             wave = clip.waveform[0] - clip.waveform[0].mean()
             wave = LEVEL * wave / wave.abs().max().clamp_min(1e-8)
             wave = F.pad(wave, (0, max(0, frames * hop - len(wave))))[: frames * hop]
@@ -103,13 +102,11 @@ def prepare_sounds(
             parts.append((posterior.mode() * pipe.vae.config.scaling_factor).float().cpu())
             if number % 100 == 0:
                 logger.info("%d of %d sounds are encoded", number, len(found))
-        latents = torch.cat(parts)
-        if keep is not None:
-            with atomic_path(keep, force=True) as beside:
-                save_file({"latents": latents}, beside, metadata={"recipe": recipe})
+        stored = {"latents": torch.cat(parts)}
+        keep(path, stored)
     names = list(dict.fromkeys(text for _, text in found))
     texts = torch.cat([text_vector(pipe, text, device) for text in [*names, ""]])
-    return Sounds(latents, texts, torch.tensor([names.index(text) for _, text in found]))
+    return Sounds(stored["latents"], texts, torch.tensor([names.index(text) for _, text in found]))
 
 
 @torch.no_grad()
@@ -121,16 +118,3 @@ def text_vector(pipe: Any, text: str, device: torch.device) -> Tensor:
     )
     found = pipe.text_encoder(tokens.input_ids.to(device), attention_mask=tokens.attention_mask.to(device))
     return F.normalize(found.text_embeds.float(), dim=-1).cpu()
-
-
-def _kept(path: Path | None, recipe: str) -> Tensor | None:
-    from safetensors import SafetensorError, safe_open
-
-    if path is None or not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            same = (file.metadata() or {}).get("recipe") == recipe
-        return load_file(path)["latents"] if same else None
-    except (OSError, SafetensorError, KeyError):
-        return None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import write_text
 from sonotrain.data.esc50 import is_esc50
 from sonotrain.files.hashes import sha256_of
 from sonotrain.files.options import option
@@ -93,11 +94,10 @@ class AudioldmTrainer(Trainer):
         options, device = self.options, self.device
         self.pipe = load_pipeline(options.model).to(device)
         self.run.preparing("encoding the sounds")
-        kept = self.run.path / "cache"
-        kept.mkdir(exist_ok=True)
-        told: dict[str, Any] = {"seconds": options.seconds, "device": device}
-        self.sounds = prepare_sounds(self.pipe, self.found, keep=kept / "latents.safetensors", **told)
-        self.held_out = prepare_sounds(self.pipe, self.checked, keep=kept / "held-out.safetensors", **told)
+        self.sounds, self.held_out = (
+            prepare_sounds(self.pipe, found, options.seconds, device, self.run.path / "cache")
+            for found in (self.found, self.checked)
+        )
         self.unet = unet = self.pipe.unet
         self.alphas = self.pipe.scheduler.alphas_cumprod.float().to(device)
         self.prediction = str(self.pipe.scheduler.config.prediction_type)
@@ -196,7 +196,7 @@ class AudioldmTrainer(Trainer):
             f"Error of held-out sounds: {result['validation_loss_before']:.4f} before, "
             f"{result['validation_loss']:.4f} after. The weights keep AudioLDM's licence.\n"
         )
-        (self.run.path / "README.md").write_text(text, encoding="utf-8")
+        write_text(self.run.path / "README.md", text, force=True)
 
 
 def load_pipeline(folder: str | Path) -> Any:

@@ -16,9 +16,10 @@ from sonoconvert.curves.measure import MEASURED, measure
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import Clip
-from sonotrain.data.corpus import BATCH_CLIPS, SHARD_CLIPS, Corpus, clock, shard_seed, sounds
+from sonotrain.data.corpus import BATCH_CLIPS, SHARD_CLIPS, Corpus, shard_seed, sounds
 from sonotrain.data.foley import SAMPLE_RATE
 from sonotrain.files.json_files import read_json
+from sonotrain.files.pace import clock
 
 logger = logging.getLogger(__name__)
 

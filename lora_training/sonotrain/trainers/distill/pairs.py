@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from sonoconvert.files.atomic import atomic_path
-from sonotrain.data.corpus import clock
+from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep
 from sonotrain.training.compute import autocast, step_generator
 from sonotrain.training.painting import sample
 
@@ -48,7 +47,7 @@ def make_pairs(
     folder.mkdir(parents=True, exist_ok=True)
     worker, of = workers
     missing = [k for k in range(worker, -(-count // CHUNK), of) if not _path(folder, k).is_file()]
-    start = time.monotonic()
+    pace = Pace()
     for done, chunk in enumerate(missing, 1):
         generator = step_generator(seed, chunk)
         chosen = torch.randint(len(captions), (CHUNK,), generator=generator).tolist()
@@ -65,13 +64,10 @@ def make_pairs(
                     steps=steps, guidance=guidance_scale, sampler=SAMPLER,
                 )  # fmt: skip
             made.append(painted.half().cpu())
-        path = _path(folder, chunk)
-        tensors = {"noise": noise.contiguous(), "latents": torch.cat(made).contiguous()}
         metadata = {"captions": json.dumps([captions[i] for i in chosen])}
-        with atomic_path(path, force=True) as beside:
-            save_file(tensors, beside, metadata=metadata)
-        left = (time.monotonic() - start) / done * (len(missing) - done)
-        logger.info("pairs: %d of %d, %s left", min(count, (chunk + 1) * CHUNK), count, clock(left))
+        keep(_path(folder, chunk), {"noise": noise, "latents": torch.cat(made)}, metadata)
+        left = pace.left(done, len(missing) - done)
+        logger.info("pairs: %d of %d, %s left", min(count, (chunk + 1) * CHUNK), count, left)
 
 
 def load_pairs(folder: Path, count: int) -> tuple[Tensor, Tensor, list[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sonotrain.data.corpus import clock
+from sonotrain.files.pace import clock
 from sonotrain.trainers.lora.data import kept_prompts
 from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.trainers.lora.trainer import LoraTrainer

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from sonotrain.data.corpus import clock
 from sonotrain.files.options import to_publish
+from sonotrain.files.pace import clock
 from sonotrain.trainers.lora.data import TrainingData
 from sonotrain.trainers.lora.learner import Learner
 from sonotrain.trainers.lora.optimisers import warmup_steps

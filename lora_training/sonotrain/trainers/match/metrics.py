@@ -10,10 +10,8 @@ import hashlib
 import inspect
 import json
 import logging
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -27,6 +25,7 @@ from sonoconvert.errors import SonopaintError, setting
 from sonopaint.match.analyser import heard
 from sonopaint.match.metric import described, jacobian, metric_of, secants, steps
 from sonopaint.match.synths import blocks, get_synth, protocol
+from sonotrain.files.processes import several
 from sonotrain.trainers.match.draws import Draws, drawn
 
 logger = logging.getLogger(__name__)
@@ -76,13 +75,8 @@ def known(plan: Plan, folder: str | Path, workers: int = 1) -> Known:
     missing = [number for number, path in enumerate(paths) if not path.is_file()]
     if missing:
         logger.info("%s: %d of %d chunks are to be computed", plan.synth, len(missing), len(paths))
-    work = partial(_compute, plan, place)
-    if workers > 1 and len(missing) > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-            list(pool.map(work, missing))
-    else:
-        for number in missing:
-            work(number)
+    with several(min(workers, len(missing))) as run:
+        list(run(partial(_compute, plan, place), missing))
     parts = []
     for path in paths:
         with safe_open(str(path), framework="pt") as file:

@@ -10,6 +10,7 @@ import torch
 
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import write_text
 from sonotrain.data.knowledge import knowledge
 from sonotrain.files.json_files import read_json
 from sonotrain.trainers.mini.diffusion import load_diffusion
@@ -57,8 +58,7 @@ def export(
         name: sum(p.numel() for p in part.parameters())
         for name, part in (("unet", unet), ("vae", vae), ("text_encoder", text_encoder))
     }
-    card = Path(out) / "README.md"
-    card.write_text(model_card(facts, counts), encoding="utf-8")
+    write_text(Path(out) / "README.md", model_card(facts, counts), force=True)
     return facts
 
 
@@ -164,4 +164,4 @@ def quote_evaluation(card: Path, table: str) -> None:
             f"{card} has no place for an evaluation ({BEGIN} … {END}); export the model again."
         )
     before, after = text.split(BEGIN)[0], text.split(END, 1)[1]
-    card.write_text(f"{before}{BEGIN}\n{table.strip()}\n{END}{after}", encoding="utf-8")
+    write_text(card, f"{before}{BEGIN}\n{table.strip()}\n{END}{after}", force=True)

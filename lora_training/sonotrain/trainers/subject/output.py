@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from sonopaint.models.one_step import ON_STUDENT_KEY
-from sonotrain.data.corpus import clock
 from sonotrain.files.options import to_publish
+from sonotrain.files.pace import clock
 from sonotrain.trainers.one_step import output as one_step
 from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData, prompts_of

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.dataset import Example
 from sonotrain.files.hashes import file_key
+from sonotrain.files.tensors import keep
 
 MAX_LENGTH = 77
 
@@ -84,7 +83,6 @@ class Captions:
         path = folder / f"text-{file_key(fingerprint, self.ids.tolist())}.safetensors"
         if not path.is_file():
             parts = [text_encoder(ids.to(device)).last_hidden_state.cpu() for ids in self.ids.split(16)]
-            with atomic_path(path, force=True) as beside:
-                save_file({"embeddings": torch.cat(parts).contiguous()}, beside)
+            keep(path, {"embeddings": torch.cat(parts)})
         with safe_open(str(path), framework="pt") as file:
             self.embeddings = file.get_tensor("embeddings").float()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoconvert.files.atomic import atomic_path
-from sonotrain.data.corpus import Corpus, clock, to_pixels
+from sonotrain.data.corpus import Corpus, to_pixels
+from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep, kept
 from sonotrain.training.compute import autocast
 
 logger = logging.getLogger(__name__)
@@ -44,14 +42,14 @@ def picture_latents(
         weights.update(part.detach().cpu().numpy().tobytes())
     folder = beside / "latents"
     folder.mkdir(exist_ok=True)
-    chunks, start, encoded = [], time.monotonic(), 0
+    chunks, pace, encoded = [], Pace(), 0
     for first in range(0, len(pictures), CHUNK):
         levels = pictures[first : first + CHUNK]
         digest = weights.copy()
         digest.update(levels.numpy().tobytes())
         path = folder / f"{digest.hexdigest()[:24]}.safetensors"
-        if (kept := _read(path)) is not None:
-            chunks.append(kept)
+        if found := kept(path):
+            chunks.append(found["latents"])
             continue
         parts = []
         for pixels in levels.split(batch):
@@ -59,16 +57,9 @@ def picture_latents(
                 mean = vae.encode(to_pixels(pixels.to(device))).latent_dist.mode()
             parts.append((mean.float() * factor).half().cpu().contiguous())
         chunks.append(torch.cat(parts))
-        with atomic_path(path, force=True) as beside:
-            save_file({"latents": chunks[-1]}, beside)
+        keep(path, {"latents": chunks[-1]})
         encoded += len(levels)
-        left = (time.monotonic() - start) / encoded * (len(pictures) - first - len(levels))
-        logger.info("latents: %d of %d clips, %s left", first + len(levels), len(pictures), clock(left))
+        done = first + len(levels)
+        left = pace.left(encoded, len(pictures) - done)
+        logger.info("latents: %d of %d clips, %s left", done, len(pictures), left)
     return torch.cat(chunks)
-
-
-def _read(path: Path) -> Tensor | None:
-    try:
-        return load_file(path)["latents"]
-    except (OSError, SafetensorError):
-        return None

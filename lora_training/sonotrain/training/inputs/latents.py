@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
 from torch import Tensor
 
-from sonoconvert.files.atomic import atomic_path
 from sonotrain.data.augment import Augmentation, augment, mask_levels
-from sonotrain.data.corpus import clock
 from sonotrain.files.hashes import file_key
+from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep, rows_in
 
 if TYPE_CHECKING:
     from sonoconvert.pictures.format import SpectrogramFormat
@@ -84,7 +82,7 @@ def cache_latents(
     """
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
-    start, done = time.monotonic(), 0
+    pace, done = Pace(), 0
     for first in range(0, len(examples), CHUNK):
         part = examples[first : first + CHUNK]
         stamps = [
@@ -96,7 +94,7 @@ def cache_latents(
             facts += (vars(variants.options), variants.seed, first, others)  # type: ignore[assignment]
         path = folder / f"latents-{file_key(*facts)}.safetensors"
         files.append(path)
-        if _whole(path, len(part)):
+        if rows_in(path, "latents") == len(part):
             continue
         latents, masks = [], []
         for index in range(first, first + len(part)):
@@ -105,22 +103,10 @@ def cache_latents(
             masks.append(shown)
             done += 1
             if done == 1 or index + 1 == len(examples) or done % 20 == 0:
-                left = (time.monotonic() - start) / done * (len(examples) - index - 1)
-                tell(f"Encoding clips: {index + 1} of {len(examples)}, {clock(left)} left")
-        with atomic_path(path, force=True) as beside:
-            save_file(
-                {"latents": torch.stack(latents).contiguous(), "masks": torch.stack(masks).contiguous()},
-                beside,
-            )
+                left = pace.left(done, len(examples) - index - 1)
+                tell(f"Encoding clips: {index + 1} of {len(examples)}, {left} left")
+        keep(path, {"latents": torch.stack(latents), "masks": torch.stack(masks)})
     return LatentCache(files)
-
-
-def _whole(path: Path, count: int) -> bool:
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            return file.get_slice("latents").get_shape()[0] == count
-    except (OSError, SafetensorError, RuntimeError):
-        return False
 
 
 def _variants(

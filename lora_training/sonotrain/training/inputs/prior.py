@@ -7,19 +7,16 @@ in place of the noise: what it says of its own pictures is known exactly, so not
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sonoconvert.files.atomic import atomic_path
-from sonotrain.data.corpus import clock
 from sonotrain.files.hashes import file_key
+from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep, kept
 from sonotrain.training.inputs.captions import Captions
 from sonotrain.training.painting import noise_of, sample
 
@@ -42,23 +39,20 @@ def cache_prior(
     """Scaled latents fp32 [N, 4, h, w], one for each text (numbers of `captions`); painted once and kept."""
     prompts = [captions.texts[number] for number in texts]
     path = folder / f"prior-{file_key(fingerprint, prompts, STEPS, SEED)}.safetensors"
-    try:
-        return load_file(path)["latents"].float()
-    except (OSError, SafetensorError):
-        pass
+    if found := kept(path):
+        return found["latents"].float()
     noise = noise_of(model, len(texts), SEED)
-    parts, start = [], time.monotonic()
+    parts, pace = [], Pace()
     for first in range(0, len(texts), BATCH):
         chosen = torch.tensor(list(texts[first : first + BATCH]))
         text, empty = (_embed(model, captions, numbers) for numbers in (chosen, torch.tensor([0])))
         part = noise[first : first + BATCH]
         parts.append(sample(model, text, empty, part, steps=STEPS, sampler="dpmpp_2m").cpu())
         done = first + len(chosen)
-        left = (time.monotonic() - start) / done * (len(texts) - done)
-        tell(f"Painting what the model knows: {done} of {len(texts)}, {clock(left)} left")
+        left = pace.left(done, len(texts) - done)
+        tell(f"Painting what the model knows: {done} of {len(texts)}, {left} left")
     latents = torch.cat(parts).half().contiguous()
-    with atomic_path(path, force=True) as beside:
-        save_file({"latents": latents}, beside)
+    keep(path, {"latents": latents})
     return latents.float()
 
 
