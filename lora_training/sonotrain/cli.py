@@ -89,21 +89,23 @@ def _fill(parser: argparse.ArgumentParser, what: str | Export, run_folder: str) 
 
 
 def _training(parser: argparse.ArgumentParser, kind: type[Trainer], out: str) -> None:
-    """The arguments of a trainer whose length is told in steps or minutes."""
+    """The arguments of a trainer, and how long it is to train."""
 
     def run(arguments: argparse.Namespace) -> bool:
         budget = None
-        if not arguments.resume or arguments.steps or arguments.minutes:
+        if told and (not arguments.resume or arguments.steps or arguments.minutes):
             budget = Budget(arguments.steps, arguments.minutes)
         options = given(arguments, kind.Options)
         return train(kind, arguments.out, options, budget, device=arguments.device, resume=arguments.resume)
 
     from sonotrain.training.loop import Budget
-    from sonotrain.training.run import train
+    from sonotrain.training.run import Trainer, train
 
+    told = kind.budget is Trainer.budget  # else its options say how long
     parser.add_argument("--out", default=out, help=f"run folder (default: {out})")
-    parser.add_argument("--steps", type=int, help="train for so many steps")
-    parser.add_argument("--minutes", type=float, help="or for so many minutes")
+    if told:
+        parser.add_argument("--steps", type=int, help="train for so many steps")
+        parser.add_argument("--minutes", type=float, help="or for so many minutes")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its options")
     add_options(parser, kind.Options)
     add_device(parser)

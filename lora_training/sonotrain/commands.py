@@ -41,7 +41,7 @@ COMMANDS = {
     "audioldm": (
         "AudioLDM, lightly fine-tuned on classes of sounds",
         "Fine-tunes AudioLDM on ESC-50 or a folder of classes; the rest of the pipeline stays as it is.",
-        "sonotrain.trainers.audioldm.cli:fill",
+        "sonotrain.trainers.audioldm.trainer:AudioldmTrainer",
     ),
     "sweep": (
         "LoRAs with one option varied, and a table",

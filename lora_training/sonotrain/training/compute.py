@@ -6,11 +6,12 @@ import ctypes
 import gc
 import importlib.util
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError, setting
 
@@ -49,6 +50,19 @@ def step_generator(seed: int, step: int, device: torch.device | str = "cpu") -> 
 def compiled(module: nn.Module, device: torch.device) -> Any:
     """torch.compile on CUDA; the module itself elsewhere. It shares the module's parameters."""
     return torch.compile(module) if device.type == "cuda" else module
+
+
+def descend(
+    loss: Tensor, weights: Iterable[nn.Parameter], *optimisers: torch.optim.Optimizer, most: float = 1.0
+) -> Tensor:
+    """One step of the optimisers down a loss; the norm of their gradient, which is cut to `most`."""
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(weights, most)
+    for optimiser in optimisers:
+        optimiser.step()
+    return norm
 
 
 def give_back_memory() -> None:

@@ -64,3 +64,10 @@ class Ema:
         for average, saved in zip(self.average, state["average"], strict=True):
             average.copy_(saved)
         self.calls = int(state["calls"])
+
+
+def take_average(modules: Iterable[nn.Module], saved: dict) -> None:
+    """Copies the average that a checkpoint holds into modules of the same sizes."""
+    ema = Ema(modules)
+    ema.load_state_dict(saved)
+    ema.store()

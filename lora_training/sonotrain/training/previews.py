@@ -26,9 +26,8 @@ def save_sheet(rows: Sequence[Tensor], path: Path, gap: int = 4) -> None:
         framed = torch.nn.functional.pad(row.float().cpu().flip(-2), (0, gap, 0, gap), value=0.5)
         lines.append(torch.cat(list(framed), dim=-1))
     sheet = torch.cat(lines, dim=0).mul(255).round().clamp(0, 255)
-    part = path.with_name(path.name + ".part")
-    Image.fromarray(sheet.numpy().astype(np.uint8)).save(part, format="PNG")
-    part.replace(path)
+    with atomic_path(path, force=True) as beside:
+        Image.fromarray(sheet.numpy().astype(np.uint8)).save(beside, format="PNG")
 
 
 BATCH = 4

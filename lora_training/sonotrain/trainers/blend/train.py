@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonopaint.models.blend.file import BlendModel, read_blend, write_blend
@@ -21,11 +21,12 @@ from sonopaint.samplers.edm import P_MEAN, SIGMA_DATA
 from sonotrain.data.scales.kept import Wanted, make
 from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.jingles.objectives import edm_loss
-from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.loop import cosine, warmed_up
 from sonotrain.training.muon import muon_and_adam
 from sonotrain.training.run import Run, Trainer
+from sonotrain.training.weights import our_header
 
 SPACES = ("latents", "encodec")  # continuous, over time
 VALIDATED = 64  # held-out sounds of a preview
@@ -210,11 +211,7 @@ class BlendTrainer(Trainer):
         with autocast(self.device):
             losses = self.losses(data, mel, told, levels, generator)
         loss = losses.mean()
-        self.network.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        for optimiser in self.optimisers():
-            optimiser.step()
+        norm = descend(loss, self.network.parameters(), *self.optimisers())
         self.ema.update()
         return {"loss": loss, "norm": norm, "levels": torch.tensor(float(len(levels)))}
 
@@ -243,16 +240,9 @@ class BlendTrainer(Trainer):
 
     def save(self, path: Path, steps: int) -> dict[str, Any]:
         """The averaged network."""
-        counts: dict[str, int] = {}
-        for one in self.data.labels:
-            counts[one.group] = counts.get(one.group, 0) + 1
+        counts = dict(Counter(one.group for one in self.data.labels))
         facts = {"options": to_publish(self.options), "steps": steps, "sounds": counts}
-        metadata = {
-            "modelspec.license": "MIT",
-            "modelspec.author": "the Sonopaint authors",
-            "modelspec.description": "Takes sounds apart by scale and puts them together across files.",
-            "sonopaint.training": json.dumps(facts),
-        }
+        metadata = our_header("Takes sounds apart by scale and puts them together across files.", facts)
         with self.ema.applied():
             model = BlendModel(self.network, self.options.space, self.options.frames, self.scaling)
             write_blend(path, model, metadata, force=True)

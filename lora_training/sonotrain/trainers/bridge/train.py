@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,15 +18,15 @@ from sonopaint.models.bridge import BINS, HOP, SPREAD, Bridge, channels, place_o
 from sonopaint.models.bridge_network import BridgeNetwork
 from sonopaint.samplers.bridge import estimate, marginal
 from sonotrain.data.waveforms import waveforms
-from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
 from sonotrain.trainers.bridge.damage import Damaged, damaged
 from sonotrain.trainers.bridge.sounds import own_sounds, spoken
-from sonotrain.training.compute import autocast, compiled, step_generator
-from sonotrain.training.ema import Ema
+from sonotrain.training.compute import autocast, compiled, descend, step_generator
+from sonotrain.training.ema import Ema, take_average
 from sonotrain.training.muon import muon_and_adam
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
+from sonotrain.training.weights import facts_of, our_header
 
 logger = logging.getLogger(__name__)
 
@@ -173,19 +172,11 @@ class BridgeTrainer(Trainer):
             said = self.fast[expert](x, x1, (~known)[:, None].float(), place, t)
         losses = bridge_loss(said, wanted(x, x1, x0, t), x0, ~known)
         loss = losses.mean()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.others.zero_grad(set_to_none=True)
-        loss.backward()
-        weights = [p for network in self.networks for p in network.parameters() if p.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        for optimiser in self.optimisers():
-            optimiser.step()
+        weights = [p for network in self.networks for p in network.parameters()]
+        norm = descend(loss, weights, *self.optimisers())
         self.ema.update()
-        return {"loss": loss, "norm": norm, **self._at_the_ends(losses, t)}
-
-    def _at_the_ends(self, losses: Tensor, t: Tensor) -> dict[str, Tensor]:
         late = t > 0.9
-        return {"late": losses[late].mean()} if late.any() else {}
+        return {"loss": loss, "norm": norm} | ({"late": losses[late].mean()} if late.any() else {})
 
     @torch.no_grad()
     def preview(self, number: int) -> dict[str, float]:
@@ -236,27 +227,12 @@ def export_bridge(run: str | Path, out: str | Path, *, force: bool = False) -> P
     networks = [BridgeNetwork(tuple(options["widths"]), options["blocks"]) for _ in range(options["experts"])]
     for number, network in enumerate(networks):
         network.load_state_dict(parts[f"network{number}"])
-    ema = Ema(networks)
-    ema.load_state_dict(parts["ema"])
-    ema.store()
-    machine = read_json(run / "environment.json")
-    result = read_json(run / "bridge.json") if (run / "bridge.json").is_file() else {}
+    take_average(networks, parts["ema"])
     synthesised = (
         f"{options['clips']} synthesised sounds (foley corpus, synthetic signals and speech), no recordings"
     )
-    facts = {
-        "data": "a folder of sounds" if options["data"] else synthesised,
-        "hardware": machine["gpu"] or machine["processor"],
-        "torch": machine["torch"],
-        "options": options | {"data": ""},
-        "result": result,
-    }
-    metadata = {
-        "modelspec.license": "MIT",
-        "modelspec.author": "the Sonopaint authors",
-        "modelspec.description": "Heals gaps and missing bands of sounds.",
-        "sonopaint.training": json.dumps(facts),
-    }
+    data = "a folder of sounds" if options["data"] else synthesised
+    facts = facts_of(run, "bridge", data, options | {"data": ""})
     path = Path(out) / "bridge.safetensors"
-    write(path, networks, metadata, force=force)
+    write(path, networks, our_header("Heals gaps and missing bands of sounds.", facts), force=force)
     return path

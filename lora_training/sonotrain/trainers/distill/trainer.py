@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
+from sonotrain.data.corpus import to_levels
 from sonotrain.files.options import to_publish
 from sonotrain.trainers.distill.data import Texts, open_sounds
 from sonotrain.trainers.distill.options import DistillOptions
@@ -27,7 +27,7 @@ from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.networks import FullNetworks
 from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Recipe
 from sonotrain.training.base_model import load_base, plain_attention
-from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.loop import cosine
 from sonotrain.training.previews import save_sheet
@@ -156,11 +156,7 @@ class Distillation(Trainer):
         with autocast(self.device):
             painted = self.losses.paint(noise[chosen].to(self.device).float(), text)
         loss = F.mse_loss(painted.float(), latents[chosen].to(self.device).float())
-        optimiser = self.learners["lessons"]
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.networks.trained("student"), 1.0)
-        optimiser.step()
+        norm = descend(loss, self.networks.trained("student"), self.learners["lessons"])
         self.ema.update()
         return {"lesson": loss, "norm": norm}
 
@@ -182,21 +178,13 @@ class Distillation(Trainer):
             self.ema.update()
         return {name: told[name] for name in ("fake", "critic_gan", "real_logit", "fake_logit")}
 
-    @contextmanager
-    def averaged(self) -> Iterator[Any]:
-        """Within the block the student has its averaged weights; yields its U-Net."""
-        with self.ema.applied():
-            yield self.networks.unets["student"]
-
     @torch.no_grad()
     def preview(self, number: int) -> dict[str, float]:
         """Pictures of some captions from fixed noise, and how far two seeds of one caption are apart."""
-        from sonotrain.data.corpus import to_levels
-
         generator = torch.Generator().manual_seed(PREVIEW_SEED)
         _, texts = self.sounds.draw(generator, PREVIEWS)
         noise = torch.randn((2 * PREVIEWS, *self.sounds.latents.shape[1:]), generator=generator)
-        with self.averaged(), autocast(self.device):
+        with self.ema.applied(), autocast(self.device):
             latents = self.losses.paint(noise.to(self.device), self.texts(texts).repeat(2, 1, 1))
         pixels = [
             self.model.vae.decode(part / self.model.vae_scale).sample for part in latents.float().split(4)
@@ -210,8 +198,9 @@ class Distillation(Trainer):
         """The averaged student as a model and as a LoRA, and the share of the change that the LoRA keeps."""
         facts = {"method": "DMD2", "options": to_publish(self.options), **result}
         header = output.one_step_header(self.options.timestep, facts)
-        with self.averaged() as unet:
-            weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+        with self.ema.applied():
+            student = self.networks.unets["student"].state_dict()
+            weights = {name: tensor.clone() for name, tensor in student.items()}
         base, folder, rank = self.model.path, self.run.path, self.options.rank
         name = "model" if base.is_dir() and (base / "config.json").is_file() else "model.safetensors"
         output.save_model(base, weights, folder / name, header)

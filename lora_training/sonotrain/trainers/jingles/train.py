@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,11 @@ from sonopaint.samplers import ddpm, multinomial
 from sonotrain.data.pvt.build import PvtDataset
 from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.jingles.objectives import loss_of
-from sonotrain.training.compute import autocast, compiled, step_generator
+from sonotrain.training.compute import autocast, compiled, descend, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.muon import muon_and_adam
 from sonotrain.training.run import Run, Trainer
+from sonotrain.training.weights import our_header
 
 FORMALISMS = ("edm", "ddpm", "discdpm")
 MEASURED = 64  # clips whose scaling is measured, where all of them would be many gigabytes
@@ -188,11 +188,7 @@ class JingleTrainer(Trainer):
         with autocast(self.device):
             losses = loss_of(self.formalism, self.fast, data, generator, curves, facts)
         loss = losses.mean()
-        self.network.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        for optimiser in self.optimisers():
-            optimiser.step()
+        norm = descend(loss, self.network.parameters(), *self.optimisers())
         self.ema.update()
         return {"loss": loss, "norm": norm}
 
@@ -221,12 +217,7 @@ class JingleTrainer(Trainer):
         melodies = "MIDI files" if self.data.settings["midi"] else "generated"
         made_of = self.data.settings | {"midi": "", "codec": "", "melodies": melodies}
         facts = {"options": told, "steps": steps, "data": made_of}
-        metadata = {
-            "modelspec.license": "MIT",
-            "modelspec.author": "the Sonopaint authors",
-            "modelspec.description": "Plays melodies along curves of velocity, pitch and instrument.",
-            "sonopaint.training": json.dumps(facts),
-        }
+        metadata = our_header("Plays melodies along curves of velocity, pitch and instrument.", facts)
         with self.ema.applied():
             jingle = Jingle(
                 self.network, self.formalism, self.controls, self.options.space, self.frames,

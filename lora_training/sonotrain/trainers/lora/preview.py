@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 SEED = 1
 BATCH = 4
-GAP = 4  # pixels between the pictures of a sheet
 
 
 class Previews:

@@ -17,15 +17,15 @@ from sonoconvert.errors import SonopaintError, setting
 from sonopaint.match.analyser import Analyser, between, header, sizes
 from sonopaint.match.metric import described
 from sonopaint.match.synths import CORPUS, Synth, get_synth
-from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
 from sonotrain.trainers.match.draws import TEST, TRAIN, VALIDATION
 from sonotrain.trainers.match.losses import LOSSES, damped, parameter_loss, pnp_loss, spectral_loss
 from sonotrain.trainers.match.metrics import KINDS, Known, Plan, known
-from sonotrain.training.compute import step_generator
-from sonotrain.training.ema import Ema
+from sonotrain.training.compute import descend, step_generator
+from sonotrain.training.ema import Ema, take_average
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
+from sonotrain.training.weights import facts_of
 
 NAMED = 0.1  # weight of saying which synthesiser it is
 
@@ -169,10 +169,7 @@ class MatchTrainer(Trainer):
             named = nn.functional.cross_entropy(self.analyser.which(features), which.to(self.device))
             values["named"] = named
             loss = loss + NAMED * named
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        values["norm"] = nn.utils.clip_grad_norm_(self.analyser.parameters(), 1e3)
-        self.optimiser.step()
+        values["norm"] = descend(loss, self.analyser.parameters(), self.optimiser, most=1e3)
         self.ema.update()
         return values
 
@@ -244,9 +241,7 @@ def averaged(run: str | Path) -> tuple[Analyser, dict[str, Any]]:
     names = [plan.synth for plan in wanted]
     analyser = Analyser(sizes(names), options["width"], options["depth"], options["raw"])
     analyser.load_state_dict(parts["analyser"])
-    ema = Ema([analyser])
-    ema.load_state_dict(parts["ema"])
-    ema.store()
+    take_average([analyser], parts["ema"])
     return analyser.eval(), config
 
 
@@ -254,18 +249,10 @@ def export_analyser(run: str | Path, out: str | Path, *, force: bool = False) ->
     """Writes a run's averaged analyser as out/corpus.safetensors or out/arpeggio.safetensors (fp16)."""
     run = Path(run)
     analyser, config = averaged(run)
-    machine = read_json(run / "environment.json")
-    result = read_json(run / "match.json") if (run / "match.json").is_file() else {}
-    facts = {
-        "data": "sounds that the synthesisers made, no recordings",
-        "hardware": machine["gpu"] or machine["processor"],
-        "torch": machine["torch"],
-        "options": config["options"] | {"cache": ""},
-        "result": result,
-    }
+    data = "sounds that the synthesisers made, no recordings"
+    facts = facts_of(run, "match", data, config["options"] | {"cache": ""})
     name = "arpeggio" if analyser.synths[0].startswith("arpeggio") else "corpus"
     path = Path(out) / f"{name}.safetensors"
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         key: value.half() if value.is_floating_point() else value
         for key, value in analyser.state_dict().items()

@@ -19,8 +19,10 @@ from sonotrain.files.options import option
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.text import load_text
 from sonotrain.trainers.mini.vae import VALIDATION_CLIPS, load_vae, open_corpus
+from sonotrain.training.base_model import plain_attention
 from sonotrain.training.compute import autocast, compiled, step_generator
-from sonotrain.training.ema import Ema
+from sonotrain.training.ema import Ema, take_average
+from sonotrain.training.inputs.captions import embedded
 from sonotrain.training.inputs.corpus_latents import corpus_latents
 from sonotrain.training.losses import diffused
 from sonotrain.training.objective import (
@@ -112,7 +114,6 @@ class DiffusionTrainer(Trainer):
 
     def prepare(self) -> None:
         from diffusers import UNet2DConditionModel
-        from diffusers.models.attention_processor import AttnProcessor
 
         from sonopaint.models.mini import load_mini, mini_config
         from sonopaint.models.schedule import scaled_linear_alphas_cumprod
@@ -132,8 +133,7 @@ class DiffusionTrainer(Trainer):
         if device.type == "cuda":
             self.unet.to(memory_format=torch.channels_last)  # on the CPU its group norms are slow
         else:
-            # torch's fused attention is slow backwards in bf16 on a CPU
-            self.unet.set_attn_processor(AttnProcessor())
+            plain_attention(self.unet)
             self.text_encoder.set_attn_implementation("eager")
         self.fast_unet = compiled(self.unet, device)
         self.alphas_cumprod = scaled_linear_alphas_cumprod()
@@ -166,12 +166,6 @@ class DiffusionTrainer(Trainer):
                     ids[number] = self.fillers.around(ids[number], rng)
         return ids
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Embeddings [B, 77, D] of token ids [B, 77]; each different caption is computed once."""
-        unique, back = ids.unique(dim=0, return_inverse=True)
-        hidden = self.text_encoder(unique.to(self.device)).last_hidden_state
-        return hidden[back.to(self.device)]
-
     def loss(self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """(weighted loss, plain mean squared error) of what the U-Net predicts."""
         told = self.options
@@ -203,7 +197,7 @@ class DiffusionTrainer(Trainer):
         train_text = number % options.text_every == 0
         with autocast(self.device):
             with torch.set_grad_enabled(train_text):
-                text = self.embed(ids)
+                text = embedded(self.text_encoder, ids.to(self.device))
             loss, error = self.loss(latents, noise, timesteps, text)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -227,12 +221,12 @@ class DiffusionTrainer(Trainer):
         latents = self.latents[:count].float()
         noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(1)).to(self.device)
         timesteps = torch.linspace(10, len(self.alphas) - 10, count).long().to(self.device)
-        texts = torch.tensor([numbers[0] for numbers in self.phrasings.of_clip[:count]])
+        ids = self.phrasings.first(count).to(self.device)
         total = 0.0
         with self.ema.applied(), autocast(self.device):
             for part in torch.arange(count).split(16):
                 picked = part.to(self.device)
-                text = self.embed(self.phrasings.ids[texts[part]])
+                text = embedded(self.text_encoder, ids[picked])
                 loss, _ = self.loss(latents[picked], noise[picked], timesteps[picked], text)
                 total += loss.item() * len(part)
         return total / count
@@ -286,7 +280,5 @@ def load_diffusion(folder: str | Path) -> tuple[Any, Any, Any]:
     parts, config = load_final(folder)
     unet = UNet2DConditionModel(**config["architecture"])
     encoder, tokenizer = load_text(config["options"]["text"])
-    ema = Ema([unet, encoder])
-    ema.load_state_dict(parts["ema"])
-    ema.store()
+    take_average([unet, encoder], parts["ema"])
     return unet.eval(), encoder.eval(), tokenizer

@@ -16,6 +16,7 @@ from sonotrain.files.json_files import read_json
 from sonotrain.trainers.mini.diffusion import load_diffusion
 from sonotrain.trainers.mini.vae import load_vae
 from sonotrain.training.compute import choose_device
+from sonotrain.training.weights import our_header
 
 NO_METRICS = ("steps", "seconds", "peak_memory_mb")
 BEGIN, END = "<!-- evaluation -->", "<!-- /evaluation -->"
@@ -44,12 +45,7 @@ def export(
     if decoder:
         _take_decoder(vae, decoder)
     vae.register_to_config(scaling_factor=factor)
-    metadata = {
-        "modelspec.license": "MIT",
-        "modelspec.author": "the Sonopaint authors",
-        "modelspec.description": "Paints 5.12 s mel spectrograms of sound effects from a caption.",
-        "sonopaint.training": json.dumps(facts),
-    }
+    metadata = our_header("Paints 5.12 s mel spectrograms of sound effects from a caption.", facts)
     save_mini(
         out, unet, vae, text_encoder, tokenizer, metadata, defaults=defaults, knows=knowledge(), force=force,
         prediction=options.get("prediction", "epsilon"),  # runs of before 2026-11-29 say nothing

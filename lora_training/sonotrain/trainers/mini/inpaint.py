@@ -22,9 +22,11 @@ from sonotrain.files.hashes import sha256_of
 from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.vae import load_vae
-from sonotrain.training.adapter import Sizes, adapter_module, inject, lora_layers
-from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.adapter import Sizes, adapter_module, inject, lora_layers, without_lora
+from sonotrain.training.base_model import plain_attention
+from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.ema import Ema
+from sonotrain.training.inputs.captions import embedded
 from sonotrain.training.inputs.corpus_latents import corpus_latents, picture_latents
 from sonotrain.training.losses import diffused, min_snr_weights
 from sonotrain.training.run import Run, Trainer
@@ -68,8 +70,6 @@ class InpaintTrainer(Trainer):
             raise SonopaintError(f"{self.options.model} holds no Mini; name one with {setting('model')}.")
 
     def prepare(self) -> None:
-        from diffusers.models.attention_processor import AttnProcessor
-
         from sonopaint.models.mini import load_mini
         from sonopaint.models.schedule import scaled_linear_alphas_cumprod
 
@@ -92,7 +92,7 @@ class InpaintTrainer(Trainer):
         unet.conv_in.kept.requires_grad_(True)
         self.unet = unet.to(device).train()
         if device.type == "cpu":
-            self.unet.set_attn_processor(AttnProcessor())  # torch's fused attention is slow backwards in bf16
+            plain_attention(self.unet)
         self.learnt = nn.ParameterList([p for p in self.unet.parameters() if p.requires_grad])
         self.alphas = scaled_linear_alphas_cumprod().float().to(device)
         self.ema = Ema([self.learnt], options.ema)
@@ -114,9 +114,8 @@ class InpaintTrainer(Trainer):
         latents, kept, noise = (values.to(self.device) for values in (latents, kept, noise))
         timesteps = timesteps.to(self.device)
         noisy = torch.cat([diffused(latents, noise, self.alphas[timesteps]), kept], 1)
-        unique, back = ids.to(self.device).unique(dim=0, return_inverse=True)
         with autocast(self.device):
-            text = self.text_encoder(unique).last_hidden_state[back]
+            text = embedded(self.text_encoder, ids.to(self.device))
             predicted = self.unet(noisy, timesteps, text, return_dict=False)[0]
         squares, painted = (predicted.float() - noise).square(), 1.0 - kept[:, :1]
         weight = painted + KEPT_WEIGHT * kept[:, :1]
@@ -136,10 +135,7 @@ class InpaintTrainer(Trainer):
         noise = torch.randn(latents.shape, generator=generator)
         noise += options.noise_offset * torch.randn((*latents.shape[:2], 1, 1), generator=generator)
         loss, error = self.loss(latents, kept, noise, timesteps, self.scenes.phrasings.ids[texts])
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.learnt, 1.0)
-        self.optimiser.step()
+        norm = descend(loss, self.learnt, self.optimiser)
         self.ema.update()
         return {"loss": loss, "mse": error, "norm": norm}
 
@@ -151,17 +147,12 @@ class InpaintTrainer(Trainer):
     def validate(self, *, blind: bool = False) -> float:
         """Mean squared error inside the boxes of held-out scenes, with fixed noise and timesteps; `blind`:
         of the model without the adapter."""
-        from sonotrain.training.adapter import without_lora
-
         generator, count = torch.Generator().manual_seed(1), self.options.held_out
         picked = torch.arange(count)
         latents, kept = self.scenes.draw(picked, generator)
         noise = torch.randn(latents.shape, generator=generator)
-        timesteps = torch.linspace(10, len(self.alphas) - 10, self.options.held_out).long()
-        texts = torch.tensor(
-            [numbers[0] for numbers in self.scenes.phrasings.of_clip[: self.options.held_out]]
-        )
-        ids = self.scenes.phrasings.ids[texts]
+        timesteps = torch.linspace(10, len(self.alphas) - 10, count).long()
+        ids = self.scenes.phrasings.first(count)
         weights = self.unet.conv_in.kept
         before = weights.detach().clone()
         if blind:

@@ -48,6 +48,10 @@ class Phrasings(Captions):
         super().__init__(tokenizer, [record.phrasings for record in corpus.records])
         self.lengths = (self.ids == tokenizer.eos_token_id).int().argmax(1) + 1
 
+    def first(self, clips: int) -> Tensor:
+        """Token ids [clips, 77] of the captions of the first so many clips."""
+        return self.ids[[numbers[0] for numbers in self.of_clip[:clips]]]
+
     def fillers(self, tokenizer: Any) -> Fillers:
         """Words that no caption holds and that name no sound."""
         said = torch.cat([self.ids, encode(tokenizer, foley_captions() + SOUNDS)]).unique()

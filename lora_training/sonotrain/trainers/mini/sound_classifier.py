@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
+from sonoconvert.checkpoints.files import write_tensors
 from sonopaint.models.sound_classifier import (
     MIXTURES,
     NAME,
@@ -33,9 +32,6 @@ __all__ = [
 
 def save_classifier(model: SoundClassifier, path: str | Path, metrics: dict[str, object]) -> None:
     """Writes fp16 weights; kinds and metrics go into the header."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     metadata = {
         "sonopaint.format": FORMAT,
         "sonopaint.kinds": json.dumps(model.kinds),
@@ -44,9 +40,8 @@ def save_classifier(model: SoundClassifier, path: str | Path, metrics: dict[str,
         "modelspec.title": "Sonopaint's sound classifier",
         "modelspec.license": "MIT",
     }
-    tensors = {name: value.detach().half().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, part, metadata=metadata)
-    os.replace(part, path)
+    tensors = {name: value.half() for name, value in model.state_dict().items()}
+    write_tensors(path, tensors, metadata, force=True)
 
 
 def augment(levels: Tensor, generator: torch.Generator, *, whole: bool = False) -> Tensor:

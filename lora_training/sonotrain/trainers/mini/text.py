@@ -17,7 +17,7 @@ from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import Corpus
 from sonotrain.files.options import option
 from sonotrain.trainers.mini.phrasings import Phrasings, learn_tokenizer
-from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
 
@@ -141,10 +141,7 @@ class TextTrainer(Trainer):
         loss = loss + 10 * F.binary_cross_entropy_with_logits(kinds, wanted["kinds"])
         if self.attributes:
             loss = loss + 5 * F.binary_cross_entropy_with_logits(attributes, wanted["attributes"])
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.encoder.parameters(), 1.0)
-        self.optimiser.step()
+        norm = descend(loss, self.encoder.parameters(), self.optimiser)
         return {"loss": loss, "order": order, "norm": norm}
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Recipe
 from sonotrain.trainers.subject.data import SubjectData
 from sonotrain.trainers.subject.networks import Networks, WholeNetworks
 from sonotrain.trainers.subject.options import SubjectOptions
-from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.losses import diffused
 
 EXTREME = 0.02  # share of the schedule at either end that distribution matching leaves out
@@ -73,11 +73,8 @@ class Setting:
         return self.data.draw(self.options.batch, generator).to(self.device)
 
     def update(self, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = [p for group in optimiser.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, self.options.clip_norm)
-        optimiser.step()
+        weights = [p for group in optimiser.param_groups for p in group["params"]]
+        descend(loss, weights, optimiser, most=self.options.clip_norm)
 
     def autocast(self) -> AbstractContextManager[Any]:
         return autocast(self.device)

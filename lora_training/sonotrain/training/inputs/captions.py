@@ -23,6 +23,12 @@ def encode(tokenizer: Any, texts: list[str]) -> Tensor:
     return torch.tensor(batch.input_ids)
 
 
+def embedded(text_encoder: Any, ids: Tensor) -> Tensor:
+    """Embeddings [B, 77, D] of token ids [B, 77]; each different caption is computed once."""
+    unique, back = ids.unique(dim=0, return_inverse=True)
+    return text_encoder(unique).last_hidden_state[back]
+
+
 def captions_of(examples: list[Example], trigger: str) -> list[list[str]]:
     """All captions of each clip, the trigger word in front where they lack it, and the trigger by itself."""
 
