@@ -29,7 +29,7 @@ from sonotrain.evaluation.subject.contexts import agrees
 from sonotrain.evaluation.subject.folders import find_subjects
 from sonotrain.evaluation.subject.methods import find_weights, read_methods, training_cost
 from sonotrain.evaluation.subject.prompts import DREAMBOOTH, LIVE, OBJECTS, SOUND, Template
-from sonotrain.evaluation.subject.run import Request, run
+from sonotrain.evaluation.subject.run import SubjectBenchOptions, run
 from sonotrain.evaluation.subject.sounds import SoundJudge
 from sonotrain.evaluation.traits import listen
 from sonotrain.trainers.mini.sound_classifier import load_classifier
@@ -196,14 +196,14 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return made
 
 
-def request(subjects: Path, tmp_path: Path, **changes: Any) -> Request:
+def request(subjects: Path, tmp_path: Path, **changes: Any) -> SubjectBenchOptions:
     told: dict[str, Any] = {
         "methods": ("fresh=mini", "reciter=mini"),
         "only": ("giant-dog",),
         "prompts": (1, 22),
     }
     told |= {"seeds": 2, "out": str(tmp_path / "out"), "cache": str(tmp_path / "cache"), "device": "cpu"}
-    return Request(str(subjects), **(told | changes))
+    return SubjectBenchOptions(str(subjects), **(told | changes))
 
 
 def test_the_bench_tells_a_reciter_and_writes_every_report(

@@ -175,10 +175,12 @@ def opened(what: str, model: str, *, device: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def done(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bench.Request, dict[str, Any], int]:
+def done(
+    sounds: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[bench.VariationBenchOptions, dict[str, Any], int]:
     """(request, results, how often Odd was asked)."""
     out = tmp_path_factory.mktemp("bench")
-    request = bench.Request(
+    request = bench.VariationBenchOptions(
         str(sounds), ("plain=simple", "odd", "hopeless"), variations=3, sweep=(0.2, 0.9), unchosen=True,
         out=str(out), cache=str(out / "cache"), protocol=Protocol(references=1, retakes=2),
     )  # fmt: skip
@@ -234,8 +236,8 @@ def test_a_bench_that_is_called_again_makes_nothing_again(done: Any, monkeypatch
 
 
 def test_a_method_is_named_once_and_known(sounds: Path, tmp_path: Path) -> None:
-    def asked(**told: Any) -> bench.Request:
-        return bench.Request(str(sounds), out=str(tmp_path), **told)
+    def asked(**told: Any) -> bench.VariationBenchOptions:
+        return bench.VariationBenchOptions(str(sounds), out=str(tmp_path), **told)
 
     for told, said in (
         ({"methods": ("a=pitch-and-gain", "a=pitch-and-gain")}, "there twice"),

@@ -27,7 +27,7 @@ from sonotrain.evaluation.embeddings import load_embedding, panns
 from sonotrain.evaluation.embeddings.base import Embedded, Embedding
 from sonotrain.evaluation.generation import Plan, choose, generate_all
 from sonotrain.evaluation.hearing import hear
-from sonotrain.evaluation.run import Request
+from sonotrain.evaluation.run import EvaluateOptions
 from sonotrain.evaluation.sets import Caption, Sound, pairs, read_captions, read_set, with_captions
 from sonotrain.evaluation.tables import as_text
 
@@ -77,9 +77,9 @@ def ear(monkeypatch: pytest.MonkeyPatch) -> Ear:
     return made
 
 
-def request(tmp_path: Path, **more: Any) -> Request:
+def request(tmp_path: Path, **more: Any) -> EvaluateOptions:
     places = {"out": str(tmp_path / "out"), "cache": str(tmp_path / "cache"), "device": "cpu"}
-    return Request(**(places | {"embeddings": ("ear",)} | more))
+    return EvaluateOptions(**(places | {"embeddings": ("ear",)} | more))
 
 
 def figures(report: dict[str, Any]) -> dict[str, dict[str, Any]]:

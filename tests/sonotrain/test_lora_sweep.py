@@ -20,7 +20,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_ends_with_a_table(
 ) -> None:
     seen: list[tuple[str, dict[str, Any], bool]] = []
 
-    def train(_: Any, out: Path, given: dict[str, Any], *, device: str, resume: bool) -> bool:
+    def train(_: Any, out: Path, given: dict[str, Any], *_more: Any, device: str, resume: bool) -> bool:
         seen.append((out.name, given, resume))
         with RunFolder(out, resume=resume) as run:
             write_json(run.path / "config.json", {"command": "lora"})
@@ -33,7 +33,7 @@ def test_a_sweep_goes_on_where_it_stopped_and_ends_with_a_table(
             write_json(run.path / "lora.json", {"steps": 10, "seconds": 65.0, "validation_loss": 0.4})
         return True
 
-    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr("sonotrain.training.run.train", train)
     monkeypatch.setattr(sweep, "_dataset", lambda *_: tmp_path / "data")
     out = tmp_path / "sweep"
     assert not sweep.run_sweep("adam", out, {"steps": 10})
@@ -76,11 +76,11 @@ def test_the_reports_recipes_keep_a_tenth_each_and_paint_its_prompts(
 
     options: dict[str, dict[str, Any]] = {}
 
-    def train(_: Any, out: Path, given: dict[str, Any], **more: Any) -> bool:
+    def train(_: Any, out: Path, given: dict[str, Any], *_more: Any, **how: Any) -> bool:
         options[out.name] = given
         return False
 
-    monkeypatch.setattr(sweep, "train", train)
+    monkeypatch.setattr("sonotrain.training.run.train", train)
     given = {"model": str(tiny_base)}
     for name, rates in (("five-classes", [1e-3, 1e-4, 1e-5, 1e-6]), ("audiocaps", [5e-4, 7e-4])):
         recipe = sweep.RECIPES[name]

@@ -413,14 +413,14 @@ def test_options_suit_the_base_model_and_given_ones_win() -> None:
 def test_weights_of_the_target_teacher_are_trained_and_benched_with_one_command(
     tmp_path: Path, given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sonotrain.evaluation.subject.run import Request
+    from sonotrain.evaluation.subject.run import SubjectBenchOptions
     from sonotrain.recipes.alpha import run_alpha
 
     (tmp_path / "horn").mkdir()
     for number in range(2):
         tone(tmp_path / "horn", f"{number}.wav", 300 + 200 * number)
     facts = {"noun": "train horn", "model": given["model"], "smoke": True, "cache": str(tmp_path / "heard")}
-    request = Request(str(tmp_path / "horn"), out=str(tmp_path / "out"), device="cpu", **facts)
+    request = SubjectBenchOptions(str(tmp_path / "horn"), out=str(tmp_path / "out"), device="cpu", **facts)
     names = ("student", "ratio", "rank", "targets", "preview_every")
     options = {name: given[name] for name in names} | {"steps": 1, "variants": 1, "watch_every": 0}
     assert run_alpha(request, (1.0, 0.0), options)

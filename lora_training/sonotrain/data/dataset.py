@@ -100,6 +100,15 @@ def load_dataset(folder: str | os.PathLike[str]) -> SoundDataset:
     return SoundDataset(root, fmt, str(about.get("trigger", "")), splits)
 
 
+def check_format(dataset: SoundDataset, model: Any) -> None:
+    """SonopaintError where a dataset's pictures are not of the format that the engine's model paints."""
+    if dataset.format != model.format:
+        raise SonopaintError(
+            f"The dataset {dataset.folder} has the format {dataset.format.name}, but {model.name} paints "
+            f'{model.format.name}; make it again with "sonotrain dataset … --format {model.format.name}".'
+        )
+
+
 def is_dataset(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder looks like one of our datasets (`load_dataset` says what is wrong with it)."""
     return (Path(folder) / ABOUT).is_file()

@@ -10,7 +10,7 @@ import sys
 
 from sonotrain.evaluation.compare import Measures
 from sonotrain.evaluation.generation import Plan
-from sonotrain.evaluation.run import Request, run
+from sonotrain.evaluation.run import EvaluateOptions, run
 from sonotrain.evaluation.tables import as_markdown, as_text
 from sonotrain.files.options import add_options, given, use_threads
 
@@ -30,7 +30,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add = parser.add_argument
     add("generated", nargs="?", default="", help="folder of generated sounds (leave away with --model)")
-    add_options(parser, Request)
+    add_options(parser, EvaluateOptions)
     add_options(parser, Measures)
     add("--print", choices=("table", "markdown", "json"), default="table", help="what to print")
     add("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
@@ -51,7 +51,7 @@ def run_command(arguments: argparse.Namespace) -> bool:
     use_threads(arguments.threads)
     plan = Plan(**given(arguments, Plan) | {"seconds": arguments.length}) if arguments.model else None
     told = {"measures": Measures(**given(arguments, Measures)), "plan": plan}
-    request = Request(**given(arguments, Request) | told)
+    request = EvaluateOptions(**given(arguments, EvaluateOptions) | told)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding may lack ↓ and ∞
     report = run(request)

@@ -28,7 +28,7 @@ DISTANCES = ("jtfs", "mss")  # evaluation.distances, loaded where it is asked fo
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluateOptions:
     """What `sonotrain evaluate` was asked for. generated: a folder of sounds, or "" where `plan` paints."""
 
     generated: str = ""
@@ -56,7 +56,7 @@ class Request:
     plan: Plan | None = None
 
 
-def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
+def run(request: EvaluateOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Paints where asked, listens, measures; writes evaluation.json and .md into `out`; returns the report.
 
     Raises SonopaintError with one sentence for whatever is missing or does not fit.
@@ -109,7 +109,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     return report
 
 
-def _add_distances(part: dict[str, Any], ours: Heard, theirs: Heard, request: Request) -> None:
+def _add_distances(part: dict[str, Any], ours: Heard, theirs: Heard, request: EvaluateOptions) -> None:
     """Distances of partners, by no network, go into the first part."""
     from sonotrain.evaluation.distances import distance_figures
 
@@ -121,7 +121,7 @@ def _add_distances(part: dict[str, Any], ours: Heard, theirs: Heard, request: Re
         )
 
 
-def _check(request: Request) -> None:
+def _check(request: EvaluateOptions) -> None:
     if bool(request.generated) == bool(request.plan):
         raise SonopaintError(
             f"Give either a folder of generated sounds, or {setting('model')} to generate them."
@@ -158,7 +158,10 @@ def _check(request: Request) -> None:
 
 
 def _generated(
-    request: Request, captions: Sequence[Caption], reference: Sequence[Sound], progress: Progress | None
+    request: EvaluateOptions,
+    captions: Sequence[Caption],
+    reference: Sequence[Sound],
+    progress: Progress | None,
 ) -> list[Sound]:
     if request.plan is None:
         return read_set(request.generated, request.split if not request.reference else "")
@@ -179,12 +182,12 @@ def _generated(
 
 
 def _hear(
-    sounds: Sequence[Sound], embedding: Embedding, request: Request, progress: Progress | None
+    sounds: Sequence[Sound], embedding: Embedding, request: EvaluateOptions, progress: Progress | None
 ) -> Heard:
     return hear(sounds, embedding, cache=request.cache, seconds=request.seconds, progress=progress)
 
 
-def _clap_figures(heard: Heard, clap: Clap, request: Request) -> list[dict[str, Any]]:
+def _clap_figures(heard: Heard, clap: Clap, request: EvaluateOptions) -> list[dict[str, Any]]:
     rows = [index for index, sound in enumerate(heard.sounds) if sound.texts]
     if not rows:
         logger.warning("No generated clip has a caption, so there is no CLAP score; give --captions.")
@@ -195,7 +198,7 @@ def _clap_figures(heard: Heard, clap: Clap, request: Request) -> list[dict[str, 
 
 
 def _part(
-    clap: Clap, figures: list[dict[str, Any]], first: dict[str, Any], request: Request
+    clap: Clap, figures: list[dict[str, Any]], first: dict[str, Any], request: EvaluateOptions
 ) -> dict[str, Any]:
     """CLAP's part where only its score was asked for."""
     empty: dict[str, Any] = {"labels": {}, "confusion": {}, "nearest": [], "warnings": []}

@@ -6,7 +6,6 @@ Desbos 2026, table 2.5: α (a of eq. 2.4) in {0, 0.25, 0.5, 0.75, 1}, all else e
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,17 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.evaluation.subject.folders import find_subjects
-from sonotrain.evaluation.subject.run import Request, run
+from sonotrain.evaluation.subject.run import SubjectBenchOptions, run
 from sonotrain.files.options import add_options, given
 from sonotrain.files.plots import plot
 from sonotrain.trainers.subject.trainer import SubjectTrainer
-from sonotrain.training.run import train
-
-logger = logging.getLogger(__name__)
+from sonotrain.training.run import train_once
 
 VALUES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PANELS = (("agreement", "agreement with the words"), ("intra", "diversity within a prompt"))
 
 
-def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any]) -> bool:
+def run_alpha(request: SubjectBenchOptions, values: Sequence[float], given: Mapping[str, Any]) -> bool:
     """Trains Uni-DAD for each value and subject in OUT/alpha-VALUE/SUBJECT, benches all, and draws alpha.png.
 
     `given`: further options of the training. Called again it goes on where it was stopped. True when all is
@@ -37,16 +34,11 @@ def run_alpha(request: Request, values: Sequence[float], given: Mapping[str, Any
     out, names = Path(request.out), {f"alpha-{value:g}": value for value in sorted(set(values))}
     for name, value in names.items():
         for subject in find_subjects(request.subjects, request.noun, request.only):
-            folder = out / name / subject.name
-            if (folder / "subject.json").is_file():
-                continue
-            logger.info("%s, %s", name, subject.name)
             options = {
                 "clips": str(subject.files[0].parent), "noun": subject.noun, "token": request.token,
                 "model": request.model, **given, "alpha": value,
             }  # fmt: skip
-            resume = (folder / "config.json").is_file()
-            if not train(SubjectTrainer, folder, options, device=request.device, resume=resume):
+            if not train_once(SubjectTrainer, out / name / subject.name, options, device=request.device):
                 return False
     methods = tuple(f"{name}={out / name}/{{subject}}" for name in names)
     results = run(replace(request, methods=methods, out=str(out)))
@@ -87,13 +79,13 @@ def fill(parser: argparse.ArgumentParser) -> None:
 
     def command(arguments: argparse.Namespace) -> bool:
         further = {"threads": arguments.threads, "student": arguments.student, "steps": arguments.steps}
-        request = Request(**given(arguments, Request))
+        request = SubjectBenchOptions(**given(arguments, SubjectBenchOptions))
         return run_alpha(request, arguments.values, {name: value for name, value in further.items() if value})
 
     add = parser.add_argument
     add("subjects", help="folder of one subject, or of a folder for each")
     add("--values", nargs="+", type=float, default=list(VALUES), metavar="α", help="0 0.25 0.5 0.75 1")
-    add_options(parser, Request, ("noun", "only", "model", "prompts", "seeds", "smoke", "device"))
+    add_options(parser, SubjectBenchOptions, ("noun", "only", "model", "prompts", "seeds", "smoke", "device"))
     add("--student", default="", help="one-step student of the base (default: the one beside it)")
     add("--steps", type=int, default=0, help="critic steps of each run (0: what suits the model)")
     add("--out", default="runs/alpha", help="folder of the runs and the report (default: runs/alpha)")

@@ -20,7 +20,7 @@ from sonotrain.trainers.mini.text import TextTrainer
 from sonotrain.trainers.mini.vae import VaeTrainer
 from sonotrain.training.compute import choose_device
 from sonotrain.training.loop import Budget
-from sonotrain.training.run import Trainer, train
+from sonotrain.training.run import Trainer, train_once
 
 logger = logging.getLogger(__name__)
 
@@ -111,12 +111,7 @@ def run_all(out: str | Path, preset: str, minutes: float, *, device: str = "auto
         judge = str(folder / "classifier")
         stages.append((ClassifierTrainer, {"corpus": str(singles), **chosen.classifier}, 0.0))
     for trainer, options, share in stages:
-        name = trainer.command
-        if (folder / name / f"{name}.json").is_file():
-            continue
-        logger.info("--- %s", name)
-        resume = any((folder / name / "checkpoints").glob("step-*.pt"))
-        if not train(trainer, folder / name, options, budget(share), device=device, resume=resume):
+        if not train_once(trainer, folder / trainer.command, options, budget(share), device=device):
             return False
     model = folder / "mini"
     if not (model / "README.md").is_file():

@@ -19,7 +19,7 @@ from sonotrain.files.pace import clock
 from sonotrain.files.plots import plot
 from sonotrain.trainers.lora.trainer import LoraTrainer
 from sonotrain.training.curves import series
-from sonotrain.training.run import train
+from sonotrain.training.run import train_once
 from sonotrain.training.run_folder import read_log
 
 logger = logging.getLogger(__name__)
@@ -121,14 +121,12 @@ def run_sweep(
     results: dict[str, dict[str, Any]] = {}
     for variation in chosen.variations:
         folder = out / variation.name
-        logger.info("sweep %s: %s", recipe, variation.name)
-        if not (folder / "lora.json").is_file() and not (folder / "failed.json").is_file():
+        if not (folder / "failed.json").is_file():
             dataset = _dataset(chosen, variation, given, out, clips)
             options = {"cache": str(out / "cache"), **chosen.options, **given, **variation.options}
             options["dataset"] = str(dataset)
             try:
-                resume = (folder / "config.json").is_file()
-                if not train(LoraTrainer, folder, options, device=device, resume=resume):
+                if not train_once(LoraTrainer, folder, options, device=device):
                     return False
             except SonopaintError as error:
                 if "exploded" not in str(error):

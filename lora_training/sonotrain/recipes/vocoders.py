@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.trainers.vocoder.train import VocoderTrainer, export_vocoder
 from sonotrain.training.loop import Budget
-from sonotrain.training.run import train
-
-logger = logging.getLogger(__name__)
+from sonotrain.training.run import train_once
 
 # Shares of the time. The later ones start from the first one's weights.
 FORMATS = {"riffusion-v1": 0.5, "sonopaint-mini": 0.25, "perkins-10s": 0.25}
@@ -61,12 +58,9 @@ def run_vocoders(
         run = folder / name
         start = "" if name == first else str(folder / first)
         options = {"format": name, "start_from": start, "workers": workers, **chosen.options}
-        if not (run / "vocoder.json").is_file():
-            logger.info("--- %s", name)
-            budget = Budget(steps=chosen.steps) if chosen.steps else Budget(minutes=minutes * share)
-            resume = any((run / "checkpoints").glob("step-*.pt"))
-            if not train(VocoderTrainer, run, options, budget, device=device, resume=resume):
-                return False
+        budget = Budget(steps=chosen.steps) if chosen.steps else Budget(minutes=minutes * share)
+        if not train_once(VocoderTrainer, run, options, budget, device=device):
+            return False
         if not (folder / "weights" / f"{name}.safetensors").is_file():
             export_vocoder(run, folder / "weights")
     return True

@@ -341,3 +341,19 @@ def train(
         processes.wait()
     with RunFolder(out, resume=resume, lock=processes.first) as folder, tell_full_disk(out):
         return Run(folder, processes, saved=saved, budget=budget).train(kind, given)
+
+
+def train_once(
+    kind: type[Trainer],
+    out: str | Path,
+    given: Mapping[str, Any],
+    budget: Budget | None = None,
+    *,
+    device: str = "auto",
+) -> bool:
+    """`train`, unless it is finished in `out` already; a run that is there goes on."""
+    out = Path(out)
+    if (out / f"{kind.command}.json").is_file():
+        return True
+    logger.info("--- %s", out)
+    return train(kind, out, given, budget, device=device, resume=(out / "config.json").is_file())

@@ -34,9 +34,12 @@ def _attribute_words(
 def _noun(kind: Kind, adjectives: Sequence[str], rng: random.Random) -> str:
     article, noun = rng.choice(kind.nouns).split("|")
     words = ", ".join(adjectives) + (" " if adjectives else "") + noun
-    if not article:
-        return words
-    return ("an " if words[0] in "aeiou" else "a ") + words
+    return with_article(words) if article else words
+
+
+def with_article(words: str) -> str:
+    """A noun, with its adjectives, behind "a" or "an"."""
+    return f"{'an' if words[:1].lower() in 'aeiou' else 'a'} {words}"
 
 
 def single(kind: Kind, attributes: Sequence[str], rng: random.Random) -> str:

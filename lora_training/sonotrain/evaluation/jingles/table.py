@@ -24,7 +24,7 @@ from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.options import option
 from sonotrain.trainers.jingles.train import JingleTrainer
 from sonotrain.training.loop import Budget
-from sonotrain.training.run import train
+from sonotrain.training.run import train_once
 
 logger = logging.getLogger(__name__)
 
@@ -108,15 +108,11 @@ def _cell(folder: Path, name: str, options: TableOptions, judge: _Judge) -> dict
         **CELLS[name], "data": options.data, "seed": options.seed, "ema": 0.99, "warmup": 20,
         "control_channels": 32, "name": name, "preview_minutes": 1000.0,
     }  # fmt: skip
-    model = folder / f"{name}.safetensors"
-    if not model.is_file():
-        started = (folder / "config.json").is_file()
-        budget = None if started else Budget(minutes=options.minutes)
-        if not train(JingleTrainer, folder, {} if started else given, budget, device="cpu", resume=started):
-            raise KeyboardInterrupt
+    if not train_once(JingleTrainer, folder, given, Budget(minutes=options.minutes), device="cpu"):
+        raise KeyboardInterrupt
     made = read_json(folder / "jingles.json")
     dataset = PvtDataset(options.data, str(CELLS[name]["space"]))
-    played = play(read_jingle(model), dataset, judge.numbers, options.seed)
+    played = play(read_jingle(folder / f"{name}.safetensors"), dataset, judge.numbers, options.seed)
     write_all(played.clips, folder / "sounds", name)
     share = 8 / len(judge.numbers)
     return judge.row(name, played.clips) | {

@@ -28,7 +28,7 @@ from sonotrain.trainers.match.draws import TEST
 from sonotrain.trainers.match.metrics import known
 from sonotrain.trainers.match.train import MatchOptions, MatchTrainer, averaged, plans
 from sonotrain.training.loop import Budget
-from sonotrain.training.run import train
+from sonotrain.training.run import train_once
 
 logger = logging.getLogger(__name__)
 ROWS = (
@@ -88,12 +88,8 @@ def run_table(
         guesses[name] = []
         for init in range(inits):
             run = out / f"{name}-{init}"
-            if not (run / "match.json").is_file():
-                resume = (run / "config.json").is_file()
-                train(
-                    MatchTrainer, run, {} if resume else base | row | more | {"seed": init},
-                    Budget(steps=taken), device="cpu", resume=resume,
-                )  # fmt: skip
+            options_of = base | row | more | {"seed": init}
+            train_once(MatchTrainer, run, options_of, Budget(steps=taken), device="cpu")
             analyser = averaged(run)[0]
             features = analyser.features(data.heard[rows].float())
             guesses[name].append(analyser.places(features, synth.name).detach())

@@ -21,12 +21,12 @@ examples:
 def fill_bench(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain bench subject`."""
     from sonotrain.evaluation.subject.painting import Sampling
-    from sonotrain.evaluation.subject.run import Request, run
+    from sonotrain.evaluation.subject.run import SubjectBenchOptions, run
 
     def command(arguments: argparse.Namespace) -> bool:
         use_threads(arguments.threads)
         told = {"sampling": Sampling(**given(arguments, Sampling))}
-        request = Request(**given(arguments, Request) | told)
+        request = SubjectBenchOptions(**given(arguments, SubjectBenchOptions) | told)
         run(request)
         print((Path(request.out) / "results.md").read_text(encoding="utf-8"), file=sys.stdout)
         return True
@@ -34,7 +34,7 @@ def fill_bench(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     parser.add_argument("subjects", help="folder of one subject, or of a folder for each")
-    add_options(parser, Request)
+    add_options(parser, SubjectBenchOptions)
     add_options(parser.add_argument_group("models of many steps"), Sampling)
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
     parser.set_defaults(run=command, resumable=False)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sonotrain.data.foley.phrases import with_article
+
 SEEDS = 4  # 0, 1, 2, 3 for each prompt
 PLAIN = "a {0} {1}"
 
@@ -27,8 +29,7 @@ class Template:
         """The prompt with token and class noun; without a token, a noun of its own article."""
         if token:
             return self.text.format(token, noun)
-        article = "an" if noun[:1].lower() in "aeiou" else "a"
-        text = self.text.replace("a {0} {1}", f"{article} {noun}").replace("{0} {1}", noun)
+        text = self.text.replace("a {0} {1}", with_article(noun)).replace("{0} {1}", noun)
         return " ".join(text.split())
 
 

@@ -23,7 +23,7 @@ SMOKE_PROMPTS, SMOKE_SEEDS, SMOKE_STEPS = (5, 22), 2, 4
 
 
 @dataclass(frozen=True)
-class Request:
+class SubjectBenchOptions:
     """What `sonotrain bench subject` was asked for; subjects, noun, only: see folders.find_subjects."""
 
     subjects: str
@@ -49,7 +49,7 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
 
 
-def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
+def run(request: SubjectBenchOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Benches every method with every subject (see bench.run_bench); returns results.json.
 
     Raises SonopaintError with one sentence for whatever is missing or does not fit, before anything is
@@ -95,7 +95,7 @@ def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
     return run_bench(bench, progress)
 
 
-def judge_for(request: Request, sounds: bool, device: torch.device) -> Judge:
+def judge_for(request: SubjectBenchOptions, sounds: bool, device: torch.device) -> Judge:
     """The judge of sounds, or that of pictures."""
     if sounds:
         from sonotrain.evaluation.subject.sounds import SoundJudge
@@ -108,7 +108,7 @@ def judge_for(request: Request, sounds: bool, device: torch.device) -> Judge:
     return PictureJudge(request.dino, request.clip, request.alexnet, request.lpips, device=str(device))
 
 
-def _reduced(request: Request) -> tuple[list[int], list[int], Sampling]:
+def _reduced(request: SubjectBenchOptions) -> tuple[list[int], list[int], Sampling]:
     """(templates, seeds, sampling), checked; few where only a smoke test is wanted."""
     if bad := [number for number in request.prompts if not 1 <= number <= PROMPTS]:
         raise SonopaintError(f"{setting('prompts')} are numbers from 1 to {PROMPTS}, not {bad[0]}.")

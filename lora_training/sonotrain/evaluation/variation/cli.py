@@ -21,12 +21,12 @@ figure means.
 def fill_variation(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain bench variation`."""
     from sonotrain.evaluation.variation.references import Protocol
-    from sonotrain.evaluation.variation.run import Request, run
+    from sonotrain.evaluation.variation.run import VariationBenchOptions, run
 
     def command(arguments: argparse.Namespace) -> bool:
         use_threads(arguments.threads)
         told = {"protocol": Protocol(**given(arguments, Protocol))}
-        request = Request(**given(arguments, Request) | told)
+        request = VariationBenchOptions(**given(arguments, VariationBenchOptions) | told)
         run(request)
         print((Path(request.out) / "results.md").read_text(encoding="utf-8"))
         return True
@@ -34,7 +34,7 @@ def fill_variation(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     parser.add_argument("sounds", nargs="?", default="", help="ESC-50's folder, or a folder of classes")
-    add_options(parser, Request)
+    add_options(parser, VariationBenchOptions)
     add_options(parser.add_argument_group("protocol"), Protocol)
     parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
     parser.set_defaults(run=command, resumable=False)

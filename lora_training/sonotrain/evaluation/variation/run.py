@@ -25,7 +25,7 @@ KEEPS = tuple(Keep.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
-class Request:
+class VariationBenchOptions:
     """What `sonotrain bench variation` was asked for."""
 
     sounds: str
@@ -52,7 +52,7 @@ class Request:
     protocol: Protocol = field(default_factory=Protocol)
 
 
-def run(request: Request, progress: Progress | None = None) -> dict[str, Any]:
+def run(request: VariationBenchOptions, progress: Progress | None = None) -> dict[str, Any]:
     """Makes and measures everything (see bench.run_bench), and fills requirements.toml; returns results.json.
 
     Called again it goes on where it was stopped. Raises SonopaintError, with one sentence, for whatever is

@@ -54,15 +54,11 @@ def _corpus(model: Any, folder: str) -> Sounds:
 
 def _dataset(model: Any, fingerprint: str, folder: str, cache: Path) -> Sounds:
     from sonotrain.data.augment import Augmentation
-    from sonotrain.data.dataset import load_dataset
+    from sonotrain.data.dataset import check_format, load_dataset
     from sonotrain.training.inputs.latents import Variants, cache_latents
 
     dataset = load_dataset(folder)
-    if dataset.format != model.format:
-        raise SonopaintError(
-            f"The dataset {folder} has the format {dataset.format.name}, but {model.name} paints "
-            f'{model.format.name}; make it again with "sonotrain dataset … --format {model.format.name}".'
-        )
+    check_format(dataset, model)
     plain = Variants(1, Augmentation(), 0)
     kept = cache_latents(model, fingerprint, dataset.train, model.format, plain, cache)
     clips = range(len(dataset.train))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.augment import Augmentation
-from sonotrain.data.dataset import Example, SoundDataset, is_dataset, load_dataset
+from sonotrain.data.dataset import Example, SoundDataset, check_format, is_dataset, load_dataset
 from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.training.inputs.captions import Captions, captions_of
 from sonotrain.training.inputs.latents import LatentCache, Variants, cache_latents
@@ -73,11 +73,7 @@ def open_dataset(options: LoraOptions, run: Path, model: Any, *, make: bool = Tr
         dataset = load_dataset(folder)
     else:
         dataset = _build(folder, run / "dataset", options) if make else load_dataset(run / "dataset")
-    if dataset.format != model.format:
-        raise SonopaintError(
-            f"The dataset {dataset.folder} has the format {dataset.format.name}, but {model.name} paints "
-            f'{model.format.name}; make it again with "sonotrain dataset … --format {model.format.name}".'
-        )
+    check_format(dataset, model)
     return replace(dataset, splits=dataset.splits | {"train": repeated(dataset.train)})
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.suffixes import SOUNDS
 from sonotrain.data.augment import Augmentation
+from sonotrain.data.foley.phrases import with_article
 from sonotrain.trainers.subject.options import SubjectOptions
 from sonotrain.training.inputs.captions import Captions
 from sonotrain.training.inputs.latents import Variants, cache_latents, encode_pixels
@@ -63,7 +64,7 @@ class SubjectData:
 def prompts_of(options: SubjectOptions) -> tuple[str, str]:
     """(instance prompt, class-prior prompt): "a prt dog bark", "a dog bark" (Uni-DAD, section 2.4)."""
     noun = bare(options.noun)
-    return f"a {options.token} {noun}", f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+    return f"a {options.token} {noun}", with_article(noun)
 
 
 def bare(noun: str) -> str:
@@ -187,16 +188,12 @@ def _sounds(
 ) -> tuple[list[str], Tensor]:
     """Clips as `sonotrain lora` reads them: cut, padded, silent ones and duplicates left out."""
     from sonotrain.data.build import build_dataset
-    from sonotrain.data.dataset import is_dataset, load_dataset
+    from sonotrain.data.dataset import check_format, is_dataset, load_dataset
     from sonotrain.data.options import DatasetOptions
 
     if is_dataset(folder):
         found = load_dataset(folder)
-        if found.format != model.format:
-            raise SonopaintError(
-                f"The dataset {folder} has the format {found.format.name}, but {model.name} paints "
-                f"{model.format.name}; give the folder of sounds itself."
-            )
+        check_format(found, model)
     else:
         chosen = DatasetOptions(
             model=options.model, format=options.format, validation=0.0, test=0.0, silence_db=-50.0,

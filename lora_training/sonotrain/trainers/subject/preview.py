@@ -18,7 +18,7 @@ from sonotrain.training.painting import sample
 SEED = 1
 
 
-class Painter:
+class Previewer:
     """Paints latents with a role's network: in one step where the method makes a student, else in many."""
 
     def __init__(self, setting: Setting, model: Any, role: Role) -> None:

@@ -15,7 +15,7 @@ from sonotrain.trainers.subject.data import check_words, prepare
 from sonotrain.trainers.subject.methods import Setting, make_method
 from sonotrain.trainers.subject.networks import Weights, make_networks, read_student, read_weights
 from sonotrain.trainers.subject.options import ONE_STEP, SubjectOptions, resolve
-from sonotrain.trainers.subject.preview import Painter
+from sonotrain.trainers.subject.preview import Previewer
 from sonotrain.trainers.subject.watch import SEEDS, Watch
 from sonotrain.training.base_model import load_base, plain_attention, to_half
 from sonotrain.training.compute import give_back_memory
@@ -64,7 +64,7 @@ class SubjectTrainer(Trainer):
         self.student = self.target = None  # they are in the networks now
         setting = Setting(networks, data, options, model.alphas_cumprod, self.device, self.timestep)
         self.method = make_method(setting)
-        self.painter = Painter(setting, model, self.method.role)
+        self.painter = Previewer(setting, model, self.method.role)
         product = networks.trained(self.method.role)
         self.ema = Ema([nn.ParameterList(product)], options.ema) if options.ema else None
         self.watch = Watch(lambda: self.painter([data.instance] * SEEDS), product)
