@@ -21,7 +21,7 @@ from sonoconvert.files.clip import read_clip
 from sonotrain.cli import main
 from sonotrain.evaluation.listening.build import ListenOptions, build_test
 from sonotrain.evaluation.listening.score import as_markdown, interval, score_files
-from sonotrain.evaluation.variation.requirements import read_matrix, shipped
+from sonotrain.evaluation.variation.requirements import SHIPPED, read_matrix
 
 METHODS = {"secretive": 5, "sloppy": 2}  # method: what listeners will give it
 
@@ -230,7 +230,9 @@ def test_both_commands_run(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     key = json.loads((tmp_path / "key.json").read_text())
     file = write(tmp_path / "a.csv", votes(key, "pa"))
     matrix = tmp_path / "requirements.toml"
-    matrix.write_text(shipped() + '\n[measured."sloppy"]\nkind = "vary"\n', encoding="utf-8")
+    matrix.write_text(
+        SHIPPED.read_text(encoding="utf-8") + '\n[measured."sloppy"]\nkind = "vary"\n', encoding="utf-8"
+    )
     told = ["listen", "score", str(file), "--key", str(tmp_path / "key.json")]
     assert main([*told, "--matrix", str(matrix)]) == 0
     assert read_matrix(matrix)["measured"]["sloppy"] == {"kind": "vary", "smos": METHODS["sloppy"]}

@@ -12,7 +12,7 @@ from sonotrain.evaluation.compare import Measures
 from sonotrain.evaluation.generation import Plan
 from sonotrain.evaluation.run import EvaluateOptions, run
 from sonotrain.evaluation.tables import as_markdown, as_text
-from sonotrain.files.options import add_options, given, use_threads
+from sonotrain.files.options import add_options, add_threads, given, use_threads
 
 EPILOG = """\
 examples:
@@ -33,7 +33,7 @@ def fill(parser: argparse.ArgumentParser) -> None:
     add_options(parser, EvaluateOptions)
     add_options(parser, Measures)
     add("--print", choices=("table", "markdown", "json"), default="table", help="what to print")
-    add("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    add_threads(parser)
     painting = parser.add_argument_group("painting first")
     add = painting.add_argument
     add("--model", default="", help="paint one clip per caption with this model (name, file or folder)")

@@ -139,6 +139,21 @@ def hear(
     return _gathered(sounds, found, skipped)
 
 
+def hear_files(files: Sequence[Path], embedding: Embedding, cache: str | Path = "") -> Heard:
+    """Embeds one file or more; SonopaintError for the first that can't be read."""
+    sounds = [Sound(path, str(path)) for path in files]
+    heard = hear(sounds * 2 if len(sounds) == 1 else sounds, embedding, cache=cache)  # a set of one is none
+    if heard.skipped:
+        raise SonopaintError(heard.skipped[0][1])
+    return heard
+
+
+def waves(clips: Iterable[Clip], rate: int, samples: int) -> Tensor:
+    """Clips as mono waveforms [N, samples] at one rate, cut or filled up with silence."""
+    rows = [clip.mono().resampled(rate).waveform[0, :samples] for clip in clips]
+    return torch.stack([F.pad(row, (0, samples - len(row))) for row in rows])
+
+
 def hear_waveforms(parts: Iterable[tuple[Tensor, Sequence[str]]], embedding: Embedding) -> Heard:
     """Embed sounds that are no files: parts of mono waveforms [N, T] at the embedding's rate, with labels.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import Field, asdict, field, fields
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,11 @@ def option(
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Adds --device."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 … (default: auto)")
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Adds --threads, for `use_threads`."""
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
 
 
 def add_options(parser: Any, kind: type, names: Collection[str] = ()) -> None:
@@ -161,6 +166,24 @@ def refuse_changes(folder: Path, saved: Mapping[str, Any], given: Mapping[str, A
             f"The run in {folder} was started with other options: {different}; leave these away to go on "
             f"with it, or choose another {setting('out')} to start anew."
         )
+
+
+def requirer(options: Any) -> Callable[[bool, str, str], None]:
+    """`require(condition, field, wanted)`, which raises SonopaintError with one sentence for its value.
+
+    Here already: for a value that is none of a field's choices, and a name that holds folders.
+    """
+
+    def require(condition: bool, name: str, wanted: str) -> None:
+        if not condition:
+            raise SonopaintError(f"{setting(name)} is {getattr(options, name)!r}; it must be {wanted}.")
+
+    for item in fields(options):
+        choices = item.metadata["choices"]
+        chosen = not choices or getattr(options, item.name) in choices
+        require(chosen, item.name, f"one of {', '.join(choices)}")
+    require(not {"/", "\\"} & set(options.name), "name", "a file's name without folders")
+    return require
 
 
 def as_dict(options: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.evaluation.subject.folders import find_subjects
 from sonotrain.evaluation.subject.run import SubjectBenchOptions, run
-from sonotrain.files.options import add_options, given
+from sonotrain.files.options import add_options, add_threads, given
 from sonotrain.files.plots import plot
 from sonotrain.trainers.subject.trainer import SubjectTrainer
 from sonotrain.training.run import train_once
@@ -89,5 +89,5 @@ def fill(parser: argparse.ArgumentParser) -> None:
     add("--student", default="", help="one-step student of the base (default: the one beside it)")
     add("--steps", type=int, default=0, help="critic steps of each run (0: what suits the model)")
     add("--out", default="runs/alpha", help="folder of the runs and the report (default: runs/alpha)")
-    add("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    add_threads(parser)
     parser.set_defaults(run=command, resumable=False)

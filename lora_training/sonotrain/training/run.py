@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonotrain.files.json_files import read_json, write_json
-from sonotrain.files.options import as_dict, refuse_changes, typed
+from sonotrain.files.options import as_dict, refuse_changes, typed, use_threads
 from sonotrain.training.compute import choose_device, memory_mb
 from sonotrain.training.curves import Trackers, draw_curves
 from sonotrain.training.loop import Budget, Hook, Loop, Stateful, cosine, warmed_up
@@ -195,8 +195,7 @@ class Run:
 
     def prepare(self, kind: type[Trainer], given: Mapping[str, Any]) -> Trainer:
         """The trainer, ready for its first step."""
-        if given.get("threads"):
-            torch.set_num_threads(given["threads"])
+        use_threads(given.get("threads", 0))
         trainer = kind(given, self)
         self.name = getattr(trainer.options, "name", "") or self.name
         if not self.saved:  # from here on the run can be resumed

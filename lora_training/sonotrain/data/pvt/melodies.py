@@ -102,6 +102,12 @@ def curves_of(notes: Sequence[Note], seconds: float, rate: float = RATE_HZ) -> t
     return pitch, velocity
 
 
+def stretches(pitch: np.ndarray) -> list[tuple[int, int]]:
+    """First and last (exclusive) value of each stretch of one pitch in Hz (0: none) of a curve."""
+    edges = np.flatnonzero(np.diff(pitch, prepend=-1.0, append=-1.0))
+    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if pitch[a] > 0]
+
+
 class Melodies:
     """Where lines come from: a folder of MIDI files, or nothing but random numbers."""
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -20,7 +20,7 @@ from sonotrain.data.corpus import BATCH_CLIPS, SHARD_CLIPS, Corpus, shard_seed, 
 from sonotrain.data.foley import SAMPLE_RATE
 from sonotrain.data.pvt.build import PvtDataset, notes_and_sound
 from sonotrain.data.pvt.instruments import INSTRUMENTS, render
-from sonotrain.data.pvt.melodies import Melodies
+from sonotrain.data.pvt.melodies import Melodies, stretches
 from sonotrain.data.pvt.soundfont import SoundFont
 from sonotrain.files.json_files import read_json
 
@@ -78,43 +78,48 @@ def _corpus_batch(seed: int, content: str, shard: int, part: int, size: int) -> 
 
 
 @dataclass(frozen=True)
-class NoteReader:
+class InstrumentReader:
+    """Sounds of the corpus's instruments in turn; a subclass says of which notes."""
+
+    count: int
+    seconds: float
+    seed: int = 0
+
+    group: ClassVar[str]
+    salt: ClassVar[int]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def notes(self, rng: np.random.Generator) -> Sequence[Note]:
+        raise NotImplementedError
+
+    def sound(self, number: int) -> Sound:
+        rng = np.random.default_rng((self.seed, number, self.salt))
+        name = list(INSTRUMENTS)[number % len(INSTRUMENTS)]
+        notes = self.notes(rng)
+        wave = render(name, notes, self.seconds, rng)
+        return Sound(Clip(wave[None], SAMPLE_RATE), self.group, name, tuple(notes))
+
+
+class NoteReader(InstrumentReader):
     """Single notes of the corpus's instruments, as NSynth has them of real ones."""
 
-    count: int
-    seconds: float
-    seed: int = 0
+    group, salt = "notes", 7
 
-    def __len__(self) -> int:
-        return self.count
-
-    def sound(self, number: int) -> Sound:
-        rng = np.random.default_rng((self.seed, number, 7))
-        name = list(INSTRUMENTS)[number % len(INSTRUMENTS)]
+    def notes(self, rng: np.random.Generator) -> Sequence[Note]:
         start, length = rng.uniform(0.0, 0.3), rng.uniform(0.5, 0.75) * self.seconds
         pitch = int(rng.integers(LOWEST, HIGHEST + 1))
-        note = Note(start, start + length, pitch, float(rng.uniform(0.3, 1.0)))
-        wave = render(name, [note], self.seconds, rng)
-        return Sound(Clip(wave[None], SAMPLE_RATE), "notes", name, (note,))
+        return [Note(start, start + length, pitch, float(rng.uniform(0.3, 1.0)))]
 
 
-@dataclass(frozen=True)
-class TuneReader:
+class TuneReader(InstrumentReader):
     """Melodies that were never in a dataset, of the corpus's instruments."""
 
-    count: int
-    seconds: float
-    seed: int = 0
+    group, salt = "melodies", 8
 
-    def __len__(self) -> int:
-        return self.count
-
-    def sound(self, number: int) -> Sound:
-        rng = np.random.default_rng((self.seed, number, 8))
-        name = list(INSTRUMENTS)[number % len(INSTRUMENTS)]
-        notes = Melodies().draw(self.seconds, rng)
-        wave = render(name, notes, self.seconds, rng)
-        return Sound(Clip(wave[None], SAMPLE_RATE), "melodies", name, tuple(notes))
+    def notes(self, rng: np.random.Generator) -> Sequence[Note]:
+        return Melodies().draw(self.seconds, rng)
 
 
 class MelodyReader:
@@ -243,11 +248,9 @@ def _within(notes: Sequence[Note], start: float, seconds: float) -> list[Note]:
 
 def _notes(pitch: np.ndarray, velocity: np.ndarray, rate: float) -> list[Note]:
     """Of a curve in Hz (0: none)."""
-    edges = np.flatnonzero(np.diff(pitch, prepend=-1.0, append=-1.0))
     return [
-        Note(float(a) / rate, float(b) / rate, round(69 + 12 * math.log2(pitch[a] / 440)), float(velocity[a]))
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-        if pitch[a] > 0
+        Note(a / rate, b / rate, round(69 + 12 * math.log2(pitch[a] / 440)), float(velocity[a]))
+        for a, b in stretches(pitch)
     ]
 
 

@@ -18,6 +18,7 @@ from sonotrain.evaluation.blend.heard import alike, curves, melody_f1, same_pitc
 from sonotrain.evaluation.blend.subjects import Subject
 from sonotrain.evaluation.blend.timbre import Timbre, similarity
 from sonotrain.evaluation.embeddings.base import Embedding
+from sonotrain.evaluation.hearing import waves
 
 # Which attributes are asked of which sounds.
 ATTRIBUTES = {
@@ -104,9 +105,7 @@ class Judge:
 
     def waves(self, clips: Sequence[Clip]) -> Tensor:
         """[N, samples] as the embedding wants them."""
-        count = round(self.seconds * self.hear.sample_rate)
-        rows = [clip.mono().resampled(self.hear.sample_rate).waveform[0][:count] for clip in clips]
-        return torch.stack([torch.nn.functional.pad(row, (0, count - len(row))) for row in rows])
+        return waves(clips, self.hear.sample_rate, round(self.seconds * self.hear.sample_rate))
 
     def mels(self, clips: Sequence[Clip]) -> Tensor:
         """Fine mels at the level that sounds are kept at."""

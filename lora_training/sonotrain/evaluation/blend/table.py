@@ -27,7 +27,7 @@ from sonotrain.evaluation.blend.timbre import train_timbre
 from sonotrain.evaluation.embeddings import load_embedding
 from sonotrain.evaluation.frechet import distance_of
 from sonotrain.files.json_files import read_json, write_json
-from sonotrain.files.options import option
+from sonotrain.files.options import option, use_threads
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +62,7 @@ class TableOptions:
 def make_table(out: str | Path, options: TableOptions) -> str:
     """table.json, table.md and maps.html in `out`; what was made for a model already is taken as it is."""
     out, start = Path(out), time.monotonic()
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     data = Kept(options.data)
     told = data.settings
     asked = make(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sonoconvert.curves.measure import measure
 from sonoconvert.files.clip import Clip
+from sonotrain.data.pvt.melodies import stretches
 
 CENTS = 50.0
 EDGE = 2  # values at a note's ends that tell nothing of its pitch: attack and release
@@ -38,7 +39,7 @@ def followed(clips: Sequence[Clip], pitch: Tensor, velocity: Tensor, rate: float
         heard = measure(Clip(clip.waveform.clamp(-1, 1), clip.sample_rate), ("pitch", "loudness"), rate)
         count = min(heard.frames, len(hertz))
         found, level = heard.values["pitch"][:count], heard.values["loudness"][:count]
-        notes = _notes(hertz[:count])
+        notes = stretches(hertz[:count])
         for first, last in notes:
             inside = slice(first + EDGE, max(last - EDGE, first + EDGE + 1))
             had = found[inside]
@@ -65,9 +66,3 @@ def right_instruments(features: Tensor, kinds: Tensor, real: Tensor, real_kinds:
     means = torch.stack([real[real_kinds == kind].mean(0) for kind in names])
     nearest = torch.cdist(features / spread, means / spread).argmin(1)
     return float((names[nearest] == kinds).float().mean())
-
-
-def _notes(hertz: np.ndarray) -> list[tuple[int, int]]:
-    """First and last (exclusive) value of each stretch of one pitch."""
-    edges = np.flatnonzero(np.diff(hertz, prepend=-1.0, append=-1.0))
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if hertz[a] > 0]

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from sonoconvert.files.clip import Clip, write_clip
 from sonopaint.jingles.make import sample_data
 from sonopaint.models.jingles.file import Jingle
@@ -58,12 +56,6 @@ def play(
 def real_clips(dataset: PvtDataset, numbers: Sequence[int]) -> list[Clip]:
     """The dataset's own sounds."""
     return [Clip(sound[None], 32_000) for sound in dataset.audio(numbers)]
-
-
-def padded(clips: Sequence[Clip], samples: int) -> torch.Tensor:
-    """[N, samples] at 32 kHz."""
-    waves = [clip.resampled(32_000).waveform[0][:samples] for clip in clips]
-    return torch.stack([torch.nn.functional.pad(w, (0, samples - len(w))) for w in waves])
 
 
 def write_all(clips: Sequence[Clip], folder: str | Path, name: str) -> list[Path]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import write_text
@@ -18,10 +18,11 @@ from sonopaint.models.jingles.file import read_jingle
 from sonotrain.data.pvt.build import PvtDataset
 from sonotrain.evaluation.embeddings.corpus import load_corpus_classifier
 from sonotrain.evaluation.frechet import distance_of
+from sonotrain.evaluation.hearing import waves
 from sonotrain.evaluation.jingles.measures import followed, right_instruments
-from sonotrain.evaluation.jingles.play import padded, play, real_clips, write_all
+from sonotrain.evaluation.jingles.play import play, real_clips, write_all
 from sonotrain.files.json_files import read_json, write_json
-from sonotrain.files.options import option
+from sonotrain.files.options import option, use_threads
 from sonotrain.trainers.jingles.train import JingleTrainer
 from sonotrain.training.loop import Budget
 from sonotrain.training.run import train_once
@@ -59,8 +60,7 @@ class TableOptions:
 def make_table(out: str | Path, options: TableOptions) -> str:
     """Trains what is not trained yet, plays, measures; table.json and table.md in `out`."""
     out = Path(out)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     judge = _Judge(options)
     rows = [judge.row("recordings", judge.real)]
     for name in options.cells:
@@ -86,12 +86,15 @@ class _Judge:
                 f"{options.data} has {len(self.data.held)} held-out clips; {2 * options.clips} are needed."
             )
         self.hear = load_corpus_classifier()
-        self.samples = round(self.data.seconds * 32_000)
+        self.samples = round(self.data.seconds * self.hear.sample_rate)
         self.real = real_clips(self.data, self.numbers)
-        self.reference = self.hear(padded(real_clips(self.data, self.others), self.samples)).clip
+        self.reference = self.features(real_clips(self.data, self.others))
+
+    def features(self, clips: Sequence[Clip]) -> Tensor:
+        return self.hear(waves(clips, self.hear.sample_rate, self.samples)).clip
 
     def row(self, name: str, clips: Sequence[Clip]) -> dict[str, Any]:
-        features = self.hear(padded(clips, self.samples)).clip
+        features = self.features(clips)
         kinds, others = self.data.kind[self.numbers], self.data.kind[self.others]
         rate = self.data.pitch.shape[1] / self.data.seconds
         told = followed(clips, self.data.pitch[self.numbers], self.data.velocity[self.numbers], rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sonotrain.files.options import add_options, given, use_threads
+from sonotrain.files.options import add_options, add_threads, given, use_threads
 
 _OPTIONS = ("grid", "width", "depth", "batch", "learning_rate", "workers", "threads", "metric", "q")
 
@@ -54,6 +54,6 @@ def fill_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sounds", type=int, default=16, help="of each synthesiser (default: 16)")
     parser.add_argument("--draws", type=int, default=1024, help="draws beside (default: 1024, the kept ones)")
     parser.add_argument("--refine", type=int, default=12, help="steps of refinement (default: 12)")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    add_threads(parser)
     parser.add_argument("--out", help="JSON with the figures")
     parser.set_defaults(run=run, resumable=False)

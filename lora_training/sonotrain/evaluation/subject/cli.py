@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sonotrain.files.options import add_options, given, use_threads
+from sonotrain.files.options import add_options, add_threads, given, use_threads
 
 EPILOG = """\
 examples:
@@ -36,7 +36,7 @@ def fill_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subjects", help="folder of one subject, or of a folder for each")
     add_options(parser, SubjectBenchOptions)
     add_options(parser.add_argument_group("models of many steps"), Sampling)
-    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    add_threads(parser)
     parser.set_defaults(run=command, resumable=False)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import read_clip
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
@@ -19,9 +18,8 @@ from sonotrain.evaluation.bench import measures
 from sonotrain.evaluation.bench.nouns import Shot
 from sonotrain.evaluation.embeddings import load_clap, load_embedding
 from sonotrain.evaluation.embeddings.base import Embedding
-from sonotrain.evaluation.hearing import hear
+from sonotrain.evaluation.hearing import hear_files, waves
 from sonotrain.evaluation.metrics import cosine
-from sonotrain.evaluation.sets import Sound
 from sonotrain.evaluation.subject.contexts import agrees
 from sonotrain.evaluation.subject.folders import Subject
 from sonotrain.evaluation.traits import listen
@@ -114,20 +112,11 @@ class SoundJudge:
         }
 
     def _vectors(self, files: Sequence[Path], embedding: Embedding | None = None) -> Tensor:
-        sounds = [Sound(path, str(path)) for path in files]
-        doubled = sounds * 2 if len(sounds) == 1 else sounds  # a set of one is none
-        heard = hear(doubled, embedding or self.embedding, cache=self.cache)
-        if heard.skipped:
-            raise SonopaintError(heard.skipped[0][1])
-        return heard.clips[: len(sounds)]
+        return hear_files(files, embedding or self.embedding, self.cache).clips[: len(files)]
 
     def _heard(self, files: Sequence[Path]) -> tuple[Tensor, Tensor]:
         """(mono waveforms [N, T] of 5.12 s at 32 kHz, levels [N, 128, 320])."""
         fmt = get_format(FORMAT)
-        samples = fmt.width * fmt.hop_length
-        waveforms = torch.zeros(len(files), samples)
-        for row, path in enumerate(files):
-            found = read_clip(path, duration_s=fmt.seconds(fmt.width)).mono().resampled(fmt.sample_rate)
-            waveform = found.waveform[0, :samples]
-            waveforms[row, : len(waveform)] = waveform
+        clips = (read_clip(path, duration_s=fmt.seconds(fmt.width)) for path in files)
+        waveforms = waves(clips, fmt.sample_rate, fmt.width * fmt.hop_length)
         return waveforms, torch.cat([levels(part, fmt) for part in waveforms.split(16)])

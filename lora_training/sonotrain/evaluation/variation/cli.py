@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sonotrain.files.options import add_options, given, use_threads
+from sonotrain.files.options import add_options, add_threads, given, use_threads
 
 EPILOG = """\
 examples:
@@ -36,7 +36,7 @@ def fill_variation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("sounds", nargs="?", default="", help="ESC-50's folder, or a folder of classes")
     add_options(parser, VariationBenchOptions)
     add_options(parser.add_argument_group("protocol"), Protocol)
-    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    add_threads(parser)
     parser.set_defaults(run=command, resumable=False)
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip
 from sonopaint.variations.judge import COPY, distances
 from sonopaint.variations.judge import Judge as Ear
@@ -21,9 +20,8 @@ from sonotrain.evaluation.bench.nouns import Shot
 from sonotrain.evaluation.bench.report import Column
 from sonotrain.evaluation.embeddings import load_embedding
 from sonotrain.evaluation.frechet import distance_of
-from sonotrain.evaluation.hearing import hear
+from sonotrain.evaluation.hearing import hear_files
 from sonotrain.evaluation.metrics import guesses, inception_score
-from sonotrain.evaluation.sets import Sound
 from sonotrain.evaluation.variation import measures
 from sonotrain.evaluation.variation.back_ends import changed_of
 
@@ -166,10 +164,7 @@ class VariationJudge:
         """(features, logits or None) of each file, kept: files of a bench don't change."""
         new = [file for file in dict.fromkeys(files) if file not in self.heard]
         if new:
-            sounds = [Sound(path, str(path)) for path in (new * 2 if len(new) == 1 else new)]
-            heard = hear(sounds, self.embedding, cache=self.cache)
-            if heard.skipped:
-                raise SonopaintError(heard.skipped[0][1])
+            heard = hear_files(new, self.embedding, self.cache)
             for row, file in enumerate(new):
                 self.heard[file] = heard.clips[row], None if heard.logits is None else heard.logits[row]
         return [self.heard[file] for file in files]

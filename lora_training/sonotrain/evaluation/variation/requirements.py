@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +12,17 @@ from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import write_text
 from sonotrain.evaluation.bench.nouns import REAL
 from sonotrain.evaluation.variation.back_ends import AT, UNCHOSEN
+from sonotrain.files.toml_files import read_toml
 
 MEASURED = "measured"
 
 
-def read_toml(text: str, name: str) -> dict[str, Any]:
-    """A TOML text; SonopaintError where it is none, or where this Python has no reader."""
-    try:
-        toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-        found: dict[str, Any] = toml.loads(text)
-    except ModuleNotFoundError as error:
-        raise SonopaintError("Reading TOML needs Python 3.11 or the package tomli.") from error
-    except ValueError as error:
-        raise SonopaintError(f"{name} is no valid TOML ({error}); make it anew.") from error
-    return found
-
-
-def shipped() -> str:
-    """The matrix as it is shipped: requirements, and what back-ends state."""
-    return files("sonotrain.evaluation.variation").joinpath("requirements.toml").read_text(encoding="utf-8")
+SHIPPED = Path(__file__).with_name("requirements.toml")  # requirements, and what back-ends state
 
 
 def read_matrix(path: str | Path = "") -> dict[str, Any]:
     """{"requirements", "stated", "measured"} of a file, or the shipped one."""
-    try:
-        text = Path(path).read_text(encoding="utf-8") if path else shipped()
-    except OSError as error:
-        raise SonopaintError(f"{path} can't be read ({error.strerror}); run the bench first.") from error
-    found = read_toml(text, str(path))
+    found = read_toml(path or SHIPPED)
     if not isinstance(found.get("requirements"), dict):
         raise SonopaintError(f"{path} holds no requirements; give the requirements.toml of a bench.")
     return {"stated": {}, MEASURED: {}, **found}
@@ -58,7 +38,11 @@ def write_matrix(path: Path, results: Mapping[str, Any]) -> None:
     if path.is_file():
         heard = {name: one["smos"] for name, one in read_matrix(path)[MEASURED].items() if "smos" in one}
     wanted = {figure[1:] for one in read_matrix()["requirements"].values() for figure in one["figures"]}
-    lines = [shipped().rstrip(), "", f"# Measured by `sonotrain bench variation`; judge: {results['judge']}."]
+    lines = [
+        SHIPPED.read_text(encoding="utf-8").rstrip(),
+        "",
+        f"# Measured by `sonotrain bench variation`; judge: {results['judge']}.",
+    ]
     strengths = results.get("strengths", {})
     for name, figures in results["average"].items():
         if name == REAL or UNCHOSEN in name or AT in name:

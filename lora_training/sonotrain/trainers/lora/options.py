@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sonoconvert.errors import SonopaintError, setting
-from sonotrain.files.options import option, typed
+from sonoconvert.errors import setting
+from sonotrain.files.options import option, requirer, typed
+from sonotrain.files.toml_files import read_toml
 from sonotrain.training.objective import OBJECTIVES, PREDICTIONS
 
 logger = logging.getLogger(__name__)
@@ -169,31 +168,14 @@ def preset_for(device: torch.device) -> str:
 
 def check(options: LoraOptions) -> None:
     """SonopaintError with one sentence for the first value that can't be used."""
-
-    def require(condition: bool, name: str, wanted: str) -> None:
-        if not condition:
-            raise SonopaintError(f"{setting(name)} is {getattr(options, name)}; it must be {wanted}.")
-
-    for item in fields(options):
-        choices = item.metadata["choices"]
-        require(
-            not choices or getattr(options, item.name) in choices, item.name, f"one of {', '.join(choices)}"
-        )
-    require(not {"/", "\\"} & set(options.name), "name", "a file's name without folders")
+    require = requirer(options)
     require(1 <= options.rank <= 1024, "rank", "1 to 1024")
     require(1 <= options.preview_images <= 64, "preview_images", "1 to 64")
     require(1 <= options.conv_rank <= 1024, "conv_rank", "1 to 1024")
     for name in ("batch", "accumulation", "variants", "log_every", "checkpoint_every", "restarts"):
         require(getattr(options, name) >= 1, name, "at least 1")
-    for name in (
-        "steps",
-        "epochs",
-        "validate_every",
-        "preview_every",
-        "save_every",
-        "threads",
-        "preview_steps",
-    ):
+    counts = ("steps", "epochs", "threads", "validate_every", "preview_every", "save_every", "preview_steps")
+    for name in counts:
         require(getattr(options, name) >= 0, name, "0 or more")
     require(options.steps + options.epochs > 0, "steps", f"above 0, or {setting('epochs')} must be")
     require(-10 <= options.flow_mean <= 10, "flow_mean", "from -10 to 10")
@@ -211,17 +193,4 @@ def check(options: LoraOptions) -> None:
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The options in a TOML file (one level; dashes count as underscores). SonopaintError: unknown, wrong."""
-    path = Path(path)
-    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
-    try:
-        toml = importlib.import_module(name)
-        values = toml.loads(path.read_text(encoding="utf-8-sig"))
-    except ModuleNotFoundError as error:
-        raise SonopaintError(
-            "Reading a .toml file needs Python 3.11 or the package tomli; give the options as flags instead."
-        ) from error
-    except OSError as error:
-        raise SonopaintError(f"{path} can't be read ({error.strerror}); check the path.") from error
-    except ValueError as error:
-        raise SonopaintError(f"{path} is not valid TOML: {error}.") from error
-    return typed(values, path.name, LoraOptions)
+    return typed(read_toml(path), Path(path).name, LoraOptions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sonotrain.files.options import add_options, given, use_threads
+from sonotrain.files.options import add_options, add_threads, given, use_threads
 
 
 def fill_metrics(parser: argparse.ArgumentParser) -> None:
@@ -41,5 +41,5 @@ def fill_draws(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="weights/match/draws.safetensors", help="the file")
     parser.add_argument("--cache", default="runs/match-draws", help="descriptors that are there already")
     parser.add_argument("--count", type=int, default=1024, help="draws of each synthesiser (default: 1024)")
-    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    add_threads(parser)
     parser.set_defaults(run=run, resumable=False)

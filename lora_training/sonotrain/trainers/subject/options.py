@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sonoconvert.errors import SonopaintError, setting
-from sonotrain.files.options import option
+from sonoconvert.errors import setting
+from sonotrain.files.options import option, requirer
 
 METHODS = ("uni-dad", "dreambooth", "dmd2-db", "db-dmd2", "pso", "lora")
 ONE_STEP = ("uni-dad", "dmd2-db", "db-dmd2", "pso")  # methods whose result paints in one step
@@ -133,31 +133,13 @@ def resolve(given: Mapping[str, Any], *, mini: bool) -> SubjectOptions:
 
 def check(options: SubjectOptions) -> None:
     """SonopaintError with one sentence for the first value that can't be used."""
-
-    def require(condition: bool, name: str, wanted: str) -> None:
-        if not condition:
-            raise SonopaintError(f"{setting(name)} is {getattr(options, name)!r}; it must be {wanted}.")
-
-    flags = {item.name: item for item in fields(SubjectOptions)}
-    for name, item in flags.items():
-        choices = item.metadata["choices"]
-        require(not choices or getattr(options, name) in choices, name, f"one of {', '.join(choices)}")
-    require(not {"/", "\\"} & set(options.name), "name", "a file's name without folders")
+    require = requirer(options)
     for name in ("alpha", "beta1", "beta2", "ema"):
         require(0 <= getattr(options, name) <= 1, name, "between 0 and 1")
     for name in ("beta1", "beta2", "ema"):
         require(getattr(options, name) < 1, name, "below 1")
-    for name in (
-        "ratio",
-        "batch",
-        "steps",
-        "rank",
-        "variants",
-        "prior_clips",
-        "checkpoint_every",
-        "log_every",
-        "adapt_steps",
-    ):
+    counts = ("ratio", "batch", "steps", "rank", "variants", "prior_clips", "adapt_steps")
+    for name in (*counts, "checkpoint_every", "log_every"):
         require(getattr(options, name) >= 1, name, "at least 1")
     for name in ("warmup", "watch_every", "preview_every", "threads", "file_rank"):
         require(getattr(options, name) >= 0, name, "0 or more")
