@@ -173,7 +173,7 @@ def interpolate(parser: argparse.ArgumentParser) -> None:
 
 
 def variations(parser: argparse.ArgumentParser) -> None:
-    from sonopaint.variations.protocol import COUNT, STRENGTH
+    from sonopaint.variations.protocol import COUNT, KEEPS, KEPT, STRENGTH
 
     parser.description = (
         "Make many variations of a sound: judged, chosen, measured, in a folder of their own."
@@ -191,8 +191,8 @@ def variations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, metavar="S", help="how long it is (all)")
     parser.add_argument("--split", action="store_true", help="cut at onsets; each event is varied by itself")
     parser.add_argument(
-        "--keep", default="length,loudness,onset", metavar="LIST",
-        help="of length, loudness, onset, envelope, pitch; or nothing (length,loudness,onset)",
+        "--keep", default=",".join(KEPT), metavar="LIST",
+        help=f"of {', '.join(KEEPS)}; or nothing ({','.join(KEPT)})",
     )  # fmt: skip
     parser.add_argument("--no-choose", action="store_true", help="hand over the first ones, good or not")
     parser.add_argument(

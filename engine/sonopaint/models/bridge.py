@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sonoconvert.checkpoints.files import check_shapes, read_header, read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.folders import own_or_shipped
+from sonoconvert.files.folders import own_or_shipped, read_once
 from sonopaint.models.bridge_network import BridgeNetwork
 from sonopaint.samplers.bridge import estimate, sample_bridge
 from sonopaint.samplers.common import Generators
@@ -120,12 +120,7 @@ def load() -> Bridge | None:
     Raises SonopaintError for a damaged file, or one that is no bridge.
     """
     path = own_or_shipped(FOLDER, NAME)
-    return None if path is None else _read_cached(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=2)
-def _read_cached(path: Path, changed: int) -> Bridge:
-    return read(path)
+    return None if path is None else _read_once(path)
 
 
 def read(path: str | Path) -> Bridge:
@@ -151,6 +146,9 @@ def read(path: str | Path) -> Bridge:
         own = f"{number}."
         network.load_state_dict({k[len(own) :]: v for k, v in tensors.items() if k.startswith(own)})
     return Bridge(networks, metadata)
+
+
+_read_once = read_once(read)
 
 
 def write(

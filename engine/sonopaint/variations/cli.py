@@ -36,7 +36,7 @@ def run(
         return
     if not args.reference:
         raise SonopaintError('Give a sound, as in: sonopaint variations step.wav "footsteps" --count 20.')
-    keep = _keep(args.keep)
+    keep = Keep.of([word.strip() for word in args.keep.split(",") if word.strip()])
     seed = settings.seed
     ask = Ask(args.prompt, args.count, args.strength, seed, args.become, keep)
     reference = _reference(args)
@@ -157,16 +157,6 @@ def _reference(args: argparse.Namespace) -> Clip:
             )
         return checked(clip)
     return checked(read_clip(args.reference, start_s=args.start, duration_s=seconds))
-
-
-def _keep(text: str) -> Keep:
-    known = {field.name for field in dataclasses.fields(Keep)}
-    names = {word.strip() for word in text.split(",") if word.strip()} - {"nothing"}
-    if names - known:
-        raise SonopaintError(
-            f"--keep knows {', '.join(sorted(known))} and nothing, not {', '.join(sorted(names - known))}."
-        )
-    return Keep(**{name: name in names for name in known})
 
 
 def _say(text: str) -> None:

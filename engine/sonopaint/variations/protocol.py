@@ -8,8 +8,8 @@ which candidates are copies or have drifted, which of the others are handed over
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sonoconvert.errors import SonopaintError, setting
@@ -37,6 +37,18 @@ class Keep:
     onset: bool = True
     envelope: bool = False
     pitch: bool = False
+
+    @classmethod
+    def of(cls, names: Collection[str]) -> Keep:
+        """What is named, and nothing else. SonopaintError for what can't be kept."""
+        if wrong := sorted(set(names) - {*KEEPS, "nothing"}):
+            known = ", ".join(KEEPS)
+            raise SonopaintError(f"{setting('keep')} knows {known} and nothing, not {', '.join(wrong)}.")
+        return cls(**{name: name in names for name in KEEPS})
+
+
+KEEPS = tuple(item.name for item in fields(Keep))
+KEPT = tuple(item.name for item in fields(Keep) if item.default)  # where nobody says
 
 
 @dataclass(frozen=True)

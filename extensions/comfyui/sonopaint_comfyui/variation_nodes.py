@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from sonopaint.variations.given import chosen_of
 from sonopaint.variations.make import Maker
-from sonopaint.variations.protocol import MAX_COUNT, Ask, Keep
+from sonopaint.variations.protocol import KEPT, MAX_COUNT, Ask, Keep
 from sonopaint_comfyui.host import told
 from sonopaint_comfyui.kinds import schema
 from sonopaint_comfyui.sounds import audio_of, clips_of
@@ -21,8 +21,8 @@ class ChooseVariations(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        def kept(name: str, default: bool, what: str) -> io.Boolean.Input:
-            return io.Boolean.Input(name, default=default, tooltip=what)
+        def kept(name: str, what: str) -> io.Boolean.Input:
+            return io.Boolean.Input(f"keep_{name}", default=name in KEPT, tooltip=what)
 
         return schema(
             "SonopaintChooseVariations",
@@ -35,11 +35,11 @@ class ChooseVariations(io.ComfyNode):
                 io.Audio.Input("reference", tooltip="The recording. Its rate, channels and length are kept."),
                 io.Audio.Input("candidates", tooltip="A batch: half as many again as are wanted, at least."),
                 io.Int.Input("count", default=COUNT, min=1, max=MAX_COUNT, tooltip="How many are wanted."),
-                kept("keep_loudness", True, "As loud as the recording, to 0.1 LU."),
-                kept("keep_onset", True, "Beginning where the recording does, to the sample."),
-                kept("keep_envelope", False, "As loud as the recording at every moment."),
-                kept("keep_pitch", False, "The recording's fundamental, where there is one."),
-                kept("choose", True, "Off: the first ones, good or not."),
+                kept("loudness", "As loud as the recording, to 0.1 LU."),
+                kept("onset", "Beginning where the recording does, to the sample."),
+                kept("envelope", "As loud as the recording at every moment."),
+                kept("pitch", "The recording's fundamental, where there is one."),
+                io.Boolean.Input("choose", default=True, tooltip="Off: the first ones, good or not."),
             ],
             outputs=[io.Audio.Output(), io.String.Output(display_name="figures")],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 PAGE = "variations"
 MOST = 40  # on one page
-KEPT = ("length", "loudness", "onset", "envelope", "pitch")
 ACTIONS = (("reject", "Reject"),)
 EMPTY = "Drop a sound: a step, a bark, a door. Its variations appear here, to compare with it."
 CURVES = (
@@ -106,7 +105,7 @@ class VariationsTab:
                 raise SonopaintError("Drop the sound that is to be varied first.")
             if not str(kind or "").strip():
                 raise SonopaintError("Say what the sound is: the class is empty.")
-            keeps = Keep(**{field.name: field.name in (kept or ()) for field in fields(Keep)})
+            keeps = Keep.of(kept or ())
             ask = Ask(str(kind).strip(), int(count), float(strength), chosen_seed(seed, new_seed), "", keeps)
             asked = curves_part.read_lanes(drawn)
         except SonopaintError as error:
@@ -169,7 +168,7 @@ class VariationsTab:
 
     def build(self, bar: ModelBar) -> None:
         """Lay the page out and wire it."""
-        from sonopaint.variations.protocol import COUNT, STRENGTH
+        from sonopaint.variations.protocol import COUNT, KEEPS, KEPT, STRENGTH
 
         with gr.Row(elem_classes="sp-page"):
             with gr.Column(scale=0, min_width=340, elem_classes="sp-side"):
@@ -183,7 +182,7 @@ class VariationsTab:
                     elem_id="variations-strength",
                 )  # fmt: skip
                 kept = gr.CheckboxGroup(
-                    list(KEPT), value=list(KEPT[:3]), label="Keep its", elem_id="variations-keep"
+                    list(KEEPS), value=list(KEPT), label="Keep its", elem_id="variations-keep"
                 )
                 self.curves.build()
                 choose = gr.Checkbox(True, label="Replace copies and drifts", elem_id="variations-choose")

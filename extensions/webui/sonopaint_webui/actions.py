@@ -27,7 +27,6 @@ from sonopaint_webui import host, infotext
 from sonopaint_webui.arguments import (
     CURVES,
     FOLLOWING,
-    KEPT,
     MAX_SEED,
     ON_A_CLIP,
     WHOLE,
@@ -250,7 +249,7 @@ def variations(
     from sonoconvert.conversion.convert import encode
     from sonopaint.variations.make import Maker
 
-    keep = Keep(**{name: name in arguments.keep for name in KEPT})
+    keep = Keep.of(arguments.keep)
     ask = Ask(arguments.prompt, arguments.count, arguments.strength, arguments.seed, keep=keep)
     variator = HostVariator(arguments, painter, curves)
     maker = Maker(variator, clip, ask, choose=arguments.choose)

@@ -26,7 +26,7 @@ from sonopaint.tasks.settings import (
     VARY_STRENGTH,
     PaintSettings,
 )
-from sonopaint.variations.protocol import Keep
+from sonopaint.variations.protocol import KEEPS
 
 MAX_SEED = 2**32 - 1  # what the host takes; item i of a batch is painted with seed + i
 MAX_COUNT = 32
@@ -35,7 +35,6 @@ MAX_SIDE_S = 300.0
 # What a painted area starts from, in the host's words.
 FILLS = ("fill", "original", "latent noise", "latent nothing")
 PAINTS = ("generate", "inpaint", "outpaint", "loop", "vary", "interpolate", "one-step")
-KEPT = tuple(Keep.__dataclass_fields__)  # of a variation
 ON_A_CLIP = ("inpaint", "outpaint", "loop", "vary")
 FOLLOWING = ("generate", "inpaint", "vary")  # what curves can be followed in
 WHOLE = ("generate", "vary")  # of these, what can be brought to curves when it is painted
@@ -92,7 +91,7 @@ class Arguments:
         1.0, "how far from what is there, 0 to 1", ("inpaint", "loop", "vary"), low=0.01, high=1
     )
     keep: tuple[str, ...] = _option(
-        (), f"what of the sound each variation keeps: {', '.join(KEPT)}", ("vary",), choices=KEPT
+        (), f"what of the sound each variation keeps: {', '.join(KEEPS)}", ("vary",), choices=KEEPS
     )
     choose: bool = _option(
         False,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 
 from sonoconvert.checkpoints.files import check_shapes, read_header, read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.folders import own_or_shipped, shipped_folder
+from sonoconvert.files.folders import own_or_shipped, read_once, shipped_folder
 from sonoconvert.representations.protocol import Representation
 from sonopaint.models.blend.network import WHOLE, BlendNetwork
 from sonopaint.models.jingles.spaces import Scaling, open_space
@@ -97,12 +96,10 @@ def shipped_blend() -> BlendModel:
         raise SonopaintError(
             f"There is no model that blends in {shipped_folder() / FOLDER}; name one, or get the pack anew."
         )
-    return _cached(path, path.stat().st_mtime_ns)
+    return _read_once(path)
 
 
-@lru_cache(maxsize=2)
-def _cached(path: Path, changed: int) -> BlendModel:
-    return read_blend(path)
+_read_once = read_once(read_blend)
 
 
 def _described(config: Mapping[str, Any]) -> BlendNetwork:

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from sonoconvert.checkpoints.files import check_shapes, read_header, read_tensors, write_tensors
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.folders import own_or_shipped, shipped_folder
+from sonoconvert.files.folders import own_or_shipped, read_once, shipped_folder
 from sonoconvert.representations.protocol import Representation
 from sonopaint.models.jingles.controls import Controls
 from sonopaint.models.jingles.formalisms import Formalism, facts_of, from_facts
@@ -130,12 +129,10 @@ def shipped_jingle() -> Jingle:
         raise SonopaintError(
             f"There is no jingle model in {shipped_folder() / FOLDER}; name one, or get the pack anew."
         )
-    return _cached(path, path.stat().st_mtime_ns)
+    return _read_once(path)
 
 
-@lru_cache(maxsize=2)
-def _cached(path: Path, changed: int) -> Jingle:
-    return read_jingle(path)
+_read_once = read_once(read_jingle)
 
 
 def _check_sizes(config: Mapping[str, Any]) -> None:

@@ -45,17 +45,33 @@ class Formalism(Protocol):
         ...
 
 
+class Stepped:
+    """A formalism of T steps."""
+
+    steps: int
+
+    def time(self, t: Tensor) -> Tensor:
+        """What the network is told of the steps t = 1 … T [B]."""
+        return t.float() / self.steps
+
+    def predictor(
+        self, network: Network, curves: Tensor | None, facts: Tensor | None
+    ) -> Callable[[Tensor, int], Tensor]:
+        """What the network says of x at step t, of all its items the same."""
+
+        def predict(x: Tensor, t: int) -> Tensor:
+            return network(x, self.time(torch.full((len(x),), t, device=x.device)), curves, facts)
+
+        return predict
+
+
 @dataclass(frozen=True)
-class Ddpm:
+class Ddpm(Stepped):
     """ε-prediction, T ancestral steps."""
 
     steps: int = ddpm.STEPS
     name: str = field(default="ddpm", init=False)
     scale: float = field(default=1.0, init=False)
-
-    def time(self, t: Tensor) -> Tensor:
-        """What the network is told of the steps t = 1 … T [B]."""
-        return t.float() / self.steps
 
     def sample(
         self,
@@ -68,10 +84,7 @@ class Ddpm:
         generator: Generators = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        def predict(x: Tensor, t: int) -> Tensor:
-            return network(x, self.time(torch.full((len(x),), t, device=x.device)), curves, facts)
-
-        noise = _noise(shape, curves, generator)
+        predict, noise = self.predictor(network, curves, facts), _noise(shape, curves, generator)
         return ddpm.sample_ddpm(
             predict, noise, ddpm.linear_betas(self.steps), generator=generator, callback=callback
         )
@@ -102,17 +115,13 @@ class Edm:
 
 
 @dataclass(frozen=True)
-class DiscDpm:
+class DiscDpm(Stepped):
     """Multinomial diffusion of categories."""
 
     classes: int
     steps: int = multinomial.STEPS
     name: str = field(default="discdpm", init=False)
     scale: float = field(default=1.0, init=False)
-
-    def time(self, t: Tensor) -> Tensor:
-        """What the network is told of the steps t = 1 … T [B]."""
-        return t.float() / self.steps
 
     def sample(
         self,
@@ -125,9 +134,7 @@ class DiscDpm:
         generator: Generators = None,
         callback: Callback | None = None,
     ) -> Tensor:
-        def predict(x: Tensor, t: int) -> Tensor:
-            return network(x, self.time(torch.full((len(x),), t, device=x.device)), curves, facts)
-
+        predict = self.predictor(network, curves, facts)
         device = curves.device if curves is not None else None
         even = torch.full((*shape, self.classes), 1 / self.classes, device=device)
         start = multinomial.draw(even, generator)

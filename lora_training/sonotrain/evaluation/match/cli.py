@@ -35,6 +35,8 @@ def fill_table(parser: argparse.ArgumentParser) -> None:
 
 def fill_evaluate(parser: argparse.ArgumentParser) -> None:
     """The arguments of `evaluate`."""
+    from sonopaint.match.draws import COUNT
+    from sonopaint.match.matching import STEPS
 
     def run(arguments: argparse.Namespace) -> bool:
         from sonotrain.evaluation.match.table import held_out
@@ -52,8 +54,10 @@ def fill_evaluate(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("analyser", nargs="?", default="weights/match/corpus.safetensors", help="its file")
     parser.add_argument("--sounds", type=int, default=16, help="of each synthesiser (default: 16)")
-    parser.add_argument("--draws", type=int, default=1024, help="draws beside (default: 1024, the kept ones)")
-    parser.add_argument("--refine", type=int, default=12, help="steps of refinement (default: 12)")
+    parser.add_argument(
+        "--draws", type=int, default=COUNT, help=f"draws beside (default: {COUNT}, the kept ones)"
+    )
+    parser.add_argument("--refine", type=int, default=STEPS, help=f"steps of refinement (default: {STEPS})")
     add_threads(parser)
     parser.add_argument("--out", help="JSON with the figures")
     parser.set_defaults(run=run, resumable=False)

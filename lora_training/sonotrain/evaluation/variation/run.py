@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sonoconvert.errors import SonopaintError, setting
-from sonopaint.variations.protocol import STRENGTH, Ask, Keep
+from sonopaint.variations.protocol import COUNT, KEEPS, KEPT, STRENGTH, Ask, Keep
 from sonotrain.evaluation.bench.bench import Bench, run_bench
 from sonotrain.evaluation.bench.nouns import REAL
 from sonotrain.evaluation.hearing import Progress
@@ -21,7 +20,6 @@ from sonotrain.evaluation.variation.requirements import write_matrix
 from sonotrain.files.options import option
 
 SWEPT = (("fd", "FD ↓"), ("identity", "alignment ↑"), ("intra", "diversity ↑"), ("right", "right kind ↑"))
-KEEPS = tuple(Keep.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,12 @@ class VariationBenchOptions:
         "pitch-and-gain)",
         metavar="NAME",
     )
-    variations: int = option(10, "variations of each reference")
+    variations: int = option(COUNT, "variations of each reference")
     strength: float = option(STRENGTH, "how far from the reference")
     sweep: tuple[float, ...] = option((), "further strengths, with commas between", of=float, commas=True)
     unchosen: bool = option(False, "beside what is chosen also what the first seeds gave")
     target: str = option("", "style transfer: what everything is to become")
-    keep: tuple[str, ...] = option(
-        ("length", "loudness", "onset"), f"what of the reference is kept: {','.join(KEEPS)}", commas=True
-    )
+    keep: tuple[str, ...] = option(KEPT, f"what of the reference is kept: {','.join(KEEPS)}", commas=True)
     model: str = option("mini", "the model of back-ends that paint spectrograms")
     embedding: str = option("auto", "panns, vggish, clap or classifier (default: as evaluate)")
     weights: str = option("", "the embedding's file (default: looked for in models/evaluation)")
@@ -58,9 +54,7 @@ def run(request: VariationBenchOptions, progress: Progress | None = None) -> dic
     Called again it goes on where it was stopped. Raises SonopaintError, with one sentence, for whatever is
     missing or does not fit, before anything is made.
     """
-    if unknown := [name for name in request.keep if name not in KEEPS]:
-        raise SonopaintError(f"{setting('keep')} knows {', '.join(KEEPS)}, not {unknown[0]!r}.")
-    keep = Keep(**{name: name in request.keep for name in KEEPS})
+    keep = Keep.of(request.keep)
     ask = Ask(count=request.variations, strength=request.strength, text=request.target, keep=keep)
     asks = [ask, *(replace(ask, strength=strength) for strength in request.sweep if strength != ask.strength)]
     out = Path(request.out)

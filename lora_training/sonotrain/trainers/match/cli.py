@@ -30,6 +30,7 @@ def fill_metrics(parser: argparse.ArgumentParser) -> None:
 
 def fill_draws(parser: argparse.ArgumentParser) -> None:
     """The arguments of `draws`."""
+    from sonopaint.match.draws import COUNT
 
     def run(arguments: argparse.Namespace) -> bool:
         from sonotrain.trainers.match.kept_draws import keep_draws
@@ -40,6 +41,8 @@ def fill_draws(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--out", default="weights/match/draws.safetensors", help="the file")
     parser.add_argument("--cache", default="runs/match-draws", help="descriptors that are there already")
-    parser.add_argument("--count", type=int, default=1024, help="draws of each synthesiser (default: 1024)")
+    parser.add_argument(
+        "--count", type=int, default=COUNT, help=f"draws of each synthesiser (default: {COUNT})"
+    )
     add_threads(parser)
     parser.set_defaults(run=run, resumable=False)
