@@ -17,6 +17,11 @@ def portion(progress: Progress | None, low: float, high: float) -> Progress:
     return silent if progress is None else lambda share: progress(low + share * (high - low))
 
 
+def shares(report: Callable[[int, int, str], None], message: str, part: int = 0, parts: int = 1) -> Progress:
+    """A progress for what is told steps: a thousandth of one of its `parts` is a step."""
+    return lambda share: report(round(1000 * (part + share)), 1000 * parts, message)
+
+
 class Steps:
     """A progress that is told by counting: each call is one of `total` steps that begin."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import Cancelled, SonopaintError, flag, plain
+from sonoconvert.progress import shares
 from sonoconvert.terminal import show_all_names
 from sonopaint.cli_options import parser_of
 
@@ -198,7 +199,7 @@ def _run_jingle(args: argparse.Namespace) -> None:
 def _with_line(args: argparse.Namespace, run: Callable[..., None], doing: str) -> None:
     line = _ProgressLine(quiet=args.quiet)
     try:
-        run(args, lambda share: line(round(1000 * share), 1000, doing))
+        run(args, shares(line, doing))
     finally:
         line.end()
 
@@ -206,11 +207,7 @@ def _with_line(args: argparse.Namespace, run: Callable[..., None], doing: str) -
 def _run_match(args: argparse.Namespace) -> None:
     from sonopaint.match.cli import run_match
 
-    line = _ProgressLine(quiet=args.quiet)
-    try:
-        run_match(args, lambda share: line(round(1000 * share), 1000, "Matching"))
-    finally:
-        line.end()
+    _with_line(args, run_match, "Matching")
 
 
 def _run_play(args: argparse.Namespace) -> None:

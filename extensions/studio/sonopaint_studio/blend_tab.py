@@ -6,24 +6,23 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from sonoconvert.edits.source import open_source
 from sonoconvert.errors import SonopaintError
+from sonoconvert.progress import shares
 from sonopaint.blend.blending import HEAVIEST, LONGEST_S
 from sonopaint.models.blend.pyramid import LEVELS
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.generate_tab import chosen_seed
+from sonopaint_studio.job_page import JobPage
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Finished, Report, error_html, note_html
 from sonopaint_studio.session import Session
-from sonopaint_studio.sounds import Sound, keep, named
+from sonopaint_studio.sounds import Sound
 
-PAGE = "blend"
 MOST = 8
 KEPT = 24  # cards on the page; the library has all
 SAYS = {
@@ -47,15 +46,16 @@ class Desk:
     made: list[Sound] = field(default_factory=list)
 
 
-class BlendTab:
+class BlendTab(JobPage):
     """The page and what its buttons do. Sources belong to the browser's tab; results to the library, too."""
 
+    name = "blend"
+
     def __init__(self, context: Context) -> None:
-        self.context = context
+        super().__init__(context)
         self.cards: gr.HTML
         self.status: gr.HTML
         self.sources: gr.HTML
-        self.outputs: list[Any]  # of make and resume
 
     # What the page shows --------------------------------------------------------------------------
 
@@ -82,17 +82,13 @@ class BlendTab:
     def opened(self, level: str, request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
         """A sound was dropped or recorded for a level: yield (status, *shown)."""
         session = self.context.sessions.of(request)
-        name, path = "The sound", None
         yield note_html("Reading …"), gr.skip(), gr.skip()
         try:
-            name = str(event.files[-1]["name"])
-            path = self.context.sessions.uploaded(event.files[-1]["path"])
-            clip, _ = open_source(path)
-            sound = keep(session.new_folder(), clip, title=Path(name).stem, stem=Path(name).stem)
-            desk_of(session).sources[level] = session.add(sound)
-        except (SonopaintError, IndexError, KeyError) as error:
-            yield error_html(named(error, name, path)), gr.skip(), gr.skip()
+            _, sound = self.dropped(session, event.files)
+        except SonopaintError as error:
+            yield error_html(error), gr.skip(), gr.skip()
             return
+        desk_of(session).sources[level] = session.add(sound)
         yield note_html(f"{sound.title} is the {level}."), *self.shown(session)
 
     def take(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
@@ -105,7 +101,7 @@ class BlendTab:
         level = next((level for level in LEVELS if level not in desk.sources), LEVELS[0])
         desk.sources[level] = sound
         told = note_html(f"{sound.title} is the {level}.")
-        return gr.update(selected=PAGE), told, *self.shown(session)
+        return gr.update(selected=self.name), told, *self.shown(session)
 
     def swap(self, one: str, other: str, request: gr.Request) -> tuple[Any, ...]:
         """Two levels change their sounds: (status, *shown)."""
@@ -163,7 +159,7 @@ class BlendTab:
             }
             blends = Blender.load().blend(
                 found, seconds=seconds or None, seed=first, count=int(count),
-                progress=lambda share: report(round(1000 * share), 1000, "Blending"),
+                progress=shares(report, "Blending"),
             )  # fmt: skip
             for number, one in enumerate(blends, first):
                 told = {"source": names, "sources": {level: sound.title for level, sound in sources.items()}}
@@ -176,7 +172,7 @@ class BlendTab:
             return " ".join(blends[0].notes)
 
         size = int(count) * (seconds or max(sound.duration_s for sound in sources.values()))
-        self.context.queue.add(session, PAGE, f"Blend {names}", work, lane=PAINTING, size=size)
+        self.begin(session, f"Blend {names}", work, lane=PAINTING, size=size)
         yield gr.skip(), first, widgets.running(), gr.skip(), gr.skip()
         yield from self._follow(session)
 
@@ -187,14 +183,9 @@ class BlendTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        for event, told, stop in widgets.followed(self.context.queue, session, PAGE):
+        for event, told, stop in self.followed(session):
             views = self.shown(session) if isinstance(event, Finished) else (gr.skip(), gr.skip())
             yield told, gr.skip(), stop, *views
-
-    def stop(self, request: gr.Request) -> tuple[Any, Any]:
-        """Ask this tab's job to stop: (status, stop button)."""
-        self.context.queue.stop(self.context.sessions.of(request), PAGE)
-        return note_html("Stopping …"), gr.update(interactive=False)
 
     def dice(self) -> tuple[int, bool]:
         """Another seed, which stays: (seed, new each time)."""

@@ -18,13 +18,12 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path
 from sonoconvert.pictures.format import PRESETS, get_format
 from sonopaint_studio import widgets
-from sonopaint_studio.context import Context
 from sonopaint_studio.disk import room
-from sonopaint_studio.jobs import Finished, Report, error_html, note_html
+from sonopaint_studio.job_page import JobPage
+from sonopaint_studio.jobs import Finished, Report, error_html
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import file_stem, named
 
-PAGE = "convert"
 SOUND_FORMATS = ("WAV", "FLAC", "OGG")
 
 
@@ -99,12 +98,11 @@ def link(path: Path, text: str) -> str:
     return f'<a class="sp-link" href="{url}" download="{html.escape(path.name)}">{html.escape(text)}</a>'
 
 
-class ConvertTab:
+class ConvertTab(JobPage):
     """The page and what its buttons do."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.outputs: list[Any]  # of convert and resume
+    name = "convert"
+    stopping = "Stopping after this file …"
 
     def convert(
         self, picture_format: str, sound_format: str, bare: str, request: gr.Request, event: gr.EventData
@@ -123,19 +121,15 @@ class ConvertTab:
             return convert_all(session, files, picture_format, sound_format, bare, report)
 
         title = f"{len(files)} files" if len(files) > 1 else Path(files[0][1]).name if files else "nothing"
-        self.context.queue.add(session, PAGE, title, work)
+        self.begin(session, title, work)
         yield from self.resume(request)
 
     def resume(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Yield as ``convert`` does, also after the page was loaded again."""
         session = self.context.sessions.of(request)
-        for happened, told, stop in widgets.followed(self.context.queue, session, PAGE):
+        for happened, told, stop in self.followed(session):
             results = results_html(*happened.value) if isinstance(happened, Finished) else gr.skip()
             yield told, results, stop
-
-    def stop(self, request: gr.Request) -> str:
-        self.context.queue.stop(self.context.sessions.of(request), PAGE)
-        return note_html("Stopping after this file …")
 
     def build(self) -> None:
         """Lay the page out and wire it."""
@@ -167,7 +161,7 @@ class ConvertTab:
                 results = gr.HTML("", elem_id="convert-results", apply_default_css=False)
         self.outputs = [status, results, stop]
         drop.files(self.convert, [picture_format, sound_format, bare], self.outputs, **widgets.LONG)
-        stop.click(self.stop, None, status, **widgets.QUICK)
+        stop.click(self.stop, None, [status, stop], **widgets.QUICK)
 
 
 def convert_all(

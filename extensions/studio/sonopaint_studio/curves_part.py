@@ -94,13 +94,10 @@ class CurvesPart:
         name = self.name
         with gr.Accordion("Curves", open=False, elem_id=f"{name}-box") as self.box:
             gr.HTML(note_html(self.hint), apply_default_css=False)
-            self.lanes = gr.HTML(
-                value=value(seconds=seconds.value if seconds is not None else None),
-                html_template='<div class="sp-curves"></div>',
-                js_on_load=f"window.Sonopaint.mountCurves('{name}', element, {{ props, watch }});",
-                elem_id=name,
-                apply_default_css=False,
-            )
+            self.lanes = widgets.mounted(
+                name, "curves", value(seconds=seconds.value if seconds is not None else None),
+                f"window.Sonopaint.mountCurves('{name}', element, {{ props, watch }});",
+            )  # fmt: skip
             with gr.Row(elem_classes="sp-pair"):
                 pitch = gr.Checkbox(True, label="Take the pitch", min_width=110, elem_id=f"{name}-pitch")
                 bright = gr.Checkbox(

@@ -21,13 +21,13 @@ from sonopaint_studio.disk import room
 from sonopaint_studio.edit_part import asked, painting, read_region
 from sonopaint_studio.generate_tab import paint_settings
 from sonopaint_studio.history import Step
+from sonopaint_studio.job_page import JobPage
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Finished, error_html, note_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, keep, named
 
-PAGE = "edit"
 LABELS = {"Repaint": "Repaint", "Extend": "Extend", "Loop": "Make a loop", "Vary": "Vary", "Heal": "Heal"}
 HINTS = {
     "Repaint": "Only what is marked changes. Every other sample stays as it is.",
@@ -47,18 +47,20 @@ CURVES = (
 )
 
 
-class EditTab:
+class EditTab(JobPage):
     """The page and what its buttons do."""
 
+    name = "edit"
+    stopping = "Stopping after this step …"
+
     def __init__(self, context: Context) -> None:
-        self.context = context
+        super().__init__(context)
         self.canvas: gr.HTML
         self.after: gr.HTML
         self.status: gr.HTML
         self.offer: gr.Button
         self.curves = curves_part.CurvesPart(context, "edit-curves", CURVES)
         self.fields: list[Any]  # that a page which is loaded again finds as they were
-        self.outputs: list[Any]  # of run and resume
 
     # What the page shows --------------------------------------------------------------------------
 
@@ -232,7 +234,7 @@ class EditTab:
         except SonopaintError as error:
             yield error_html(error), gr.skip(), gr.skip(), *skips
             return
-        self.context.queue.add(session, PAGE, title, work, lane=PAINTING, size=size)
+        self.begin(session, title, work, lane=PAINTING, size=size)
         yield gr.skip(), settings.seed, widgets.running(), *skips
         yield from self._follow(session)
 
@@ -248,7 +250,7 @@ class EditTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        for event, told, stop in widgets.followed(self.context.queue, session, PAGE):
+        for event, told, stop in self.followed(session):
             if isinstance(event, Finished):
                 made = event.value
                 notes = dict.fromkeys(note for take in made for note in take.settings.get("notes", []))
@@ -257,11 +259,6 @@ class EditTab:
                 yield told, seed, stop, *self.shown(session)
             else:
                 yield told, gr.skip(), stop, *[gr.skip()] * 4
-
-    def stop(self, request: gr.Request) -> tuple[Any, Any]:
-        """Ask this tab's job to stop: (status, stop button)."""
-        self.context.queue.stop(self.context.sessions.of(request), PAGE)
-        return note_html("Stopping after this step …"), gr.update(interactive=False)
 
     # Layout ---------------------------------------------------------------------------------------
 

@@ -14,13 +14,13 @@ from sonopaint.samplers import SAMPLERS
 from sonopaint.tasks.settings import ONE_STEP, PaintSettings
 from sonopaint_studio import curves_part, levels, palette, presets, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
+from sonopaint_studio.job_page import JobPage
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Finished, Report, error_html, note_html
 from sonopaint_studio.recall import recall
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, named, read_settings
 
-PAGE = "generate"
 MAX_SECONDS = 60.0
 MAX_BATCH = 8
 KEPT_RESULTS = 24  # cards on the page; the library has all
@@ -72,11 +72,14 @@ def paint_settings(
     )
 
 
-class GenerateTab:
+class GenerateTab(JobPage):
     """The page and what its buttons do."""
 
+    name = "generate"
+    stopping = "Stopping after this step …"
+
     def __init__(self, context: Context) -> None:
-        self.context = context
+        super().__init__(context)
         self.curves = curves_part.CurvesPart(context)
         self.knobs: widgets.Knobs
         self.results: gr.HTML
@@ -86,7 +89,6 @@ class GenerateTab:
         self.seconds: gr.Number
         self.batch: gr.Slider
         self.fields: list[Any]  # that a page which is loaded again finds as they were
-        self.outputs: list[Any]  # of generate and resume
 
     def generate(self, request: gr.Request, *values: Any) -> Iterator[tuple[Any, ...]]:
         """Queue sounds and yield (status, results, seed, stop, ideas, lanes) while they are made."""
@@ -131,7 +133,7 @@ class GenerateTab:
             return sounds
 
         size = int(batch) * (seconds or self.context.store.seconds(chosen.model)) * (settings.steps or 1)
-        self.context.queue.add(session, PAGE, settings.prompt, work, lane=PAINTING, size=size)
+        self.begin(session, settings.prompt, work, lane=PAINTING, size=size)
         yield gr.skip(), gr.skip(), settings.seed, widgets.running(), gr.skip(), gr.skip()
         yield from self._follow(session)
 
@@ -142,7 +144,7 @@ class GenerateTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        for event, told, stop in widgets.followed(self.context.queue, session, PAGE):
+        for event, told, stop in self.followed(session):
             if isinstance(event, Finished):
                 lanes = curves_part.value(got=session.followed) if session.followed else gr.skip()
                 yield told, results_value(session), gr.skip(), stop, self._ideas(), lanes
@@ -157,11 +159,6 @@ class GenerateTab:
             return gr.skip()
         earlier = [(f"Earlier · {prompt[:80]}", prompt) for prompt in before]
         return gr.update(choices=[IDEAS, *earlier, *presets.choices()])
-
-    def stop(self, request: gr.Request) -> tuple[Any, Any]:
-        """Ask this tab's job to stop: (status, stop button)."""
-        self.context.queue.stop(self.context.sessions.of(request), PAGE)
-        return note_html("Stopping after this step …"), gr.update(interactive=False)
 
     def use_file(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """A dropped file's settings for the controls: (status, prompt, negative, model, *knobs)."""

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.edits.region import Region
+from sonoconvert.progress import shares
 from sonopaint_studio.jobs import Report, error_html, note_html
 from sonopaint_studio.library import Library
 from sonopaint_studio.session import Session
@@ -74,7 +75,7 @@ def healing(
         for number in range(count):
             healed = heal(
                 clip, marks, HealSettings(method, (first + number) % 2**32),
-                progress=lambda share, n=number: report(round(1000 * (n + share)), 1000 * count, "Healing"),  # type: ignore[misc]
+                progress=shares(report, "Healing", number, count),
             )  # fmt: skip
             used = sorted({name for _, name in healed.done})
             told: dict[str, Any] = {"task": "heal", "seed": (first + number) % 2**32, "method": method}

@@ -9,16 +9,16 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.progress import shares
 from sonopaint.jingles.notes import curves_of_notes, parse_notes, slots_of, text_of
 from sonopaint_studio import widgets
-from sonopaint_studio.context import Context
 from sonopaint_studio.generate_tab import chosen_seed
+from sonopaint_studio.job_page import JobPage
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Finished, Report, error_html, note_html
 from sonopaint_studio.session import Session
 from sonopaint_studio.sounds import Sound, named
 
-PAGE = "jingle"
 MOST = 8
 KEPT = 24  # cards on the page; the library has all
 TUNE = "C4:0.5:0.7 E4:0.5:0.7 G4:0.5:0.8 C5:1:1.00 -:0.25 B4:0.25:0.5 G4:1:0.6"
@@ -33,12 +33,10 @@ def roll_value(text: str) -> dict[str, Any]:
     return {"notes": notes, "text": text, "time": time.monotonic()}  # the same notes once more are news, too
 
 
-class JingleTab:
+class JingleTab(JobPage):
     """The page and what its buttons do. What was made belongs to the browser's tab, and to the library."""
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.outputs: list[Any]  # of play and resume
+    name = "jingle"
 
     def shown(self, session: Session) -> dict[str, Any]:
         """The cards, newest first."""
@@ -81,7 +79,7 @@ class JingleTab:
             seeds = [first + number for number in range(int(count))]
             clips = make_jingles(
                 shipped_jingle(), curves, seeds,
-                progress=lambda share: report(round(1000 * share), 1000, "Playing"),
+                progress=shares(report, "Playing"),
             )  # fmt: skip
             title = instrument if instrument != FREE else "jingle"
             for clip, number in zip(clips, seeds, strict=True):
@@ -93,7 +91,7 @@ class JingleTab:
             return " ".join(curves.notes)
 
         size = int(count) * curves.duration_s
-        self.context.queue.add(session, PAGE, f"{instrument}: {text[:40]}", work, lane=PAINTING, size=size)
+        self.begin(session, f"{instrument}: {text[:40]}", work, lane=PAINTING, size=size)
         yield gr.skip(), first, widgets.running(), gr.skip()
         yield from self._follow(session)
 
@@ -104,13 +102,8 @@ class JingleTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        for event, told, stop in widgets.followed(self.context.queue, session, PAGE):
+        for event, told, stop in self.followed(session):
             yield told, gr.skip(), stop, self.shown(session) if isinstance(event, Finished) else gr.skip()
-
-    def stop(self, request: gr.Request) -> tuple[Any, Any]:
-        """Ask this tab's job to stop: (status, stop button)."""
-        self.context.queue.stop(self.context.sessions.of(request), PAGE)
-        return note_html("Stopping …"), gr.update(interactive=False)
 
     def instruments(self) -> list[str]:
         """Those of the model, and whichever it likes; a page without a model says so when it is to play."""
@@ -142,13 +135,7 @@ class JingleTab:
                 go, stop = widgets.buttons("Play", "jingle-go")
                 status = widgets.status("jingle-status")
             with gr.Column(scale=1, min_width=320, elem_classes="sp-main"):
-                roll = gr.HTML(
-                    value=roll_value(TUNE),
-                    html_template='<div class="sp-roll"></div>',
-                    js_on_load=_ROLL_JS,
-                    elem_id="jingle-roll",
-                    apply_default_css=False,
-                )
+                roll = widgets.mounted("jingle-roll", "roll", roll_value(TUNE), _ROLL_JS)
                 cards = widgets.cards("jingles", widgets.cards_value([], empty=EMPTY))
         self.outputs = [status, seed, stop, cards]
         # Not `input`: Gradio's text fields tell that of keys only, not of what is pasted, cut or drawn.

@@ -5,26 +5,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from sonoconvert.edits.source import open_source
 from sonoconvert.errors import SonopaintError
+from sonoconvert.progress import shares
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Context
 from sonopaint_studio.convert_tab import link, zipped
+from sonopaint_studio.job_page import JobPage
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Report, error_html, note_html
 from sonopaint_studio.session import Session
-from sonopaint_studio.sounds import Sound, file_stem, keep, named
+from sonopaint_studio.sounds import Sound, file_stem, keep
 
 if TYPE_CHECKING:
     from sonopaint.match.matching import Matched
     from sonopaint.match.sheet import Sheet
 
-PAGE = "match"
 MANY = 20  # others like it
 STANDS = 1e-6  # a knob nearer than this was not turned
 ACTIONS = (("send", "Edit"), ("blend", "Blend"))
@@ -92,13 +91,14 @@ def bare() -> dict[str, Any]:
     return {"knobs": [], "audio": None}
 
 
-class MatchTab:
+class MatchTab(JobPage):
     """The page and what its buttons do. What was matched belongs to the browser's tab."""
 
+    name = "match"
+
     def __init__(self, context: Context) -> None:
-        self.context = context
+        super().__init__(context)
         self.cards: gr.HTML
-        self.outputs: list[Any]  # of make and resume
 
     def shown(self, session: Session) -> tuple[Any, Any, Any, Any]:
         """(the original's card, the cards, the knobs, the link to the others)."""
@@ -120,18 +120,14 @@ class MatchTab:
     def opened(self, request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
         """A dropped sound: yield (status, *shown)."""
         session = self.context.sessions.of(request)
-        name, path = "The sound", None
         yield note_html("Reading …"), *[gr.skip()] * 4
         try:
-            name = str(event.files[0]["name"])
-            path = self.context.sessions.uploaded(event.files[0]["path"])
-            clip, _ = open_source(path)
-            sound = keep(session.new_folder(), clip, title=Path(name).stem, stem=Path(name).stem)
-            session.match = Bench(session.add(sound))
-        except (SonopaintError, IndexError, KeyError) as error:
-            yield error_html(named(error, name, path)), *[gr.skip()] * 4
+            _, sound = self.dropped(session, event.files)
+        except SonopaintError as error:
+            yield error_html(error), *[gr.skip()] * 4
             return
-        yield note_html(f"{name} is here. Press Match."), *self.shown(session)
+        session.match = Bench(session.add(sound))
+        yield note_html(f"{event.files[0]['name']} is here. Press Match."), *self.shown(session)
 
     def make(self, synth: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """Put the search into the queue; yield (status, stop, *shown) while it goes on."""
@@ -144,17 +140,17 @@ class MatchTab:
         def work(report: Report) -> str:
             from sonopaint.match.matching import match
 
-            def tell(share: float) -> None:
-                report(round(1000 * share), 1000, "Matching")
-
-            found = match(bench.original.clip(), synth or "auto", source=bench.original.title, progress=tell)
+            found = match(
+                bench.original.clip(), synth or "auto", source=bench.original.title,
+                progress=shares(report, "Matching"),
+            )  # fmt: skip
             with bench.lock:
                 bench.matched, bench.sheet, bench.others, bench.link = found, found.sheet, [], ""
                 bench.colour, bench.turn = 0.0, 0
                 self._render(session, bench)
             return told(found)
 
-        self.context.queue.add(session, PAGE, f"Match {bench.original.title}", work, lane=PAINTING, size=60)
+        self.begin(session, f"Match {bench.original.title}", work, lane=PAINTING, size=60)
         yield gr.skip(), widgets.running(), *[gr.skip()] * 4
         yield from self._follow(session)
 
@@ -165,13 +161,8 @@ class MatchTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        for _, said, stop in widgets.followed(self.context.queue, session, PAGE):
+        for _, said, stop in self.followed(session):
             yield said, stop, *self.shown(session)
-
-    def stop(self, request: gr.Request) -> tuple[Any, Any]:
-        """Ask this tab's job to stop: (status, stop button)."""
-        self.context.queue.stop(self.context.sessions.of(request), PAGE)
-        return note_html("Stopping …"), gr.update(interactive=False)
 
     def turned(self, request: gr.Request, event: gr.EventData) -> tuple[Any, ...]:
         """Knobs were turned: (status, *shown), the sound made anew; nothing if turned since."""

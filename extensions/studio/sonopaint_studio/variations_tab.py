@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from sonoconvert.edits.source import open_source
 from sonoconvert.errors import SonopaintError
 from sonopaint_studio import curves_part, widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.convert_tab import link, zipped
 from sonopaint_studio.generate_tab import chosen_seed
+from sonopaint_studio.job_page import JobPage
 from sonopaint_studio.job_queue import PAINTING
 from sonopaint_studio.jobs import Report, error_html, note_html
 from sonopaint_studio.session import Session
-from sonopaint_studio.sounds import Sound, file_stem, keep, named
+from sonopaint_studio.sounds import Sound, file_stem, keep
 
 if TYPE_CHECKING:
     from sonoconvert.curves.curves import Curves
     from sonopaint.variations.make import Maker, Variation
     from sonopaint.variations.protocol import Variator
 
-PAGE = "variations"
 MOST = 40  # on one page
 ACTIONS = (("reject", "Reject"),)
 EMPTY = "Drop a sound: a step, a bark, a door. Its variations appear here, to compare with it."
@@ -46,13 +45,15 @@ def in_words(strength: float) -> str:
     return next(words for most, words in WORDS if strength <= most)
 
 
-class VariationsTab:
+class VariationsTab(JobPage):
     """The page and what its buttons do. What was made belongs to the browser's tab."""
 
+    name = "variations"
+    stopping = "Stopping; what is finished stays …"
+
     def __init__(self, context: Context) -> None:
-        self.context = context
+        super().__init__(context)
         self.curves = curves_part.CurvesPart(context, "variations-curves", CURVES)
-        self.outputs: list[Any]  # of make and resume
 
     # What the page shows --------------------------------------------------------------------------
 
@@ -69,23 +70,19 @@ class VariationsTab:
     def opened(self, request: gr.Request, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
         """A dropped sound: yield (status, class, cards, link, lanes)."""
         session = self.context.sessions.of(request)
-        name, path = "The sound", None
         yield note_html("Listening …"), *[gr.skip()] * 4
-        try:
-            name = str(event.files[0]["name"])
-            path = self.context.sessions.uploaded(event.files[0]["path"])
-            clip, _ = open_source(path)
-            from sonopaint.variations.judge import Judge
-            from sonopaint.variations.reference import checked, events
+        from sonopaint.variations.judge import Judge
+        from sonopaint.variations.reference import checked, events
 
+        try:
+            clip, sound = self.dropped(session, event.files)
             kind, chance = Judge().guess(checked(clip))
-            sound = keep(session.new_folder(), clip, title=Path(name).stem, stem=Path(name).stem)
-            session.variations = Bank(sound)
-        except (SonopaintError, IndexError, KeyError) as error:
-            yield error_html(named(error, name, path)), *[gr.skip()] * 4
+        except SonopaintError as error:
+            yield error_html(error), *[gr.skip()] * 4
             return
+        session.variations = Bank(sound)
         count = len(events(clip))
-        said = f"{name}: sounds like {kind} ({chance:.0%})."
+        said = f"{event.files[0]['name']}: sounds like {kind} ({chance:.0%})."
         if count > 1:
             said += f" It holds {count} events; cut it in Edit, or vary it as a whole."
         yield note_html(said), kind if chance >= 0.5 else gr.skip(), *self.shown(session)
@@ -126,7 +123,7 @@ class VariationsTab:
             return bank.told()
 
         size = ask.count * bank.reference.duration_s * 20
-        self.context.queue.add(session, PAGE, f"{ask.count} × {ask.kind}", work, lane=PAINTING, size=size)
+        self.begin(session, f"{ask.count} × {ask.kind}", work, lane=PAINTING, size=size)
         yield gr.skip(), ask.seed, widgets.running(), *[gr.skip()] * 3
         yield from self._follow(session)
 
@@ -147,7 +144,7 @@ class VariationsTab:
                 bank.fill(session, maker, chosen)
             return bank.told()
 
-        self.context.queue.add(session, PAGE, "One more variation", work, lane=PAINTING)
+        self.begin(session, "One more variation", work, lane=PAINTING)
         yield gr.skip(), gr.skip(), widgets.running(), *[gr.skip()] * 3
         yield from self._follow(session)
 
@@ -158,13 +155,8 @@ class VariationsTab:
         yield from self._follow(session)
 
     def _follow(self, session: Session) -> Iterator[tuple[Any, ...]]:
-        for _, told, stop in widgets.followed(self.context.queue, session, PAGE):
+        for _, told, stop in self.followed(session):
             yield told, gr.skip(), stop, *self.shown(session)
-
-    def stop(self, request: gr.Request) -> tuple[Any, Any]:
-        """Ask this tab's job to stop: (status, stop button)."""
-        self.context.queue.stop(self.context.sessions.of(request), PAGE)
-        return note_html("Stopping; what is finished stays …"), gr.update(interactive=False)
 
     def build(self, bar: ModelBar) -> None:
         """Lay the page out and wire it."""

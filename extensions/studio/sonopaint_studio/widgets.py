@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,10 @@ import gradio as gr
 
 from sonopaint.tasks.settings import ONE_STEP
 from sonopaint_studio.context import Chosen, ModelBar
-from sonopaint_studio.job_queue import JobQueue
-from sonopaint_studio.jobs import Event, Finished, note_html, status_html
+from sonopaint_studio.jobs import note_html
 from sonopaint_studio.knowing import unknown_words
 from sonopaint_studio.palette import palette as palette_of
 from sonopaint_studio.recall import GUIDANCE, MOST_STEPS, Recalled
-from sonopaint_studio.session import Session
 from sonopaint_studio.tips import TIPS
 
 # A custom event of gr.HTML exists when its quoted name stands in js_on_load.
@@ -31,6 +29,8 @@ _CARDS_JS = (
 )
 _DROPZONE_JS = "/* 'files' */ window.Sonopaint.mountDropzone(element, { props, trigger, upload });"
 _CAPTIONS_JS = "/* 'caption' 'turn' */ window.Sonopaint.mountCaptions(element, { props, trigger, watch });"
+_PALETTE_JS = "/* 'idea' */ window.Sonopaint.mountPalette(element, { props, trigger });"
+_KNOBS_JS = "/* 'turned' */ window.Sonopaint.mountKnobs(element, { props, trigger, watch });"
 _REPORT_JS = "window.Sonopaint.mountReport(element, { props, watch });"
 SEED_LIMIT = 2**32 - 1
 
@@ -48,16 +48,21 @@ EVERY = {**QUICK, "trigger_mode": "multiple"}  # each event tells something of i
 LATEST = {**QUICK, "trigger_mode": "always_last"}
 
 
-def editor(elem_id: str) -> gr.HTML:
-    """The spectrogram editor. Value: ``editor_value``. Events: opened (path, name), demo (key), undo,
-    redo."""
+def mounted(elem_id: str, kind: str, value: Any, script: str) -> gr.HTML:
+    """An element that Studio's own script fills: `script` runs on a ``div`` of the class sp-`kind`."""
     return gr.HTML(
-        value=editor_value(None, undo=False, redo=False),
-        html_template='<div class="sp-editor"></div>',
-        js_on_load=_EDITOR_JS,
+        value=value,
+        html_template=f'<div class="sp-{kind}"></div>',
+        js_on_load=script,
         elem_id=elem_id,
         apply_default_css=False,
     )
+
+
+def editor(elem_id: str) -> gr.HTML:
+    """The spectrogram editor. Value: ``editor_value``. Events: opened (path, name), demo (key), undo,
+    redo."""
+    return mounted(elem_id, "editor", editor_value(None, undo=False, redo=False), _EDITOR_JS)
 
 
 def editor_value(
@@ -74,13 +79,7 @@ def cards(elem_id: str, value: dict[str, Any]) -> gr.HTML:
     Events: send, blend, source and demo (key), idea (prompt), dropped (path); of the library's cards also
     again, subject, dataset, remove (key) and like (key, on).
     """
-    return gr.HTML(
-        value=value,
-        html_template='<div class="sp-cards"></div>',
-        js_on_load=_CARDS_JS,
-        elem_id=elem_id,
-        apply_default_css=False,
-    )
+    return mounted(elem_id, "cards", value, _CARDS_JS)
 
 
 def cards_value(
@@ -104,13 +103,7 @@ def cards_value(
 
 def palette(elem_id: str, value: dict[str, Any]) -> gr.HTML:
     """A button that opens what Mini knows. Value: ``palette.palette``. Event: idea (prompt)."""
-    return gr.HTML(
-        value=value,
-        html_template='<div class="sp-palette"></div>',
-        js_on_load="/* 'idea' */ window.Sonopaint.mountPalette(element, { props, trigger });",
-        elem_id=elem_id,
-        apply_default_css=False,
-    )
+    return mounted(elem_id, "palette", value, _PALETTE_JS)
 
 
 def tip(page: str) -> gr.HTML:
@@ -146,46 +139,23 @@ def dropzone(title: str, hint: str, elem_id: str, *, single: bool = False, recor
 
     single: for one file. record: also for what the microphone hears.
     """
-    return gr.HTML(
-        value={"title": title, "hint": hint, "single": single, "record": record},
-        html_template='<div class="sp-dropzone"></div>',
-        js_on_load=_DROPZONE_JS,
-        elem_id=elem_id,
-        apply_default_css=False,
-    )
+    told = {"title": title, "hint": hint, "single": single, "record": record}
+    return mounted(elem_id, "dropzone", told, _DROPZONE_JS)
 
 
 def captions(elem_id: str, value: dict[str, Any]) -> gr.HTML:
     """A dataset's clips. Value: ``clip_table.page_value``. Events: caption (key, text), turn (page)."""
-    return gr.HTML(
-        value=value,
-        html_template='<div class="sp-captions"></div>',
-        js_on_load=_CAPTIONS_JS,
-        elem_id=elem_id,
-        apply_default_css=False,
-    )
+    return mounted(elem_id, "captions", value, _CAPTIONS_JS)
 
 
 def turning(elem_id: str) -> gr.HTML:
     """A synthesiser's knobs. Value: ``match_tab.Bench.knobs``. Event: turned (name, place)."""
-    return gr.HTML(
-        value={"knobs": [], "audio": None},
-        html_template='<div class="sp-knobs"></div>',
-        js_on_load="/* 'turned' */ window.Sonopaint.mountKnobs(element, { props, trigger, watch });",
-        elem_id=elem_id,
-        apply_default_css=False,
-    )
+    return mounted(elem_id, "knobs", {"knobs": [], "audio": None}, _KNOBS_JS)
 
 
 def report_window(elem_id: str) -> gr.HTML:
     """A window that opens with the page that it is given: {"html": …}."""
-    return gr.HTML(
-        value={"html": ""},
-        html_template='<div class="sp-report"></div>',
-        js_on_load=_REPORT_JS,
-        elem_id=elem_id,
-        apply_default_css=False,
-    )
+    return mounted(elem_id, "report", {"html": ""}, _REPORT_JS)
 
 
 @dataclass(frozen=True)
@@ -251,17 +221,6 @@ def buttons(label: str, elem_id: str) -> tuple[gr.Button, gr.Button]:
             "Stop", variant="stop", size="lg", elem_id=f"{elem_id}-stop", visible=False, min_width=80
         )
     return go, stop
-
-
-def followed(queue: JobQueue, session: Session, page: str) -> Iterator[tuple[Event, str, Any]]:
-    """(what happens, the line that says it, the stop button's update) of a tab's jobs of a page.
-
-    A job that ends with a sentence has it below the line.
-    """
-    for event in queue.follow(session, page):
-        stop = running() if queue.busy(session, page) else idle()
-        note = event.value if isinstance(event, Finished) and isinstance(event.value, str) else None
-        yield event, status_html(event) + ("" if note is None else note_html(note)), stop
 
 
 def running() -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sonoconvert.edits.region import Region, load_brush
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.files.clip import Clip
+from sonoconvert.progress import shares
 from sonopaint.models.info import event_lead
 from sonopaint.models.one_step import on_student
 from sonopaint.tasks import Edit, generate, interpolate, loop
@@ -232,7 +233,7 @@ def _heal(
         clip,
         marks,
         HealSettings(seed=settings.seed % 2**32),
-        progress=lambda share: progress(round(1000 * share), 1000, "Healing"),
+        progress=shares(progress, "Healing"),
     )
     used = sorted({method for _, method in done.done})
     told = {"task": "heal", "seed": settings.seed, "notes": [f"Healed by {', '.join(used)}.", *done.notes]}
