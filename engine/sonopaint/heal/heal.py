@@ -51,6 +51,12 @@ class Healed:
     done: tuple[tuple[Mark, str], ...]
     notes: tuple[str, ...]
 
+    @property
+    def said(self) -> list[str]:
+        """By what it was healed, in a sentence, and the notes."""
+        used = sorted({method for _, method in self.done})
+        return [f"Healed by {', '.join(used)}.", *self.notes]
+
 
 def heal(
     clip: Clip,

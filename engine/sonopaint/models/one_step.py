@@ -12,6 +12,8 @@ ONE_STEP_KEY = "sonopaint.one_step"
 # In the header of a LoRA that was learnt on top of a student and doesn't hold it: JSON with the student's
 # name and timestep, as {"student": "mini-one-step", "timestep": 999}.
 ON_STUDENT_KEY = "sonopaint.on_student"
+# In the header of a LoRA that knows one subject: JSON with the prompt that means it, as {"prompt": "…"}.
+SUBJECT_KEY = "sonopaint.subject"
 
 
 def header_timestep(name: str, metadata: Mapping[str, str]) -> int | None:
@@ -25,6 +27,14 @@ def on_student(name: str, metadata: Mapping[str, str]) -> tuple[str, int] | None
         return None
     found = [_fact(name, metadata, ON_STUDENT_KEY, key) for key in ("student", "timestep")]
     return str(found[0]), int(found[1])
+
+
+def subject_of(metadata: Mapping[str, str]) -> str:
+    """The prompt of the subject that a LoRA knows; "" for other files."""
+    try:
+        return str(json.loads(metadata[SUBJECT_KEY])["prompt"])
+    except (KeyError, ValueError, TypeError):
+        return ""
 
 
 def _fact(name: str, metadata: Mapping[str, str], header: str, key: str) -> str | int:

@@ -213,6 +213,15 @@ class Maker:
             told.append(f"{len(self.failed)} could not be made: {self.failed[-1][1]}")
         return told
 
+    def said(self, variations: Sequence[Variation]) -> list[str]:
+        """How good a set is, in a line, and its notes."""
+        facts = self.figures(variations)
+        line = (
+            f"{facts['count']} of {facts['candidates']} candidates; "
+            f"diversity {facts.get('diversity', 0):.2f}, alignment {facts.get('alignment', 0):.2f}."
+        )
+        return [line, *self.notes(variations)]
+
 
 def _apart(one: Tensor, other: Tensor) -> float:
     return float(distances(one[None], other[None])[0, 0])

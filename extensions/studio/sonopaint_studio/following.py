@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from sonoconvert.checkpoints.files import read_header
+from sonopaint.models.one_step import subject_of
 from sonopaint.tasks.settings import ONE_STEP
 from sonopaint_studio import widgets
 from sonopaint_studio.context import Chosen, Context, ModelBar
 from sonopaint_studio.model_store import STUDENT_DEFAULTS, ModelStore
 
-SUBJECT_KEY = "sonopaint.subject"  # in a subject LoRA's header: JSON with the prompt that means it
-
 
 def subject_prompt(store: ModelStore, chosen: Chosen) -> str | None:
     """What to say for the subject that a chosen LoRA has learnt."""
     used = {path for path, weight in chosen.loras if weight}
-    told = (_prompt_in(info.metadata) for info in store.loras() if str(info.path) in used)
+    told = (subject_of(info.metadata) for info in store.loras() if str(info.path) in used)
     return next((prompt for prompt in told if prompt), None)
-
-
-def subject_prompt_of(path: Path) -> str | None:
-    """What to say for the subject of one file."""
-    return _prompt_in(read_header(path)[1])
-
-
-def _prompt_in(metadata: Mapping[str, str]) -> str | None:
-    try:
-        return str(json.loads(metadata[SUBJECT_KEY])["prompt"])
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def one_step_box(store: ModelStore, chosen: Chosen, sampler: str) -> Any:

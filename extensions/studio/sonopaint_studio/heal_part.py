@@ -77,9 +77,8 @@ def healing(
                 clip, marks, HealSettings(method, (first + number) % 2**32),
                 progress=shares(report, "Healing", number, count),
             )  # fmt: skip
-            used = sorted({name for _, name in healed.done})
             told: dict[str, Any] = {"task": "heal", "seed": (first + number) % 2**32, "method": method}
-            told |= {"notes": [f"Healed by {', '.join(used)}.", *healed.notes]}
+            told["notes"] = healed.said
             title = "Healed" if count == 1 else f"Healed · take {number + 1}"
             stem = f"{Path(source.downloads['WAV']).stem} healed {told['seed']}"
             made.append(

@@ -9,13 +9,14 @@ from typing import Any
 
 import gradio as gr
 
+from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import safe_name
 from sonopaint.models.folders import user_folder
+from sonopaint.models.one_step import subject_of
 from sonopaint_studio import widgets
 from sonopaint_studio.context import ModelBar, lora_choices
 from sonopaint_studio.disk import room
-from sonopaint_studio.following import subject_prompt_of
 from sonopaint_studio.generate_tab import GenerateTab
 from sonopaint_studio.jobs import error_html, note_html
 from sonopaint_studio.model_files import add_files
@@ -119,7 +120,7 @@ class SubjectTab(RunPage):
             if not target.exists() or target.stat().st_size != state_file.stat().st_size:
                 [info] = add_files([(state_file, state_file.name)], user_folder())
                 target = info.path
-            prompt = subject_prompt_of(target)
+            prompt = subject_of(read_header(target)[1])
         except SonopaintError as error:
             return error_html(error), *[gr.skip()] * 9
         card = STUDENT_DEFAULTS

@@ -267,13 +267,7 @@ class Bank:
     def told(self) -> str:
         """How good they are, in a line, and what there is to say."""
         assert self.maker is not None
-        chosen = self.maker.chosen()
-        facts = self.maker.figures(chosen)
-        line = (
-            f"{facts['count']} of {facts['candidates']} candidates; "
-            f"diversity {facts.get('diversity', 0):.2f}, alignment {facts.get('alignment', 0):.2f}."
-        )
-        return " ".join([line, *self.maker.notes(chosen)])
+        return " ".join(self.maker.said(self.maker.chosen()))
 
 
 def _link(path: Path) -> str:

@@ -235,8 +235,7 @@ def _heal(
         HealSettings(seed=settings.seed % 2**32),
         progress=shares(progress, "Healing"),
     )
-    used = sorted({method for _, method in done.done})
-    told = {"task": "heal", "seed": settings.seed, "notes": [f"Healed by {', '.join(used)}.", *done.notes]}
+    told = {"task": "heal", "seed": settings.seed, "notes": done.said}
     return [Result.of(done.clip, encode(done.clip, painter.format), told)]
 
 
@@ -261,13 +260,8 @@ def variations(
         raise Cancelled("Stopped before there was a sound.")
     if not chosen:
         raise SonopaintError(maker.notes(chosen)[0])
-    facts = maker.figures(chosen)
-    told = (
-        f"{facts['count']} of {facts['candidates']} candidates; diversity {facts.get('diversity', 0):.2f}, "
-        f"alignment {facts.get('alignment', 0):.2f}."
-    )
     for one in chosen:
-        settings = one.settings | {"figures": one.figures, "notes": [told, *maker.notes(chosen)]}
+        settings = one.settings | {"figures": one.figures, "notes": maker.said(chosen)}
         yield Result.of(one.clip, encode(one.clip, painter.format), settings), variator.infotexts[one.seed]
 
 

@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from sonoconvert.checkpoints.layouts import CONFIG_KEY
 from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonopaint.models.info import format_of_loras, model_format
-from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
+from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY, subject_of
 
 logger = logging.getLogger(__name__)
 
@@ -217,14 +217,6 @@ def students() -> list[Student]:
             fmt = model_format(path, header) if "sonopaint.format" in header else None
             found.append(Student(name, kind, path, fmt, subject_of(header)))
     return sorted(found, key=lambda student: student.name.lower())
-
-
-def subject_of(header: Mapping[str, str]) -> str:
-    """The prompt of the subject that a LoRA knows; "" for other files."""
-    try:
-        return str(json.loads(header["sonopaint.subject"])["prompt"])
-    except (KeyError, ValueError, TypeError):
-        return ""
 
 
 def find_student(name: str) -> Student:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -13,8 +12,9 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path, safe_name
-from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY
+from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY, subject_of
 from sonopaint_webui import host, results, shipped, trainers
+from sonotrain.files.hashes import sha256_of
 from sonotrain.training import runs
 
 RUNS_VARIABLE = "SONOPAINT_RUNS"
@@ -164,7 +164,7 @@ def use(name: str | None) -> Learnt:
         f"{file.stem} is among the LoRAs: <lora:{file.stem}:1>.{base}",
         checkpoint,
         ONE_STEP_KEY in header or ON_STUDENT_KEY in header,
-        host.subject_of(header) or header.get("modelspec.trigger_phrase", ""),
+        subject_of(header) or header.get("modelspec.trigger_phrase", ""),
     )
 
 
@@ -173,7 +173,7 @@ def _copy(file: Path) -> None:
     target = folder / file.name
     mark = file.parent / COPIED  # a run that went on replaces its own earlier copy
     copied = mark.read_text(encoding="ascii") if mark.is_file() else ""
-    if target.exists() and _digest(target) not in (copied, _digest(file)):
+    if target.exists() and sha256_of(target) not in (copied, sha256_of(file)):
         raise SonopaintError(
             f"There is another {target.name} in {folder} already: move it away, or rename it first."
         )
@@ -182,11 +182,7 @@ def _copy(file: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(folder / source.name, force=True) as beside:
                 shutil.copyfile(source, beside)
-    mark.write_text(_digest(target), encoding="ascii")
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    mark.write_text(sha256_of(target), encoding="ascii")
 
 
 def _free_to_start() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from sonopaint.models.one_step import ON_STUDENT_KEY
+from sonopaint.models.one_step import ON_STUDENT_KEY, SUBJECT_KEY
 from sonotrain.files.options import to_publish
 from sonotrain.files.pace import clock
 from sonotrain.trainers.one_step import output as one_step
@@ -22,7 +22,6 @@ from sonotrain.training.lora_file import as_texts, common_header, write_card, wr
 if TYPE_CHECKING:
     from sonoconvert.checkpoints.nouns import LoraModule
 
-SUBJECT_KEY = "sonopaint.subject"
 FULL_RANK = 64  # of the LoRA that is taken from a whole model
 
 
