@@ -201,7 +201,7 @@ MATCH: Steps = {
 BLEND: Steps = {
     "train": (
         "trains a model that blends: the pyramid stage by stage, or a baseline",
-        "sonotrain.trainers.blend.train:BlendTrainer",
+        "sonotrain.trainers.blend:BlendTrainer",
     ),
     "table": (
         "what each level holds: probes, swaps, reconstruction, maps; models and the bare codec",

@@ -22,7 +22,7 @@ from sonotrain.data.corpus import build_corpus, shard_seed, sounds
 from sonotrain.data.scales.kept import HELD, Kept, Wanted, make
 from sonotrain.data.scales.readers import CorpusReader, NoteReader, NSynthReader, SlakhReader, TuneReader
 from sonotrain.files.json_files import read_json, write_json
-from sonotrain.trainers.blend.train import BlendTrainer
+from sonotrain.trainers.blend import BlendTrainer
 from sonotrain.training.loop import Budget
 from sonotrain.training.run import Alone, Run, train
 from sonotrain.training.run_folder import RunFolder

@@ -204,13 +204,9 @@ def unet_ldm_names(config: Mapping[str, Any], names: Iterable[str]) -> dict[str,
     resnet = {new: old for old, new in _RESNET.items()}
     result = {}
     for name in names:
-        parts = name.split(".")
-        for length in range(len(parts), 0, -1):
-            block = blocks.get(".".join(parts[:length]))
-            if block is not None:
-                inner = ".".join(parts[length:])
-                result[name] = f"{block}.{resnet.get(inner, inner)}" if inner else block
-                break
+        block, inner = _inside(blocks, name)
+        if block:
+            result[name] = f"{block}.{resnet.get(inner, inner)}" if inner else block
     return result
 
 
@@ -219,16 +215,20 @@ def unet_diffusers_names(config: Mapping[str, Any], names: Iterable[str]) -> dic
     blocks = unet_modules(config)
     result = {}
     for name in names:
-        parts = name.split(".")
-        for length in range(len(parts), 0, -1):
-            block = blocks.get(".".join(parts[:length]))
-            if block is not None:
-                inner = ".".join(parts[length:])
-                # A block's kind decides what can be inside: ResNets and the rest share no names.
-                if not inner or (inner in _RESNET) == (".resnets." in f".{block}."):
-                    result[name] = f"{block}.{_RESNET.get(inner, inner)}" if inner else block
-                break
+        block, inner = _inside(blocks, name)
+        # A block's kind decides what can be inside: ResNets and the rest share no names.
+        if block and (not inner or (inner in _RESNET) == (".resnets." in f".{block}.")):
+            result[name] = f"{block}.{_RESNET.get(inner, inner)}" if inner else block
     return result
+
+
+def _inside(blocks: Mapping[str, str], name: str) -> tuple[str, str]:
+    """(what the smallest block around a module is renamed to, the module's name in it); "" without one."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        if block := blocks.get(".".join(parts[:length])):
+            return block, ".".join(parts[length:])
+    return "", name
 
 
 def unet_from_ldm(tensors: Mapping[str, T], config: Mapping[str, Any]) -> dict[str, T]:

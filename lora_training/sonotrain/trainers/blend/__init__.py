@@ -1,1 +1,0 @@
-"""Training of the multi-scale auto-encoder and of its baselines, stage by stage."""
