@@ -212,15 +212,15 @@ def check_stable_diffusion_1(name: str, shapes: ldm.Shapes) -> None:
         raise SonopaintError(f"{name} {what}; Sonopaint needs a complete Stable Diffusion 1.5 checkpoint.")
 
 
-def unet_file(folder: Path) -> Path:
-    """The U-Net's safetensors in a Mini or diffusers folder."""
-    if (folder / "model_index.json").is_file():
-        return part_file(folder / "unet", "diffusion_pytorch_model")
-    if not (folder / "config.json").is_file():
-        raise SonopaintError(
-            f"The folder {folder} holds no model (neither model_index.json nor config.json)."
-        )
-    return folder / "unet.safetensors"
+def unet_file(path: Path) -> Path:
+    """The file with a model's U-Net: the model itself, or that in a Mini or diffusers folder."""
+    if path.is_file():
+        return path
+    if (path / "model_index.json").is_file():
+        return part_file(path / "unet", "diffusion_pytorch_model")
+    if not (path / "config.json").is_file():
+        raise SonopaintError(f"The folder {path} holds no model (neither model_index.json nor config.json).")
+    return path / "unet.safetensors"
 
 
 def part_file(folder: Path, stem: str) -> Path:

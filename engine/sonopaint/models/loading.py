@@ -80,7 +80,7 @@ def load_model(
             f"are no multiple of {model.latent_factor}; choose another format."
         )
     if one_step is None:
-        one_step = header_timestep(path.name, read_header(unet_file(path) if path.is_dir() else path)[1])
+        one_step = header_timestep(path.name, read_header(unet_file(path))[1])
     if one_step is not None:
         one_step_sigma(model.alphas_cumprod, one_step)  # raises where the model has no such timestep
     model.own_one_step = one_step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from sonoconvert.files.hashes import sha256_of
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonopaint.models.info import lead_of, unet_file
 
@@ -50,8 +50,4 @@ class Model:
     @cached_property
     def hash(self) -> str:
         """The first ten hex digits of the (U-Net's) file's SHA-256, as the WebUI shows them."""
-        digest = hashlib.sha256()
-        with (unet_file(self.path) if self.path.is_dir() else self.path).open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()[:10]
+        return sha256_of(unet_file(self.path))[:10]

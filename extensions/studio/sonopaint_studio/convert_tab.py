@@ -110,9 +110,7 @@ class ConvertTab(JobPage):
         """Put the dropped files into the queue and yield (status, results, stop) while they are converted."""
         session = self.context.sessions.of(request)
         try:
-            files = [
-                (self.context.sessions.uploaded(file["path"]), str(file["name"])) for file in event.files
-            ]
+            files = self.context.sessions.all_uploaded(event)
         except SonopaintError as error:
             yield error_html(error), gr.skip(), gr.skip()
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.hashes import sha256_of
 from sonopaint.models.folders import user_folder
 from sonopaint.models.info import ModelInfo, unet_file
 from sonopaint.models.wave_families import FAMILIES
@@ -76,12 +76,7 @@ def _card(info: ModelInfo) -> str:
 def file_hash(path: str, modified: float) -> str:
     """First ten hex digits of the (U-Net's) SHA-256, as the WebUI shows them; read anew when modified."""
     del modified
-    file = unet_file(Path(path)) if Path(path).is_dir() else Path(path)
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:10]
+    return sha256_of(unet_file(Path(path)))[:10]
 
 
 class ModelsTab:
@@ -99,9 +94,7 @@ class ModelsTab:
         files: list[tuple[Path, str]] = []
         skips = [gr.skip()] * len(refreshed(self.context.store, current))
         try:
-            files = [
-                (self.context.sessions.uploaded(file["path"]), str(file["name"])) for file in event.files
-            ]
+            files = self.context.sessions.all_uploaded(event)
             with room():
                 added = add_files(files, user_folder())
         except SonopaintError as error:

@@ -148,6 +148,10 @@ class Sessions:
             shutil.rmtree(session.folder, ignore_errors=True)
             logger.info("Removed the files of a closed tab")
 
+    def all_uploaded(self, event: Any) -> list[tuple[Path, str]]:
+        """(path, name) of each file that was dropped, as ``uploaded`` checks them."""
+        return [(self.uploaded(file["path"]), str(file["name"])) for file in event.files]
+
     def uploaded(self, path: Any) -> Path:
         """The path of a file that this browser uploaded; SonopaintError for any other."""
         resolved = Path(os.path.realpath(str(path)))

@@ -44,9 +44,7 @@ class SubjectTab(RunPage):
         """Take the dropped clips, beside those that are there: (status, list)."""
         folder = self.clips_of(request)
         try:
-            files = [
-                (self.context.sessions.uploaded(file["path"]), str(file["name"])) for file in event.files
-            ]
+            files = self.context.sessions.all_uploaded(event)
             there = len(list(folder.glob("*"))) if folder.is_dir() else 0
             if there + len(files) > MOST_CLIPS:
                 raise SonopaintError(

@@ -12,9 +12,9 @@ from typing import Any
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.atomic import atomic_path, safe_name
+from sonoconvert.files.hashes import sha256_of
 from sonopaint.models.one_step import ON_STUDENT_KEY, ONE_STEP_KEY, subject_of
 from sonopaint_webui import host, results, shipped, trainers
-from sonotrain.files.hashes import sha256_of
 from sonotrain.training import runs
 
 RUNS_VARIABLE = "SONOPAINT_RUNS"

@@ -13,11 +13,11 @@ from typing import Any
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import write_clip
+from sonoconvert.files.hashes import sha256_of
 from sonotrain.data.dataset import METADATA
 from sonotrain.evaluation.hearing import TELL_S, Progress
 from sonotrain.evaluation.sets import Caption
 from sonotrain.evaluation.tables import write_json
-from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
 from sonotrain.files.pace import Pace
@@ -144,7 +144,7 @@ def _hashes(plan: Plan) -> dict[str, str]:
     from sonopaint.models.lora import find_lora
 
     model = find_model(plan.model)
-    files = [unet_file(model) if model.is_dir() else model]
+    files = [unet_file(model)]
     files += [find_lora(_lora(text)[0]) for text in plan.loras]
     if missing := [file for file in files if not file.is_file()]:
         raise SonopaintError(

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip
+from sonoconvert.files.hashes import sha256_of
 from sonotrain.evaluation.embeddings.base import Embedded, Embedding
 from sonotrain.evaluation.sets import Sound
-from sonotrain.files.hashes import sha256_of
 from sonotrain.files.pace import Pace
 from sonotrain.files.tensors import keep, kept
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import torch
 
-from sonotrain.files.hashes import file_hash
+from sonoconvert.files.hashes import sha256_of
 
 
 def load_base(name: str, device: torch.device, format: str = "") -> tuple[Any, dict[str, str]]:
     """(the engine's Model in fp32, {"kind", "name", "sha256"}); `format`: where its file does not say."""
-    from sonopaint.models.info import describe
+    from sonopaint.models.info import describe, unet_file
     from sonopaint.models.loading import load_model
 
     model = load_model(name, device=device, dtype=torch.float32, format=format or None)
     kind = describe(model.path).kind
-    return model, {"kind": kind, "name": model.name, "sha256": file_hash(model.path)}
+    return model, {"kind": kind, "name": model.name, "sha256": sha256_of(unet_file(model.path))}
 
 
 def to_half(model: Any) -> None:

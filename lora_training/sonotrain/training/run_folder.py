@@ -19,8 +19,8 @@ import torch
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import write_text
+from sonoconvert.files.hashes import sha256_of
 from sonotrain.files import locks
-from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json, write_json
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.hashes import sha256_of
 from sonotrain.evaluation.embeddings.base import Embedded
 from sonotrain.evaluation.embeddings.weights import find_weights
-from sonotrain.files.hashes import sha256_of
 
 WANTED = "a CLAP folder (such as laion/clap-htsat-unfused: config.json, model.safetensors, tokenizer files)"
 WEIGHTS = "model.safetensors"

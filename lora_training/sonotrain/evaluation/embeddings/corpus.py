@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sonoconvert.files.hashes import sha256_of
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation.embeddings.base import Embedded
-from sonotrain.files.hashes import sha256_of
 from sonotrain.trainers.mini.sound_classifier import (
     NAME,
     SoundClassifier,

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.hashes import sha256_of
 from sonotrain.evaluation.embeddings.base import Embedded, windows_of
 from sonotrain.evaluation.embeddings.weights import (
     fill,
@@ -24,7 +25,6 @@ from sonotrain.evaluation.embeddings.weights import (
     read_state,
     weights_folder,
 )
-from sonotrain.files.hashes import sha256_of
 
 CLASSES = 527  # AudioSet's
 CHANNELS = (64, 128, 256, 512, 1024, 2048)

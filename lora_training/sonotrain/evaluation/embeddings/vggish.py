@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sonoconvert.files.hashes import sha256_of
 from sonotrain.evaluation.embeddings.base import Embedded
 from sonotrain.evaluation.embeddings.weights import fill, find_weights, read_state
-from sonotrain.files.hashes import sha256_of
 
 RATE = 16_000
 WINDOW, HOP, N_FFT = 400, 160, 512  # 25 ms and 10 ms

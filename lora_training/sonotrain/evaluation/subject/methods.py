@@ -9,9 +9,9 @@ from typing import Any
 
 from sonoconvert.checkpoints.explain import is_model_folder
 from sonoconvert.errors import SonopaintError
+from sonoconvert.files.hashes import sha256_of
 from sonopaint.models.info import describe, find_model, unet_file
 from sonotrain.evaluation.bench.nouns import BASE
-from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json
 from sonotrain.training.run_folder import read_log
 
@@ -47,7 +47,7 @@ class Weights:
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the files: a path may hold another model tomorrow."""
-        files = [unet_file(self.model) if self.model.is_dir() else self.model]
+        files = [unet_file(self.model)]
         files += [self.lora] if self.lora else []
         return {file.name: sha256_of(file)[:16] for file in files}
 

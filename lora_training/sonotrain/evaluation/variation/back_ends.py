@@ -18,6 +18,7 @@ import torch
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, read_clip, write_clip
+from sonoconvert.files.hashes import sha256_of
 from sonopaint.tasks.progress import Progress
 from sonopaint.variations.judge import Judge
 from sonopaint.variations.make import Maker
@@ -25,7 +26,6 @@ from sonopaint.variations.protocol import Ask, Candidate, Variator
 from sonotrain.evaluation.bench.nouns import Make, Shot
 from sonotrain.evaluation.tables import write_json
 from sonotrain.evaluation.variation.references import Protocol
-from sonotrain.files.hashes import sha256_of
 from sonotrain.files.json_files import read_json
 from sonotrain.training.compute import memory_mb
 

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import read_clip
+from sonoconvert.files.hashes import sha256_of
 from sonoconvert.files.suffixes import SOUNDS
 from sonotrain.data.dataset import is_dataset, load_dataset
 from sonotrain.data.esc50 import esc50, is_esc50, read_folds
-from sonotrain.files.hashes import sha256_of
 from sonotrain.files.tensors import keep, kept
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import write_text
+from sonoconvert.files.hashes import sha256_of
 from sonotrain.data.esc50 import is_esc50
-from sonotrain.files.hashes import sha256_of
 from sonotrain.files.options import option
 from sonotrain.trainers.audioldm.data import Sounds, labelled, prepare_sounds
 from sonotrain.training.adapter import Sizes, inject, lora_layers, target_modules, trained

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sonoconvert.curves.curves import Curves, sketched
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.hashes import sha256_of
 from sonoconvert.pictures.format import get_format
 from sonopaint.models.curves import (
     CURVES_FILE,
@@ -29,10 +30,10 @@ from sonopaint.models.curves import (
 )
 from sonopaint.models.curves_file import new_adapter, save_adapter
 from sonopaint.models.curves_output import spread
-from sonotrain.data.corpus import FORMAT, Corpus, clock
-from sonotrain.files.hashes import sha256_of
+from sonotrain.data.corpus import FORMAT, Corpus
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option, to_publish
+from sonotrain.files.pace import clock
 from sonotrain.trainers.curves.data import corpus_curves, row
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.vae import load_vae

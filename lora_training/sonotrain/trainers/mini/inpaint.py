@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from sonoconvert.checkpoints.files import write_tensors
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.hashes import sha256_of
 from sonopaint.models.inpaint import DOWN, INPAINT_FILE, UP, kept_channels, widen
 from sonotrain.data.corpus import Corpus
-from sonotrain.files.hashes import sha256_of
 from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.vae import load_vae
