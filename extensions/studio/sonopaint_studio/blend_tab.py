@@ -86,7 +86,7 @@ class BlendTab(JobPage):
         try:
             _, sound = self.dropped(session, event.files)
         except SonopaintError as error:
-            yield error_html(error), gr.skip(), gr.skip()
+            yield error_html(str(error)), gr.skip(), gr.skip()
             return
         desk_of(session).sources[level] = session.add(sound)
         yield note_html(f"{sound.title} is the {level}."), *self.shown(session)

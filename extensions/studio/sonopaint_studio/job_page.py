@@ -57,7 +57,10 @@ class JobPage:
             yield event, status_html(event) + note_html(note), stop
 
     def dropped(self, session: Session, files: Sequence[dict[str, Any]]) -> tuple[Clip, Sound]:
-        """The first file that was dropped, as a sound of the tab; SonopaintError, by its name, for none."""
+        """The first file that was dropped, as a sound of the tab.
+
+        SonopaintError for none, in the page's words and with the file's own name.
+        """
         name, path = "The sound", None
         try:
             name = str(files[0]["name"])

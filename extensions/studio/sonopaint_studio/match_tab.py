@@ -124,7 +124,7 @@ class MatchTab(JobPage):
         try:
             _, sound = self.dropped(session, event.files)
         except SonopaintError as error:
-            yield error_html(error), *[gr.skip()] * 4
+            yield error_html(str(error)), *[gr.skip()] * 4
             return
         session.match = Bench(session.add(sound))
         yield note_html(f"{event.files[0]['name']} is here. Press Match."), *self.shown(session)

@@ -78,7 +78,7 @@ class VariationsTab(JobPage):
             clip, sound = self.dropped(session, event.files)
             kind, chance = Judge().guess(checked(clip))
         except SonopaintError as error:
-            yield error_html(error), *[gr.skip()] * 4
+            yield error_html(str(error)), *[gr.skip()] * 4
             return
         session.variations = Bank(sound)
         count = len(events(clip))
