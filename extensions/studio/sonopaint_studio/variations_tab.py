@@ -76,9 +76,13 @@ class VariationsTab(JobPage):
 
         try:
             clip, sound = self.dropped(session, event.files)
-            kind, chance = Judge().guess(checked(clip))
         except SonopaintError as error:
             yield error_html(str(error)), *[gr.skip()] * 4
+            return
+        try:
+            kind, chance = Judge().guess(checked(clip))
+        except SonopaintError as error:
+            yield error_html(error), *[gr.skip()] * 4
             return
         session.variations = Bank(sound)
         count = len(events(clip))
