@@ -84,7 +84,7 @@ class BlendTab(JobPage):
         session = self.context.sessions.of(request)
         yield note_html("Reading …"), gr.skip(), gr.skip()
         try:
-            _, sound = self.dropped(session, event.files)
+            _, sound = self.dropped(session, event.files[-1:])
         except SonopaintError as error:
             yield error_html(str(error)), gr.skip(), gr.skip()
             return
