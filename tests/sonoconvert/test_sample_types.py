@@ -90,7 +90,9 @@ def test_untouched_samples_are_the_files_own(
 @given(data=st.data())
 def test_random_edits_change_nothing_outside(tmp_path: Path, data: st.DataObject) -> None:
     container, subtype = data.draw(st.sampled_from(READABLE))
-    channels = data.draw(st.integers(1, 3))
+    # libsndfile itself doesn't read back what it wrote of three channels in PAF's blocks of 24 bits
+    most = 2 if (container, subtype) == ("PAF", "PCM_24") else 3
+    channels = data.draw(st.integers(1, most))
     source = written(tmp_path / "in.bin", container, subtype, channels, data.draw(st.integers(0, 99)))
     if source is None:
         return

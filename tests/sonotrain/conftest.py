@@ -313,7 +313,7 @@ def case(
             more = {"corpus": "", "notes": 20, "seconds": 1.1, "frames": 8, "batch": 2, "width": 8, "code": 4}
             more |= {"multipliers": (1, 1, 1, 1), "bottleneck": 4, "encoder": 2}
             more |= {"cache": str(tmp_path_factory.mktemp("kept"))}
-            return Case("blend.train:BlendTrainer", common | more, 8, 5)
+            return Case("blend:BlendTrainer", common | more, 8, 5)
         given: dict[str, Any] = {"model": value("tiny_base"), "threads": 1}
         if name == "distill":
             more = {"dataset": value("tiny_sounds"), "checkpoint_minutes": OFTEN, "batch": 1, "ratio": 2}

@@ -42,8 +42,7 @@ class Keep:
     def of(cls, names: Collection[str]) -> Keep:
         """What is named, and nothing else. SonopaintError for what can't be kept."""
         if wrong := sorted(set(names) - {*KEEPS, "nothing"}):
-            known = ", ".join(KEEPS)
-            raise SonopaintError(f"{setting('keep')} knows {known} and nothing, not {', '.join(wrong)}.")
+            raise SonopaintError(f"{setting('keep')} knows {', '.join(KEEPS)}, not {wrong[0]!r}.")
         return cls(**{name: name in names for name in KEEPS})
 
 
