@@ -1,6 +1,6 @@
 """What Mini's VAE keeps of a sound, beside what the conversion alone keeps, in one run.
 
-    python benchmarks/vae.py [--per-kind 2] [--kinds A,B] [--folder RECORDINGS] [--threads N] [--out FILE]
+    python benchmarks/vae.py [--per-kind 2] [--kinds A,B] [--folder RECORDINGS] [--beside MODEL] [--out FILE]
 
 Each sound becomes an 8-bit `sonopaint-mini` picture. "conversion": it becomes sound again (fast phase).
 "VAE": picture → latent → picture → sound. Sounds are corpus clips of every kind, from a seed that no training
@@ -35,7 +35,7 @@ from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 FMT = get_format(FORMAT)
 SAMPLES = FMT.width * FMT.hop_length  # 5.12 s
-WAYS = ("original", "conversion", "VAE")
+WAYS = ("original", "conversion")
 
 
 def main() -> None:
@@ -43,6 +43,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", default="mini")
+    parser.add_argument(
+        "--beside", default="", help="another model, whose VAE is measured on the same pictures"
+    )
     parser.add_argument("--per-kind", type=int, default=2, help="corpus clips of each kind (0: none)")
     parser.add_argument("--kinds", default="", help="only these kinds, with commas between")
     parser.add_argument("--folder", type=Path, help="recordings to measure as well")
@@ -52,7 +55,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = load_model(options.model, device="cpu", dtype=torch.float32)
+    models = {"VAE": load_model(options.model, device="cpu", dtype=torch.float32)}
+    if options.beside:
+        models["VAE beside"] = load_model(options.beside, device="cpu", dtype=torch.float32)
     lines, kinds = [], []
     sets: list[tuple[str, list[str], list[torch.Tensor]]] = []
     if options.per_kind:
@@ -75,9 +80,10 @@ def main() -> None:
     ]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for title, names, sounds in sets:
-        rows = [measure(model, sound) for sound in sounds]
-        right = judge(names, rows) if title.startswith("corpus") else None
-        for way in WAYS:
+        rows = [measure(models, sound) for sound in sounds]
+        ways = [*WAYS, *models]
+        right = judge(names, rows, ways) if title.startswith("corpus") else None
+        for way in ways:
             lines.append(f"| {title} | {way} | " + " | ".join(summary(rows, way, right)) + " |")
         if right is not None:
             kinds += by_kind(names, rows, right)
@@ -98,16 +104,17 @@ def corpus(kinds: Sequence[str], per_kind: int, seed: int) -> tuple[list[str], l
     return names, sounds
 
 
-def measure(model: Any, sound: torch.Tensor) -> dict[str, dict[str, Any]]:
+def measure(models: dict[str, Any], sound: torch.Tensor) -> dict[str, dict[str, Any]]:
     """For each way: the sound [T], its picture, and the measures against the original."""
     sound = sound[:SAMPLES]
     true = torch.nn.functional.pad(sound, (0, SAMPLES - len(sound)))
     picture, peak = to_levels(mel_magnitude(true[None], FMT)[..., : FMT.width], FMT)
-    begin = time.process_time()
-    blurred = through_vae(model, picture)
-    spent = time.process_time() - begin
+    pictures = [("conversion", quantise(picture) / 255.0, 0.0)]
+    for way, model in models.items():
+        begin = time.process_time()
+        pictures.append((way, through_vae(model, picture), time.process_time() - begin))
     found: dict[str, dict[str, Any]] = {"original": {"sound": true, "picture": picture}}
-    for way, drawn, seconds in (("conversion", quantise(picture) / 255.0, 0.0), ("VAE", blurred, spent)):
+    for way, drawn, seconds in pictures:
         begin = time.process_time()
         made = reconstruct(from_levels(drawn, FMT, peak), FMT, PhaseSearch(learned=False), length=SAMPLES)[0]
         convergence, distance = measures(*(at_44k(wave[: len(sound)]) for wave in (true, made)))
@@ -126,11 +133,13 @@ def at_44k(sound: torch.Tensor) -> torch.Tensor:
     return Clip(sound[None], FMT.sample_rate).resampled(RATE).waveform[0]
 
 
-def judge(names: list[str], rows: list[dict[str, dict[str, Any]]]) -> dict[str, list[bool]]:
+def judge(
+    names: list[str], rows: list[dict[str, dict[str, Any]]], ways: Sequence[str]
+) -> dict[str, list[bool]]:
     """For each way whether the classifier names each clip."""
     classifier, _ = load_classifier()
     right = {}
-    for way in WAYS:
+    for way in ways:
         logits, _ = classifier.judge(torch.stack([row[way]["sound"] for row in rows]))
         guesses = [classifier.kinds[index] for index in logits.argmax(1).tolist()]
         right[way] = [guess == name for guess, name in zip(guesses, names, strict=True)]

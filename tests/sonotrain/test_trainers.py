@@ -32,7 +32,7 @@ from sonotrain.data.corpus import (
 )
 from sonotrain.files.json_files import read_json
 from sonotrain.trainers.mini.diffusion import DiffusionTrainer
-from sonotrain.trainers.mini.export import export
+from sonotrain.trainers.mini.export import export, export_decoder
 from sonotrain.trainers.mini.text import TextTrainer
 from sonotrain.trainers.mini.vae import VaeTrainer, load_vae
 from sonotrain.training import run_view, runs
@@ -108,7 +108,11 @@ def test_a_decoder_is_trained_on_and_exported_beside_its_encoder(
     tmp_path: Path, whole: Whole, options: dict[str, Any], sources: dict[str, str]
 ) -> None:
     refined = options | {"batch": 2, "crop": 16, "seed": 5, "decoder_of": sources["vae"]}
+    # from kept latents with noise on them, and with all that brings grain
+    refined |= {"latent_noise": 0.1, "grain_weight": 1.0, "feature_weight": 1.0, "adversarial_from": 0.3}
     assert train(VaeTrainer, tmp_path / "decoder", refined, Budget(steps=3), device="cpu")
+    last = json.loads((tmp_path / "decoder" / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert {"grain", "features", "fooled", "critic"} <= set(last) and "kl" not in last
     export(whole("diffusion"), tmp_path / "first")
     facts = export(whole("diffusion"), tmp_path / "refined", decoder=tmp_path / "decoder")
     assert facts["stages"]["decoder"]["steps"] == 3
@@ -116,6 +120,15 @@ def test_a_decoder_is_trained_on_and_exported_beside_its_encoder(
     after = load_file(tmp_path / "refined" / "vae.safetensors")
     changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"decoder", "post_quant_conv"}
+
+    given = ["--model", str(tmp_path / "first"), "--decoder", str(tmp_path / "decoder")]
+    assert main(["base", "export", *given, "--out", str(tmp_path / "only")]) == 0
+    only = load_file(tmp_path / "only" / "vae.safetensors")
+    assert all(torch.equal(value, only[name]) for name, value in after.items())
+    for name in ("unet.safetensors", "text_encoder.safetensors", "config.json"):
+        assert (tmp_path / "only" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+    with pytest.raises(SonopaintError, match="already holds"):
+        export_decoder(tmp_path / "first", tmp_path / "decoder", tmp_path / "only")
 
     stranger = options | {"batch": 2, "crop": 16, "seed": 6}
     assert train(VaeTrainer, tmp_path / "stranger", stranger, Budget(steps=1), device="cpu")

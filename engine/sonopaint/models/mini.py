@@ -160,7 +160,7 @@ def save_mini(
             for key, value in stored_state_dict(part).items()
         }
         tensors.pop("conv_in.kept", None)  # of the adapter, which has a file of its own
-        header = _header(name, config, save(tensors), metadata or {})
+        header = part_header(name, config, save(tensors), metadata or {})
         with atomic_path(folder / f"{name}.safetensors", force=force) as path:
             path.write_bytes(save(tensors, metadata=header))
     save_tokenizer(tokenizer, folder / "tokenizer")
@@ -246,7 +246,10 @@ def _names_are_stored_names(module: Any) -> bool:
     return hasattr(module, "text_model") or not hasattr(module, "embeddings")
 
 
-def _header(name: str, config: dict[str, Any], serialised: bytes, metadata: dict[str, str]) -> dict[str, str]:
+def part_header(
+    name: str, config: dict[str, Any], serialised: bytes, metadata: dict[str, str]
+) -> dict[str, str]:
+    """What the file of a part says of itself; `serialised`: its tensors as a file without it."""
     from sonoconvert.pictures.format import get_format
 
     start = 8 + int.from_bytes(serialised[:8], "little")  # past the safetensors header: the tensors alone

@@ -43,17 +43,17 @@ def gradient_loss(prediction: Tensor, target: Tensor, scales: int = 3) -> Tensor
 def grain_loss(prediction: Tensor, target: Tensor, scales: int = 2, patch: int = 8) -> Tensor:
     """Mean L1 distance of how rough two pictures are around each place, over halved scales.
 
-    Roughness is the mean size of the steps along time, and along frequency, within a patch: noise that is other
-    noise than the target's costs nothing, blur does. `prediction`, `target`: [B, C, H, W].
+    Roughness is the mean size of the steps along time, and along frequency, within a patch: other noise
+    than the target's costs nothing, blur does. `prediction`, `target`: [B, C, H, W].
     """
     total = prediction.new_zeros(())
     for scale in range(scales):
         if scale:
             prediction, target = F.avg_pool2d(prediction, 2), F.avg_pool2d(target, 2)
         for axis in (-1, -2):
-            made, true = (
-                F.avg_pool2d(part.diff(dim=axis).abs(), patch, patch // 2) for part in (prediction, target)
-            )
+            pair = [part.diff(dim=axis).abs() for part in (prediction, target)]
+            window = [min(patch, size) for size in pair[0].shape[-2:]]  # a small picture is one patch
+            made, true = (F.avg_pool2d(steps, window, patch // 2) for steps in pair)
             total = total + (made - true).abs().mean()
     return total / scales
 

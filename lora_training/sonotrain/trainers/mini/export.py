@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from sonoconvert.checkpoints.files import read_header
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import write_text
+from sonoconvert.files.atomic import atomic_path, write_text
 from sonotrain.data.knowledge import knowledge
 from sonotrain.files.json_files import read_json
 from sonotrain.trainers.mini.diffusion import load_diffusion
@@ -58,6 +60,51 @@ def export(
     return facts
 
 
+def export_decoder(model: str | Path, run: str | Path, out: str | Path, *, force: bool = False) -> None:
+    """Writes an exported model with the decoder of a VAE run (``--decoder-of``) in place of its own.
+
+    Only vae.safetensors is another file then: what was learnt on the model stays valid. Raises
+    SonopaintError for an unfinished run, one with another encoder, or where `out` holds a model and `force`
+    is not set.
+    """
+    from sonopaint.models.mini import load_mini, part_header, stored_state_dict
+
+    model, out = Path(model), Path(out)
+    _, vae, _, _, config = load_mini(model)
+    _take_decoder(vae, run)
+    if (out / "config.json").exists() and not force:
+        raise SonopaintError(f"{out} already holds a model; choose another folder or force overwriting.")
+    _, metadata = read_header(model / "vae.safetensors")
+    facts = json.loads(metadata.get("sonopaint.training", "{}"))
+    machine = read_json(Path(run) / "environment.json")
+    stages = facts.setdefault("stages", {})
+    _add_stage(stages, "decoder", run)
+    facts |= {"hardware": machine["gpu"] or f"{machine['processor']}, {machine['cores']} cores"}
+    said = {
+        name: text for name, text in metadata.items() if name in ("modelspec.author", "modelspec.description")
+    }
+    tensors = {name: value.half().contiguous() for name, value in stored_state_dict(vae).items()}
+    if model.resolve() != out.resolve():
+        shutil.copytree(model, out, dirs_exist_ok=True)
+    with atomic_path(out / "vae.safetensors", force=True) as path:
+        told = part_header("vae", config, save(tensors), {**said, "sonopaint.training": json.dumps(facts)})
+        path.write_bytes(save(tensors, metadata=told))
+
+
+def _add_stage(stages: dict[str, Any], name: str, folder: str | Path) -> None:
+    """Adds what a finished run says of itself, numbered where the model has had such a stage."""
+    result = read_json(Path(folder) / f"{'vae' if name == 'decoder' else name}.json")
+    config = read_json(Path(folder) / "config.json")["options"]
+    times = sum(stage.split()[0] == name for stage in stages)
+    stages[f"{name} {times + 1}" if times else name] = {
+        "steps": result["steps"],
+        "minutes": round(result["seconds"] / 60, 1),
+        "batch": config["batch"],
+        "clips": config["clips"],
+        "metrics": {k: round(v, 5) for k, v in result.items() if k not in NO_METRICS},
+    }
+
+
 def _take_decoder(vae: Any, run: str | Path) -> None:
     """Gives `vae` the decoder of another run; SonopaintError when that run's encoder is not the same."""
     other, _ = load_vae(run, choose_device("cpu"))
@@ -81,16 +128,7 @@ def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str
     if decoder:
         folders["decoder"] = decoder
     for name, folder in folders.items():
-        result = read_json(Path(folder) / f"{'vae' if name == 'decoder' else name}.json")
-        config = read_json(Path(folder) / "config.json")["options"]
-        times = sum(stage.split()[0] == name for stage in stages)
-        stages[f"{name} {times + 1}" if times else name] = {
-            "steps": result["steps"],
-            "minutes": round(result["seconds"] / 60, 1),
-            "batch": config["batch"],
-            "clips": config["clips"],
-            "metrics": {k: round(v, 5) for k, v in result.items() if k not in NO_METRICS},
-        }
+        _add_stage(stages, name, folder)
     machine = read_json(run / "environment.json")
     corpus = Path(options["corpus"]) / "corpus.json"
     return {

@@ -51,10 +51,13 @@ class VaeOptions:
     kl_weight: float = option(1e-6, "weight of the KL divergence")
     decoder_of: str = option("", "run folder or model of a trained VAE: keep its encoder, train its decoder")
     latent_noise: float = option(
-        0.0, "noise on the latents that a decoder alone learns from, of their standard deviation (0: the encoder's)"
+        0.0,
+        "noise on the kept latents of decoder_of, in standard deviations (0: not kept, sampled)",
     )
     grain_weight: float = option(0.0, "weight of the difference in roughness around each place (0: none)")
-    feature_weight: float = option(0.0, "weight of the distance of the discriminator's features, times the same")
+    feature_weight: float = option(
+        0.0, "weight of the distance of the discriminator's features, times the same"
+    )
     adversarial_from: float = option(0.0, "share of the run after which a discriminator joins (0: never)")
     adversarial_weight: float = option(0.25, "weight of the adversarial loss, times the adaptive weight")
     seed: int = option(0, "seed of weights and data")
@@ -137,7 +140,7 @@ class VaeTrainer(Trainer):
         return [self.optimiser, self.critic] if self.options.adversarial_from else [self.optimiser]
 
     def crops(self, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """A batch of random time crops [B, 3, 128, crop], and what was kept of their latents [B, 4, 16, crop / 8]."""
+        """A batch of random time crops [B, 3, 128, crop], and their latents [B, 4, 16, crop / 8] if kept."""
         options = self.options
         count = len(self.levels) - VALIDATION_CLIPS
         index = torch.randint(count, (options.batch,), generator=generator) + VALIDATION_CLIPS
@@ -181,12 +184,14 @@ class VaeTrainer(Trainer):
             loss = loss + options.kl_weight * values["kl"]
         adversarial = options.adversarial_from and self.run.used >= options.adversarial_from
         if adversarial:
-            judged, apart = feature_distance(self.discriminator, pixels, output)
-            fooled = -judged.mean()
+            if options.feature_weight:
+                judged, values["features"] = feature_distance(self.discriminator, pixels, output)
+            else:
+                judged = self.discriminator(output)
+            values["fooled"] = fooled = -judged.mean()
             balance = adaptive_weight(reconstruction, fooled, self.vae.decoder.conv_out.weight)
-            wanted = fooled + options.feature_weight * apart
+            wanted = fooled + options.feature_weight * values.get("features", 0.0)
             loss = loss + options.adversarial_weight * balance * wanted
-            values |= {"fooled": fooled, "features": apart}
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         values["norm"] = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
