@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonoconvert.phase.gradient import phase_gradient
+from sonoconvert.phase.gradient import _summed, phase_gradient
 from sonoconvert.phase.inversion import mel_bands, mel_to_linear
 from sonoconvert.phase.search import MOMENTUM, PhaseSearch, iterate, reconstruct
 from sonoconvert.pictures import spectrogram
@@ -73,7 +73,8 @@ def test_banded_products_are_those_of_the_dense_matrix(rows: int, columns: int, 
     banded = Banded(matrix, torch.float64, torch.device("cpu"))
     x, y = torch.from_numpy(rng.random((3, columns))), torch.from_numpy(rng.random((2, 3, rows)))
     torch.testing.assert_close(banded.times(x), x @ torch.from_numpy(matrix).T)
-    torch.testing.assert_close(banded.transposed_times(y), y @ torch.from_numpy(matrix))
+    back = Banded(matrix.T, torch.float64, torch.device("cpu"))
+    torch.testing.assert_close(back.times(y), y @ torch.from_numpy(matrix))
 
 
 @pytest.mark.parametrize("name", ["riffusion-v1", "sonopaint-mini", "perkins-10s"])
@@ -125,6 +126,23 @@ def test_known_phases_stay_and_are_carried_on() -> None:
     made = istft(spectrum.abs() * phase.T, WIN, WIN, HOP, length=len(wave))
     middle = slice(70 * HOP, 90 * HOP)
     assert float((made - wave)[middle].square().mean()) < 0.1 * float(wave[middle].square().mean())
+
+
+@pytest.mark.parametrize("circular", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_that_agree_are_summed_to_where_they_come_from(circular: bool, seed: int) -> None:
+    """Whatever way the loudest paths take, through hundreds of islands."""
+    rng = np.random.default_rng(seed)
+    log, phases = rng.standard_normal((40, 33)), rng.standard_normal((40, 33))
+    steps = phases - np.roll(phases, 1, axis=0), phases - np.roll(phases, 1, axis=1)
+    if not circular:
+        steps[0][0] = np.nan
+    steps[1][:, 0] = np.nan
+    found = _summed(log, steps, np.zeros_like(log, bool), np.zeros_like(log))
+    top = np.unravel_index(log.argmax(), log.shape)
+    np.testing.assert_allclose(found, phases - phases[top], atol=1e-9)
+    known = rng.random(log.shape) < 0.1
+    np.testing.assert_allclose(_summed(log, steps, known, np.where(known, phases, 0.0)), phases, atol=1e-9)
 
 
 def test_phase_gradients_of_little_or_nothing() -> None:

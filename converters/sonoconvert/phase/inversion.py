@@ -50,7 +50,7 @@ class MelBands:
         total = weights.sum(axis=1)
         per_bin = np.divide(1, total, where=total > 1e-9, out=np.zeros_like(total))
         self._weights = Banded(weights.T, dtype, device)
-        self._per_bin = torch.from_numpy(per_bin).to(device=device, dtype=dtype)
+        self._shares = Banded(weights * per_bin[:, None], dtype, device)
 
     def mel(self, linear: torch.Tensor) -> torch.Tensor:
         """Mel magnitudes [..., frames, n_mels] of linear magnitudes [..., frames, bins]."""
@@ -64,7 +64,7 @@ class MelBands:
         """
         floor = 1e-7 * mel.amax(dim=(-1, -2), keepdim=True) + torch.finfo(mel.dtype).tiny
         ratio = mel / (self.mel(linear) + floor)
-        return self._weights.transposed_times(ratio) * self._per_bin
+        return self._shares.times(ratio)
 
 
 @lru_cache(maxsize=8)

@@ -106,7 +106,10 @@ def iterate(
             wave = hold(wave)
         consistent = analyse(frame(pad_ends(wave, win, hop, circular=circular), win, hop), win, win)
         # t_n + α (t_n − t_{n−1})
-        ahead = consistent if previous is None else previous.lerp_(consistent, 1 + momentum)
+        ahead = consistent
+        if previous is not None:  # as pairs of real numbers: three times as quick
+            torch.view_as_real(previous).lerp_(torch.view_as_real(consistent), 1 + momentum)
+            ahead = previous
         spectrum, previous = project(ahead), consistent
     return spectrum
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-_BLOCKS = 16
+_BLOCKS = 16  # at most
+_ROWS = 16  # of a block at least: smaller products are no quicker
 
 
 class Banded:
@@ -17,7 +18,8 @@ class Banded:
     def __init__(self, matrix: np.ndarray, dtype: torch.dtype, device: torch.device) -> None:
         self.shape = matrix.shape
         self._blocks: list[tuple[slice, slice, torch.Tensor]] = []
-        for rows in np.array_split(np.arange(matrix.shape[0]), min(_BLOCKS, matrix.shape[0])):
+        count = min(_BLOCKS, -(-matrix.shape[0] // _ROWS))
+        for rows in np.array_split(np.arange(matrix.shape[0]), count):
             reached = np.flatnonzero(matrix[rows].any(axis=0))
             if reached.size:
                 columns = slice(int(reached[0]), int(reached[-1]) + 1)
@@ -29,11 +31,4 @@ class Banded:
         result = x.new_zeros(*x.shape[:-1], self.shape[0])
         for rows, columns, block in self._blocks:
             result[..., rows] = x[..., columns] @ block.T
-        return result
-
-    def transposed_times(self, y: torch.Tensor) -> torch.Tensor:
-        """matrixᵀ · y for vectors on the last axis: [..., rows] → [..., columns]."""
-        result = y.new_zeros(*y.shape[:-1], self.shape[1])
-        for rows, columns, block in self._blocks:
-            result[..., columns] += y[..., rows] @ block
         return result

@@ -116,9 +116,7 @@ def overlap_add(
     """Sum windowed frames [..., frames, win] and divide by the summed squared window → [..., length]."""
     count = framed.shape[-2]
     signal = _sum_frames(framed, win, hop, circular)
-    window = hann(win, framed.dtype, framed.device).square().expand(count, win)
-    envelope = _sum_frames(window, win, hop, circular).clamp_min(1e-6)
-    signal = signal / envelope
+    signal = signal / _envelope(count, win, hop, circular, framed.dtype, framed.device)
     if circular:
         if length not in (None, count * hop):
             raise SonopaintError(f"A loop of {count} frames has {count * hop} samples, not {length}.")
@@ -126,6 +124,15 @@ def overlap_add(
     wanted = (count - 1) * hop if length is None else length
     signal = signal[..., win // 2 : win // 2 + wanted]
     return torch.nn.functional.pad(signal, (0, wanted - signal.shape[-1]))
+
+
+@lru_cache(maxsize=4)
+def _envelope(
+    count: int, win: int, hop: int, circular: bool, dtype: torch.dtype, device: torch.device
+) -> torch.Tensor:
+    """What `count` frames' squared windows sum up to."""
+    window = hann(win, dtype, device).square().expand(count, win)
+    return _sum_frames(window, win, hop, circular).clamp_min(1e-6)
 
 
 def _sum_frames(framed: torch.Tensor, win: int, hop: int, circular: bool) -> torch.Tensor:
