@@ -76,7 +76,7 @@ def run_once(model: Any, settings: Any, generate: Callable[..., Any], path: Path
         (sonopaint.models.prompt, "encode_prompt", "text"),
         (model.unet, "forward", "U-Net"),
         (model.vae, "decode", "VAE"),
-        (sonopaint.tasks.generation, "sound_of", "phase"),
+        (sonopaint.tasks.generation, "decode", "phase"),
     ]
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
     for owner, name, stage in places:

@@ -26,7 +26,7 @@ def phase_gradient(
     the loudest paths: in place of the paper's heap, along the maximum spanning tree of the cells (an edge is
     as strong as the weaker of its two cells), which visits the cells in much the same order. Where two ways
     are as strong, the one within the frame is taken, so that cells lock to their frame's peak (Laroche &
-    Dolson 1999) and only peaks go on through time: 0.4 dB nearer in log-spectral distance at
+    Dolson 1999) and only peaks go on through time: 0.3 to 0.4 dB nearer in log-spectral distance at
     `sonopaint-mini`'s hops of a quarter window. The tree is never stored: islands of cells that know their
     phases from each other grow together (Borůvka 1926), all at once.
 

@@ -109,11 +109,13 @@ def _take_decoder(vae: Any, run: str | Path) -> None:
     """Gives `vae` the decoder of another run; SonopaintError when that run's encoder is not the same."""
     other, _ = load_vae(run, choose_device("cpu"))
     encoder = {k: v for k, v in other.state_dict().items() if k.startswith(("encoder.", "quant_conv."))}
-    if not all(torch.equal(value, vae.state_dict()[name]) for name, value in encoder.items()):
+    own = vae.state_dict()
+    # as files hold them: an exported model has them in fp16
+    if not all(torch.equal(value.half(), own[name].half()) for name, value in encoder.items()):
         raise SonopaintError(
             f"{run} has another encoder; train it with {setting('decoder_of')} the model's VAE run."
         )
-    vae.load_state_dict(other.state_dict())
+    vae.load_state_dict({**other.state_dict(), **{name: own[name] for name in encoder}})
 
 
 def gather_facts(run: str | Path, decoder: str | Path | None = None) -> dict[str, Any]:

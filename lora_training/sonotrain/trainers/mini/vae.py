@@ -176,8 +176,7 @@ class VaeTrainer(Trainer):
         reconstruction = values["l1"] + options.mse_weight * F.mse_loss(output, pixels)
         reconstruction = reconstruction + options.gradient_weight * values["gradient"]
         if options.grain_weight:  # of grey, which is what is heard
-            grey = (part.mean(1, keepdim=True) for part in (output, pixels))
-            values["grain"] = grain_loss(*grey)
+            values["grain"] = grain_loss(output.mean(1, keepdim=True), pixels.mean(1, keepdim=True))
             reconstruction = reconstruction + options.grain_weight * values["grain"]
         loss = reconstruction
         if "kl" in values:
