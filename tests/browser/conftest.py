@@ -61,7 +61,8 @@ def served(folder: Path, worker: int) -> Iterator[str]:
 def studio_again(studio: str, tmp_path: Path, worker: int) -> Iterator[Callable[[], str]]:
     """`studio_again()` starts another Studio with the same library, as after a restart, and is its address.
 
-    From then on the first one takes no more files: both are in this process.
+    From then on the first one takes no more files: both are in this process. A test names it before
+    `open_studio`, so that its tabs are closed before it is.
     """
     with ExitStack() as stack:
         yield lambda: stack.enter_context(served(tmp_path / "studio", worker))

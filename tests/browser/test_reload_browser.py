@@ -89,7 +89,7 @@ def test_the_queue_shows_moves_and_cancels(used_page: Any, go_on: threading.Even
 
 
 def test_what_was_made_is_in_the_library_after_a_restart(
-    used_page: Any, open_sound: Any, open_studio: Any, studio_again: Any, chirp: Path
+    used_page: Any, open_sound: Any, studio_again: Any, open_studio: Any, chirp: Path
 ) -> None:
     page = used_page
     open_sound(page, chirp)

@@ -70,7 +70,7 @@ def test_models_stand_beside_real_clips_and_later_runs_paint_only_what_is_new(
         realism.OTHERS, realism.DECODED, f"real, through {tiny_base}'s VAE", f"painted by {tiny_base}",
     ]  # fmt: skip
     assert first["clips"] == 4 and set(first["rows"][0]["by_kind"]) == {"siren", "owl"}
-    assert first["rows"][3]["grain"] != first["grain_real"] == pytest.approx(first["rows"][1]["grain"], rel=1)
+    assert first["rows"][3]["grain"] != first["grain_real"] and min(row["grain"] for row in first["rows"]) > 0
     assert main([*words, "--per-kind", "2"]) == 0
     again = json.loads((tmp_path / "realism.json").read_text(encoding="utf-8"))
     assert again == first and len(painted) == 2
