@@ -235,7 +235,7 @@ class BringToCurves(io.ComfyNode):
                 kinds.Curves.Input("curves", tooltip="What to bring it to."),
                 io.Boolean.Input("loudness", default=True, tooltip="Ride the gain."),
                 io.Boolean.Input("pitch", default=True, tooltip="Bend the pitch."),
-                io.Boolean.Input("brightness", default=True, tooltip="Tilt the spectrum."),
+                io.Boolean.Input("brightness", default=True, optional=True, tooltip="Tilt the spectrum."),
             ],
             outputs=[io.Audio.Output()],
         )
