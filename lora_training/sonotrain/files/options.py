@@ -15,6 +15,7 @@ from sonoconvert.errors import SonopaintError, setting
 Options = TypeVar("Options")
 # In the environment of a command that a page watches: its errors keep their settings for the page to name.
 WATCHED = "SONOTRAIN_WATCHED"
+THREADS = "processor threads (0: torch's choice)"
 
 
 def option(
@@ -48,7 +49,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Adds --threads, for `use_threads`."""
-    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    parser.add_argument("--threads", type=int, default=0, help=THREADS)
 
 
 def add_options(parser: Any, kind: type, names: Collection[str] = ()) -> None:

@@ -21,6 +21,7 @@ from sonopaint.samplers.edm import P_MEAN, SIGMA_DATA
 from sonotrain.data.scales.kept import Wanted, make
 from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.jingles.objectives import edm_loss
+from sonotrain.training import common
 from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.loop import cosine, warmed_up
@@ -65,16 +66,16 @@ class BlendOptions:
         P_MEAN, "mean of ln σ in training (the document: -1.2); higher: codes are learnt sooner"
     )
     start: str = option("", "model to go on from; its sizes must be the same")
-    batch: int = option(16, "crops a step")
+    batch: int = common.batch(16, "crops")
     learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
     bias_rate: float = option(2e-3, "peak learning rate of the rest (Adam)")
-    warmup: int = option(50, "steps of warm-up")
-    ema: float = option(0.998, "decay of the moving average")
-    seed: int = option(0, "seed of weights, order and notes")
+    warmup: int = common.warmup(50)
+    ema: float = common.ema(0.998)
+    seed: int = common.seed("weights, order and notes")
     name: str = option("", "of the file that comes out (default: the folder's)", free=True)
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
-    preview_minutes: float = option(10.0, "minutes between losses of held-out sounds", free=True)
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes()
+    preview_minutes: float = common.preview_minutes("losses of held-out sounds")
 
 
 class BlendTrainer(Trainer):

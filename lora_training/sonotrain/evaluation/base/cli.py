@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from sonotrain.evaluation.base.examine import Evaluation, evaluate_and_report
-from sonotrain.files.options import add_device, add_options, given, use_threads
+from sonotrain.files.options import add_device, add_options, add_threads, given, use_threads
 
 Run = Callable[[argparse.Namespace], bool]
 
@@ -68,6 +68,6 @@ def fill_realism(parser: argparse.ArgumentParser) -> None:
 def _finish(parser: argparse.ArgumentParser, kind: type, out: str, run: Run) -> None:
     parser.add_argument("--out", default=out, help=f"folder for tables and pictures (default: {out})")
     add_options(parser, kind)
-    parser.add_argument("--threads", type=int, default=0, help="processor threads (0: torch's choice)")
+    add_threads(parser)
     add_device(parser)
     parser.set_defaults(run=run, resumable=False)

@@ -28,6 +28,7 @@ from sonotrain.evaluation.embeddings import load_embedding
 from sonotrain.evaluation.frechet import distance_of
 from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.options import option, use_threads
+from sonotrain.training import common
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class TableOptions:
     weights: str = option("", "its weights, where they are not in their place", free=True)
     mapped: int = option(90, "sounds of the page that can be heard")
     seed: int = option(0, "of notes, melodies, pairs, probes and noise")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    threads: int = common.threads()
 
     def __post_init__(self) -> None:
         if min(self.notes, self.tunes) < 12 or self.pairs < 2 or self.steps < 2:

@@ -24,6 +24,7 @@ from sonotrain.evaluation.jingles.play import play, real_clips, write_all
 from sonotrain.files.json_files import read_json, write_json
 from sonotrain.files.options import option, use_threads
 from sonotrain.trainers.jingles.train import JingleTrainer
+from sonotrain.training import common
 from sonotrain.training.loop import Budget
 from sonotrain.training.run import train_once
 
@@ -48,7 +49,7 @@ class TableOptions:
     minutes: float = option(5.0, "minutes of training a cell")
     clips: int = option(16, "held-out melodies that each plays")
     seed: int = option(0, "of weights, order and noise")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    threads: int = common.threads()
 
     def __post_init__(self) -> None:
         if wrong := [name for name in self.cells if name not in CELLS]:

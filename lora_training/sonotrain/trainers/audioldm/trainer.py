@@ -21,6 +21,7 @@ from sonoconvert.files.hashes import sha256_of
 from sonotrain.data.esc50 import is_esc50
 from sonotrain.files.options import option
 from sonotrain.trainers.audioldm.data import Sounds, labelled, prepare_sounds
+from sonotrain.training import common
 from sonotrain.training.adapter import Sizes, inject, lora_layers, target_modules, trained
 from sonotrain.training.compute import autocast, step_generator
 from sonotrain.training.loop import Budget, cosine, warmed_up
@@ -46,17 +47,17 @@ class AudioldmOptions:
     method: str = option("lora", "lora: small changes of the attention; whole: all of the U-Net", METHODS)
     rank: int = option(8, "rank of the LoRA")
     steps: int = option(200, "optimiser steps")
-    batch: int = option(4, "clips a step")
+    batch: int = common.batch(4)
     learning_rate: float = option(0.0, "peak learning rate (0: 1e-4 for lora, 1e-5 for whole)")
     objective: str = option("diffusion", "diffusion, or flow: the velocity's loss", OBJECTIVES)
     snr_gamma: float = option(5.0, "γ of the Min-SNR weights (0: none)")
     caption_dropout: float = option(0.1, "share of clips shown without a text, for guidance")
     seconds: float = option(5.12, "length of what is learnt")
-    warmup: float = option(0.05, "steps of warm-up, or below 1 the share of all steps")
-    seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_every: int = option(50, "steps between checkpoints", free=True)
-    log_every: int = option(10, "steps between lines of the log", free=True)
+    warmup: float = common.warmup_share()
+    seed: int = common.seed()
+    threads: int = common.threads()
+    checkpoint_every: int = common.checkpoint_every(50)
+    log_every: int = common.log_every()
 
 
 class AudioldmTrainer(Trainer):

@@ -21,6 +21,7 @@ from sonotrain.data.waveforms import waveforms
 from sonotrain.files.options import option
 from sonotrain.trainers.bridge.damage import Damaged, damaged
 from sonotrain.trainers.bridge.sounds import own_sounds, spoken
+from sonotrain.training import common
 from sonotrain.training.compute import autocast, compiled, descend, step_generator
 from sonotrain.training.ema import Ema, take_average
 from sonotrain.training.muon import muon_and_adam
@@ -40,7 +41,7 @@ FULL = 0.25  # share of the crops that are shown at t = 1, where every way begin
 class BridgeOptions:
     clips: int = option(600, "synthesised sounds to learn from (a third is like speech)")
     data: str = option("", "folder of one's own sounds to learn from instead")
-    batch: int = option(4, "crops a step")
+    batch: int = common.batch(4, "crops")
     frames: int = option(96, "frames of a crop, a multiple of 8")
     widths: tuple[int, ...] = option(
         (48, 96, 160), "channels of the network's three levels", of=int, metavar="N"
@@ -49,13 +50,13 @@ class BridgeOptions:
     experts: int = option(1, "networks: 1, or 2 that share the bridge's time at ½", (1, 2))
     learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
     bias_rate: float = option(2e-3, "peak learning rate of the rest (Adam)")
-    warmup: int = option(50, "steps of warm-up")
-    ema: float = option(0.995, "decay of the moving average")
-    seed: int = option(0, "seed of weights and data")
+    warmup: int = common.warmup(50)
+    ema: float = common.ema(0.995)
+    seed: int = common.seed()
     workers: int = option(1, "processes that synthesise the sounds", free=True)
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(2.0, "minutes between checkpoints", free=True)
-    preview_minutes: float = option(10.0, "minutes between measurements on held-out sounds", free=True)
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes(2.0)
+    preview_minutes: float = common.preview_minutes("measurements on held-out sounds")
 
 
 def wanted(x: Tensor, damaged: Tensor, whole: Tensor, t: Tensor) -> Tensor:

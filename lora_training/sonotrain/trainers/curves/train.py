@@ -37,6 +37,7 @@ from sonotrain.files.pace import clock
 from sonotrain.trainers.curves.data import corpus_curves, row
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.vae import load_vae
+from sonotrain.training import common
 from sonotrain.training.compute import autocast, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.inputs.corpus_latents import corpus_latents
@@ -57,10 +58,10 @@ class CurvesOptions:
     channels: int = option(64, "channels of the branch at each resolution")
     dropout: float = option(0.3, "share of the clips in which a curve is free, for each curve by itself")
     predictions: int = option(1500, "of variant output: predictions of the model that are kept to learn from")
-    batch: int = option(8, "clips a step")
+    batch: int = common.batch(8)
     learning_rate: float = option(1e-3, "peak learning rate")
-    warmup: int = option(30, "steps of warm-up")
-    ema: float = option(0.99, "decay of the moving average")
+    warmup: int = common.warmup(30)
+    ema: float = common.ema(0.99)
     snr_gamma: float = option(5.0, "γ of the min-SNR weights")
     noise_offset: float = option(0.1, "noise that is the same all over a channel, as the model was trained")
     tilt: float = option(
@@ -68,9 +69,9 @@ class CurvesOptions:
     )
     caption_dropout: float = option(0.15, "share of clips shown without a caption, for guidance")
     held_out: int = option(64, "clips that only the validation sees")
-    seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(3.0, "minutes between checkpoints", free=True)
+    seed: int = common.seed()
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes(3.0)
 
 
 class CurvesTrainer(Trainer):

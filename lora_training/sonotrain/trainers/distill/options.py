@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sonotrain.files.options import option
+from sonotrain.training import common
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class DistillOptions:
     pair_steps: int = option(8, "steps with which the teacher paints them")
     lessons: float = option(0.4, "share of the training that repeats pairs, before distribution matching")
     lesson_rate: float = option(2e-4, "peak learning rate of the lessons")
-    batch: int = option(8, "pictures a step")
+    batch: int = common.batch(8, "pictures")
     learning_rate: float = option(5e-6, "peak learning rate of the student")
     critic_rate: float = option(5e-6, "peak learning rate of fake teacher and discriminator")
     guidance_scale: float = option(0.0, "in the teacher (0: the model's own default)")
@@ -31,9 +32,9 @@ class DistillOptions:
     normaliser: str = option("teacher", "what the matching gradient is divided by", ("teacher", "fake"))
     timestep: int = option(999, "timestep at which the student is called")
     biases: bool = option(False, "train norms and biases too, which no LoRA can hold")
-    ema: float = option(0.99, "decay of the student's moving average")
+    ema: float = common.ema(0.99, "the student's")
     rank: int = option(64, "rank of the LoRA that is written beside the model")
-    seed: int = option(0, "seed of the data")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
-    preview_minutes: float = option(10.0, "minutes between previews", free=True)
+    seed: int = common.seed("the data")
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes()
+    preview_minutes: float = common.preview_minutes()

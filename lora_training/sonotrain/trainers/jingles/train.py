@@ -20,6 +20,7 @@ from sonopaint.samplers import ddpm, multinomial
 from sonotrain.data.pvt.build import PvtDataset
 from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.jingles.objectives import loss_of
+from sonotrain.training import common
 from sonotrain.training.compute import autocast, compiled, descend, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.muon import muon_and_adam
@@ -52,17 +53,17 @@ class JingleOptions:
     steps_of_noise: int = option(0, "T of ddpm and discdpm (0: 1000 and 100)")
     dropout: float = option(0.3, "chance of each feature not to be said")
     span_dropout: float = option(0.1, "chance of each feature not to be said for a while")
-    batch: int = option(32, "clips a step")
+    batch: int = common.batch(32)
     learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
     bias_rate: float = option(2e-3, "peak learning rate of the rest (Adam)")
-    warmup: int = option(100, "steps of warm-up")
-    ema: float = option(0.999, "decay of the moving average")
-    seed: int = option(0, "seed of weights and order")
+    warmup: int = common.warmup(100)
+    ema: float = common.ema(0.999)
+    seed: int = common.seed("weights and order")
     codec: str = option("", "folder of EnCodec's weights, to hear previews of its spaces", free=True)
     name: str = option("", "of the file that comes out (default: the folder's)", free=True)
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
-    preview_minutes: float = option(10.0, "minutes between losses of held-out clips", free=True)
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes()
+    preview_minutes: float = common.preview_minutes("losses of held-out clips")
 
 
 class JingleTrainer(Trainer):

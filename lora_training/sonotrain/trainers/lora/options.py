@@ -13,6 +13,7 @@ import torch
 from sonoconvert.errors import setting
 from sonotrain.files.options import option, requirer, typed
 from sonotrain.files.toml_files import read_toml
+from sonotrain.training import common
 from sonotrain.training.objective import OBJECTIVES, PREDICTIONS
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class LoraOptions:
     epsilon: float = option(1e-8, "Adam's ε")
     weight_decay: float = option(0.01, "weight decay")
     schedule: str = option("cosine", f"of the learning rate: {', '.join(SCHEDULES)}", SCHEDULES)
-    warmup: float = option(0.05, "steps of warm-up, or below 1 the share of all steps")
+    warmup: float = common.warmup_share()
     restarts: int = option(3, "cycles of cosine-restarts")
     clip_norm: float = option(1.0, "largest norm of the gradient (0: any)")
     ema: float = option(0.0, "decay of a moving average of the LoRA, which is then what is saved (0: none)")
@@ -89,12 +90,12 @@ class LoraOptions:
     precision: str = option("auto", "fp32, bf16 or fp16 (auto: bf16 or fp16 on a GPU)", PRECISIONS)
     gradient_checkpointing: bool = option(False, "compute activations twice and keep fewer of them")
     compile: bool = option(False, "torch.compile the U-Net; the first steps take minutes")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
+    threads: int = common.threads()
     cache: str = option(
         "", "folder of cached latents and texts, which runs may share (default: the run's)", free=True
     )
     # seeing what happens, and losing nothing
-    checkpoint_every: int = option(100, "steps between checkpoints", free=True)
+    checkpoint_every: int = common.checkpoint_every()
     validate_every: int = option(50, "steps between validations (0: at the end)", free=True)
     preview_every: int = option(200, "steps between previews (0: none)", free=True)
     preview_prompts: tuple[str, ...] = option((), "what previews say (default: the trigger and two captions)")
@@ -103,10 +104,10 @@ class LoraOptions:
     )
     preview_steps: int = option(0, "sampling steps of previews (0: the model's)")
     save_every: int = option(0, "steps between saved LoRA files (0: at the end only)", free=True)
-    log_every: int = option(10, "steps between lines of the log", free=True)
+    log_every: int = common.log_every()
     tensorboard: bool = option(True, "write TensorBoard files, where it is installed", free=True)
     wandb: bool = option(False, "report to Weights & Biases, where it is installed", free=True)
-    seed: int = option(0, "seed of weights and data")
+    seed: int = common.seed()
 
 
 # Batch × accumulation is 4 in all, the report's setting (Perkins 2023), so that learning rates carry over.

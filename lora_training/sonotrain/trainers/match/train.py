@@ -21,6 +21,7 @@ from sonotrain.files.options import option
 from sonotrain.trainers.match.draws import TEST, TRAIN, VALIDATION
 from sonotrain.trainers.match.losses import LOSSES, damped, parameter_loss, pnp_loss, spectral_loss
 from sonotrain.trainers.match.metrics import KINDS, Known, Plan, known
+from sonotrain.training import common
 from sonotrain.training.compute import descend, step_generator
 from sonotrain.training.ema import Ema, take_average
 from sonotrain.training.run import Run, Trainer
@@ -46,16 +47,16 @@ class MatchOptions:
     cache: str = option("runs/match-metrics", "folder of the cached metrics", free=True)
     width: float = option(0.5, "channels: share of EfficientNet-B0's")
     depth: float = option(0.5, "blocks: share of EfficientNet-B0's")
-    batch: int = option(32, "sounds a step")
+    batch: int = common.batch(32, "sounds")
     learning_rate: float = option(1e-3, "peak learning rate (Adam)")
-    warmup: int = option(20, "steps of warm-up")
-    ema: float = option(0.99, "decay of the moving average")
-    seed: int = option(0, "seed of weights")
+    warmup: int = common.warmup(20)
+    ema: float = common.ema(0.99)
+    seed: int = common.seed("weights")
     data_seed: int = option(0, "seed of the draws")
     workers: int = option(1, "processes that compute metrics", free=True)
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(3.0, "minutes between checkpoints", free=True)
-    preview_minutes: float = option(10.0, "minutes between measurements", free=True)
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes(3.0)
+    preview_minutes: float = common.preview_minutes("measurements")
 
 
 def plans(options: MatchOptions) -> list[Plan]:

@@ -23,6 +23,7 @@ from sonotrain.trainers.mini.sound_classifier import (
     augment,
     save_classifier,
 )
+from sonotrain.training import common
 from sonotrain.training.compute import step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.run import Run, Trainer
@@ -38,12 +39,12 @@ class ClassifierOptions:
     held_out: int = option(600, "clips at the end of each corpus that are kept for its accuracy")
     round_trip: int = option(400, "clips that are also shown after picture → sound → picture")
     weights: str = option("", "also write the trained classifier into this folder", free=True)
-    batch: int = option(32, "clips a step")
+    batch: int = common.batch(32)
     learning_rate: float = option(2e-3, "peak learning rate")
-    warmup: int = option(50, "steps of warm-up")
-    seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
+    warmup: int = common.warmup(50)
+    seed: int = common.seed()
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes()
 
 
 @dataclass

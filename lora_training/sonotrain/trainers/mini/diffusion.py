@@ -19,6 +19,7 @@ from sonotrain.files.options import option
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.text import load_text
 from sonotrain.trainers.mini.vae import VALIDATION_CLIPS, load_vae, open_corpus
+from sonotrain.training import common
 from sonotrain.training.base_model import plain_attention
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema, take_average
@@ -58,12 +59,12 @@ class DiffusionOptions:
     text: str = option("runs/text", "run folder of the text encoder")
     start: str = option("", "folder of a model to train on, in place of --vae and --text")
     clips: int = option(0, "clips to use (0: all that are there)")
-    batch: int = option(16, "clips a step")
+    batch: int = common.batch(16)
     learning_rate: float = option(5e-4, "peak learning rate of the U-Net")
     text_learning_rate: float = option(1e-4, "peak learning rate of the text encoder")
     text_every: int = option(4, "train the text encoder at every so many steps (it is costly on a CPU)")
-    warmup: int = option(100, "steps of warm-up")
-    ema: float = option(0.999, "decay of the moving average")
+    warmup: int = common.warmup(100)
+    ema: float = common.ema(0.999)
     objective: str = option("diffusion", "diffusion, or flow: the velocity's loss", OBJECTIVES)
     prediction: str = option(
         "auto",
@@ -80,10 +81,10 @@ class DiffusionOptions:
     filler_words: float = option(
         0.3, "share of captions shown among words that say nothing, so that such words change nothing"
     )
-    seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
-    preview_minutes: float = option(10.0, "minutes between previews", free=True)
+    seed: int = common.seed()
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes()
+    preview_minutes: float = common.preview_minutes()
     preview_steps: int = option(20, "sampling steps of previews", free=True)
 
 

@@ -22,6 +22,7 @@ from sonotrain.data.corpus import Corpus
 from sonotrain.files.options import option, to_publish
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.vae import load_vae
+from sonotrain.training import common
 from sonotrain.training.adapter import Sizes, adapter_module, inject, lora_layers, without_lora
 from sonotrain.training.base_model import plain_attention
 from sonotrain.training.compute import autocast, descend, step_generator
@@ -40,17 +41,17 @@ class InpaintOptions:
     scenes: str = option("runs/scenes", "folder of a corpus of scenes")
     rank: int = option(32, "rank of the low-rank changes")
     conv_rank: int = option(8, "rank of those of convolutions")
-    batch: int = option(16, "scenes a step")
+    batch: int = common.batch(16, "scenes")
     learning_rate: float = option(1e-3, "peak learning rate")
-    warmup: int = option(50, "steps of warm-up")
-    ema: float = option(0.99, "decay of the moving average")
+    warmup: int = common.warmup(50)
+    ema: float = common.ema(0.99)
     snr_gamma: float = option(5.0, "γ of the min-SNR weights")
     noise_offset: float = option(0.1, "noise that is the same all over a channel, as the model was trained")
     caption_dropout: float = option(0.1, "share of scenes shown without a caption, for guidance")
     held_out: int = option(64, "scenes that only the validation sees")
-    seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
+    seed: int = common.seed()
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes()
 
 
 class InpaintTrainer(Trainer):

@@ -17,6 +17,7 @@ from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import Corpus
 from sonotrain.files.options import option
 from sonotrain.trainers.mini.phrasings import Phrasings, learn_tokenizer
+from sonotrain.training import common
 from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
@@ -32,12 +33,12 @@ class TextOptions:
     corpus: str = option("runs/corpus", "folder of the corpus")
     clips: int = option(0, "clips to use (0: all that are there)")
     vocab_size: int = option(3072, "largest size of the tokenizer's vocabulary")
-    batch: int = option(128, "captions a step")
+    batch: int = common.batch(128, "captions")
     learning_rate: float = option(1e-3, "peak learning rate")
-    warmup: int = option(50, "steps of warm-up")
-    seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
+    warmup: int = common.warmup(50)
+    seed: int = common.seed()
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes()
 
 
 class Heads(nn.Module):

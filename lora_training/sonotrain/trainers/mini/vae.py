@@ -16,6 +16,7 @@ from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.corpus import Corpus, to_levels, to_pixels
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
+from sonotrain.training import common
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.inputs.corpus_latents import corpus_latents
@@ -41,11 +42,11 @@ VALIDATION_CLIPS = 64  # the first of the corpus: never trained on
 class VaeOptions:
     corpus: str = option("runs/corpus", "folder of the corpus")
     clips: int = option(0, "clips to use (0: all that are there)")
-    batch: int = option(16, "pictures a step")
+    batch: int = common.batch(16, "pictures")
     crop: int = option(64, "columns of a training crop, a multiple of 8")
     learning_rate: float = option(1e-3, "peak learning rate")
-    warmup: int = option(100, "steps of warm-up")
-    ema: float = option(0.995, "decay of the moving average")
+    warmup: int = common.warmup(100)
+    ema: float = common.ema(0.995)
     mse_weight: float = option(0.5, "weight of the squared error beside L1")
     gradient_weight: float = option(1.0, "weight of the gradient loss")
     kl_weight: float = option(1e-6, "weight of the KL divergence")
@@ -60,10 +61,10 @@ class VaeOptions:
     )
     adversarial_from: float = option(0.0, "share of the run after which a discriminator joins (0: never)")
     adversarial_weight: float = option(0.25, "weight of the adversarial loss, times the adaptive weight")
-    seed: int = option(0, "seed of weights and data")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(5.0, "minutes between checkpoints", free=True)
-    preview_minutes: float = option(5.0, "minutes between previews", free=True)
+    seed: int = common.seed()
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes()
+    preview_minutes: float = common.preview_minutes(minutes=5.0)
 
 
 class VaeTrainer(Trainer):

@@ -8,6 +8,7 @@ from typing import Any
 
 from sonoconvert.errors import setting
 from sonotrain.files.options import option, requirer
+from sonotrain.training import common
 
 METHODS = ("uni-dad", "dreambooth", "dmd2-db", "db-dmd2", "pso", "lora")
 ONE_STEP = ("uni-dad", "dmd2-db", "db-dmd2", "pso")  # methods whose result paints in one step
@@ -88,14 +89,14 @@ class SubjectOptions:
     )
     variants: int = option(4, "versions of each clip: itself and some moved by up to a quarter of a second")
     gradient_checkpointing: bool = option(False, "compute activations twice and keep fewer of them")
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    seed: int = option(0, "seed of weights and data")
+    threads: int = common.threads()
+    seed: int = common.seed()
     # seeing what happens
     watch_every: int = option(50, "steps between looks for collapse (0: never)")
     preview_every: int = option(200, "steps between previews (0: none)", free=True)
     preview_prompts: tuple[str, ...] = option((), "what previews say (default: the subject)")
-    checkpoint_every: int = option(100, "steps between checkpoints", free=True)
-    log_every: int = option(10, "steps between lines of the log", free=True)
+    checkpoint_every: int = common.checkpoint_every()
+    log_every: int = common.log_every()
 
 
 # The paper's numbers (Desbos 2026, section 2.6) and those for Mini, which was trained for two hours on a

@@ -40,6 +40,7 @@ from sonotrain.trainers.vocoder.losses import (
     waveform_of,
     waveform_of_steps,
 )
+from sonotrain.training import common
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.losses import hinge_discriminator_loss
@@ -58,23 +59,23 @@ class VocoderOptions:
     format: str = option("riffusion-v1", "spectrogram format that is decoded")
     clips: int = option(1000, "synthesised sounds to learn from")
     start_from: str = option("", "run folder of another vocoder whose weights are the start")
-    batch: int = option(3, "crops a step")
+    batch: int = common.batch(3, "crops")
     crop: int = option(104, "frames of a crop that are judged, a multiple of 4")
     width: int = option(48, "channels of the network")
     deep: int = option(64, "channels of the network at half the resolution")
     blocks: int = option(3, "blocks at half the resolution")
     learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
     bias_rate: float = option(2e-3, "peak learning rate of the biases (Adam)")
-    warmup: int = option(50, "steps of warm-up")
-    ema: float = option(0.995, "decay of the moving average")
+    warmup: int = common.warmup(50)
+    ema: float = common.ema(0.995)
     waveform_from: int = option(0, "step from which the waveform's STFT loss joins (0: never)")
     waveform_weight: float = option(0.3, "weight of the waveform's STFT loss")
     adversarial_weight: float = option(0.0, "weight of a discriminator's loss beside it (0: none)")
-    seed: int = option(0, "seed of weights and data")
+    seed: int = common.seed()
     workers: int = option(1, "processes that synthesise the sounds", free=True)
-    threads: int = option(0, "processor threads (0: torch's choice)", free=True)
-    checkpoint_minutes: float = option(2.0, "minutes between checkpoints", free=True)
-    preview_minutes: float = option(10.0, "minutes between measurements on held-out sounds", free=True)
+    threads: int = common.threads()
+    checkpoint_minutes: float = common.checkpoint_minutes(2.0)
+    preview_minutes: float = common.preview_minutes("measurements on held-out sounds")
 
 
 def at_working_rate(fmt: SpectrogramFormat) -> SpectrogramFormat:
