@@ -154,7 +154,9 @@ def curved_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = {name: torch.zeros_like(loud).half() for name in ("pitch", "onsets")}
     rows |= {"loudness": loud.half(), "brightness": torch.full_like(loud, 1000.0).half()}
     (folder / "curves").mkdir()
-    save_file(rows, folder / "curves" / "shard-00000.safetensors")
+    for index, part in enumerate((slice(40), slice(40, None))):  # as the pictures' shards
+        shard = {name: values[part].contiguous() for name, values in rows.items()}
+        save_file(shard, folder / "curves" / f"shard-{index:05d}.safetensors")
     return folder
 
 

@@ -35,6 +35,20 @@ def test_a_corpus_gets_the_curves_of_its_own_sounds(tmp_path: Path, monkeypatch:
     )  # kept, not made again
 
 
+def test_few_clips_of_a_corpus_have_the_curves_that_they_have_among_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sonotrain.data.corpus.BATCH_CLIPS", 4)
+    monkeypatch.setattr("sonotrain.trainers.curves.data.BATCH_CLIPS", 4)
+    build_corpus(tmp_path, 4, seed=3, workers=1, content="singles")
+    few = corpus_curves(Corpus(tmp_path, 3))["loudness"]
+    every = corpus_curves(Corpus(tmp_path))["loudness"]
+    assert len(few) == 3 and len(every) == 4 and torch.equal(few, every[:3])
+    kept = tmp_path / "curves" / "shard-00000.safetensors"
+    kept.write_bytes(kept.read_bytes()[:-9])  # damaged: measured anew
+    assert torch.equal(corpus_curves(Corpus(tmp_path))["loudness"], every)
+
+
 def test_the_adapter_learns_and_the_model_stays_as_it_is(
     whole: Callable[[str], Path], tmp_path: Path
 ) -> None:

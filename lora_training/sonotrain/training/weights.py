@@ -9,15 +9,12 @@ from typing import Any
 
 from sonotrain.files.json_files import read_json
 
+OURS = {"modelspec.license": "MIT", "modelspec.author": "the Sonopaint authors"}
+
 
 def our_header(description: str, facts: Mapping[str, Any]) -> dict[str, str]:
     """ModelSpec's licence, author and description, and how the weights were made."""
-    return {
-        "modelspec.license": "MIT",
-        "modelspec.author": "the Sonopaint authors",
-        "modelspec.description": description,
-        "sonopaint.training": json.dumps(facts),
-    }
+    return OURS | {"modelspec.description": description, "sonopaint.training": json.dumps(facts)}
 
 
 def facts_of(run: Path, command: str, data: str, options: Mapping[str, Any]) -> dict[str, Any]:

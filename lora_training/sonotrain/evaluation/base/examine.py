@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
+from sonoconvert.files.atomic import write_text
 from sonotrain.data.words import FRAMES
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.base.mixtures import at_once, in_order, judge_of_mixtures
@@ -25,7 +25,7 @@ from sonotrain.evaluation.hearing import Heard, hear_waveforms
 from sonotrain.evaluation.plots import save_confusion
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
-from sonotrain.files.pace import clock
+from sonotrain.files.pace import Pace
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
         raise SonopaintError(
             f"A Fréchet distance needs {setting('per_kind')} and {setting('reference')} of at least 2."
         )
-    start = time.monotonic()
+    pace = Pace()
     judge = load_corpus_classifier(plan.classifier)
     if strange := sorted(set(kinds) - set(judge.kinds)):
         raise SonopaintError(f"The classifier does not know {strange[0]!r}; train one on a newer corpus.")
@@ -104,7 +104,7 @@ def evaluate(plan: Evaluation, device: str = "auto") -> dict[str, Any]:
             model, judge_of_mixtures(plan.classifier), kinds, plan.mixtures, plan.seed, settings
         ),
         "classifier": judge.metrics,
-        "seconds": time.monotonic() - start,
+        "seconds": pace.seconds,
         "table": table,
         "captions": captions,
         "guesses": guesses(made, judge),
@@ -137,7 +137,7 @@ def evaluate_and_report(
     result = evaluate(plan, device)
     table = as_markdown(result)
     write_json(folder / "evaluation.json", result)
-    (folder / "evaluation.md").write_text(table, encoding="utf-8")
+    write_text(folder / "evaluation.md", table, force=True)
     heard = metrics.confusion(result["guesses"], result["labels"])
     save_confusion(heard, folder / "confusion.png", f"Top-1 {result['top1']:.1%}")
     if card:
@@ -188,14 +188,14 @@ def _painted(
     model: Any, captions: Sequence[str], labels: Sequence[str], seed: int, settings: dict[str, Any]
 ) -> Iterator[tuple[Tensor, Sequence[str]]]:
     """The model's clips as sound, and what they ought to be."""
-    start = time.monotonic()
+    pace = Pace()
     for first in range(0, len(captions), BATCH):
         chosen = slice(first, first + BATCH)
         pictures = paint(model, captions[chosen], seed=seed + 7919 * (first + 1), **settings)
         yield to_sound(pictures), labels[chosen]
         done = min(first + BATCH, len(captions))
-        left = (time.monotonic() - start) / done * (len(captions) - done)
-        logger.info("%d of %d clips, %s left", done, len(captions), clock(left))
+        left = pace.left(done, len(captions) - done)
+        logger.info("%d of %d clips, %s left", done, len(captions), left)
 
 
 def as_markdown(result: dict[str, Any]) -> str:

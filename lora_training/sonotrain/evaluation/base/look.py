@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import atomic_path, write_text
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.plot import plot_spectrogram
@@ -94,7 +94,7 @@ def look(plan: Look, out: str | Path, device: str = "auto") -> str:
     result["at_once"] = at_once(model, judge, kinds, asked.mixtures, asked.seed, settings)
     text = "\n".join([*parts, as_markdown(result)])
     write_json(folder / "look.json", result)
-    (folder / "look.md").write_text(text, encoding="utf-8")
+    write_text(folder / "look.md", text, force=True)
     return text
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,12 +24,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT, quantise
@@ -38,7 +37,9 @@ from sonotrain.evaluation.base.pictures import grain, through_vae
 from sonotrain.files.hashes import file_key
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
+from sonotrain.files.tensors import keep, kept
 from sonotrain.trainers.mini.sound_classifier import SoundClassifier
+from sonotrain.training.compute import descend
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def realism(plan: Realism, out: str | Path, device: str = "auto") -> dict[str, A
         "rows": rows,
     }
     write_json(folder / "realism.json", result)
-    (folder / "realism.md").write_text(as_markdown(result), encoding="utf-8")
+    write_text(folder / "realism.md", as_markdown(result), force=True)
     _sheet(others, sorts[-1], told[sorts[-1].name], folder / "realism.png")
     return result
 
@@ -229,9 +230,7 @@ def tell_apart(learnt: Tensor, asked: Tensor, steps: int, seed: int) -> Tensor:
         start = int(torch.randint(learnt.shape[-1] - CROP + 1, (1,), generator=generator))
         chosen = torch.cat([learnt[side, rows[side], :, start : start + CROP] for side in (0, 1)])
         loss = F.cross_entropy(model(chosen / 255.0), wanted)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
+        descend(loss, model.parameters(), optimiser, most=math.inf)
         schedule.step()
     with torch.no_grad():
         logits = torch.cat([model(part / 255.0) for part in asked.flatten(0, 1).split(BATCH)])
@@ -312,13 +311,10 @@ def _sheet(like: Sort, sort: Sort, told: Tensor, path: Path) -> None:
 def _kept(folder: Path, make: Callable[[], Tensor], what: str, *facts: Any) -> Tensor:
     """A tensor from a file that hangs on `facts`, else made and left there."""
     path = folder / KEPT / f"{what}-{file_key(*facts)}.safetensors"
-    try:
-        return load_file(path)["made"]
-    except (OSError, SafetensorError, KeyError):
-        pass
+    if found := kept(path):
+        return found["made"]
     made = make()
-    with atomic_path(path, force=True) as beside:
-        save_file({"made": made.contiguous()}, beside)
+    keep(path, {"made": made})
     return made
 
 

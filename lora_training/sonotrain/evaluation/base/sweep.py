@@ -16,12 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
+from sonoconvert.files.atomic import write_text
 from sonotrain.evaluation import metrics
 from sonotrain.evaluation.base.examine import check_kinds, real_clips
 from sonotrain.evaluation.embeddings.base import Embedding
@@ -31,6 +29,7 @@ from sonotrain.evaluation.hearing import Heard, hear_waveforms
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
 from sonotrain.files.plots import plot
+from sonotrain.files.tensors import keep, kept
 from sonotrain.training.painting import paint, to_sound
 
 logger = logging.getLogger(__name__)
@@ -128,7 +127,7 @@ def sweep(plan: Sweep, out: str | Path, device: str = "auto") -> dict[str, Any]:
         "real": rows[-1],
     }
     write_json(folder / "sweep.json", result)
-    (folder / "sweep.md").write_text(as_markdown(result), encoding="utf-8")
+    write_text(folder / "sweep.md", as_markdown(result), force=True)
     draw(result, folder / "sweep.png")
     return result
 
@@ -199,19 +198,14 @@ def _heard(
     name = f"{model.hash}-{seed}-{setting.sampler}-{setting.steps}-{setting.guidance_scale:g}.safetensors"
     path = folder / HEARD / name
     asked = json.dumps(captions)
-    try:
-        kept = load_file(path)
-        if bytes(kept["captions"].tolist()).decode() == asked:
-            return kept["logits"], kept["features"]
-    except (OSError, SafetensorError):
-        pass
+    found = kept(path)
+    if found and bytes(found["captions"].tolist()).decode() == asked:
+        return found["logits"], found["features"]
     with autocast(model.device):
         painted = paint(model, captions, seed=seed, **asdict(setting))
     logits, features = _judged(hear_waveforms([(to_sound(painted), captions)], judge))
-    path.parent.mkdir(exist_ok=True)
     told = torch.tensor(list(asked.encode()), dtype=torch.uint8)
-    with atomic_path(path, force=True) as beside:
-        save_file({"logits": logits, "features": features, "captions": told}, beside)
+    keep(path, {"logits": logits, "features": features, "captions": told})
     return logits, features
 
 

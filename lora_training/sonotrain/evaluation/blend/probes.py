@@ -7,11 +7,14 @@ cross-entropy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from sonotrain.training.compute import descend
 
 HIDDEN = 128
 STEPS, BLUR = 300, 0.3  # blur: noise beside codes of deviation 1, so that few sounds aren't learnt by heart
@@ -94,7 +97,5 @@ def _fit(network: nn.Module, loss: Callable[[torch.Generator], Tensor], steps: i
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = rate * (1 - step / steps)
-        optimiser.zero_grad(set_to_none=True)
-        loss(generator).backward()
-        optimiser.step()
+        descend(loss(generator), network.parameters(), optimiser, most=math.inf)
     network.eval()

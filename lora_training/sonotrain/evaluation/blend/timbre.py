@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sonopaint.models.blend.pyramid import STEPS as BYTES
+from sonotrain.training.compute import descend
 
 SIZE, MARGIN = 32, 0.3
 TRAINED, BATCH = 250, 48
@@ -75,9 +76,7 @@ def train_timbre(mels: Tensor, kinds: Sequence[str], seed: int = 0) -> Timbre:
         near, same, far = (network(features[list(column)]) for column in zip(*rows, strict=True))
         gap = (near * same).sum(1) - (near * far).sum(1)
         loss = (MARGIN - gap).clamp_min(0).mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
+        descend(loss, network.parameters(), optimiser, most=math.inf)
     return network.eval().requires_grad_(False)
 
 

@@ -23,7 +23,7 @@ from sonotrain.files.options import option
 from sonotrain.trainers.audioldm.data import Sounds, labelled, prepare_sounds
 from sonotrain.training import common
 from sonotrain.training.adapter import Sizes, inject, lora_layers, target_modules, trained
-from sonotrain.training.compute import autocast, step_generator
+from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.loop import Budget, cosine, warmed_up
 from sonotrain.training.losses import diffused
 from sonotrain.training.objective import OBJECTIVES, draw_timesteps, loss_weights, target
@@ -156,14 +156,11 @@ class AudioldmTrainer(Trainer):
         steps = draw_timesteps(self.alphas, options.batch, generator, options.objective)
         noise = torch.randn(self.sounds.latents[clips].shape, generator=generator)
         loss, plain = self.errors(self.sounds, clips, texts, steps, noise)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.mean().backward()
-        norm = nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        norm = descend(loss.mean(), self.parameters, self.optimiser)
         if not torch.isfinite(norm):
             raise SonopaintError(
                 f"Training has exploded at step {number}: lower {setting('learning_rate')} and start anew."
             )
-        self.optimiser.step()
         return {"loss": loss.mean().detach(), "mse": plain.mean().detach(), "norm": norm}
 
     @torch.no_grad()

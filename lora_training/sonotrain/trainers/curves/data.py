@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.measure import MEASURED, measure
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.clip import Clip
-from sonotrain.data.corpus import BATCH_CLIPS, SHARD_CLIPS, Corpus, shard_seed, sounds
+from sonotrain.data.corpus import BATCH_CLIPS, Corpus, shard_seed, sounds
 from sonotrain.data.foley import SAMPLE_RATE
 from sonotrain.files.json_files import read_json
-from sonotrain.files.pace import clock
+from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep, kept, rows_in
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +34,21 @@ def corpus_curves(corpus: Corpus) -> dict[str, Tensor]:
         )
     folder = corpus.folder / "curves"
     folder.mkdir(exist_ok=True)
-    shards, start, made = [], time.monotonic(), 0
-    for index, first in enumerate(range(0, len(corpus), SHARD_CLIPS)):
-        path, count = folder / f"shard-{index:05d}.safetensors", min(SHARD_CLIPS, len(corpus) - first)
-        if path.is_file():
-            shards.append({name: rows[:count] for name, rows in load_file(path).items()})
-            continue
-        shards.append(_shard(read_json(corpus.folder / "corpus.json"), index, count))
-        with atomic_path(path, force=True) as beside:
-            save_file(shards[-1], beside)
-        made += count
-        left = (time.monotonic() - start) / made * (len(corpus) - first - count)
-        logger.info("%d of %d clips measured, %s left", first + count, len(corpus), clock(left))
-    return {name: torch.cat([shard[name].float() for shard in shards]) for name in MEASURED}
+    shards, pace, done, made = [], Pace(), 0, 0
+    for index, pictures in enumerate(sorted(corpus.folder.glob("shard-*.safetensors"))):
+        if done >= len(corpus):
+            break
+        count = rows_in(pictures, "levels")  # all, though few may be asked for: a batch is drawn as a whole
+        path = folder / pictures.name
+        shard, done = kept(path), done + count
+        if not shard or len(shard["loudness"]) != count:
+            shard = _shard(read_json(corpus.folder / "corpus.json"), index, count)
+            keep(path, shard)
+            made += count
+            left = pace.left(made, max(0, len(corpus) - done))
+            logger.info("%d of %d clips measured, %s left", min(done, len(corpus)), len(corpus), left)
+        shards.append(shard)
+    return {name: torch.cat([shard[name] for shard in shards])[: len(corpus)].float() for name in MEASURED}
 
 
 def _shard(settings: dict[str, Any], index: int, count: int) -> dict[str, Tensor]:

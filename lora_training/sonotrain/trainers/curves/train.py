@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from sonoconvert.curves.curves import Curves, sketched
 from sonoconvert.errors import SonopaintError, setting
-from sonoconvert.files.atomic import atomic_path
 from sonoconvert.files.hashes import sha256_of
 from sonoconvert.pictures.format import get_format
 from sonopaint.models.curves import (
@@ -31,19 +28,21 @@ from sonopaint.models.curves import (
 from sonopaint.models.curves_file import new_adapter, save_adapter
 from sonopaint.models.curves_output import spread
 from sonotrain.data.corpus import FORMAT, Corpus
-from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option, to_publish
-from sonotrain.files.pace import clock
+from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep, kept
 from sonotrain.trainers.curves.data import corpus_curves, row
 from sonotrain.trainers.mini.phrasings import Phrasings
 from sonotrain.trainers.mini.vae import load_vae
 from sonotrain.training import common
-from sonotrain.training.compute import autocast, step_generator
-from sonotrain.training.ema import Ema
+from sonotrain.training.base_model import plain_attention
+from sonotrain.training.compute import autocast, descend, step_generator
+from sonotrain.training.ema import Ema, take_average
 from sonotrain.training.inputs.corpus_latents import corpus_latents
 from sonotrain.training.losses import diffused, min_snr_weights, snr
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
+from sonotrain.training.weights import facts_of, our_header
 
 TOLD_S = 15.0  # between words about how far the predictions are
 STRETCHES = 0.3  # share of the clips in which each curve is free for a while
@@ -92,8 +91,6 @@ class CurvesTrainer(Trainer):
             raise SonopaintError(f"{options.model} holds no Mini; name one with {setting('model')}.")
 
     def prepare(self) -> None:
-        from diffusers.models.attention_processor import AttnProcessor
-
         from sonopaint.models.mini import load_mini
         from sonopaint.models.schedule import scaled_linear_alphas_cumprod
 
@@ -102,7 +99,7 @@ class CurvesTrainer(Trainer):
         self.facts |= {"base": sha256_of(Path(options.model) / "unet.safetensors")}
         self.unet = unet.to(device).requires_grad_(False)
         if device.type == "cpu":
-            self.unet.set_attn_processor(AttnProcessor())
+            plain_attention(self.unet)
         self.text_encoder = text_encoder.to(device).requires_grad_(False)
         corpus = Corpus(options.corpus, options.clips or None)
         if not 0 < options.held_out < len(corpus):
@@ -193,14 +190,13 @@ class CurvesTrainer(Trainer):
     @torch.no_grad()
     def _kept_predictions(self, path: Path) -> dict[str, Tensor]:
         """What the model predicts of so many noisy clips: painted once, kept in the run's folder."""
-        if path.is_file():
-            return load_file(path)
+        if found := kept(path):
+            return found
         rows: dict[str, list[Tensor]] = {"clip": [], "timestep": [], "noisy": [], "predicted": []}
-        total, start, told = self.options.predictions, time.monotonic(), time.monotonic()
+        total, pace = self.options.predictions, Pace(TOLD_S)
         for number in range(0, total, 8):
-            if number and time.monotonic() > told + TOLD_S:
-                told = time.monotonic()
-                left = clock((told - start) / number * (total - number))
+            if number and pace.due():
+                left = pace.left(number, total - number)
                 self.run.preparing(f"painting predictions: {number} of {total}, {left} left")
             clips, texts, timesteps, noise = self._drawn(8, step_generator(self.options.seed, -1 - number))
             noisy = diffused(self.latents[clips].float(), noise, self.alphas[timesteps].cpu()).to(self.device)
@@ -210,10 +206,9 @@ class CurvesTrainer(Trainer):
             values = (clips, timesteps, noisy.cpu().half(), predicted.cpu().half())
             for name, value in zip(rows, values, strict=True):
                 rows[name].append(value)
-        kept = {name: torch.cat(parts) for name, parts in rows.items()}
-        with atomic_path(path, force=True) as beside:
-            save_file(kept, beside)
-        return kept
+        made = {name: torch.cat(parts) for name, parts in rows.items()}
+        keep(path, made)
+        return made
 
     def _drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(clips, their captions, timesteps [B], noise [B, 4, H, W]) at random."""
@@ -252,10 +247,7 @@ class CurvesTrainer(Trainer):
             controls = self.controls(clips.tolist(), rng)
             latents = self.latents[clips].float()
             loss, error = self.loss(latents, controls, noise, timesteps, self.phrasings.ids[texts])
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.adapter.parameters(), 1.0)
-        self.optimiser.step()
+        norm = descend(loss, self.adapter.parameters(), self.optimiser)
         self.ema.update()
         return {"loss": loss, "mse": error, "norm": norm}
 
@@ -269,8 +261,7 @@ class CurvesTrainer(Trainer):
         generator, count = torch.Generator().manual_seed(1), self.options.held_out
         noise = torch.randn(count, *self.latents.shape[1:], generator=generator)
         timesteps = torch.linspace(10, len(self.alphas) - 10, count).long()
-        texts = torch.tensor([numbers[0] for numbers in self.phrasings.of_clip[:count]])
-        ids, rng = self.phrasings.ids[texts], np.random.default_rng(1)
+        ids, rng = self.phrasings.first(count), np.random.default_rng(1)
         controls = self.controls(list(range(count)), rng)
         errors = []
         for part in torch.arange(count).split(16):
@@ -294,25 +285,11 @@ def export_curves(run: str | Path, out: str | Path, *, force: bool = False) -> P
     parts, config = load_final(run)
     options = config["options"]
     adapter = new_adapter(options["variant"], points_of(load_mini(options["model"])[0]), options["channels"])
-    ema = Ema([adapter])
-    ema.load_state_dict(parts["ema"])
-    ema.store()
-    machine = read_json(run / "environment.json")
-    result = read_json(run / "curves.json") if (run / "curves.json").is_file() else {}
-    facts = {
-        "data": "synthesised sounds (foley corpus), no recordings",
-        "hardware": machine["gpu"] or machine["processor"],
-        "torch": machine["torch"],
-        "options": options | {"model": Path(options["model"]).name, "corpus": ""},
-        "base_sha256": config["base"],
-        "result": result,
-    }
-    metadata = {
-        "modelspec.license": "MIT",
-        "modelspec.author": "the Sonopaint authors",
-        "modelspec.description": "Lets a model follow curves: loudness, pitch, brightness, onsets.",
-        "sonopaint.training": json.dumps(facts),
-    }
+    take_average([adapter], parts["ema"])
+    data = "synthesised sounds (foley corpus), no recordings"
+    told = options | {"model": Path(options["model"]).name, "corpus": ""}
+    facts = facts_of(run, "curves", data, told) | {"base_sha256": config["base"]}
+    metadata = our_header("Lets a model follow curves: loudness, pitch, brightness, onsets.", facts)
     path = Path(out) / CURVES_FILE
     save_adapter(adapter, path, metadata, force=force)
     return path

@@ -26,7 +26,7 @@ from sonotrain.training.compute import descend, step_generator
 from sonotrain.training.ema import Ema, take_average
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
-from sonotrain.training.weights import facts_of
+from sonotrain.training.weights import OURS, facts_of
 
 NAMED = 0.1  # weight of saying which synthesiser it is
 
@@ -259,10 +259,6 @@ def export_analyser(run: str | Path, out: str | Path, *, force: bool = False) ->
         for key, value in analyser.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }
-    metadata = header(analyser, facts) | {
-        "modelspec.license": "MIT",
-        "modelspec.author": "the Sonopaint authors",
-        "modelspec.title": f"Sonopaint analyser: {name}",
-    }
+    metadata = header(analyser, facts) | OURS | {"modelspec.title": f"Sonopaint analyser: {name}"}
     write_tensors(path, tensors, metadata, force=force)
     return path

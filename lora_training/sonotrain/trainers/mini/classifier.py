@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from sonotrain.trainers.mini.sound_classifier import (
     save_classifier,
 )
 from sonotrain.training import common
-from sonotrain.training.compute import step_generator
+from sonotrain.training.compute import descend, step_generator
 from sonotrain.training.ema import Ema
 from sonotrain.training.run import Run, Trainer
 
@@ -117,9 +118,7 @@ class ClassifierTrainer(Trainer):
             logits, targets = self.model(levels.to(self.device)), clips.targets[index].to(self.device)
             shares.append((self._loss(logits, targets), _right(logits, targets)))
         loss, right = (torch.stack(values).mean() for values in zip(*shares, strict=True))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+        descend(loss, self.model.parameters(), self.optimiser, most=math.inf)
         self.ema.update()
         return {"loss": loss, "accuracy": right}
 

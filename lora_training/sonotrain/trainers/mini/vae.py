@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from sonotrain.data.corpus import Corpus, to_levels, to_pixels
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
 from sonotrain.training import common
-from sonotrain.training.compute import autocast, compiled, step_generator
-from sonotrain.training.ema import Ema
+from sonotrain.training.compute import autocast, compiled, descend, step_generator
+from sonotrain.training.ema import Ema, take_average
 from sonotrain.training.inputs.corpus_latents import corpus_latents
 from sonotrain.training.losses import (
     PatchDiscriminator,
@@ -192,10 +193,7 @@ class VaeTrainer(Trainer):
             balance = adaptive_weight(reconstruction, fooled, self.vae.decoder.conv_out.weight)
             wanted = fooled + options.feature_weight * values.get("features", 0.0)
             loss = loss + options.adversarial_weight * balance * wanted
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        values["norm"] = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
-        self.optimiser.step()
+        values["norm"] = descend(loss, self.vae.parameters(), self.optimiser)
         self.ema.update()
         if adversarial:
             values["critic"] = self._train_critic(pixels, output.detach())
@@ -203,9 +201,7 @@ class VaeTrainer(Trainer):
 
     def _train_critic(self, real: Tensor, fake: Tensor) -> Tensor:
         loss = hinge_discriminator_loss(self.discriminator(real), self.discriminator(fake))
-        self.critic.zero_grad(set_to_none=True)
-        loss.backward()
-        self.critic.step()
+        descend(loss, self.discriminator.parameters(), self.critic, most=math.inf)
         return loss
 
     @torch.no_grad()
@@ -279,7 +275,5 @@ def load_vae(folder: str | Path, device: torch.device) -> tuple[Any, float]:
     parts, config = load_final(folder)
     vae = AutoencoderKL(**{**config["architecture"], "scaling_factor": factor})
     vae.load_state_dict(parts["vae"])
-    ema = Ema([vae])
-    ema.load_state_dict(parts["ema"])
-    ema.store()
+    take_average([vae], parts["ema"])
     return vae.to(device).eval(), factor

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +41,13 @@ from sonotrain.trainers.vocoder.losses import (
     waveform_of_steps,
 )
 from sonotrain.training import common
-from sonotrain.training.compute import autocast, compiled, step_generator
-from sonotrain.training.ema import Ema
+from sonotrain.training.compute import autocast, compiled, descend, step_generator
+from sonotrain.training.ema import Ema, take_average
 from sonotrain.training.losses import hinge_discriminator_loss
 from sonotrain.training.muon import muon_and_adam
 from sonotrain.training.run import Run, Trainer
 from sonotrain.training.run_folder import load_final
+from sonotrain.training.weights import facts_of, our_header
 
 logger = logging.getLogger(__name__)
 
@@ -197,11 +198,7 @@ class VocoderTrainer(Trainer):
                 judged = self.discriminator(made)
                 values["fooled"] = -torch.stack([logits.mean() for logits in judged]).mean()
                 loss = loss + options.adversarial_weight * values["fooled"]
-        self.network.zero_grad(set_to_none=True)
-        loss.backward()
-        values["norm"] = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        for optimiser in self.optimisers():
-            optimiser.step()
+        values["norm"] = descend(loss, self.network.parameters(), *self.optimisers())
         self.ema.update()
         if "fooled" in values and true is not None and made is not None:
             values["critic"] = self._train_critic(true, made.detach())
@@ -210,9 +207,7 @@ class VocoderTrainer(Trainer):
     def _train_critic(self, real: Tensor, fake: Tensor) -> Tensor:
         pairs = zip(self.discriminator(real), self.discriminator(fake), strict=True)
         loss = torch.stack([hinge_discriminator_loss(first, second) for first, second in pairs]).mean()
-        self.critic.zero_grad(set_to_none=True)
-        loss.backward()
-        self.critic.step()
+        descend(loss, self.discriminator.parameters(), self.critic, most=math.inf)
         return loss
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
@@ -243,9 +238,7 @@ def load_network(folder: str | Path) -> VocoderNetwork:
     options = config["options"]
     network = VocoderNetwork(options["width"], options["deep"], options["blocks"])
     network.load_state_dict(parts["network"])
-    ema = Ema([network])
-    ema.load_state_dict(parts["ema"])
-    ema.store()
+    take_average([network], parts["ema"])
     return network.eval()
 
 
@@ -253,24 +246,11 @@ def export_vocoder(run: str | Path, out: str | Path, *, force: bool = False) -> 
     """Writes a run's averaged network as `out`/<format>.safetensors (fp16), its training in the header."""
     network, run = load_network(run), Path(run)
     options = read_json(run / "config.json")["options"]
-    machine = read_json(run / "environment.json")
     fmt = get_format(options["format"])
-    result = read_json(run / "vocoder.json") if (run / "vocoder.json").is_file() else {}
-    facts = {
-        "data": f"{options['clips']} synthesised sounds (foley corpus, synthetic signals), no recordings",
-        "hardware": machine["gpu"] or machine["processor"],
-        "torch": machine["torch"],
-        "options": options,
-        "result": result,
-    }
+    data = f"{options['clips']} synthesised sounds (foley corpus, synthetic signals), no recordings"
+    facts = facts_of(run, "vocoder", data, options)
     path = Path(out) / f"{fmt.name}.safetensors"
-    metadata = {
-        "modelspec.license": "MIT",
-        "modelspec.author": "the Sonopaint authors",
-        "modelspec.description": f"Turns {fmt.name} pictures into sound.",
-        "sonopaint.training": json.dumps(facts),
-    }
-    write(path, network, fmt, metadata, force=force)
+    write(path, network, fmt, our_header(f"Turns {fmt.name} pictures into sound.", facts), force=force)
     return path
 
 
