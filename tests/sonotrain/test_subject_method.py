@@ -14,7 +14,7 @@ from sonoconvert.checkpoints.nouns import LoraModule
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.schedule import scaled_linear_alphas_cumprod
 from sonotrain.trainers.one_step.discriminator import Heads
-from sonotrain.trainers.one_step.step import Batch, Losses, Numbers
+from sonotrain.trainers.one_step.step import Batch, Hyperparameters, Losses
 from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData
 from sonotrain.trainers.subject.methods import AdaptThenDistill, Denoising, Pso, Setting, UniDad, hand_over
@@ -58,8 +58,8 @@ def gaussian_batch(seed: int, count: int = 8) -> Batch:
 
 
 def losses_of(networks: Any, weight: float, **more: Any) -> Losses:
-    numbers = Numbers(target_weight=weight, guidance_scale=1.0, student_adversarial=0.0, **more)
-    return Losses(networks, Heads([1]), ALPHAS, numbers)
+    hyper = Hyperparameters(target_weight=weight, guidance_scale=1.0, student_adversarial=0.0, **more)
+    return Losses(networks, Heads([1]), ALPHAS, hyper)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 0.75, 1.0])
@@ -175,14 +175,14 @@ def test_adapters_have_the_losses_and_gradients_of_whole_networks(checkpointing:
     for role in adapters.learners:
         become(whole.unets[role], Weights(role, {}, adapters.modules(role)))
     batch = UniDad(setting_of(adapters, options)).batch(0)
-    numbers = Numbers(guidance_scale=3.0, student_adversarial=0.3, critic_adversarial=0.3)
+    hyper = Hyperparameters(guidance_scale=3.0, student_adversarial=0.3, critic_adversarial=0.3)
     answers, gradients = [], []
     for networks in (adapters, whole):
         torch.manual_seed(2)
         heads = Heads(networks.feature_channels())
         for head in heads.heads:
             nn.init.normal_(head.weight)
-        losses = Losses(networks, heads, ALPHAS, numbers)
+        losses = Losses(networks, heads, ALPHAS, hyper)
         for role, compute in (
             ("student", lambda losses=losses: losses.student(batch, target=True)[0]),
             ("fake", lambda losses=losses: losses.critic(batch)[0]),

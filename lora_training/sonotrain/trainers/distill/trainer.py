@@ -25,7 +25,7 @@ from sonotrain.trainers.distill.pairs import load_pairs, make_pairs
 from sonotrain.trainers.one_step import output
 from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.networks import FullNetworks
-from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Numbers
+from sonotrain.trainers.one_step.step import Batch, Hyperparameters, Iteration, Losses
 from sonotrain.training.base_model import load_base, plain_attention
 from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.ema import Ema
@@ -76,13 +76,13 @@ class Distillation(Trainer):
         self.texts = Texts(model, texts)
         self.networks = self._networks()
         self.heads = Heads(self.networks.feature_channels()).to(device)
-        numbers = Numbers(
+        hyper = Hyperparameters(
             target_weight=0.0, ratio=options.ratio, guidance_scale=self.guidance,
             student_adversarial=options.student_adversarial, critic_adversarial=options.critic_adversarial,
             adversary=cast(Any, options.adversary), normaliser=cast(Any, options.normaliser),
             timestep=options.timestep,
         )  # fmt: skip
-        self.losses = Losses(self.networks, self.heads, self.alphas_cumprod, numbers)
+        self.losses = Losses(self.networks, self.heads, self.alphas_cumprod, hyper)
         student, fake = self.networks.trained("student"), self.networks.trained("fake")
         adam: dict[str, Any] = {"betas": (0.9, 0.999), "weight_decay": 0.01, "fused": True}
         self.learners: dict[str, torch.optim.Optimizer] = {

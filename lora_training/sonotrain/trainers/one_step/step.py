@@ -17,7 +17,7 @@ from sonotrain.training.losses import diffused
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Hyperparameters:
     """The numbers of the method; the defaults are Uni-DAD's. DMD2 alone has no target teacher."""
 
     target_weight: float = 0.75  # a of eq. 2.4
@@ -54,19 +54,21 @@ class Batch:
 class Losses:
     """The losses of all networks of one iteration."""
 
-    def __init__(self, networks: Networks, heads: Heads, alphas_cumprod: Tensor, numbers: Numbers) -> None:
-        self.networks, self.heads, self.numbers = networks, heads, numbers
+    def __init__(
+        self, networks: Networks, heads: Heads, alphas_cumprod: Tensor, hyper: Hyperparameters
+    ) -> None:
+        self.networks, self.heads, self.hyper = networks, heads, hyper
         self.alphas_cumprod = alphas_cumprod
 
     def paint(self, seed_noise: Tensor, text: Tensor) -> Tensor:
         """x = G(z, c'): one call at the student's timestep, without guidance."""
-        timesteps = torch.full((len(seed_noise),), self.numbers.timestep, device=seed_noise.device)
+        timesteps = torch.full((len(seed_noise),), self.hyper.timestep, device=seed_noise.device)
         noise = self.networks.noise("student", seed_noise, timesteps, text)
         return matching.clean_from_noise(seed_noise, noise, self.alphas_cumprod[timesteps])
 
     def student(self, batch: Batch, *, target: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 2.9; `target`: whether there is a target teacher (else DMD2's loss alone)."""
-        numbers = self.numbers
+        hyper = self.hyper
         clean = self.paint(batch.seed_noise, batch.text)
         alpha_bar = self.alphas_cumprod[batch.timesteps]
         with torch.no_grad():
@@ -75,9 +77,9 @@ class Losses:
 
             def gradient(role: Role, text: Tensor) -> Tensor:
                 teacher = self._clean(role, noisy, batch.timesteps, text, batch.empty)
-                return matching.matching_gradient(clean, fake, teacher, alpha_bar, numbers.normaliser)
+                return matching.matching_gradient(clean, fake, teacher, alpha_bar, hyper.normaliser)
 
-            weight = numbers.target_weight if target else 0.0
+            weight = hyper.target_weight if target else 0.0
             source = gradient("source", batch.prior) if weight < 1.0 else torch.zeros_like(clean)
             pulled = gradient("target", batch.text) if weight > 0.0 else source
             direction = matching.dual_gradient(source, pulled, weight)
@@ -85,9 +87,9 @@ class Losses:
         noisy = diffused(clean, batch.noise, alpha_bar)
         with tapped(self.networks.feature_blocks(), stop=True) as features:
             self.networks.noise("fake", noisy, batch.timesteps, batch.text)
-        adversarial = matching.generator_loss(self.heads(features), numbers.adversary)
+        adversarial = matching.generator_loss(self.heads(features), hyper.adversary)
         told = {"matching": direction.square().mean(), "student_gan": adversarial}
-        return matched + numbers.student_adversarial * adversarial, told
+        return matched + hyper.student_adversarial * adversarial, told
 
     def critic(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 2.10: the fake teacher learns what the student paints; its heads, what is real."""
@@ -104,9 +106,9 @@ class Losses:
         with tapped(blocks, stop=True) as features:
             self.networks.noise("fake", noisy, batch.timesteps, batch.real_text)
         real = self.heads(features)
-        loss = matching.discriminator_loss(real, fake, self.numbers.adversary)
+        loss = matching.discriminator_loss(real, fake, self.hyper.adversary)
         told = {"fake": error, "critic_gan": loss, "real_logit": real.mean(), "fake_logit": fake.mean()}
-        return error + self.numbers.critic_adversarial * loss, told
+        return error + self.hyper.critic_adversarial * loss, told
 
     def target(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 2.6: the target teacher learns the few real sounds."""
@@ -119,7 +121,7 @@ class Losses:
         self, role: Role, noisy: Tensor, timesteps: Tensor, text: Tensor, empty: Tensor | None = None
     ) -> Tensor:
         """x̂0 of a teacher, with guidance where `empty` is given."""
-        scale = self.numbers.guidance_scale
+        scale = self.hyper.guidance_scale
         if empty is None or scale == 1.0:
             noise = self.networks.noise(role, noisy, timesteps, text)
         else:
@@ -146,7 +148,7 @@ class Iteration:
     def step(self, number: int, batch: Batch, *, target: bool) -> dict[str, Tensor]:
         """One iteration; the values for the log. `target`: whether there is a target teacher."""
         told: dict[str, Tensor] = {}
-        if number % self.losses.numbers.ratio == 0:
+        if number % self.losses.hyper.ratio == 0:
             told |= self._update("student", *self._of("student", batch, target))
             if "target" in self.optimisers:
                 told |= self._update("target", *self._of("target", batch, target))
@@ -165,6 +167,6 @@ class Iteration:
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
-        nn.utils.clip_grad_norm_(parameters, self.losses.numbers.clip_norm)
+        nn.utils.clip_grad_norm_(parameters, self.losses.hyper.clip_norm)
         optimiser.step()
         return {name: value.detach() for name, value in told.items()}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sonotrain.trainers.one_step import matching
 from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.networks import Role
-from sonotrain.trainers.one_step.step import Batch, Iteration, Losses, Numbers
+from sonotrain.trainers.one_step.step import Batch, Hyperparameters, Iteration, Losses
 from sonotrain.trainers.subject.data import SubjectData
 from sonotrain.trainers.subject.networks import Networks, WholeNetworks
 from sonotrain.trainers.subject.options import SubjectOptions
@@ -89,7 +89,7 @@ class UniDad:
         """`weight`: a of eq. 2.4, where it is not the options'."""
         self.setting = setting
         options, networks = setting.options, setting.networks
-        numbers = Numbers(
+        hyper = Hyperparameters(
             target_weight=options.alpha if weight is None else weight,
             ratio=options.ratio,
             guidance_scale=options.guidance,
@@ -108,7 +108,7 @@ class UniDad:
         }
         self.optimisers = {name: setting.optimiser(found) for name, found in learners.items() if found}
         self.iteration = Iteration(
-            Losses(networks, self.heads, setting.alphas_cumprod, numbers), self.optimisers, setting.autocast
+            Losses(networks, self.heads, setting.alphas_cumprod, hyper), self.optimisers, setting.autocast
         )
 
     def batch(self, number: int) -> Batch:
