@@ -14,8 +14,13 @@ _MARKED = re.compile("\ue000(\\w+)\ue001")  # private characters, which nobody t
 
 
 def setting(name: str) -> str:
-    """A setting in the sentence of a SonopaintError, by its name in the code."""
+    """A setting in the sentence of a SonopaintError or a warning, by its name in the code."""
     return f"\ue000{name}\ue001"
+
+
+def named(text: str, called: Callable[[str], str]) -> str:
+    """A text with each `setting` in it as `called` says it."""
+    return _MARKED.sub(lambda found: called(found[1]), text)
 
 
 # Control characters (which terminals obey), halves of characters (which no terminal takes), and what turns
@@ -38,7 +43,7 @@ class SonopaintError(ValueError):
 
     def told(self, called: Callable[[str], str]) -> str:
         """The sentence with each setting as `called` says it."""
-        return _MARKED.sub(lambda found: called(found[1]), plain(super().__str__()))
+        return named(plain(super().__str__()), called)
 
     def __str__(self) -> str:
         return self.told(str)

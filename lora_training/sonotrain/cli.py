@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sonoconvert.errors import SonopaintError, flag, plain, setting
+from sonoconvert.errors import SonopaintError, flag, named, plain, setting
 from sonoconvert.terminal import show_all_names
 from sonotrain.commands import COMMANDS, GROUPS, Export
 from sonotrain.files.options import WATCHED, add_device, add_options, given
@@ -24,7 +24,9 @@ STOPPED = 130  # as a shell reports an interrupted command
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. 0 = done, 2 = bad input (one sentence on stderr), 130 = stopped, state saved."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Named("%(asctime)s %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("httpx", "filelock", "urllib3", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")  # it warns of every change of precision
@@ -48,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     resume = words + ([] if "--resume" in words or not options.resumable else ["--resume"])
     print(f"Stopped. Go on with: sonotrain {shlex.join(resume)}", file=sys.stderr)
     return STOPPED
+
+
+class _Named(logging.Formatter):
+    """What is logged, with settings as this command line calls them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return named(super().format(record), _called)
 
 
 def _called(name: str) -> str:

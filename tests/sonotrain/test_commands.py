@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from argparse import Namespace
 from importlib import import_module
 
 import pytest
 
+from sonoconvert.errors import setting
+from sonotrain import cli
 from sonotrain.cli import build_parser
 from sonotrain.commands import COMMANDS, GROUPS, Export
 
@@ -25,3 +29,18 @@ def test_a_command_is_where_the_table_says(
         build_parser(words).parse_args([*words, "--help"])
     told = capsys.readouterr().out
     assert left.value.code == 0 and told.startswith(f"usage: sonotrain {' '.join(words)}")
+
+
+def test_what_is_logged_names_settings_as_flags(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warn(_: Namespace) -> bool:
+        logging.getLogger("sonotrain.anything").warning("%s: not installed; going on.", setting("wandb"))
+        return True
+
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(
+        cli, "build_parser", lambda words: Namespace(parse_args=lambda _: Namespace(run=warn))
+    )
+    assert cli.main(["anything"]) == 0
+    assert "--wandb: not installed; going on." in capsys.readouterr().err

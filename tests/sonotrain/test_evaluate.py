@@ -17,7 +17,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonoconvert.errors import SonopaintError
+from sonoconvert.errors import SonopaintError, flag, named
 from sonoconvert.files.clip import Clip, read_clip, write_clip
 from sonotrain import cli
 from sonotrain.data import foley
@@ -347,6 +347,7 @@ def test_different_lengths_and_rates_are_said(tmp_path: Path) -> None:
     real = hear(read_set(folder_of(tmp_path / "b", 4, 9, seconds=1.0, rate=44_100)), ear)
     told = " ".join(compare(made, real, ear, seconds=10.0, measures=Measures(resamples=0))["warnings"])
     assert "last 0.6 s and the reference 1.0 s" in told and "16000 Hz and the reference 44100 Hz" in told
+    assert named(told, flag).endswith("compare equal lengths, for instance with --seconds.")
 
 
 def test_the_corpus_classifier_is_named_in_every_line(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import shutil
 import sys
+from functools import partial
 
+from sonoconvert.errors import flag, named
 from sonotrain.evaluation.compare import Measures
 from sonotrain.evaluation.generation import Plan
 from sonotrain.evaluation.run import EvaluateOptions, run
-from sonotrain.evaluation.tables import as_markdown, as_text
+from sonotrain.evaluation.tables import as_json, as_markdown, as_text
 from sonotrain.files.options import add_options, add_threads, given, use_threads
 
 EPILOG = """\
@@ -55,10 +56,9 @@ def run_command(arguments: argparse.Namespace) -> bool:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding may lack ↓ and ∞
     report = run(request)
-    if arguments.print == "json":
-        print(json.dumps(report, indent=2, ensure_ascii=False))
-    else:
-        width = max(80, min(160, shutil.get_terminal_size((110, 0)).columns))
-        print(as_markdown(report) if arguments.print == "markdown" else as_text(report, width))
+    width = max(80, min(160, shutil.get_terminal_size((110, 0)).columns))
+    forms = {"json": as_json, "markdown": as_markdown, "table": partial(as_text, width=width)}
+    print(named(forms[arguments.print](report), flag))
+    if arguments.print != "json":
         print(f"\nWritten: {request.out}/evaluation.json and evaluation.md")
     return True

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sonoconvert.errors import setting
 from sonotrain.evaluation import frechet, metrics
 from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.hearing import Heard, heard_seconds
@@ -179,7 +180,7 @@ def warnings(generated: Heard, reference: Heard | None, embedding: Embedding) ->
         if max(lengths) > 1.2 * min(lengths):
             found.append(
                 f"Generated clips last {lengths[0]:.1f} s and the reference {lengths[1]:.1f} s (median): "
-                "compare equal lengths, for instance with --seconds."
+                f"compare equal lengths, for instance with {setting('seconds')}."
             )
     return found
 

@@ -190,7 +190,9 @@ def _hear(
 def _clap_figures(heard: Heard, clap: Clap, request: EvaluateOptions) -> list[dict[str, Any]]:
     rows = [index for index, sound in enumerate(heard.sounds) if sound.texts]
     if not rows:
-        logger.warning("No generated clip has a caption, so there is no CLAP score; give --captions.")
+        logger.warning(
+            "No generated clip has a caption, so there is no CLAP score; give %s.", setting("captions")
+        )
         return []
     texts = clap.texts([heard.sounds[index].texts[0] for index in rows])
     recipe = f"{clap.title} {clap.hash}, {clap.sample_rate / 1000:g} kHz mono by soxr HQ"

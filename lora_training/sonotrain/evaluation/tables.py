@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sonoconvert.errors import flag, named
 from sonoconvert.files.atomic import write_text
 
 SHARES = {"close", "top-1"}
@@ -60,14 +61,18 @@ def as_markdown(report: Mapping[str, Any]) -> str:
 
 def write_report(report: Mapping[str, Any], folder: Path) -> None:
     """Writes evaluation.json and evaluation.md, replacing those of an earlier run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "evaluation.json", report)
-    write_text(folder / "evaluation.md", as_markdown(report), force=True)
+    for name, text in (("evaluation.json", as_json(report)), ("evaluation.md", as_markdown(report))):
+        write_text(folder / name, named(text, flag), force=True)
+
+
+def as_json(value: Mapping[str, Any]) -> str:
+    """What is no number (NaN) becomes null."""
+    return json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n"
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes or replaces a JSON file; what is no number (NaN) becomes null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n", force=True)
+    """Writes or replaces a JSON file."""
+    write_text(path, as_json(value), force=True)
 
 
 def value_of(figure: Mapping[str, Any]) -> str:

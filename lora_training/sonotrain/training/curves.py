@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sonoconvert.errors import setting
 from sonotrain.files.plots import plot
 from sonotrain.training.run_folder import read_log
 
@@ -111,7 +112,8 @@ class Trackers:
                 )
             except ImportError:
                 logger.warning(
-                    "--wandb: Weights & Biases is not installed (pip install wandb); going on without."
+                    "%s: Weights & Biases is not installed (pip install wandb); going on without.",
+                    setting("wandb"),
                 )
 
     def log(self, step: int, values: dict[str, float]) -> None:
