@@ -14,11 +14,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-BASE = {"torch", "numpy", "scipy", "soundfile", "soxr", "librosa", "PIL", "safetensors"}
+BASE = {"torch", "numpy", "scipy", "soundfile", "soxr", "PIL", "safetensors"}
 # What may be missing: imported inside a function and a try only.
 OPTIONAL = {"torchaudio", "distributed", "av"}
 BASE |= OPTIONAL
-MODELS = {"diffusers", "transformers", "tokenizers"}
+MODELS = {"diffusers", "transformers", "tokenizers", "librosa"}
 # Package -> (folder, what it may import beside the standard library and itself).
 WINGS = {
     "sonoconvert": ("converters/sonoconvert", BASE),

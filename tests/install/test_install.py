@@ -479,6 +479,14 @@ def test_the_constraints_of_a_host_hold_every_version_as_it_is(have: dict[str, s
     assert sorted(line.split("==")[1] for line in lines) == sorted(versions)
 
 
+def test_hosts_have_or_get_what_the_conversion_wing_needs(repository: Path) -> None:
+    text = (repository / "pyproject.toml").read_text(encoding="utf-8")
+    needed = re.search(r"^dependencies = \[(.*?)^\]", text, re.MULTILINE | re.DOTALL)
+    assert needed is not None
+    names = {installer.canonical(name) for name in re.findall(r'"([\w-]+)', needed[1])}
+    assert names <= set(installer.HOST_REQUIREMENTS) | installer.HOST_NEVER and "torch" in names
+
+
 def test_nothing_heavy_is_on_the_hosts_list() -> None:
     assert not set(installer.HOST_REQUIREMENTS) & installer.HOST_NEVER
 

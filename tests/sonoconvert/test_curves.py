@@ -14,8 +14,10 @@ from sonoconvert.curves.curves import Curves, chroma_and_octave, hertz_of, sketc
 from sonoconvert.curves.fit import brighter_and_darker, louder_and_softer, semitones_apart
 from sonoconvert.curves.measure import measure
 from sonoconvert.curves.midi import midi_curves, read_midi
+from sonoconvert.curves.onsets import onsets
 from sonoconvert.curves.plot import plot_curves
 from sonoconvert.curves.points import adsr, parse_points, preset
+from sonoconvert.curves.pyin import pyin
 from sonoconvert.curves.reading import curves_in, read_curves
 from sonoconvert.curves.tables import read_csv, write_csv
 from sonoconvert.errors import SonopaintError
@@ -53,6 +55,27 @@ def test_a_glide_is_measured_in_time_pitch_and_level(measured: Curves) -> None:
     assert loudness[30] == pytest.approx(20 * math.log10(rms), abs=0.3)
     assert np.isnan(measured.values["brightness"][-20:]).all()
     assert 300 < measured.values["brightness"][30] < 900
+
+
+def test_pitch_and_onsets_equal_librosas(repository: Path) -> None:
+    import librosa
+
+    folder = repository / "extensions/comfyui/sonopaint_comfyui/examples"
+    noise = 0.1 * torch.randn(1, RATE, generator=torch.Generator().manual_seed(4))
+    steps = torch.tensor([220.0, 440, 330, 880, 110, 1500]).repeat_interleave(RATE // 2)  # semitones at once
+    melody = 0.3 * torch.sin(2 * math.pi * steps.cumsum(0) / RATE)[None]
+    clips = [Clip(wave, RATE) for wave in (torch.zeros(1, RATE), noise, melody)]
+    for clip in [*clips, *(read_clip(folder / name).mono() for name in ("humming.ogg", "horse_hooves.ogg"))]:
+        wave = clip.resampled(16_000).waveform[0].numpy()
+        theirs, _, _ = librosa.pyin(
+            wave, fmin=65.0, fmax=2093.0, sr=16_000, frame_length=1024, hop_length=256,
+            resolution=0.2, fill_na=0.0,
+        )  # fmt: skip
+        ours = pyin(wave, 16_000, 65.0, 2093.0, 1024, 256)
+        assert len(ours) == len(theirs) and np.mean(np.isclose(ours, theirs)) > 0.98  # they round to float32
+        wave = clip.resampled(32_000).waveform[0].numpy()
+        times = librosa.onset.onset_detect(y=wave, sr=32_000, hop_length=256, units="time")
+        np.testing.assert_allclose(onsets(clip), times)
 
 
 def test_the_quick_pitch_agrees_with_pyin(glide: Clip, measured: Curves) -> None:

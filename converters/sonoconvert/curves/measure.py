@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from sonoconvert.curves.curves import RATE_HZ, Curves, chroma_and_octave, kind_of
+from sonoconvert.curves.onsets import onsets
+from sonoconvert.curves.pyin import pyin
 from sonoconvert.edits.envelope import rms_envelope
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip
@@ -48,7 +50,8 @@ def measure(
         elif name == "brightness":
             found[name] = np.where(heard, _brightness(mono, rate, frames), np.nan)
         elif name == "onsets":
-            found[name] = _onsets(mono, rate, frames)
+            found[name] = np.zeros(frames, np.float32)
+            found[name][np.rint(onsets(mono) * rate).astype(int).clip(0, frames - 1)] = 1.0
         elif name in ("pitch", "chroma", "octave"):
             if pitch is None:
                 pitch = np.where(heard, _pitch(mono, rate, frames, quick), 0.0).astype(np.float32)
@@ -81,22 +84,11 @@ def _brightness(clip: Clip, rate: float, frames: int) -> np.ndarray:
     return own.at(rate, frames).values["brightness"]
 
 
-def _onsets(clip: Clip, rate: float, frames: int) -> np.ndarray:
-    from librosa.onset import onset_detect
-
-    wave = clip.resampled(32_000).waveform[0].numpy()
-    found = np.zeros(frames, np.float32)
-    if np.abs(wave).max() > 0:
-        times = onset_detect(y=wave, sr=32_000, hop_length=256, units="time")
-        found[np.rint(np.asarray(times) * rate).astype(int).clip(0, frames - 1)] = 1.0
-    return found
-
-
 def _pitch(clip: Clip, rate: float, frames: int, quick: bool) -> np.ndarray:
     wave = clip.resampled(_PITCH_RATE).waveform[0].numpy()
     if len(wave) < _FRAME:
         wave = np.pad(wave, (0, _FRAME - len(wave)))
-    hertz = _autocorrelated(wave) if quick else _pyin(wave)
+    hertz = _autocorrelated(wave) if quick else pyin(wave, _PITCH_RATE, LOWEST_HZ, HIGHEST_HZ, _FRAME, _HOP)
     return Curves(_PITCH_RATE / _HOP, {"pitch": hertz.astype(np.float32)}).at(rate, frames).values["pitch"]
 
 
@@ -123,16 +115,6 @@ def _autocorrelated(wave: np.ndarray) -> np.ndarray:
     shift = (0.5 * (before - after) / np.minimum(before - 2 * at + after, -1e-9)).clip(-0.5, 0.5)
     hertz = (_PITCH_RATE / (low + first + shift)).clip(LOWEST_HZ, HIGHEST_HZ)
     return np.where(best > _CLEAR, hertz, 0.0)
-
-
-def _pyin(wave: np.ndarray) -> np.ndarray:
-    import librosa
-
-    hertz, _, _ = librosa.pyin(
-        wave, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=_PITCH_RATE, frame_length=_FRAME, hop_length=_HOP,
-        resolution=0.2, fill_na=0.0,
-    )  # fmt: skip
-    return np.asarray(hertz)
 
 
 def _fit(values: np.ndarray, frames: int) -> np.ndarray:
