@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
@@ -22,7 +18,7 @@ from sonotrain.data.options import DatasetOptions
 from sonotrain.data.recordings import Found, Recording, Skipped
 from sonotrain.data.sources import find_recordings
 from sonotrain.data.split import assign
-from sonotrain.files.processes import start_worker
+from sonotrain.files.processes import several
 
 if TYPE_CHECKING:
     from sonotrain.data.tags import Tagger
@@ -178,34 +174,8 @@ def _run(jobs: Sequence[Job], ledger: Ledger, tell: Progress, workers: int) -> N
         split.mkdir(parents=True, exist_ok=True)
     count = min(workers or os.cpu_count() or 1, len(waiting) // _JOBS_A_WORKER)
     tell(done, total, "Making clips")
-    for job, result in _results(waiting, count):
-        ledger.add(result)
-        done += len(job.starts)
-        tell(done, total, job.source)
-
-
-def _results(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
-    if workers <= 1:
-        for job in jobs:
-            yield job, make_clips(job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=start_worker) as pool:
-        queue = iter(jobs)
-        running: dict[Future[dict[str, Any]], Job] = {}
-        try:
-            while True:
-                # A short queue, so that stopping does not wait for thousands of jobs.
-                for job in itertools.islice(queue, 2 * workers - len(running)):
-                    running[pool.submit(make_clips, job)] = job
-                if not running:
-                    return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise SonopaintError(
-                "A process that made clips was ended by the system, perhaps for want of memory; go on with "
-                f"fewer ({setting('workers')} 1)."
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with several(count) as run:
+        for job, result in zip(waiting, run(make_clips, waiting), strict=True):
+            ledger.add(result)
+            done += len(job.starts)
+            tell(done, total, job.source)

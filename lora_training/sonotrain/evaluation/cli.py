@@ -6,7 +6,9 @@ import argparse
 import io
 import shutil
 import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from sonoconvert.errors import flag, named
 from sonotrain.evaluation.compare import Measures
@@ -57,7 +59,10 @@ def run_command(arguments: argparse.Namespace) -> bool:
         sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding may lack ↓ and ∞
     report = run(request)
     width = max(80, min(160, shutil.get_terminal_size((110, 0)).columns))
-    forms = {"json": as_json, "markdown": as_markdown, "table": partial(as_text, width=width)}
+    table = partial(as_text, width=width)
+    forms: dict[str, Callable[[dict[str, Any]], str]] = {
+        "json": as_json, "markdown": as_markdown, "table": table,
+    }  # fmt: skip
     print(named(forms[arguments.print](report), flag))
     if arguments.print != "json":
         print(f"\nWritten: {request.out}/evaluation.json and evaluation.md")
