@@ -27,7 +27,7 @@ from sonotrain.evaluation.blend.heard import alike, curves, melody_f1, same_pitc
 from sonotrain.evaluation.blend.probes import accuracy, melody_loss
 from sonotrain.evaluation.blend.report import separation
 from sonotrain.evaluation.blend.swaps import NOTHING, WHOLE, share
-from sonotrain.evaluation.blend.table import TableOptions, make_table
+from sonotrain.evaluation.blend.table import BlendTable, make_table
 from sonotrain.evaluation.blend.timbre import mfcc, similarity, train_timbre
 from sonotrain.files.json_files import read_json
 
@@ -119,7 +119,7 @@ def test_one_command_makes_tables_and_a_page(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("sonoconvert.representations.mel_picture.waveform_of", quick_waveform)
     make(tmp_path / "data", Wanted(corpus="", notes=20, seconds=1.1))
     models = tuple(tiny(tmp_path, variant) for variant in ("pyramid", "dae"))
-    options = TableOptions(models, str(tmp_path / "data"), notes=15, tunes=15, pairs=2, steps=2, threads=1)
+    options = BlendTable(models, str(tmp_path / "data"), notes=15, tunes=15, pairs=2, steps=2, threads=1)
     text = make_table(tmp_path / "out", options)
     assert "**Reconstruction**" in text and "| pyramid | coarse |" in text and "| codec |" in text
     rows = read_json(tmp_path / "out/table.json")["rows"]
@@ -143,6 +143,6 @@ def test_one_command_makes_tables_and_a_page(tmp_path: Path, monkeypatch: pytest
 
 def test_options_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SonopaintError, match="pairs and steps 2 or more"):
-        TableOptions(pairs=1)
+        BlendTable(pairs=1)
     with pytest.raises(SonopaintError, match="holds no sounds"):
-        make_table(tmp_path, TableOptions(("a.safetensors",), str(tmp_path / "none")))
+        make_table(tmp_path, BlendTable(("a.safetensors",), str(tmp_path / "none")))

@@ -17,7 +17,7 @@ from sonotrain.evaluation.base import sweep as sweeping
 from sonotrain.evaluation.base.checks import Check, as_dicts, as_lines
 from sonotrain.evaluation.base.look import ATTRIBUTES, more
 from sonotrain.evaluation.base.pictures import grain, quiet
-from sonotrain.evaluation.base.sweep import Setting, Sweep, calls, compare, settings_of
+from sonotrain.evaluation.base.sweep import SamplerSetting, Sweep, calls, compare, settings_of
 from sonotrain.evaluation.frechet import Reference
 from sonotrain.evaluation.traits import Traits
 
@@ -28,10 +28,10 @@ def test_a_sweep_changes_one_thing_at_a_time_and_holds_the_default_once() -> Non
     plan = Sweep(samplers=("dpmpp_2m", "heun"), steps=(10, 20), guidances=(1.0, 4.0))
     own = {"sampler": "dpmpp_2m", "steps": 20, "guidance_scale": 4.0}
     found = settings_of(plan, own)
-    assert found[0] == Setting(**own) and len(found) == len(set(found)) == 5
-    assert Setting("dpmpp_2m", 20, 1.0) in found and Setting("heun", 10, 4.0) in found
+    assert found[0] == SamplerSetting(**own) and len(found) == len(set(found)) == 5
+    assert SamplerSetting("dpmpp_2m", 20, 1.0) in found and SamplerSetting("heun", 10, 4.0) in found
     assert [calls(setting) for setting in found[:2]] == [40, 20]
-    assert calls(Setting("heun", 10, 4.0)) == 38
+    assert calls(SamplerSetting("heun", 10, 4.0)) == 38
 
 
 def test_the_same_clips_differ_by_nothing_and_worse_ones_surely() -> None:

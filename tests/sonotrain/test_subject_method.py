@@ -17,7 +17,7 @@ from sonotrain.trainers.one_step.discriminator import Heads
 from sonotrain.trainers.one_step.step import Batch, Hyperparameters, Losses
 from sonotrain.trainers.subject.adapters import AdapterNetworks
 from sonotrain.trainers.subject.data import SubjectData
-from sonotrain.trainers.subject.methods import AdaptThenDistill, Denoising, Pso, Setting, UniDad, hand_over
+from sonotrain.trainers.subject.methods import AdaptThenDistill, Denoising, Pso, Shared, UniDad, hand_over
 from sonotrain.trainers.subject.networks import Weights, WholeNetworks, become, make_networks
 from sonotrain.trainers.subject.options import SubjectOptions, resolve
 from sonotrain.trainers.subject.watch import PATIENCE, Collapsed, Watch, spread
@@ -152,8 +152,8 @@ def tiny_data(prior: bool = False) -> SubjectData:
     )
 
 
-def setting_of(networks: Any, options: SubjectOptions, data: SubjectData | None = None) -> Setting:
-    return Setting(networks, data or tiny_data(), options, ALPHAS, CPU, 999)
+def shared_by(networks: Any, options: SubjectOptions, data: SubjectData | None = None) -> Shared:
+    return Shared(networks, data or tiny_data(), options, ALPHAS, CPU, 999)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -174,7 +174,7 @@ def test_adapters_have_the_losses_and_gradients_of_whole_networks(checkpointing:
 
     for role in adapters.learners:
         become(whole.unets[role], Weights(role, {}, adapters.modules(role)))
-    batch = UniDad(setting_of(adapters, options)).batch(0)
+    batch = UniDad(shared_by(adapters, options)).batch(0)
     hyper = Hyperparameters(guidance_scale=3.0, student_adversarial=0.3, critic_adversarial=0.3)
     answers, gradients = [], []
     for networks in (adapters, whole):
@@ -234,7 +234,7 @@ def test_the_source_teacher_alone_hears_the_class_without_the_rare_token() -> No
         return plain(role, noisy, timesteps, text)
 
     networks.noise = spy  # type: ignore[method-assign]
-    UniDad(setting_of(networks, options, data)).step(0)
+    UniDad(shared_by(networks, options, data)).step(0)
     assert heard == {"student": {1}, "fake": {1}, "source": {0, 2}, "target": {0, 1}}
 
 
@@ -245,7 +245,7 @@ def test_each_method_changes_its_own_networks_only(mode: str) -> None:
         options = options_for(mode=mode, method=method)
         model = tiny_model()
         networks = make_networks(model, options, distillation(model.unet), None)
-        setting = setting_of(networks, options, tiny_data(prior=True))
+        setting = shared_by(networks, options, tiny_data(prior=True))
         made: Any = {
             "uni-dad": UniDad,
             "dreambooth": lambda s: Denoising(s, "target"),
@@ -309,7 +309,7 @@ def test_db_dmd2_takes_a_target_that_knows_the_subject_already(mode: str) -> Non
     model, plain = tiny_model(), tiny_model()
     known = distillation(model.unet)
     networks = make_networks(model, options, None, known)
-    method = AdaptThenDistill(setting_of(networks, options))
+    method = AdaptThenDistill(shared_by(networks, options))
     assert set(method.optimisers) == {"student", "critic"}
     hand_over(networks)
     start = answers(networks)
@@ -352,7 +352,7 @@ def test_a_given_target_teacher_stays_as_it_is() -> None:
     model = tiny_model()
     networks = make_networks(model, options, None, distillation(model.unet))
     assert (
-        networks.trained("target") == [] and "target" not in UniDad(setting_of(networks, options)).optimisers
+        networks.trained("target") == [] and "target" not in UniDad(shared_by(networks, options)).optimisers
     )
     x, steps, text = torch.randn(1, 4, 8, 8), torch.tensor([400]), torch.randn(1, 5, 8)
     with torch.no_grad():
@@ -363,7 +363,7 @@ def test_a_given_target_teacher_stays_as_it_is() -> None:
 def test_pso_moves_towards_the_clips_and_away_from_what_is_painted() -> None:
     options = options_for(mode="adapters", method="pso", learning_rate=0.003)
     networks = make_networks(tiny_model(), options, None, None)
-    method = Pso(setting_of(networks, options))
+    method = Pso(shared_by(networks, options))
     told = [method.step(number) for number in range(30)]
     assert told[0]["margin"] == pytest.approx(0.0, abs=1e-3)  # the student is its own reference
     assert told[-1]["loss"] < 0.5 < told[0]["loss"] and told[-1]["margin"] > 0

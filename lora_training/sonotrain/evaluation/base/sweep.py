@@ -57,7 +57,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SamplerSetting:
     """How one column of clips is painted."""
 
     sampler: str
@@ -68,12 +68,14 @@ class Setting:
         return f"{self.sampler}, {self.steps} steps, guidance {self.guidance_scale:g}"
 
 
-def settings_of(plan: Sweep, defaults: dict[str, Any]) -> list[Setting]:
+def settings_of(plan: Sweep, defaults: dict[str, Any]) -> list[SamplerSetting]:
     """The default first, then all others, each once."""
-    own = Setting(defaults["sampler"], defaults["steps"], defaults["guidance_scale"])
+    own = SamplerSetting(defaults["sampler"], defaults["steps"], defaults["guidance_scale"])
     found = [own]
-    found += [Setting(own.sampler, own.steps, float(scale)) for scale in plan.guidances]
-    found += [Setting(name, steps, own.guidance_scale) for name in plan.samplers for steps in plan.steps]
+    found += [SamplerSetting(own.sampler, own.steps, float(scale)) for scale in plan.guidances]
+    found += [
+        SamplerSetting(name, steps, own.guidance_scale) for name in plan.samplers for steps in plan.steps
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -132,7 +134,7 @@ def sweep(plan: Sweep, out: str | Path, device: str = "auto") -> dict[str, Any]:
     return result
 
 
-def calls(setting: Setting) -> int:
+def calls(setting: SamplerSetting) -> int:
     """How often the U-Net looks at one clip: guidance doubles it, Heun's method all steps but the last."""
     steps = 2 * setting.steps - 1 if setting.sampler == "heun" else setting.steps
     return steps * (1 if setting.guidance_scale == 1.0 else 2)
@@ -190,7 +192,7 @@ def _joined(parts: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def _heard(
-    folder: Path, model: Any, judge: Embedding, captions: list[str], seed: int, setting: Setting
+    folder: Path, model: Any, judge: Embedding, captions: list[str], seed: int, setting: SamplerSetting
 ) -> tuple[Tensor, Tensor]:
     """(logits, features) of one round, from the folder where another sweep has left them."""
     from sonotrain.training.compute import autocast

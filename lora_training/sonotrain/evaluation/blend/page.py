@@ -16,12 +16,12 @@ from torch import Tensor
 
 from sonoconvert.files.clip import Clip
 from sonotrain.data.scales.kept import Kept
-from sonotrain.evaluation.blend.subjects import Subject
+from sonotrain.evaluation.blend.coders import Coder
 
 _HEARD_S, _RATE = 2.5, 16_000
 
 
-def points_of(subjects: Sequence[Subject], data: Kept, asked: Kept, most: int) -> dict[str, Any]:
+def points_of(coders: Sequence[Coder], data: Kept, asked: Kept, most: int) -> dict[str, Any]:
     """What the page shows: sounds that are not learnt from, and where each level puts them."""
     chosen = [(kept, n) for kept in (asked, data) for n in kept.held]
     every = max(1, -(-len(chosen) // most))
@@ -36,13 +36,13 @@ def points_of(subjects: Sequence[Subject], data: Kept, asked: Kept, most: int) -
             {"kind": label.kind, "pitch": pitch, "loudness": round(loud, 1), "sound": _spoken(clip)}
         )
     maps: dict[str, dict[str, list[list[float]]]] = {}
-    for subject in subjects:
+    for coder in coders:
         parts = [
-            subject.codes(kept, [n for one, n in chosen if one is kept]) for kept in (asked, data)
+            coder.codes(kept, [n for one, n in chosen if one is kept]) for kept in (asked, data)
             if any(one is kept for one, _ in chosen)
         ]  # fmt: skip
-        maps[subject.name] = {
-            level: plane(torch.cat([part[level].mean(-1) for part in parts])) for level in subject.levels
+        maps[coder.name] = {
+            level: plane(torch.cat([part[level].mean(-1) for part in parts])) for level in coder.levels
         }
     return {"sounds": sounds, "maps": maps, "by": "UMAP" if find_spec("umap") else "principal components"}
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from sonoconvert.files.clip import Clip
 from sonopaint.models.blend.pyramid import fine_mel
 from sonotrain.data.scales.kept import Kept, even
+from sonotrain.evaluation.blend.coders import Coder
 from sonotrain.evaluation.blend.heard import alike, curves, melody_f1, same_pitch
-from sonotrain.evaluation.blend.subjects import Subject
 from sonotrain.evaluation.blend.timbre import Timbre, similarity
 from sonotrain.evaluation.embeddings.base import Embedding
 from sonotrain.evaluation.hearing import waves
@@ -67,18 +67,18 @@ def pairs_of(data: Kept, numbers: Sequence[int], count: int, seed: int) -> list[
 
 
 def swap(
-    subject: Subject, data: Kept, group: str, pairs: Sequence[Pair], judge: Judge, seed: int, steps: int
+    coder: Coder, data: Kept, group: str, pairs: Sequence[Pair], judge: Judge, seed: int, steps: int
 ) -> Swapped:
     """Each level of the bases swapped for the targets', and the targets made again."""
     bases, targets = [pair.base for pair in pairs], [pair.target for pair in pairs]
-    own, theirs = subject.codes(data, bases), subject.codes(data, targets)
+    own, theirs = coder.codes(data, bases), coder.codes(data, targets)
     ways = {WHOLE: theirs}
-    if len(subject.levels) > 1:
-        ways |= {level: own | {level: theirs[level]} for level in subject.levels}
+    if len(coder.levels) > 1:
+        ways |= {level: own | {level: theirs[level]} for level in coder.levels}
     scores: dict[str, dict[str, float]] = {}
     clips: dict[str, list[Clip]] = {}
     for way, codes in ways.items():
-        clips[way] = subject.sounds(codes, seed, steps)
+        clips[way] = coder.sounds(codes, seed, steps)
         scores[way] = judge.scores(group, clips[way], targets)
     scores[NOTHING] = judge.scores(group, judge.sounds(bases), targets)
     return Swapped(scores, clips[WHOLE])

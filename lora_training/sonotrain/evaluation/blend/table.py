@@ -18,10 +18,10 @@ from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.files.atomic import write_text
 from sonoconvert.files.clip import Clip
 from sonotrain.data.scales.kept import Kept, Wanted, make
+from sonotrain.evaluation.blend.coders import Coder, load_coders
 from sonotrain.evaluation.blend.page import page, points_of
 from sonotrain.evaluation.blend.probes import accuracy, melody_loss
 from sonotrain.evaluation.blend.report import as_markdown
-from sonotrain.evaluation.blend.subjects import Subject, load_subjects
 from sonotrain.evaluation.blend.swaps import Judge, pairs_of, swap
 from sonotrain.evaluation.blend.timbre import train_timbre
 from sonotrain.evaluation.embeddings import load_embedding
@@ -37,7 +37,7 @@ EMBEDDINGS = ("classifier", "clap")
 
 
 @dataclass(frozen=True)
-class TableOptions:
+class BlendTable:
     models: tuple[str, ...] = option(
         (), "files of sonotrain blend train: ours and the baselines", metavar="FILE"
     )
@@ -60,7 +60,7 @@ class TableOptions:
             )
 
 
-def make_table(out: str | Path, options: TableOptions) -> str:
+def make_table(out: str | Path, options: BlendTable) -> str:
     """table.json, table.md and maps.html in `out`; what was made for a model already is taken as it is."""
     out, start = Path(out), time.monotonic()
     use_threads(options.threads)
@@ -71,21 +71,21 @@ def make_table(out: str | Path, options: TableOptions) -> str:
         Wanted(corpus="", notes=options.notes, tunes=options.tunes, seconds=told["seconds"],
                space=told["space"], codec=told["codec"], seed=options.seed + 1000),
     )  # fmt: skip
-    subjects = load_subjects(options.models, data)
+    coders = load_coders(options.models, data)
     examined = _Examined(data, asked, options)
     rows = []
-    for subject in subjects:
-        path = out / "rows" / f"{subject.name}.json"
+    for coder in coders:
+        path = out / "rows" / f"{coder.name}.json"
         facts: dict[str, Any] = {
             "options": {k: v for k, v in vars(options).items() if k not in ("models", "threads", "mapped")}
         }
-        facts["model"] = _recipe(subject)
+        facts["model"] = _recipe(coder)
         plain = json.loads(json.dumps(facts))  # as a file gives it back
         if path.is_file() and (found := read_json(path)).get("facts") == plain:
             rows.append(found)
             continue
-        logger.info("%s …", subject.name)
-        rows.append(examined.row(subject) | {"facts": plain})
+        logger.info("%s …", coder.name)
+        rows.append(examined.row(coder) | {"facts": plain})
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, rows[-1])
     table = {
@@ -95,15 +95,15 @@ def make_table(out: str | Path, options: TableOptions) -> str:
     write_json(out / "table.json", table)
     text = as_markdown(table)
     write_text(out / "table.md", text, force=True)
-    points = points_of([subject for subject in subjects if subject.model], data, asked, options.mapped)
+    points = points_of([coder for coder in coders if coder.model], data, asked, options.mapped)
     write_text(out / "maps.html", page(points), force=True)
     return text
 
 
 class _Examined:
-    """The sounds, and what is asked of a subject."""
+    """The sounds, and what is asked of a coder."""
 
-    def __init__(self, data: Kept, asked: Kept, options: TableOptions) -> None:
+    def __init__(self, data: Kept, asked: Kept, options: BlendTable) -> None:
         self.data, self.asked, self.options = data, asked, options
         self.notes, self.tunes = (
             [n for n, one in enumerate(asked.labels) if one.group == g] for g in ("notes", "melodies")
@@ -125,9 +125,9 @@ class _Examined:
         return {"notes": len(self.notes), "melodies": len(self.tunes), "corpus": len(self.corpus),
                 "swaps": self.options.pairs}  # fmt: skip
 
-    def row(self, subject: Subject) -> dict[str, Any]:
-        row: dict[str, Any] = {"name": subject.name, "levels": list(subject.levels)}
-        row["probes"] = {level: self._probes(subject, level) for level in subject.levels}
+    def row(self, coder: Coder) -> dict[str, Any]:
+        row: dict[str, Any] = {"name": coder.name, "levels": list(coder.levels)}
+        row["probes"] = {level: self._probes(coder, level) for level in coder.levels}
         clips: list[Clip] = []
         truths: list[Clip] = []
         row["swaps"] = {}
@@ -139,7 +139,7 @@ class _Examined:
             pairs = pairs_of(judge.data, numbers, self.options.pairs, self.options.seed)
             if len(pairs) < 2:
                 continue
-            made = swap(subject, judge.data, group, pairs, judge, self.options.seed, self.options.steps)
+            made = swap(coder, judge.data, group, pairs, judge, self.options.seed, self.options.steps)
             row["swaps"][group] = made.scores
             clips += made.clips
             truths += judge.sounds([pair.target for pair in pairs])
@@ -154,7 +154,7 @@ class _Examined:
         row["mel"] = float((mels[0] - mels[1]).abs().mean())
         return row
 
-    def _probes(self, subject: Subject, level: str) -> dict[str, float]:
+    def _probes(self, coder: Coder, level: str) -> dict[str, float]:
         seed = self.options.seed
         found: dict[str, float] = {}
         for name, data, numbers, asked in (
@@ -163,9 +163,9 @@ class _Examined:
             ("pitch", self.asked, self.notes, lambda n: self.asked.labels[n].pitch),
         ):
             if len(numbers) >= 2 * TESTED:
-                found[name] = self._accuracy(subject, level, data, numbers, asked, seed)
+                found[name] = self._accuracy(coder, level, data, numbers, asked, seed)
         learnt, held = _split(self.tunes)
-        codes = [subject.codes(self.asked, part)[level] for part in (learnt, held)]
+        codes = [coder.codes(self.asked, part)[level] for part in (learnt, held)]
         found["melody"] = melody_loss(
             codes[0], self.asked.roll[learnt], codes[1], self.asked.roll[held], seed
         )
@@ -173,7 +173,7 @@ class _Examined:
 
     @staticmethod
     def _accuracy(
-        subject: Subject,
+        coder: Coder,
         level: str,
         data: Kept,
         numbers: Sequence[int],
@@ -181,7 +181,7 @@ class _Examined:
         seed: int,
     ) -> float:
         learnt, held = _split(numbers)
-        codes: list[Tensor] = [subject.codes(data, part)[level] for part in (learnt, held)]
+        codes: list[Tensor] = [coder.codes(data, part)[level] for part in (learnt, held)]
         return accuracy(codes[0], [*map(asked, learnt)], codes[1], [*map(asked, held)], seed)
 
     @staticmethod
@@ -204,5 +204,5 @@ def _often(data: Kept, numbers: Sequence[int]) -> set[str]:
     return {kind for kind in set(kinds) if kinds.count(kind) >= 6}
 
 
-def _recipe(subject: Subject) -> str:
-    return "" if subject.model is None else str(subject.model.metadata.get("sonopaint.training", ""))
+def _recipe(coder: Coder) -> str:
+    return "" if coder.model is None else str(coder.model.metadata.get("sonopaint.training", ""))

@@ -51,14 +51,14 @@ def fill_sample(parser: argparse.ArgumentParser) -> None:
 
 
 def fill_table(parser: argparse.ArgumentParser) -> None:
-    from sonotrain.evaluation.jingles.table import TableOptions
+    from sonotrain.evaluation.jingles.table import JingleTable
 
     def run(arguments: argparse.Namespace) -> bool:
         from sonotrain.evaluation.jingles.table import make_table
 
-        print(make_table(arguments.out, TableOptions(**given(arguments, TableOptions))))
+        print(make_table(arguments.out, JingleTable(**given(arguments, JingleTable))))
         return True
 
     parser.add_argument("--out", default="runs/jingle-table", help="folder (default: runs/jingle-table)")
-    add_options(parser, TableOptions)
+    add_options(parser, JingleTable)
     parser.set_defaults(run=run, resumable=False)

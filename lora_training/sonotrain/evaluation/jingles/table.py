@@ -43,7 +43,7 @@ CELLS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class TableOptions:
+class JingleTable:
     data: str = option("runs/pvt", "dataset with the spaces of the cells")
     cells: tuple[str, ...] = option(tuple(CELLS), "which to train and compare", metavar="NAME")
     minutes: float = option(5.0, "minutes of training a cell")
@@ -58,7 +58,7 @@ class TableOptions:
             raise SonopaintError(f"{setting('clips')} must be 2 or more, and {setting('minutes')} above 0.")
 
 
-def make_table(out: str | Path, options: TableOptions) -> str:
+def make_table(out: str | Path, options: JingleTable) -> str:
     """Trains what is not trained yet, plays, measures; table.json and table.md in `out`."""
     out = Path(out)
     use_threads(options.threads)
@@ -77,7 +77,7 @@ def make_table(out: str | Path, options: TableOptions) -> str:
 class _Judge:
     """The held-out melodies, and their own sounds as an embedding hears them."""
 
-    def __init__(self, options: TableOptions) -> None:
+    def __init__(self, options: JingleTable) -> None:
         space = str(CELLS[options.cells[0]]["space"]) if options.cells else "latents"
         self.data = PvtDataset(options.data, space)
         # Every second one is played; the others are the reference.
@@ -107,7 +107,7 @@ class _Judge:
         }
 
 
-def _cell(folder: Path, name: str, options: TableOptions, judge: _Judge) -> dict[str, Any]:
+def _cell(folder: Path, name: str, options: JingleTable, judge: _Judge) -> dict[str, Any]:
     given = {
         **CELLS[name], "data": options.data, "seed": options.seed, "ema": 0.99, "warmup": 20,
         "control_channels": 32, "name": name, "preview_minutes": 1000.0,
@@ -125,7 +125,7 @@ def _cell(folder: Path, name: str, options: TableOptions, judge: _Judge) -> dict
     }  # fmt: skip
 
 
-def _write(out: Path, rows: list[dict[str, Any]], options: TableOptions) -> str:
+def _write(out: Path, rows: list[dict[str, Any]], options: JingleTable) -> str:
     seconds = PvtDataset(options.data, str(CELLS[options.cells[0]]["space"])).seconds
     lines = [
         f"| | parameters | minutes (steps) of training | s for 8 × {seconds:.1f} s | + decoding | "

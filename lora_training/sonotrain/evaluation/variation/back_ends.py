@@ -76,7 +76,7 @@ class Varying:
         """Makes and chooses all; what is returned writes them, one after another."""
         ask = self._ask(reference)
         source = read_clip(reference.source, duration_s=self.protocol.seconds)
-        kept = Kept(self.variator, self.candidates / self._key(reference))
+        kept = KeptVariator(self.variator, self.candidates / self._key(reference))
         maker = Maker(kept, source, ask, choose=self.choose, judge=self.ear)
         found, told = [], ""
         try:
@@ -129,7 +129,7 @@ class Varying:
         return f"{re.sub(r'[^a-z0-9-]+', '-', self.variator.name.lower())}-{reference.name}-{digest}"
 
 
-class Kept:
+class KeptVariator:
     """A variator whose candidates are kept on disk, each with the seconds that it took."""
 
     def __init__(self, variator: Variator, folder: Path) -> None:

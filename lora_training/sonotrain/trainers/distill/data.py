@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
-from sonotrain.training.inputs.captions import captions_of, choose, encode, numbered
+from sonotrain.training.inputs.tokens import captions_of, choose, encode, numbered
 
 
 @dataclass

@@ -18,9 +18,9 @@ from sonoconvert.errors import SonopaintError, setting
 from sonotrain.data.augment import Augmentation
 from sonotrain.data.dataset import Example, SoundDataset, check_format, is_dataset, load_dataset
 from sonotrain.trainers.lora.options import LoraOptions
-from sonotrain.training.inputs.captions import Captions, captions_of
 from sonotrain.training.inputs.latents import LatentCache, Variants, cache_latents
 from sonotrain.training.inputs.prior import cache_prior
+from sonotrain.training.inputs.tokens import Captions, captions_of
 
 logger = logging.getLogger(__name__)
 

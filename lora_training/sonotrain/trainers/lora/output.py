@@ -17,7 +17,7 @@ from sonotrain.trainers.lora.optimisers import warmup_steps
 from sonotrain.trainers.lora.options import LoraOptions
 from sonotrain.training.adapter import lora_modules
 from sonotrain.training.curves import series
-from sonotrain.training.inputs.captions import captions_of
+from sonotrain.training.inputs.tokens import captions_of
 from sonotrain.training.lora_file import as_texts, common_header, write_card, write_lora
 from sonotrain.training.run import Run
 from sonotrain.training.run_folder import read_log

@@ -23,8 +23,8 @@ from sonotrain.training import common
 from sonotrain.training.base_model import plain_attention
 from sonotrain.training.compute import autocast, compiled, step_generator
 from sonotrain.training.ema import Ema, take_average
-from sonotrain.training.inputs.captions import embedded
 from sonotrain.training.inputs.corpus_latents import corpus_latents
+from sonotrain.training.inputs.tokens import embedded
 from sonotrain.training.losses import diffused
 from sonotrain.training.objective import (
     OBJECTIVES,

@@ -27,8 +27,8 @@ from sonotrain.training.adapter import Sizes, adapter_module, inject, lora_layer
 from sonotrain.training.base_model import plain_attention
 from sonotrain.training.compute import autocast, descend, step_generator
 from sonotrain.training.ema import Ema
-from sonotrain.training.inputs.captions import embedded
 from sonotrain.training.inputs.corpus_latents import corpus_latents, picture_latents
+from sonotrain.training.inputs.tokens import embedded
 from sonotrain.training.losses import diffused, min_snr_weights
 from sonotrain.training.run import Run, Trainer
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sonotrain.data.corpus import Corpus
 from sonotrain.data.words import EVERYDAY, FRAMES, SOUNDS, WORDS
-from sonotrain.training.inputs.captions import Captions, encode
+from sonotrain.training.inputs.tokens import Captions, encode
 
 WORD_WEIGHT = 40  # how often each everyday word is shown, so that it becomes one token
 

@@ -16,9 +16,9 @@ from sonoconvert.files.suffixes import SOUNDS
 from sonotrain.data.augment import Augmentation
 from sonotrain.data.foley.phrases import with_article
 from sonotrain.trainers.subject.options import SubjectOptions
-from sonotrain.training.inputs.captions import Captions
 from sonotrain.training.inputs.latents import Variants, cache_latents, encode_pixels
 from sonotrain.training.inputs.prior import cache_prior
+from sonotrain.training.inputs.tokens import Captions
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ class Method(Protocol):
     def parts(self) -> dict[str, Any]: ...
 
 
-class Setting:
+class Shared:
     """What all methods need. Random numbers hang on the seed and the step: a resumed run goes on exactly."""
 
     def __init__(
@@ -85,10 +85,10 @@ class UniDad:
 
     role: Role = "student"
 
-    def __init__(self, setting: Setting, *, weight: float | None = None) -> None:
+    def __init__(self, shared: Shared, *, weight: float | None = None) -> None:
         """`weight`: a of eq. 2.4, where it is not the options'."""
-        self.setting = setting
-        options, networks = setting.options, setting.networks
+        self.shared = shared
+        options, networks = shared.options, shared.networks
         hyper = Hyperparameters(
             target_weight=options.alpha if weight is None else weight,
             ratio=options.ratio,
@@ -97,75 +97,75 @@ class UniDad:
             critic_adversarial=options.lambda_critic,
             adversary=options.gan,  # type: ignore[arg-type]
             normaliser=options.normaliser,  # type: ignore[arg-type]
-            timestep=setting.timestep,
+            timestep=shared.timestep,
             clip_norm=options.clip_norm,
         )
-        self.heads = Heads(networks.feature_channels()).to(setting.device)
+        self.heads = Heads(networks.feature_channels()).to(shared.device)
         learners = {
             "student": networks.trained("student"),
             "target": networks.trained("target"),
             "critic": [*networks.trained("fake"), *self.heads.parameters()],
         }
-        self.optimisers = {name: setting.optimiser(found) for name, found in learners.items() if found}
+        self.optimisers = {name: shared.optimiser(found) for name, found in learners.items() if found}
         self.iteration = Iteration(
-            Losses(networks, self.heads, setting.alphas_cumprod, hyper), self.optimisers, setting.autocast
+            Losses(networks, self.heads, shared.alphas_cumprod, hyper), self.optimisers, shared.autocast
         )
 
     def batch(self, number: int) -> Batch:
         """What a step sees; the source teacher alone hears the class, all others the subject."""
-        setting, data = self.setting, self.setting.data
-        generator = step_generator(setting.options.seed, number)
-        instance = setting.text(data.instance)
+        shared, data = self.shared, self.shared.data
+        generator = step_generator(shared.options.seed, number)
+        instance = shared.text(data.instance)
         return Batch(
-            seed_noise=setting.normal(generator),
+            seed_noise=shared.normal(generator),
             text=instance,
-            prior=setting.text(data.source),
-            empty=data.text(0).to(setting.device),
-            real=setting.clips(generator),
+            prior=shared.text(data.source),
+            empty=data.text(0).to(shared.device),
+            real=shared.clips(generator),
             real_text=instance,
-            noise=setting.normal(generator),
-            real_noise=setting.normal(generator),
-            timesteps=setting.timesteps(generator, EXTREME),
+            noise=shared.normal(generator),
+            real_noise=shared.normal(generator),
+            timesteps=shared.timesteps(generator, EXTREME),
         )
 
     def step(self, number: int) -> dict[str, Tensor]:
         return self.iteration.step(number, self.batch(number), target=True)
 
     def parts(self) -> dict[str, Any]:
-        return {**self.setting.networks.parts(), "heads": self.heads, **_optimisers(self)}
+        return {**self.shared.networks.parts(), "heads": self.heads, **_optimisers(self)}
 
 
 class Denoising:
     """DreamBooth's objective (eq. 1.19) on one network; without a prior weight that of a plain LoRA."""
 
-    def __init__(self, setting: Setting, role: Role) -> None:
-        self.setting, self.role = setting, role
+    def __init__(self, shared: Shared, role: Role) -> None:
+        self.shared, self.role = shared, role
         self.optimisers: dict[str, torch.optim.Optimizer] = {
-            role: setting.optimiser(setting.networks.trained(role))
+            role: shared.optimiser(shared.networks.trained(role))
         }
 
     def step(self, number: int) -> dict[str, Tensor]:
-        setting, data = self.setting, self.setting.data
-        generator = step_generator(setting.options.seed, number)
-        told = {"loss": self._error(setting.clips(generator), data.instance, generator)}
+        shared, data = self.shared, self.shared.data
+        generator = step_generator(shared.options.seed, number)
+        told = {"loss": self._error(shared.clips(generator), data.instance, generator)}
         loss = told["loss"]
         if data.prior_latents is not None:
-            chosen = torch.randint(len(data.prior_latents), (setting.options.batch,), generator=generator)
-            told["prior"] = self._error(data.prior_latents[chosen].to(setting.device), data.prior, generator)
-            loss = loss + setting.options.prior_weight * told["prior"]
-        setting.update(self.optimisers[self.role], loss)
+            chosen = torch.randint(len(data.prior_latents), (shared.options.batch,), generator=generator)
+            told["prior"] = self._error(data.prior_latents[chosen].to(shared.device), data.prior, generator)
+            loss = loss + shared.options.prior_weight * told["prior"]
+        shared.update(self.optimisers[self.role], loss)
         return {name: value.detach() for name, value in told.items()}
 
     def _error(self, latents: Tensor, text: int, generator: torch.Generator) -> Tensor:
-        setting = self.setting
-        noise, steps = setting.normal(generator), setting.timesteps(generator)
-        noisy = diffused(latents, noise, setting.alphas_cumprod[steps])
-        with setting.autocast():
-            predicted = setting.networks.noise(self.role, noisy, steps, setting.text(text))
+        shared = self.shared
+        noise, steps = shared.normal(generator), shared.timesteps(generator)
+        noisy = diffused(latents, noise, shared.alphas_cumprod[steps])
+        with shared.autocast():
+            predicted = shared.networks.noise(self.role, noisy, steps, shared.text(text))
         return (predicted - noise).square().mean()
 
     def parts(self) -> dict[str, Any]:
-        return {**self.setting.networks.parts(), **_optimisers(self)}
+        return {**self.shared.networks.parts(), **_optimisers(self)}
 
 
 class AdaptThenDistill:
@@ -177,20 +177,20 @@ class AdaptThenDistill:
 
     role: Role = "student"
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting, self.first = setting, setting.options.adapt_steps
-        self.distilling = UniDad(setting, weight=1.0)
+    def __init__(self, shared: Shared) -> None:
+        self.shared, self.first = shared, shared.options.adapt_steps
+        self.distilling = UniDad(shared, weight=1.0)
         self.distilling.optimisers.pop("target", None)  # it learns in the first half
         self.optimisers = dict(self.distilling.optimisers)
         if self.first:
-            self.adapting = Denoising(setting, "target")
+            self.adapting = Denoising(shared, "target")
             self.optimisers = {"adapting": self.adapting.optimisers["target"], **self.optimisers}
 
     def step(self, number: int) -> dict[str, Tensor]:
         if number < self.first:
             return self.adapting.step(number)
         if number == self.first:
-            hand_over(self.setting.networks)
+            hand_over(self.shared.networks)
         return self.distilling.step(number)
 
     def parts(self) -> dict[str, Any]:
@@ -222,53 +222,53 @@ class Pso:
 
     role: Role = "student"
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-        self.optimisers = {"student": setting.optimiser(setting.networks.trained("student"))}
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.optimisers = {"student": shared.optimiser(shared.networks.trained("student"))}
 
     def step(self, number: int) -> dict[str, Tensor]:
-        setting = self.setting
-        networks, alphas = setting.networks, setting.alphas_cumprod
-        generator = step_generator(setting.options.seed, number)
-        text = setting.text(setting.data.instance)
+        shared = self.shared
+        networks, alphas = shared.networks, shared.alphas_cumprod
+        generator = step_generator(shared.options.seed, number)
+        text = shared.text(shared.data.instance)
         wanted, seed_noise, noise = (
-            setting.clips(generator),
-            setting.normal(generator),
-            setting.normal(generator),
+            shared.clips(generator),
+            shared.normal(generator),
+            shared.normal(generator),
         )
-        steps = torch.full((setting.options.batch,), setting.timestep, device=setting.device)
-        with torch.no_grad(), setting.autocast():
+        steps = torch.full((shared.options.batch,), shared.timestep, device=shared.device)
+        with torch.no_grad(), shared.autocast():
             painted = networks.noise("student", seed_noise, steps, text)
         unwanted = matching.clean_from_noise(seed_noise, painted, alphas[steps])
         both = torch.cat([wanted, unwanted])
         noise, steps, text = noise.repeat(2, 1, 1, 1), steps.repeat(2), text.repeat(2, 1, 1)
         noisy = diffused(both, noise, alphas[steps])
-        with setting.autocast():
+        with shared.autocast():
             with torch.no_grad():
                 reference = networks.noise("reference", noisy, steps, text)
             student = networks.noise("student", noisy, steps, text)
         errors = [(answer - noise).square().mean((1, 2, 3)) for answer in (student, reference)]
         better = errors[1] - errors[0]  # how much more likely than with the reference
         won, lost = better.chunk(2)
-        margin = 0.5 * setting.options.beta * (won - lost)
+        margin = 0.5 * shared.options.beta * (won - lost)
         loss = -F.logsigmoid(margin).mean()
-        setting.update(self.optimisers["student"], loss)
+        shared.update(self.optimisers["student"], loss)
         return {"loss": loss.detach(), "margin": margin.detach().mean()}
 
     def parts(self) -> dict[str, Any]:
-        return {**self.setting.networks.parts(), **_optimisers(self)}
+        return {**self.shared.networks.parts(), **_optimisers(self)}
 
 
-def make_method(setting: Setting) -> Method:
+def make_method(shared: Shared) -> Method:
     """The method that the options name."""
-    name = setting.options.method
+    name = shared.options.method
     if name == "uni-dad":
-        return UniDad(setting)
+        return UniDad(shared)
     if name == "db-dmd2":
-        return AdaptThenDistill(setting)
+        return AdaptThenDistill(shared)
     if name == "pso":
-        return Pso(setting)
-    return Denoising(setting, "student" if name == "dmd2-db" else "target")
+        return Pso(shared)
+    return Denoising(shared, "student" if name == "dmd2-db" else "target")
 
 
 def _optimisers(method: Method) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sonotrain.trainers.subject import output
 from sonotrain.trainers.subject.data import check_words, prepare
-from sonotrain.trainers.subject.methods import Setting, make_method
+from sonotrain.trainers.subject.methods import Shared, make_method
 from sonotrain.trainers.subject.networks import Weights, make_networks, read_student, read_weights
 from sonotrain.trainers.subject.options import ONE_STEP, SubjectOptions, resolve
 from sonotrain.trainers.subject.preview import Previewer
@@ -62,9 +62,9 @@ class SubjectTrainer(Trainer):
         networks = self.networks = make_networks(model, options, self.student, self.target)
         self.student_name = Path(self.student.name).stem if self.student else ""
         self.student = self.target = None  # they are in the networks now
-        setting = Setting(networks, data, options, model.alphas_cumprod, self.device, self.timestep)
-        self.method = make_method(setting)
-        self.painter = Previewer(setting, model, self.method.role)
+        shared = Shared(networks, data, options, model.alphas_cumprod, self.device, self.timestep)
+        self.method = make_method(shared)
+        self.painter = Previewer(shared, model, self.method.role)
         product = networks.trained(self.method.role)
         self.ema = Ema([nn.ParameterList(product)], options.ema) if options.ema else None
         self.watch = Watch(lambda: self.painter([data.instance] * SEEDS), product)

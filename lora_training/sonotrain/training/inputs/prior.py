@@ -17,7 +17,7 @@ from torch import Tensor
 from sonotrain.files.hashes import file_key
 from sonotrain.files.pace import Pace
 from sonotrain.files.tensors import keep, kept
-from sonotrain.training.inputs.captions import Captions
+from sonotrain.training.inputs.tokens import Captions
 from sonotrain.training.painting import noise_of, sample
 
 logger = logging.getLogger(__name__)

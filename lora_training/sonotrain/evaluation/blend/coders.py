@@ -25,7 +25,7 @@ _AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Subject:
+class Coder:
     """name: for tables; model None: the codec itself, whose one code is the latents."""
 
     name: str
@@ -70,7 +70,7 @@ class Subject:
         return [self.space.decode(one, self.samples) for one in latents]
 
 
-def load_subjects(paths: Sequence[str | Path], data: Kept) -> list[Subject]:
+def load_coders(paths: Sequence[str | Path], data: Kept) -> list[Coder]:
     """A model for each file, named by it, and the codec last."""
     models = [read_blend(path) for path in paths]
     if not models:
@@ -84,5 +84,5 @@ def load_subjects(paths: Sequence[str | Path], data: Kept) -> list[Subject]:
         )
     space = models[0].representation(data.settings["codec"])
     samples = round(data.settings["seconds"] * space.sample_rate)
-    found = [Subject(model.name, space, samples, model) for model in models]
-    return [*found, Subject(CODEC, space, samples)]
+    found = [Coder(model.name, space, samples, model) for model in models]
+    return [*found, Coder(CODEC, space, samples)]

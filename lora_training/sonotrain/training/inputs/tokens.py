@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from sonotrain.data.dataset import Example
 from sonotrain.files.hashes import file_key
-from sonotrain.files.tensors import keep
+from sonotrain.files.tensors import keep, kept
 
 MAX_LENGTH = 77
 
@@ -87,8 +86,9 @@ class Captions:
         """Computes or finds the embeddings of all texts; the text encoder is not needed after that."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"text-{file_key(fingerprint, self.ids.tolist())}.safetensors"
-        if not path.is_file():
+        found = kept(path)
+        if not found:
             parts = [text_encoder(ids.to(device)).last_hidden_state.cpu() for ids in self.ids.split(16)]
-            keep(path, {"embeddings": torch.cat(parts)})
-        with safe_open(str(path), framework="pt") as file:
-            self.embeddings = file.get_tensor("embeddings").float()
+            found = {"embeddings": torch.cat(parts)}
+            keep(path, found)
+        self.embeddings = found["embeddings"].float()
