@@ -8,19 +8,15 @@ from collections.abc import Callable
 from sonotrain.evaluation.base.examine import Evaluation, evaluate_and_report
 from sonotrain.files.options import add_device, add_options, add_threads, given, use_threads
 
-Run = Callable[[argparse.Namespace], bool]
-
 
 def fill_evaluate(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain base evaluate`."""
 
-    def run(arguments: argparse.Namespace) -> bool:
-        use_threads(arguments.threads)
+    def work(arguments: argparse.Namespace) -> str:
         plan = Evaluation(**given(arguments, Evaluation))
-        print(evaluate_and_report(plan, arguments.out, arguments.device, card=arguments.card))
-        return True
+        return evaluate_and_report(plan, arguments.out, arguments.device, card=arguments.card)
 
-    _finish(parser, Evaluation, "runs/evaluation", run)
+    _fill(parser, Evaluation, "runs/evaluation", work)
     parser.add_argument("--card", action="store_true", help="put the table into the model's README.md")
 
 
@@ -28,13 +24,11 @@ def fill_look(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain base look`."""
     from sonotrain.evaluation.base.look import Look, look
 
-    def run(arguments: argparse.Namespace) -> bool:
-        use_threads(arguments.threads)
+    def work(arguments: argparse.Namespace) -> str:
         plan = Evaluation(**{"mixtures": 20} | given(arguments, Evaluation))
-        print(look(Look(plan, **given(arguments, Look)), arguments.out, arguments.device))
-        return True
+        return look(Look(plan, **given(arguments, Look)), arguments.out, arguments.device)
 
-    _finish(parser, Evaluation, "runs/look", run)
+    _fill(parser, Evaluation, "runs/look", work)
     add_options(parser, Look)
     parser.epilog = "--per-kind 0 leaves the evaluation out; --mixtures is 20 here."
 
@@ -43,29 +37,32 @@ def fill_sweep(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain base sweep`."""
     from sonotrain.evaluation.base.sweep import Sweep, as_markdown, sweep
 
-    def run(arguments: argparse.Namespace) -> bool:
-        use_threads(arguments.threads)
-        plan = Sweep(**given(arguments, Sweep))
-        print(as_markdown(sweep(plan, arguments.out, arguments.device)))
-        return True
+    def work(arguments: argparse.Namespace) -> str:
+        return as_markdown(sweep(Sweep(**given(arguments, Sweep)), arguments.out, arguments.device))
 
-    _finish(parser, Sweep, "runs/sweep", run)
+    _fill(parser, Sweep, "runs/sweep", work)
 
 
 def fill_realism(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sonotrain base realism`."""
     from sonotrain.evaluation.base.realism import Realism, as_markdown, realism
 
+    def work(arguments: argparse.Namespace) -> str:
+        return as_markdown(realism(Realism(**given(arguments, Realism)), arguments.out, arguments.device))
+
+    _fill(parser, Realism, "runs/realism", work)
+
+
+def _fill(
+    parser: argparse.ArgumentParser, kind: type, out: str, work: Callable[[argparse.Namespace], str]
+) -> None:
+    """What all have; `work` says what is printed at the end."""
+
     def run(arguments: argparse.Namespace) -> bool:
         use_threads(arguments.threads)
-        plan = Realism(**given(arguments, Realism))
-        print(as_markdown(realism(plan, arguments.out, arguments.device)))
+        print(work(arguments))
         return True
 
-    _finish(parser, Realism, "runs/realism", run)
-
-
-def _finish(parser: argparse.ArgumentParser, kind: type, out: str, run: Run) -> None:
     parser.add_argument("--out", default=out, help=f"folder for tables and pictures (default: {out})")
     add_options(parser, kind)
     add_threads(parser)
