@@ -254,10 +254,11 @@ def test_it_goes_on_where_it_was_stopped(write: Write, sounds: Path, tmp_path: P
         build_dataset(sounds, out, progress=stop)
     with pytest.raises(SonopaintError, match="is not a dataset"):
         load_dataset(out)
-    # Killed while writing: half a line, a file that is missing.
+    # Killed while writing: half a line, a file that is missing, one that was not renamed any more.
     with (out / ".build" / "clips.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"name": "half')
     next(out.glob("*/*.png")).unlink()
+    next(out.glob("*/*.flac")).with_name(".sonopaint-a50r_8ek.flac").touch()
     made: list[str] = []
     build_dataset(sounds, out, progress=lambda done, total, what: made.append(what))
     assert sum(what.endswith(".wav") for what in made) == 5  # four were done, one of them was damaged

@@ -19,7 +19,7 @@ _RESERVED = {"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for
 _LONGEST_NAME = 100
 # Temporary names are ours alone, and short: names near the system's limit have no room for more.
 _PREFIX = ".sonopaint-"
-_OURS = re.compile(r"\.sonopaint-[a-z0-9_]{8}(\.\w*)?")
+UNFINISHED = re.compile(r"\.sonopaint-[a-z0-9_]{8}(\.\w*)?")
 _ORPHAN_S = 3600.0
 _swept: set[Path] = set()
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -110,7 +110,7 @@ def _sweep(folder: Path) -> None:
     _swept.add(folder)
     for left in folder.iterdir():
         try:
-            if _OURS.fullmatch(left.name) and time.time() - left.stat().st_mtime > _ORPHAN_S:
+            if UNFINISHED.fullmatch(left.name) and time.time() - left.stat().st_mtime > _ORPHAN_S:
                 left.unlink()
         except OSError:
             continue  # another program was quicker, or it is not ours to delete

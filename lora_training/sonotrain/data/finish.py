@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sonoconvert.errors import SonopaintError
-from sonoconvert.files.atomic import write_text
+from sonoconvert.files.atomic import UNFINISHED, write_text
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonotrain.data.captions import MAX_TOKENS, count_tokens, load_counter, make_captions
 from sonotrain.data.checks import PRINT_SIZE, find_duplicates
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 _MADE_FILE = re.compile(r"[0-9a-f]{10}-\d+\.(png|flac)")
-_HALF_FILE = re.compile(r"\.[0-9a-f]{10}-\d+-\w+\.(png|flac)")  # as atomic_path calls them
 
 
 @dataclass(frozen=True)
@@ -288,5 +287,5 @@ def _remove_orphans(target: Path, clips: list[Made]) -> None:
         folder = target / split
         for path in folder.iterdir() if folder.is_dir() else ():
             unused = _MADE_FILE.fullmatch(path.name) and (split, path.stem) not in kept
-            if unused or _HALF_FILE.fullmatch(path.name):
+            if unused or UNFINISHED.fullmatch(path.name):
                 path.unlink()
