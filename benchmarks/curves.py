@@ -3,8 +3,8 @@
     python benchmarks/curves.py [--weights FILE …] [--kinds N|A,B] [--seeds N] [--hums N] [--out FILE]
 
 Curves that no training saw, in captions of the plainest words: of fresh clips of each kind, smoothed as a
-person would draw them ("clips"); and of hummed voices, for kinds that have a pitch ("hums"). One line for
-each way of making the sound, all from the same seeds:
+person would draw them ("clips"); and of hummed voices, for kinds that have a pitch ("hums"), moved by octaves
+into the kind's register as doors do. One line for each way of making the sound, all from the same seeds:
 
 mini: without curves. mini + after: its gain ridden and its pitch bent to the curves, the simple opponent.
 NAME: the adapter alone (each of --weights; by default the one beside Mini). NAME + after: what doors do.
@@ -37,7 +37,7 @@ from sonopaint.models.curves import FOLLOWED
 from sonopaint.models.curves_file import load_adapter
 from sonopaint.models.loading import load_model
 from sonopaint.painters.diffusers_painter import DiffusersPainter
-from sonopaint.painters.following import adapter_file, following
+from sonopaint.painters.following import adapter_file, following, in_register
 from sonopaint.tasks import PaintSettings, generate
 from sonopaint.tasks.following import exactly
 from sonotrain.data import foley
@@ -46,7 +46,7 @@ from sonotrain.data.humming import hum
 from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 SECONDS, RATE = 5.12, 62.5
-PITCHED = ["train_horn", "violin", "flute", "trumpet", "siren", "cat_meow", "car_horn", "whistling"]
+PITCHED = ["train_horn", "violin", "flute", "owl", "siren", "cat_meow", "car_horn", "whistling"]
 OTHERS = [
     "footsteps", "dog_bark", "rain", "ocean_waves", "engine", "hammer", "applause", "wind",
     "explosion", "snare_drum", "helicopter", "fire", "speech", "door_knock", "stream", "thunder",
@@ -148,10 +148,11 @@ def main() -> None:
         row["top-3"].append(kind in ranks[:3])
         row["s"].append(seconds)
 
-    for group, kind, seed, curves, sound in cases(kinds, args.seeds, args.hums):
+    for group, kind, seed, drawn, sound in cases(kinds, args.seeds, args.hums):
+        settings = PaintSettings(KINDS[kind].nouns[0].replace("|", " ").strip(), seed=1000 + seed)
+        curves = in_register(drawn, DiffusersPainter(model).knowledge, settings.prompt)
         if group == "clips":
             note(group, "itself", kind, curves, decode(encode(sound, model.format)), 0.0)
-        settings = PaintSettings(KINDS[kind].nouns[0].replace("|", " ").strip(), seed=1000 + seed)
         for name, adapter in {"mini": None, **adapters}.items():
             began = time.process_time()
             painter = model if adapter is None else DiffusersPainter(model, following(model, curves, adapter))

@@ -382,7 +382,8 @@ def _paint(
         else:
             from sonopaint.cli_curves import finished, painter_of
 
-            results = work(painter_of(args, model, curves), progress=progress)
+            painter, curves = painter_of(args, model, curves)
+            results = work(painter, progress=progress)
             results = finished(args, results, curves)
     finally:
         progress.end()

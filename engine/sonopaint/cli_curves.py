@@ -36,6 +36,11 @@ def fill(parser: argparse.ArgumentParser) -> None:
         "--no-exact", action="store_true", help="leave the result as painted: no gain ridden, no pitch bent"
     )
     group.add_argument(
+        "--keep-octave",
+        action="store_true",
+        help="ask for the pitch as it is, also where the kind of sound lies octaves away",
+    )
+    group.add_argument(
         "--adapter", metavar="FILE", help="that lets the model follow (curves.safetensors beside it)"
     )
 
@@ -72,21 +77,23 @@ def length(args: argparse.Namespace, curves: Curves | None, seconds: float | Non
     return seconds
 
 
-def painter_of(args: argparse.Namespace, model: Model, curves: Curves | None) -> Model | DiffusersPainter:
-    """The model, or a painter that follows the curves."""
-    if curves is None:
-        return model
+def painter_of(args: argparse.Namespace, model: Model, curves: Curves) -> tuple[DiffusersPainter, Curves]:
+    """(a painter that follows the curves; the curves as they are followed)."""
     from sonopaint.painters.diffusers_painter import DiffusersPainter
-    from sonopaint.painters.following import following
+    from sonopaint.painters.following import followed, following, in_register
 
-    return DiffusersPainter(model, following(model, curves, args.adapter))
+    painter = DiffusersPainter(model)
+    curves = followed(curves)
+    if not args.keep_octave:
+        curves = in_register(curves, painter.knowledge, args.prompt)
+    painter.following = following(model, curves, args.adapter)
+    return painter, curves
 
 
-def finished(args: argparse.Namespace, results: list[Result], curves: Curves | None) -> list[Result]:
+def finished(args: argparse.Namespace, results: list[Result], curves: Curves) -> list[Result]:
     """Whole sounds brought to their curves; parts of recordings stay as they were painted."""
-    if curves is None or args.no_exact or results[0].settings["task"] not in ("generate", "vary"):
+    if args.no_exact or results[0].settings["task"] not in ("generate", "vary"):
         return results
-    from sonopaint.painters.following import followed
     from sonopaint.tasks.following import exactly
 
-    return [exactly(result, followed(curves)) for result in results]
+    return [exactly(result, curves) for result in results]

@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,12 +46,14 @@ class Knowledge:
     kinds: {kind: phrases for it}. other: words that name no sound, such as adjectives and places.
     also: {word: kind} for words that the model was found to understand beside its captions'.
     near: {word: kinds that come nearest} for words that people ask for and that it does not know.
+    hertz: {kind: (lowest, highest) of its pitch}, of kinds that have one.
     """
 
     kinds: Mapping[str, Sequence[str]]
     other: frozenset[str]
     also: Mapping[str, str]
     near: Mapping[str, Sequence[str]]
+    hertz: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Knowledge | None:
@@ -65,9 +67,12 @@ class Knowledge:
             for kind, words in told["near"].items():
                 for word in words.split():
                     near.setdefault(word, []).append(str(kind))
-        except (AttributeError, KeyError, TypeError):
+            hertz = {
+                str(kind): (float(low), float(high)) for kind, (low, high) in told.get("hertz", {}).items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):
             return None
-        return cls(kinds, other, also, near)
+        return cls(kinds, other, also, near, hertz)
 
     # --- words ----------------------------------------------------------------------------------------------
 
@@ -140,6 +145,17 @@ class Knowledge:
         best = sorted(marks, key=lambda kind: -marks[kind])
         slips = [kind for kind in best if marks[kind] >= ALIKE]
         return (slips or best)[:count]
+
+    def kind_of(self, prompt: str) -> str | None:
+        """The kind that a prompt names; None where it names none, or several equally well."""
+        said = {_stem(word) for word in _words(" ".join(_parts(prompt)))} - self._ignored
+        marks = {
+            kind: len(said & {_stem(word) for word in _words(" ".join([kind, *phrases]))})
+            for kind, phrases in self.kinds.items()
+        }
+        best = max(marks.values(), default=0)
+        found = [kind for kind, mark in marks.items() if mark == best]
+        return found[0] if best and len(found) == 1 else None
 
     def sentence(self, prompt: str, model: str = "mini") -> str:
         """What is said of a prompt that names what the model does not know; empty for one that doesn't.

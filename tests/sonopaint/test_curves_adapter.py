@@ -13,6 +13,7 @@ from sonoconvert.curves.curves import Curves
 from sonoconvert.curves.points import parse_points
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import get_format
+from sonopaint.knowledge import knowledge_of
 from sonopaint.models.curves import (
     INJECTED,
     VARIANTS,
@@ -26,13 +27,14 @@ from sonopaint.models.curves import (
 )
 from sonopaint.models.curves_file import load_adapter, new_adapter, save_adapter
 from sonopaint.painters.diffusers_painter import DiffusersPainter
-from sonopaint.painters.following import Following, adapter_file
+from sonopaint.painters.following import Following, adapter_file, in_register
 from sonopaint.painters.following import following as follow
 from sonopaint.tasks import generate
 from sonopaint.tasks.following import exactly, measured
 from sonopaint.tasks.settings import PaintSettings
 
 FORMAT = get_format("sonopaint-mini")
+MINI = Path(__file__).resolve().parents[2] / "weights/mini"
 
 
 @pytest.fixture(scope="module")
@@ -271,3 +273,26 @@ def test_the_command_line_follows_what_is_hummed_and_what_is_written(
     assert "out of range" in capsys.readouterr().err
     assert main(["generate", "a horn", "--loudness", "0:-6", "--model", str(tiny_folder), "--quiet"]) == 2
     assert "has no adapter for curves" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("prompt", "hertz", "times"),
+    [
+        ("somebody whistling", 300.0, 4.0),  # hummed two octaves below
+        ("a cow", 500.0, 0.25),
+        ("a violin", 300.0, 1.0),  # within its reach
+        ("a violin", 230.0, 1.0),  # outside, but an octave higher is no nearer to its middle
+        ("rain", 300.0, 1.0),
+        ("a didgeridoo", 300.0, 1.0),
+    ],
+)
+def test_a_hum_moves_by_octaves_to_where_the_kind_is(prompt: str, hertz: float, times: float) -> None:
+    known = knowledge_of(MINI)
+    pitch = np.array([np.nan, 0.0, hertz, hertz], np.float32)
+    hummed = Curves(62.5, {"pitch": pitch, "loudness": np.zeros(4, np.float32)})
+    moved = in_register(hummed, known, prompt)
+    assert np.allclose(moved.values["pitch"], pitch * times, equal_nan=True)
+    assert (times == 1.0) == (moved.notes == ())
+    if prompt == "a cow":
+        assert moved.notes == ("The pitch was moved down by 2 octaves: “cow” lies between 85 and 180 Hz.",)
+    assert in_register(hummed, None, prompt) is hummed

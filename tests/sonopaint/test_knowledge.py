@@ -77,6 +77,21 @@ def test_what_is_known_is_not(mini: Knowledge, prompt: str) -> None:
     assert mini.unknown(prompt) == [] and mini.sentence(prompt) == ""
 
 
+@pytest.mark.parametrize(
+    ("prompt", "kind"),
+    [
+        ("a train horn", "train horn"),
+        ("somebody whistling in a hall", "whistling"),
+        ("a cat meows, far away", "cat meow"),
+        ("a horn", None),  # a train's or a car's
+        ("a didgeridoo", None),
+        ("", None),
+    ],
+)
+def test_the_kind_that_a_prompt_names(mini: Knowledge, prompt: str, kind: str | None) -> None:
+    assert mini.kind_of(prompt) == kind
+
+
 def test_a_lora_knows_more_and_a_student_the_same(mini: Knowledge) -> None:
     assert mini.sentence("a zorblax <lora:zorblax:0.8>") == ""
     assert "a zorblax" in mini.sentence("a zorblax <lora:mini-one-step:1>")

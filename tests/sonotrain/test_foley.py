@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 import torch
 
+from sonoconvert.curves.measure import measure
+from sonoconvert.files.clip import Clip
 from sonotrain.data.foley import (
     BASE_KINDS,
     HELD_OUT,
     KINDS,
     NUM_SAMPLES,
     SAMPLE_RATE,
+    Kind,
     batch,
     corpus,
+    sung,
     synthesise,
 )
 from sonotrain.data.foley.draw import Draw
@@ -121,3 +126,31 @@ def test_captions_say_the_attributes() -> None:
 def test_an_unknown_kind_is_named() -> None:
     with pytest.raises(ValueError, match="'unicorn' is not a kind"):
         batch(1, 0, ["unicorn"])
+
+
+def test_held_and_bent_like_a_hum() -> None:
+    """Sounds as long as a breath, whose loudness and pitch are a hum's; the same from the same seed."""
+    clips = sung(12, 5)
+    assert clips.waveforms.shape == (12, NUM_SAMPLES) and torch.isfinite(clips.waveforms).all()
+    assert torch.equal(clips.waveforms, sung(12, 5).waveforms)
+    bent = 0
+    for wave, (kind,), pitch in zip(clips.waveforms, clips.kinds, clips.pitch, strict=True):
+        own = measure(Clip(wave[None], SAMPLE_RATE), ("loudness", "pitch"), 62.5, quick=True).values
+        heard = own["loudness"] > own["loudness"].max() - 25
+        assert heard.mean() > 0.4, f"{kind} ends early"
+        voiced = own["pitch"][heard & (own["pitch"] > 0)]
+        bent += (
+            kind != "siren" and len(voiced) > 100 and np.ptp(np.log2(np.percentile(voiced, [10, 90]))) > 0.15
+        )
+        assert pitch.isnan().all() or kind == "car_horn"
+    assert bent >= 4
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS.values() if kind.hertz], ids=lambda kind: kind.name)
+def test_kinds_lie_where_their_table_says(kind: Kind) -> None:
+    clips, _ = synthesise(kind.name, 8, torch.Generator().manual_seed(3))
+    middles = []
+    for clip in clips[:, : 3 * SAMPLE_RATE]:
+        pitch = measure(Clip(clip[None], SAMPLE_RATE), ("pitch",), quick=True).values["pitch"]
+        middles += [float(np.median(pitch[pitch > 0]))] if (pitch > 0).any() else []
+    assert kind.hertz is not None and kind.hertz[0] <= np.median(middles) <= kind.hertz[1]

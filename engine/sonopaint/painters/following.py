@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from sonoconvert.curves.curves import Curves
@@ -14,7 +16,10 @@ from sonoconvert.errors import SonopaintError
 
 if TYPE_CHECKING:
     from sonoconvert.pictures.format import SpectrogramFormat
+    from sonopaint.knowledge import Knowledge
     from sonopaint.models.model import Model
+
+NEARLY = 2 ** (3 / 12)  # outside its reach a kind still goes so far
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,39 @@ def following(model: Model, curves: Curves, adapter: Any = None) -> Following:
     return Following(curves, adapter)
 
 
+def in_register(curves: Curves, knowledge: Knowledge | None, prompt: str) -> Curves:
+    """The curves with a pitch that the asked kind of sound does not reach moved by octaves, and a note of it.
+
+    Who hums a flute hums an octave or two below it. Nothing moves where the kind is not known, or where the
+    pitch's middle is within its reach, or nearly.
+    """
+    kind = knowledge.kind_of(prompt) if knowledge is not None else None
+    pitch = curves.values.get("pitch")
+    if pitch is None or kind is None or knowledge is None or kind not in knowledge.hertz:
+        return curves
+    voiced = pitch[np.nan_to_num(pitch) > 0]
+    low, high = knowledge.hertz[kind]
+    middle = float(np.median(voiced)) if len(voiced) else low
+    if low / NEARLY <= middle <= high * NEARLY:
+        return curves
+    octaves = round(math.log2(math.sqrt(low * high) / middle))
+    if not octaves:
+        return curves
+    way, many = (
+        "up" if octaves > 0 else "down",
+        "an octave" if abs(octaves) == 1 else f"{abs(octaves)} octaves",
+    )
+    note = f"The pitch was moved {way} by {many}: “{kind}” lies between {low:g} and {high:g} Hz."
+    return replace(
+        curves, values={**curves.values, "pitch": pitch * 2.0**octaves}, notes=(*curves.notes, note)
+    )
+
+
 def followed(curves: Curves) -> Curves:
     """Those curves that adapters know; a pitch is made of chroma and octave, and loudness of velocity.
 
     Raises SonopaintError where none is left.
     """
-    import numpy as np
-
     from sonoconvert.curves.curves import hertz_of
     from sonopaint.models.curves import FOLLOWED
 

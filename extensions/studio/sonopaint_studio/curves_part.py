@@ -135,24 +135,26 @@ class CurvesPart:
         return [*inputs, self.asked, self.exact], read
 
 
-def following(model: Any, curves: Curves | None) -> Any:
-    """The model, or a painter that follows the curves."""
+def following(model: Any, curves: Curves | None, prompt: str) -> tuple[Any, Curves | None]:
+    """(the model, or a painter that follows the curves; the curves as they are followed)."""
     if curves is None:
-        return model
+        return model, None
     from sonopaint.painters.diffusers_painter import DiffusersPainter
+    from sonopaint.painters.following import followed, in_register
     from sonopaint.painters.following import following as with_adapter
 
-    return DiffusersPainter(model, with_adapter(model, curves))
+    painter = DiffusersPainter(model)
+    curves = in_register(followed(curves), painter.knowledge, prompt)
+    painter.following = with_adapter(model, curves)
+    return painter, curves
 
 
-def finished(results: list[Any], curves: Curves | None, exact: bool) -> tuple[list[Any], Curves | None]:
+def finished(results: list[Any], asked: Curves | None, exact: bool) -> tuple[list[Any], Curves | None]:
     """(results brought to their curves, what the first one measures)."""
-    if curves is None:
+    if asked is None:
         return results, None
-    from sonopaint.painters.following import followed
     from sonopaint.tasks.following import exactly, measured
 
-    asked = followed(curves)
     if exact:
         results = [exactly(result, asked) for result in results]
     return results, measured(results[0], asked)

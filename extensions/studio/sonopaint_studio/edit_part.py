@@ -67,9 +67,9 @@ def painting(
         clip = source.clip()
         one_step = settings.sampler == ONE_STEP
         with context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
-            painter = curves_part.following(model, curves)
+            painter, asked = curves_part.following(model, curves, settings.prompt)
             results = edit.paint(painter, clip, settings, batch=takes, progress=report)
-        results, session.edit_followed = curves_part.finished(results, curves, exact and action == "Vary")
+        results, session.edit_followed = curves_part.finished(results, asked, exact and action == "Vary")
         form = context.store.format(chosen.model)
         report(1, 1, "Saving")
         name = Path(source.downloads["WAV"]).stem

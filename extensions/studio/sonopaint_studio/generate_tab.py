@@ -113,9 +113,9 @@ class GenerateTab(JobPage):
 
             one_step = settings.sampler == ONE_STEP
             with self.context.store.use(chosen.model, chosen.loras, report, one_step=one_step) as model:
-                painter = curves_part.following(model, asked)
+                painter, curves = curves_part.following(model, asked, settings.prompt)
                 made = generate(painter, settings, seconds=seconds, batch=int(batch), progress=report)
-            made, session.followed = curves_part.finished(made, asked, bool(exact))
+            made, session.followed = curves_part.finished(made, curves, bool(exact))
             sounds = [
                 self.context.library.keep(
                     session.new_folder,

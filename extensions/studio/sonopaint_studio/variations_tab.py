@@ -118,7 +118,9 @@ class VariationsTab(JobPage):
 
             bank.asked, bank.exact = asked, bool(exact)
             with self.context.store.use(chosen.model, chosen.loras, report) as model:
-                maker = Maker(bank.variator(model), bank.reference.clip(), ask, choose=bool(choose))
+                maker = Maker(
+                    bank.variator(model, ask.prompt), bank.reference.clip(), ask, choose=bool(choose)
+                )
                 try:
                     maker.make(report)
                 finally:
@@ -143,7 +145,7 @@ class VariationsTab(JobPage):
 
         def work(report: Report) -> str:
             with self.context.store.use(chosen.model, chosen.loras, report) as model:
-                maker.variator = bank.variator(model)
+                maker.variator = bank.variator(model, maker.ask.prompt)
                 maker.reject(seed, report)
                 bank.fill(session, maker, chosen)
             return bank.told()
@@ -216,16 +218,12 @@ class Bank:
         self.exact = True
         self._followed: tuple[int, Curves] | None = None  # (seed, what it measures)
 
-    def variator(self, model: Any) -> Variator:
+    def variator(self, model: Any, prompt: str) -> Variator:
         """The model as a back-end, which follows the curves where some were drawn."""
         from sonopaint.variations.mel import MelVariator
 
-        if self.asked is None:
-            return MelVariator(model)
-        from sonopaint.painters.following import followed
-
-        painter = curves_part.following(model, self.asked)
-        return MelVariator(painter, curves=followed(self.asked), exact=self.exact)
+        painter, curves = curves_part.following(model, self.asked, prompt)
+        return MelVariator(painter, curves=curves, exact=self.exact)
 
     def followed(self) -> Curves | None:
         """What the first of them measures of the curves, where some were drawn."""

@@ -62,7 +62,8 @@ def run(arguments: Arguments, clip: Clip | None, task_id: str | None = None) -> 
     host.check_names(arguments.sampler, arguments.scheduler, arguments.styles)
     made = 0
     with host.queued(task_id) as state:
-        painter = painter_for(arguments, curves)
+        painter = painter_for(arguments)
+        curves = _let_follow(painter, arguments, curves)
         if clip is not None and (arguments.choose or arguments.keep):
             for result, text in variations(arguments, clip, painter, _telling(state), curves):
                 yield _stamped(result, arguments, list(painter.comments)), text
@@ -116,8 +117,20 @@ def _brought(results: list[Result], arguments: Arguments, curves: Curves | None)
     return [exactly(result, curves) for result in results]
 
 
-def painter_for(arguments: Arguments, curves: Curves | None = None) -> HostPainter:
-    """The painter of the loaded checkpoint, or of a one-step file, for these arguments and curves."""
+def _let_follow(painter: HostPainter, arguments: Arguments, curves: Curves | None) -> Curves | None:
+    """The curves as the painter follows them from now on."""
+    if curves is None:
+        return None
+    from sonopaint.painters.following import in_register
+    from sonopaint_webui.curves import following
+
+    curves = in_register(curves, painter.knowledge, arguments.prompt)
+    painter.following = following(curves, arguments.action, host.chosen_checkpoint(), arguments.exact)
+    return curves
+
+
+def painter_for(arguments: Arguments) -> HostPainter:
+    """The painter of the loaded checkpoint, or of a one-step file, for these arguments."""
     checkpoint, path = "", None
     words = [arguments.prompt, arguments.to_prompt, arguments.left_prompt, arguments.right_prompt]
     if arguments.action == "one-step" and arguments.student:
@@ -127,11 +140,6 @@ def painter_for(arguments: Arguments, curves: Curves | None = None) -> HostPaint
             checkpoint, path = student.name, student.path
     host.loaded_model()
     fmt = host.format_of("\n".join(words), arguments.format, path)
-    following = None
-    if curves is not None:
-        from sonopaint_webui import curves as part
-
-        following = part.following(curves, arguments.action, host.chosen_checkpoint(), arguments.exact)
     return HostPainter(
         fmt,
         fill=arguments.fill,
@@ -139,7 +147,6 @@ def painter_for(arguments: Arguments, curves: Curves | None = None) -> HostPaint
         styles=arguments.styles,
         checkpoint=checkpoint,
         lead=event_lead(path or host.chosen_checkpoint(), fmt),
-        following=following,
     )
 
 

@@ -72,11 +72,12 @@ def fill_corpus(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     parser.add_argument(
         "--content",
-        choices=("base", "mixed", "singles", "pairs", "scenes"),
+        choices=("base", "mixed", "singles", "pairs", "scenes", "sung"),
         default="base",
         help="base: what Mini learns; mixed: more captions of two sounds, far sounds quieter; "
         "singles and pairs: one event, or two, of all kinds, for the classifiers; "
-        "scenes: clips before and after a box was painted",
+        "scenes: clips before and after a box was painted; "
+        "sung: mixed, but every second one is held and bent like a hum, for curves",
     )
     add_device(parser)
     parser.set_defaults(run=run, resumable=False)

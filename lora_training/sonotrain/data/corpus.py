@@ -123,7 +123,8 @@ def synthesise(
 
     `content` "base": what the base model learns; "mixed": the same with more captions of two sounds, and
     what is far away is quieter; "singles": single events of all kinds, held-out ones too; "pairs": two of
-    them, as often at once as in turn; "scenes": clips before and after a box was painted (see Corpus).
+    them, as often at once as in turn; "scenes": clips before and after a box was painted (see Corpus);
+    "sung": "mixed", but every second clip is a kind that is held and bent like a hum.
     """
     if content == "scenes":
         return _synthesise_scenes(count, seed)
@@ -140,6 +141,8 @@ def sounds(count: int, seed: int, content: str = "base", device: str = "cpu") ->
     from sonotrain.data import foley
 
     # foley.batch deals its kinds out in turn, so a batch smaller than their number would miss the last ones
+    if content == "sung":
+        return foley.sung(count // 2, seed).and_then(sounds(count - count // 2, seed, "mixed", device))
     kinds = list(foley.KINDS if content in ALL_KINDS else foley.BASE_KINDS)
     random.Random(seed).shuffle(kinds)
     if content in ALL_KINDS:

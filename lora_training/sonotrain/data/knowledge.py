@@ -14,7 +14,8 @@ def knowledge(kinds: Sequence[str] = BASE_KINDS) -> dict[str, Any]:
     """As ``Knowledge.of`` reads it: texts, so that the configuration stays one that people can read.
 
     {"kinds": {kind: phrases}, "other": words that name no sound, "also": {kind: synonyms that the model
-    understands}, "near": {kind: words for which it comes nearest}}
+    understands}, "near": {kind: words for which it comes nearest}, "hertz": {kind: [lowest, highest] of its
+    pitch}}
     """
     phrases = {
         name.replace("_", " "): sorted(
@@ -37,4 +38,7 @@ def knowledge(kinds: Sequence[str] = BASE_KINDS) -> dict[str, Any]:
         "other": " ".join(sorted(filter(str.isalpha, other))),
         "also": {kind: words for kind, words in ALSO.items() if kind in phrases},
         "near": {kind: words for kind, words in NEAR.items() if kind in phrases},
+        "hertz": {
+            name.replace("_", " "): list(KINDS[name].hertz or ()) for name in kinds if KINDS[name].hertz
+        },
     }

@@ -3,6 +3,7 @@
 from .corpus import FoleyBatch, batch, synthesise
 from .draw import DURATION_S, NUM_SAMPLES, SAMPLE_RATE
 from .kinds import BASE_KINDS, HELD_OUT, KINDS, Kind
+from .sung import sung
 
 __all__ = [
     "BASE_KINDS",
@@ -14,5 +15,6 @@ __all__ = [
     "FoleyBatch",
     "Kind",
     "batch",
+    "sung",
     "synthesise",
 ]

@@ -30,6 +30,7 @@ class FoleyBatch:
     ``waveforms``: float32 ``[n, 163840]`` at 32 kHz, peak 0.97. ``phrasings[i]`` are several captions
     of clip ``i``; ``captions[i]`` is the first. ``kinds[i]`` holds one name, or two for mixtures;
     ``relation[i]`` is "single", "parallel" or "sequence"; ``attributes[i]`` e.g. ("distant", "pitch-low").
+    ``pitch``: float64 ``[n, 320]`` in Hz at 62.5 a second, 0 where there is none, NaN where it isn't known.
     """
 
     waveforms: Tensor
@@ -37,10 +38,23 @@ class FoleyBatch:
     kinds: list[tuple[str, ...]]
     relation: list[str]
     attributes: list[tuple[str, ...]]
+    pitch: Tensor | None = None
 
     @property
     def captions(self) -> list[str]:
         return [p[0] for p in self.phrasings]
+
+    def and_then(self, other: FoleyBatch) -> FoleyBatch:
+        """The clips of both."""
+        unknown = torch.full((len(other.phrasings), 320), torch.nan, dtype=torch.float64)
+        return FoleyBatch(
+            torch.cat([self.waveforms, other.waveforms.cpu()]),
+            self.phrasings + other.phrasings,
+            self.kinds + other.kinds,
+            self.relation + other.relation,
+            self.attributes + other.attributes,
+            None if self.pitch is None else torch.cat([self.pitch, unknown]),
+        )
 
 
 def synthesise(

@@ -22,7 +22,7 @@ class Kind:
     """One kind of sound: its synthesiser and the words for it.
 
     ``nouns`` carry their article after a bar ("a|dog bark", "|rain"); ``doing`` and ``does`` are the
-    same event as "a dog barking" and "a dog barks".
+    same event as "a dog barking" and "a dog barks". ``hertz``: between which its pitch lies, if it has one.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Kind:
     doing: tuple[str, ...]
     does: tuple[str, ...]
     traits: dict[str, Words] = field(default_factory=dict)
+    hertz: tuple[int, int] | None = None
 
 
 _TABLE = json.loads(Path(__file__).with_name("kinds.json").read_text(encoding="utf-8"))
@@ -48,7 +49,8 @@ _MAKERS = {
 def _kind(name: str, row: dict[str, Any]) -> Kind:
     nouns, doing, does = (tuple(row[column].split(";")) for column in ("nouns", "doing", "does"))
     traits = {trait: _WORDS[words] for trait, words in row["traits"].items()}
-    return Kind(name, row["group"], _MAKERS[name], nouns, doing, does, traits)
+    hertz = tuple(row["hertz"]) if "hertz" in row else None
+    return Kind(name, row["group"], _MAKERS[name], nouns, doing, does, traits, hertz)
 
 
 KINDS: dict[str, Kind] = {name: _kind(name, row) for name, row in _TABLE["kinds"].items()}

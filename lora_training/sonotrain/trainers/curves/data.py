@@ -56,10 +56,12 @@ def _shard(settings: dict[str, Any], index: int, count: int) -> dict[str, Tensor
     for part, first in enumerate(range(0, count, BATCH_CLIPS)):
         size = min(BATCH_CLIPS, count - first)
         batch = sounds(size, shard_seed(settings["seed"], index, part), settings["content"])
-        for wave in batch.waveforms:
-            curves = measure(Clip(wave[None], SAMPLE_RATE), quick=True)
+        for place, wave in enumerate(batch.waveforms):
+            curves = dict(measure(Clip(wave[None], SAMPLE_RATE), quick=True).values)
+            if batch.pitch is not None and not batch.pitch[place].isnan().any():
+                curves["pitch"] = batch.pitch[place].numpy()
             for name in MEASURED:
-                rows[name].append(curves.values[name])
+                rows[name].append(curves[name])
     return {name: torch.from_numpy(np.stack(values)).half() for name, values in rows.items()}
 
 

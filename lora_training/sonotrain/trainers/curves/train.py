@@ -25,7 +25,7 @@ from sonopaint.models.curves import (
     points_of,
     relative,
 )
-from sonopaint.models.curves_file import new_adapter, save_adapter
+from sonopaint.models.curves_file import load_adapter, new_adapter, save_adapter
 from sonopaint.models.curves_output import spread
 from sonotrain.data.corpus import FORMAT, Corpus
 from sonotrain.files.options import option, to_publish
@@ -53,6 +53,7 @@ class CurvesOptions:
     model: str = option("weights/mini", "folder of the model that is to follow curves")
     corpus: str = option("runs/corpus", "folder of a corpus (not of scenes)")
     clips: int = option(0, "clips of it to learn from (0: all)")
+    start: str = option("", "adapter to go on from (a curves.safetensors of the same variant and channels)")
     variant: str = option("output", "how the curves get into the U-Net", VARIANTS)
     channels: int = option(64, "channels of the branch at each resolution")
     dropout: float = option(0.3, "share of the clips in which a curve is free, for each curve by itself")
@@ -111,7 +112,10 @@ class CurvesTrainer(Trainer):
         del corpus
         self.format = get_format(FORMAT)
         torch.manual_seed(options.seed)
-        self.adapter = new_adapter(options.variant, points_of(unet), options.channels).to(device)
+        self.adapter = new_adapter(options.variant, points_of(unet), options.channels)
+        if options.start:
+            self._go_on_from(Path(options.start))
+        self.adapter.to(device)
         self.alphas = scaled_linear_alphas_cumprod().float().to(device)
         self.behind = options.variant == "output"
         if self.behind:
@@ -120,6 +124,15 @@ class CurvesTrainer(Trainer):
         self.optimiser = torch.optim.AdamW(
             self.adapter.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
         )
+
+    def _go_on_from(self, path: Path) -> None:
+        begun = load_adapter(path)
+        if (begun.variant, begun.channels) != (self.options.variant, self.options.channels):
+            raise SonopaintError(
+                f"{path} is an adapter {begun.variant} of {begun.channels} channels; choose the same "
+                f"{setting('variant')} and {setting('channels')}, or no {setting('start')}."
+            )
+        self.adapter.load_state_dict(begun.state_dict())
 
     def parts(self) -> dict[str, Any]:
         return {"adapter": self.adapter, "ema": self.ema, "optimiser": self.optimiser}
