@@ -78,6 +78,10 @@ BASE: Steps = {
         "trains the adapter with which a model paints parts, on scenes",
         "sonotrain.trainers.mini.inpaint:InpaintTrainer",
     ),
+    "grain": (
+        "trains what knows how rough noise is where the VAE blurs it",
+        "sonotrain.trainers.mini.grain:GrainTrainer",
+    ),
     "classifier": (
         "trains the sound classifier that judges the model",
         "sonotrain.trainers.mini.classifier:ClassifierTrainer",

@@ -256,7 +256,7 @@ class Case:
             return train(self.kind, out, self.given | (more or {}), budget, device="cpu", **how)
 
 
-TRAINERS = ("vae", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
+TRAINERS = ("vae", "grain", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
 TRAINERS += ("distill", "lora", "subject", "blend")
 
 
@@ -282,6 +282,10 @@ def case(
         if name == "vae":
             more = {"corpus": str(corpus), "batch": 2, "crop": 16, "adversarial_from": 0.4}
             return Case("mini.vae:VaeTrainer", common | more, 6, 4)
+        if name == "grain":
+            more = {"corpus": str(corpus), "model": str(request.getfixturevalue("whole")("vae"))}
+            more |= {"clips": 8, "batch": 2, "crop": 16, "channels": 4}
+            return Case("mini.grain:GrainTrainer", common | more, 6, 4)
         if name == "text":
             more = {"corpus": str(corpus), "vocab_size": 700, "batch": 16}
             return Case("mini.text:TextTrainer", common | more, 3, 2)

@@ -11,6 +11,7 @@ import torch
 
 from sonoconvert.files.hashes import sha256_of
 from sonoconvert.pictures.format import SpectrogramFormat
+from sonopaint.models.grain import GrainNetwork, grain_beside
 from sonopaint.models.info import lead_of, unet_file
 
 
@@ -46,6 +47,11 @@ class Model:
     def lead(self) -> int | None:
         """Columns before what is painted at which the model's picture begins (see ``lead_of``)."""
         return lead_of(self.defaults, self.format)
+
+    @cached_property
+    def grain(self) -> GrainNetwork | None:
+        """What knows how rough the noise is that the VAE blurs, if it lies beside the model."""
+        return grain_beside(self.path)
 
     @cached_property
     def hash(self) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.pictures.picture import Picture
 from sonopaint.knowledge import Knowledge, knowledge_of
+from sonopaint.models.grain import grained
 from sonopaint.painters.latents import (
     Noise,
     decode_latents,
@@ -229,6 +230,12 @@ class DiffusersPainter:
             )
             if fmt.channels == "mono":
                 painted = painted.mean(axis=-1, keepdims=True)
+            if self.model.grain is not None:
+                seeds = [
+                    seed + 7919 * index for seed in noises
+                ]  # windows of the same noise would sound alike
+                pairs = zip(painted, seeds, strict=True)
+                painted = np.stack([grained(self.model.grain, one, seed) for one, seed in pairs])
             own = slice(start, min([stop, columns, *(first for first, _ in spans[index + 1 :])]))
             count = own.stop - start
             pixels[:, :, own] = _blend(part[:, :, :count], painted[:, :, :count], part_mask[:, :count])

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from contextlib import AbstractContextManager, closing, nullcontext
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,12 @@ from sonoconvert.errors import Cancelled, SonopaintError
 from sonoconvert.pictures.picture import Picture
 from sonopaint.knowledge import Knowledge, knowledge_of
 from sonopaint.models.circular import circular_time
+from sonopaint.models.folders import shipped_folder
+from sonopaint.models.grain import GrainNetwork, grain_beside, grained
 from sonopaint.painters.spans import MULTIPLE, fill_masked, padded, paint_spans
 from sonopaint.tasks.progress import Progress, silent
 from sonopaint.tasks.settings import SD_DEFAULTS, PaintSettings
-from sonopaint_webui import host, infotext
+from sonopaint_webui import host, infotext, shipped
 
 if TYPE_CHECKING:
     from sonoconvert.edits.canvas import Canvas
@@ -60,12 +63,24 @@ class HostPainter:
     infotexts: list[str] = dataclasses.field(default_factory=list)
     comments: dict[str, None] = dataclasses.field(default_factory=dict)
 
+    @property
+    def _file(self) -> Path | None:
+        """The checkpoint's."""
+        return host.checkpoint_files().get(self.checkpoint) if self.checkpoint else host.chosen_checkpoint()
+
     @cached_property
     def knowledge(self) -> Knowledge | None:
         """What the checkpoint knows, where that can be listed."""
-        files = host.checkpoint_files()
-        path = files.get(self.checkpoint) if self.checkpoint else host.chosen_checkpoint()
-        return knowledge_of(path) if path else None
+        return knowledge_of(self._file) if self._file else None
+
+    @cached_property
+    def grain(self) -> GrainNetwork | None:
+        """What knows how rough the noise is that the checkpoint's VAE blurs; for Mini the shipped one."""
+        path = self._file
+        if path is None:
+            return None
+        mini = path.name == shipped.CHECKPOINT and shipped.is_mini(path)
+        return grain_beside(shipped_folder() / "mini" if mini else path)
 
     def resolve(self, settings: PaintSettings) -> PaintSettings:
         """The settings with the WebUI's usual values where they say None; unknown names are refused."""
@@ -147,6 +162,8 @@ class HostPainter:
                 painted = painted.astype(np.float32)
                 if fmt.channels == "mono":
                     painted = painted.mean(axis=-1, keepdims=True)
+                if self.grain is not None:
+                    painted = grained(self.grain, painted, item.seed)
                 weight = own[..., None]
                 pixels[:, start:stop] = np.rint(part * (1 - weight) + painted * weight).astype(np.uint8)
         report(len(windows), len(windows), "Painting")

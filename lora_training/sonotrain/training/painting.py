@@ -83,6 +83,7 @@ def paint(
     Each caption has noise of its own, which hangs on `seed` and its place only. A one-step model takes one
     step, whatever the settings say.
     """
+    from sonopaint.models.grain import with_grain
     from sonopaint.models.prompt import encode_prompt
 
     noise = torch.randn((len(captions), 4, 16, 40), generator=torch.Generator().manual_seed(seed))
@@ -94,7 +95,10 @@ def paint(
             model, embedded[:-1], embedded[-1:], noise[first : first + batch],
             steps=steps, guidance=guidance_scale, sampler=sampler,
         )  # fmt: skip
-        pictures.append(to_levels(pixels).cpu())
+        levels = to_levels(pixels).cpu()
+        if model.grain is not None:
+            levels = with_grain(model.grain, levels, range(seed + first, seed + first + len(levels)))
+        pictures.append(levels)
     return torch.cat(pictures)
 
 
