@@ -256,8 +256,9 @@ class BringToCurves(io.ComfyNode):
             if brightness:
                 clip = brighter_and_darker(clip, asked)
             if loudness:
-                clip = normalised(louder_and_softer(clip, asked))
-            made.append(clip)
+                clip = louder_and_softer(clip, asked)
+            changed = loudness and "loudness" in asked.names or brightness and "brightness" in asked.names
+            made.append(normalised(clip) if changed else clip)
         return io.NodeOutput(audio_of(made))
 
 

@@ -112,7 +112,7 @@ class CurvesPart:
             )
             self.exact = gr.Checkbox(
                 True,
-                label="Bring the result to the curves (gain, and pitch in the octave it has)",
+                label="Bring the result to the curves (gain, pitch and brightness)",
                 elem_id=f"{name}-exact",
             )
             self.status = gr.HTML("", elem_id=f"{name}-status", apply_default_css=False)

@@ -151,7 +151,7 @@ class Arguments:
     onsets: str = _option("", "second:1 where something begins, as in 0.5:1 1:1", FOLLOWING)
     exact: bool = _option(
         True,
-        "bring whole sounds to the curves when they are painted: gain, and pitch in the octave it has",
+        "bring whole sounds to the curves when they are painted: gain, pitch and brightness",
         FOLLOWING,
     )
     student: str = _option(

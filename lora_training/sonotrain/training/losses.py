@@ -40,24 +40,6 @@ def gradient_loss(prediction: Tensor, target: Tensor, scales: int = 3) -> Tensor
     return total / scales
 
 
-def grain_loss(prediction: Tensor, target: Tensor, scales: int = 2, patch: int = 8) -> Tensor:
-    """Mean L1 distance of how rough two pictures are around each place, over halved scales.
-
-    Roughness is the mean size of the steps along time, and along frequency, within a patch: other noise
-    than the target's costs nothing, blur does. `prediction`, `target`: [B, C, H, W].
-    """
-    total = prediction.new_zeros(())
-    for scale in range(scales):
-        if scale:
-            prediction, target = F.avg_pool2d(prediction, 2), F.avg_pool2d(target, 2)
-        for axis in (-1, -2):
-            pair = [part.diff(dim=axis).abs() for part in (prediction, target)]
-            window = [min(patch, size) for size in pair[0].shape[-2:]]  # a small picture is one patch
-            made, true = (F.avg_pool2d(steps, window, patch // 2) for steps in pair)
-            total = total + (made - true).abs().mean()
-    return total / scales
-
-
 def kl_loss(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL divergence to a standard normal, summed over a latent and averaged over the batch."""
     terms = mean.square() + log_variance.exp() - 1.0 - log_variance
@@ -74,17 +56,6 @@ class PatchDiscriminator(nn.Sequential):
             layers += [nn.GroupNorm(8, 2 * channels), nn.LeakyReLU(0.2)]
             channels *= 2
         super().__init__(*layers, nn.Conv2d(channels, 1, 3, 1, 1))
-
-
-def feature_distance(judge: nn.Sequential, true: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
-    """(logits of `made`, mean L1 distance of the judge's features of both; Larsen et al. 2016, eq. 4)."""
-    total = made.new_zeros(())
-    *layers, last = judge
-    for layer in layers:
-        true, made = layer(true), layer(made)
-        if isinstance(layer, nn.LeakyReLU):
-            total = total + (made - true.detach()).abs().mean()
-    return last(made), total
 
 
 def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:

@@ -20,13 +20,10 @@ from sonotrain.files.options import option
 from sonotrain.training import common
 from sonotrain.training.compute import autocast, compiled, descend, step_generator
 from sonotrain.training.ema import Ema, take_average
-from sonotrain.training.inputs.corpus_latents import corpus_latents
 from sonotrain.training.losses import (
     PatchDiscriminator,
     adaptive_weight,
-    feature_distance,
     gradient_loss,
-    grain_loss,
     hinge_discriminator_loss,
     kl_loss,
 )
@@ -52,14 +49,6 @@ class VaeOptions:
     gradient_weight: float = option(1.0, "weight of the gradient loss")
     kl_weight: float = option(1e-6, "weight of the KL divergence")
     decoder_of: str = option("", "run folder or model of a trained VAE: keep its encoder, train its decoder")
-    latent_noise: float = option(
-        0.0,
-        "noise on the kept latents of decoder_of, in standard deviations (0: not kept, sampled)",
-    )
-    grain_weight: float = option(0.0, "weight of the difference in roughness around each place (0: none)")
-    feature_weight: float = option(
-        0.0, "weight of the distance of the discriminator's features, times the same"
-    )
     adversarial_from: float = option(0.0, "share of the run after which a discriminator joins (0: never)")
     adversarial_weight: float = option(0.25, "weight of the adversarial loss, times the adaptive weight")
     seed: int = common.seed()
@@ -90,7 +79,6 @@ class VaeTrainer(Trainer):
         corpus = open_corpus(options.corpus, options.clips)
         self.options = replace(options, clips=len(corpus))
         self.levels = corpus.levels
-        self.latents: Tensor | None = None
         self.validation = to_pixels(corpus.levels[:VALIDATION_CLIPS])
 
     def prepare(self) -> None:
@@ -105,14 +93,9 @@ class VaeTrainer(Trainer):
         self.layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         self.vae = AutoencoderKL(**self.facts["architecture"]).to(device, memory_format=self.layout).train()
         if options.decoder_of:  # latents, and what was trained on them, stay valid
-            trained, factor = load_vae(options.decoder_of, device)
-            self.vae.load_state_dict(trained.state_dict())
+            self.vae.load_state_dict(load_vae(options.decoder_of, device)[0].state_dict())
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)
-            if options.latent_noise:
-                corpus = open_corpus(options.corpus, options.clips)
-                self.factor = factor
-                self.latents = corpus_latents(corpus, trained.eval(), factor, device).float() / factor
         self.discriminator = PatchDiscriminator().to(device)
         reconstruction = _Reconstruction(self.vae)
         # the adaptive weight goes backwards twice, which compiled graphs do not allow
@@ -141,58 +124,39 @@ class VaeTrainer(Trainer):
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.optimiser, self.critic] if self.options.adversarial_from else [self.optimiser]
 
-    def crops(self, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """A batch of random time crops [B, 3, 128, crop], and their latents [B, 4, 16, crop / 8] if kept."""
+    def crops(self, generator: torch.Generator) -> Tensor:
+        """A batch of random time crops [B, 3, 128, crop]."""
         options = self.options
         count = len(self.levels) - VALIDATION_CLIPS
         index = torch.randint(count, (options.batch,), generator=generator) + VALIDATION_CLIPS
-        if self.latents is None:
-            start = torch.randint(
-                self.levels.shape[-1] - options.crop + 1, (options.batch, 1), generator=generator
-            )
-            latents = None
-        else:
-            places = self.latents.shape[-1] - options.crop // 8 + 1
-            start = 8 * torch.randint(places, (options.batch, 1), generator=generator)
-            latents = _cut(self.latents[index], start // 8, options.crop // 8).to(self.device)
+        start = torch.randint(
+            self.levels.shape[-1] - options.crop + 1, (options.batch, 1), generator=generator
+        )
         picked = _cut(self.levels[index.to(self.levels.device)], start, options.crop)
-        return to_pixels(picked).to(self.device, memory_format=self.layout), latents
+        return to_pixels(picked).to(self.device, memory_format=self.layout)
 
     def step(self, number: int) -> dict[str, Tensor]:
         options = self.options
-        pixels, latents = self.crops(step_generator(options.seed, number))
+        pixels = self.crops(step_generator(options.seed, number))
         latent_shape = (options.batch, 4, pixels.shape[2] // 8, pixels.shape[3] // 8)
         noise = torch.randn(
             latent_shape, generator=step_generator(options.seed + 1, number, self.device), device=self.device
         )
         values = {}
         with autocast(self.device):
-            if latents is None:
-                output, mean, log_variance = self.encode_decode(pixels, noise)
-                values["kl"] = kl_loss(mean.float(), log_variance.float())
-            else:
-                output = self.vae.decode(latents + options.latent_noise / self.factor * noise).sample
+            output, mean, log_variance = self.encode_decode(pixels, noise)
+            values["kl"] = kl_loss(mean.float(), log_variance.float())
         output = output.float()
         values["l1"] = F.l1_loss(output, pixels)
         values["gradient"] = gradient_loss(output, pixels)
         reconstruction = values["l1"] + options.mse_weight * F.mse_loss(output, pixels)
         reconstruction = reconstruction + options.gradient_weight * values["gradient"]
-        if options.grain_weight:  # of grey, which is what is heard
-            values["grain"] = grain_loss(output.mean(1, keepdim=True), pixels.mean(1, keepdim=True))
-            reconstruction = reconstruction + options.grain_weight * values["grain"]
-        loss = reconstruction
-        if "kl" in values:
-            loss = loss + options.kl_weight * values["kl"]
+        loss = reconstruction + options.kl_weight * values["kl"]
         adversarial = options.adversarial_from and self.run.used >= options.adversarial_from
         if adversarial:
-            if options.feature_weight:
-                judged, values["features"] = feature_distance(self.discriminator, pixels, output)
-            else:
-                judged = self.discriminator(output)
-            values["fooled"] = fooled = -judged.mean()
+            values["fooled"] = fooled = -self.discriminator(output).mean()
             balance = adaptive_weight(reconstruction, fooled, self.vae.decoder.conv_out.weight)
-            wanted = fooled + options.feature_weight * values.get("features", 0.0)
-            loss = loss + options.adversarial_weight * balance * wanted
+            loss = loss + options.adversarial_weight * balance * fooled
         values["norm"] = descend(loss, self.vae.parameters(), self.optimiser)
         self.ema.update()
         if adversarial:
