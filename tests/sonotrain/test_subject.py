@@ -68,7 +68,7 @@ def test_a_run_leaves_one_lora_with_distillation_and_subject(
     monkeypatch.setattr(UniDad, "__init__", lambda self, *a, **k: (init(self, *a, **k), made.append(self))[0])
     more = {"learning_rate": 0.02, "preview_every": 3, "preview_prompts": ("a prt train horn",)}
     assert train(SubjectTrainer, tmp_path / "horn", given | more | {"licence": "CC0-1.0"}, device="cpu")
-    networks = made[0].setting.networks
+    networks = made[0].shared.networks
     x = torch.randn(2, 4, 16, 40, generator=torch.Generator().manual_seed(0))
     text, steps = torch.randn(2, 77, 32, generator=torch.Generator().manual_seed(1)), torch.tensor([999, 999])
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_db_dmd2_on_a_target_that_is_given_leaves_all_of_it_in_the_file(
     more = {"method": "db-dmd2", "target": str(tmp_path / "known/known.safetensors")}
     assert train(SubjectTrainer, tmp_path / "horn", given | rate | more, device="cpu")
     assert read_json(tmp_path / "horn/subject.json")["steps"] == given["steps"]  # nothing to adapt
-    networks = made[0].setting.networks
+    networks = made[0].shared.networks
     x = torch.randn(2, 4, 16, 40, generator=torch.Generator().manual_seed(0))
     text, steps = torch.randn(2, 77, 32, generator=torch.Generator().manual_seed(1)), torch.tensor([999, 999])
     with torch.no_grad():
@@ -138,7 +138,7 @@ def test_adapters_hold_one_base_and_neither_vae_nor_text_encoder(
     alive, learnt, step = [], [], UniDad.step
 
     def counting(self: UniDad, number: int) -> dict[str, Any]:
-        networks = self.setting.networks
+        networks = self.shared.networks
         told = step(self, number)
         for optimiser in self.optimisers.values():
             optimiser.zero_grad(set_to_none=True)
