@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from sonoconvert.errors import SonopaintError
 from sonotrain.data.corpus import Corpus, build_corpus
-from sonotrain.files.json_files import read_json
+from sonotrain.files.json_files import read_json, write_json
 from sonotrain.trainers.curves.data import corpus_curves, row
 from sonotrain.trainers.curves.train import export_curves
 
@@ -62,3 +64,37 @@ def test_the_adapter_learns_and_the_model_stays_as_it_is(
     assert one.variant == "output" and one.channels == 8
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
+
+
+def test_a_run_goes_on_from_an_adapter_and_keeps_a_share_of_it(
+    whole: Callable[[str], Path], case: Callable[[str], Any], tmp_path: Path
+) -> None:
+    from sonopaint.models.curves_file import load_adapter
+
+    first = export_curves(whole("curves"), tmp_path / "first")
+    asked = {"start": str(first), "keep": 0.5, "seed": 4}
+    assert case("curves").train(tmp_path / "more", asked)
+    mixed = load_adapter(export_curves(tmp_path / "more", tmp_path / "out")).state_dict()
+    alone = tmp_path / "more" / "config.json"
+    config = read_json(alone)
+    write_json(alone, config | {"options": config["options"] | {"keep": 0.0}})
+    learnt = load_adapter(export_curves(tmp_path / "more", tmp_path / "learnt")).state_dict()
+    before = load_adapter(first).state_dict()
+    assert any(not torch.equal(value, before[name]) for name, value in learnt.items())
+    for name, value in mixed.items():
+        torch.testing.assert_close(value, (before[name] + learnt[name]) / 2, atol=2e-3, rtol=2e-3)
+    with pytest.raises(SonopaintError, match="a share of start"):
+        case("curves").train(tmp_path / "no", {"keep": 0.5})
+    with pytest.raises(SonopaintError, match="adapter output of 8 channels"):
+        case("curves").train(tmp_path / "other", asked | {"channels": 16})
+
+
+def test_a_corpus_of_hums_gets_the_pitch_that_it_was_bent_to(tmp_path: Path) -> None:
+    """Half of it is held like a hum; of a chord the pitch is known, where none could be measured."""
+    from sonotrain.data.corpus import sounds
+
+    batch = sounds(40, 7, "sung")
+    assert batch.pitch is not None and len(batch.kinds) == 40
+    known = ~batch.pitch.isnan().any(1)
+    assert known.any() and {batch.kinds[n] for n in known.nonzero().flatten().tolist()} == {("car_horn",)}
+    assert not known[20:].any() and all(len(kinds) == 1 for kinds in batch.kinds[:20])

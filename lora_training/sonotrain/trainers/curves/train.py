@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class CurvesOptions:
     corpus: str = option("runs/corpus", "folder of a corpus (not of scenes)")
     clips: int = option(0, "clips of it to learn from (0: all)")
     start: str = option("", "adapter to go on from (a curves.safetensors of the same variant and channels)")
+    keep: float = option(0.0, "share of that adapter in the product; the rest is what was learnt")
     variant: str = option("output", "how the curves get into the U-Net", VARIANTS)
     channels: int = option(64, "channels of the branch at each resolution")
     dropout: float = option(0.3, "share of the clips in which a curve is free, for each curve by itself")
@@ -87,6 +89,10 @@ class CurvesTrainer(Trainer):
         if options.batch < 1 or options.channels < 8 or options.channels % 8:
             raise SonopaintError(
                 f"{setting('batch')} must be at least 1, and {setting('channels')} a multiple of 8."
+            )
+        if not 0 <= options.keep < 1 or options.keep and not options.start:
+            raise SonopaintError(
+                f"{setting('keep')} is a share of {setting('start')}, from 0 up to 1, not {options.keep:g}."
             )
         if not (Path(options.model) / "unet.safetensors").is_file():
             raise SonopaintError(f"{options.model} holds no Mini; name one with {setting('model')}.")
@@ -286,8 +292,21 @@ class CurvesTrainer(Trainer):
         """The averaged adapter, fp16."""
         facts = {"options": to_publish(self.options), "steps": steps, "base_sha256": self.facts["base"]}
         with self.ema.applied():
-            save_adapter(self.adapter, path, {"sonopaint.training": json.dumps(facts)}, force=True)
+            adapter = copy.deepcopy(self.adapter)
+        _mix(adapter, self.options.start, self.options.keep)
+        save_adapter(adapter, path, {"sonopaint.training": json.dumps(facts)}, force=True)
         return {"goes_to": str(Path(self.options.model) / CURVES_FILE)}
+
+
+def _mix(adapter: torch.nn.Module, start: str, keep: float) -> None:
+    """The mean of an adapter and of the one it went on from (Wortsman et al. 2022, arXiv:2203.05482).
+
+    It follows nearly as well as what was learnt last, and changes the kind of sound as little as the first.
+    """
+    if keep:
+        first = load_adapter(start).state_dict()
+        for name, value in adapter.state_dict().items():
+            value.lerp_(first[name].to(value), keep)
 
 
 def export_curves(run: str | Path, out: str | Path, *, force: bool = False) -> Path:
@@ -299,8 +318,13 @@ def export_curves(run: str | Path, out: str | Path, *, force: bool = False) -> P
     options = config["options"]
     adapter = new_adapter(options["variant"], points_of(load_mini(options["model"])[0]), options["channels"])
     take_average([adapter], parts["ema"])
+    _mix(adapter, options.get("start", ""), options.get("keep", 0.0))
     data = "synthesised sounds (foley corpus), no recordings"
-    told = options | {"model": Path(options["model"]).name, "corpus": ""}
+    told = options | {
+        "model": Path(options["model"]).name,
+        "corpus": "",
+        "start": Path(options.get("start", "")).name,
+    }
     facts = facts_of(run, "curves", data, told) | {"base_sha256": config["base"]}
     metadata = our_header("Lets a model follow curves: loudness, pitch, brightness, onsets.", facts)
     path = Path(out) / CURVES_FILE
