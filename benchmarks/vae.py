@@ -116,7 +116,7 @@ def measure(models: dict[str, Any], sound: torch.Tensor) -> dict[str, dict[str, 
         drawn = through_vae(model, picture)
         pictures.append((way, drawn, time.process_time() - begin))
         if model.grain is not None:
-            drawn = with_grain(model.grain, drawn, [len(sound)])
+            drawn = with_grain(model.grain, drawn)
             pictures.append((f"{way} with grain", drawn, time.process_time() - begin))
     found: dict[str, dict[str, Any]] = {"original": {"sound": true, "picture": picture}}
     for way, drawn, seconds in pictures:

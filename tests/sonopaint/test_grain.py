@@ -63,7 +63,7 @@ def test_blurred_noise_is_as_rough_as_it_was(shipped: GrainNetwork) -> None:
     noise = torch.randn(3, 170_000, generator=torch.Generator().manual_seed(1)) * 0.1
     true = pictures(noise)
     blurred = F.avg_pool2d(true[:, None], 5, 1, 2, count_include_pad=False)[:, 0]
-    grainy = with_grain(shipped, blurred, [1, 2, 3])
+    grainy = with_grain(shipped, blurred)
     middle = slice(20, 300)
     rough = [float(roughness(one)[..., middle].mean()) for one in (true, blurred, grainy)]
     before, after = rough[1] / rough[0], rough[2] / rough[0]
@@ -72,23 +72,27 @@ def test_blurred_noise_is_as_rough_as_it_was(shipped: GrainNetwork) -> None:
 
 
 def test_silence_stays_silent_and_tones_stay_tones(shipped: GrainNetwork) -> None:
-    assert with_grain(shipped, torch.zeros(1, 128, 320), [0]).max() < 0.02
+    assert with_grain(shipped, torch.zeros(1, 128, 320)).max() < 0.02
     time = torch.arange(170_000) / 32_000
     tones = sum(torch.sin(2 * torch.pi * 330 * k * time) / k for k in range(1, 9))
     true = pictures(0.1 * tones[None])
     loud = true > 0.7
-    changed = (with_grain(shipped, true, [0]) - true).abs()[loud]
+    changed = (with_grain(shipped, true) - true).abs()[loud]
     assert float(changed.mean()) < 0.015  # 1.2 dB
 
 
 def test_pixels_keep_their_place_and_their_channels() -> None:
     pixels = np.full((128, 64, 3), 100, np.float32)
     pixels[:8] = 0  # the highest rows
-    made = grained(always(0.0), pixels, 0)
+    pixels[100:, 40:, 1] = 160  # louder there: another picture
+    made = grained(always(0.0), pixels)
     assert np.allclose(made, pixels, atol=1e-3)
-    made = grained(always(0.05), pixels, 0)
-    assert made.shape == pixels.shape and np.abs(made[20:] - 100).mean() > 3
-    assert not np.allclose(made[..., 0], made[..., 1])  # as two channels of noise differ
+    made = grained(always(0.05), pixels)
+    assert made.shape == pixels.shape and np.abs(made - pixels)[20:].mean() > 3
+    assert np.allclose(made[..., 0], made[..., 2])  # what is the same stays the same
+    assert not np.allclose(made[20:100, :, 0], made[20:100, :, 1])
+    rounded = grained(always(0.05), pixels + 0.3)  # a host's levels are whole
+    assert np.abs(rounded - made - 0.3)[8:].max() < 0.5
 
 
 def test_painters_put_it_back_where_they_paint(

@@ -12,7 +12,7 @@ network lies in ``grain.safetensors`` beside the model.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -76,20 +76,30 @@ def texture(fmt: SpectrogramFormat, columns: int, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def with_grain(network: GrainNetwork, levels: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Levels [B, H, W] in 0 … 1, row 0 lowest, with the roughness that they lack, each from its seed."""
+def with_grain(network: GrainNetwork, levels: Tensor) -> Tensor:
+    """Levels [B, H, W] in 0 … 1, row 0 lowest, with the roughness that they lack.
+
+    The same picture gets the same grain, behind every door.
+    """
     due, own = network(levels).exp() - LEAST, roughness(levels)
     lacking = (due.square() - own.square()).clamp_min(0.0).sqrt() * (due > own)  # steps add as deviations do
     beside = F.avg_pool2d(levels[:, None], (_BESIDE, 1), 1, (_BESIDE // 2, 0), count_include_pad=False)[:, 0]
     lacking = lacking.minimum(levels) * (1 - (levels - beside) / RIDGE).clamp(0.0, 1.0)
-    drawn = torch.stack([texture(network.format, levels.shape[-1], seed) for seed in seeds])
+    drawn = torch.stack([texture(network.format, levels.shape[-1], _seed(one)) for one in levels])
     return (levels + lacking * drawn.to(levels)).clamp(0.0, 1.0)
 
 
-def grained(network: GrainNetwork, pixels: np.ndarray, seed: int) -> np.ndarray:
+def _seed(levels: Tensor) -> int:
+    """A seed of a picture [H, W]: where it is loudest and changes most; hosts round levels."""
+    cells = F.avg_pool2d(levels[None], 8, ceil_mode=True)[0]
+    change = (cells - cells.roll(1, -1)).abs()
+    return int(cells.argmax()) * cells.numel() + int(change.argmax())
+
+
+def grained(network: GrainNetwork, pixels: np.ndarray) -> np.ndarray:
     """`with_grain` of painted pixels, float32 [H, W, C] in 0 … 255, highest row first; of each channel."""
     levels = torch.from_numpy(np.ascontiguousarray(pixels[::-1].transpose(2, 0, 1))).float() / 255
-    levels = with_grain(network, levels, range(seed, seed + len(levels)))
+    levels = with_grain(network, levels)
     return np.ascontiguousarray(255 * levels.numpy().transpose(1, 2, 0)[::-1])
 
 

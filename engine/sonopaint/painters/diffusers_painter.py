@@ -231,11 +231,7 @@ class DiffusersPainter:
             if fmt.channels == "mono":
                 painted = painted.mean(axis=-1, keepdims=True)
             if self.model.grain is not None:
-                seeds = [
-                    seed + 7919 * index for seed in noises
-                ]  # windows of the same noise would sound alike
-                pairs = zip(painted, seeds, strict=True)
-                painted = np.stack([grained(self.model.grain, one, seed) for one, seed in pairs])
+                painted = np.stack([grained(self.model.grain, one) for one in painted])
             own = slice(start, min([stop, columns, *(first for first, _ in spans[index + 1 :])]))
             count = own.stop - start
             pixels[:, :, own] = _blend(part[:, :, :count], painted[:, :, :count], part_mask[:, :count])

@@ -97,7 +97,7 @@ def patched_vae(vae: Any, window: int, *, circular: bool) -> Any:
 
         with wrap() if samples.shape[-1] <= window else nullcontext():
             image = over_windows(one, samples, window, circular=circular, cell_out=8)
-        return _grained(original, image, samples).movedim(1, -1)
+        return _grained(original, image).movedim(1, -1)
 
     def encode(pixels: torch.Tensor) -> torch.Tensor:
         def one(part: torch.Tensor) -> torch.Tensor:
@@ -133,11 +133,10 @@ def guarded_model(model: Any) -> Any:
     return guarded
 
 
-def _grained(vae: Any, image: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
-    """A decoded picture [B, 3, H, W] in 0 … 1 with the grain that Mini's VAE blurs, from its own seed."""
+def _grained(vae: Any, image: torch.Tensor) -> torch.Tensor:
+    """A decoded picture [B, 3, H, W] in 0 … 1 with the grain that Mini's VAE blurs."""
     network = getattr(vae, "grain", None)
     if network is None:
         return image
     levels = image.float().mean(1).flip(-2).cpu()
-    seeds = [int(1e4 * abs(float(one.double().sum()))) % 2**31 for one in samples]
-    return with_grain(network, levels, seeds).flip(-2)[:, None].to(image).expand_as(image)
+    return with_grain(network, levels).flip(-2)[:, None].to(image).expand_as(image)

@@ -97,7 +97,7 @@ def paint(
         )  # fmt: skip
         levels = to_levels(pixels).cpu()
         if model.grain is not None:
-            levels = with_grain(model.grain, levels, range(seed + first, seed + first + len(levels)))
+            levels = with_grain(model.grain, levels)
         pictures.append(levels)
     return torch.cat(pictures)
 

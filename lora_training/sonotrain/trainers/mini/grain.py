@@ -142,7 +142,7 @@ class GrainTrainer(Trainer):
 
     def _grained(self, count: int) -> Tensor:
         network = self.network.to("cpu") if self.device.type != "cpu" else self.network
-        return with_grain(network, self.blurred[:count], range(count))
+        return with_grain(network, self.blurred[:count])
 
     def save(self, path: Path, steps: int) -> dict[str, Any]:
         """The averaged network, fp16."""
