@@ -15,6 +15,7 @@ from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonopaint.models.grain import (
+    LENGTH,
     GrainNetwork,
     grain_beside,
     grained,
@@ -51,12 +52,14 @@ def pictures(waves: torch.Tensor) -> torch.Tensor:
 
 
 def test_its_texture_is_that_of_noise_in_the_format() -> None:
-    drawn = texture(FORMAT, 320, 5)
-    assert drawn.shape == (128, 320) and torch.equal(drawn, texture(FORMAT, 320, 5))
+    drawn = texture(FORMAT)
+    assert drawn.shape == (128, LENGTH) and torch.isfinite(drawn).all()
     assert torch.allclose(drawn.diff(dim=1).abs().mean(1), torch.ones(128), atol=1e-5)
     assert abs(float(drawn.mean())) < 1e-5 and float(drawn.median()) > 0.02  # the logarithm of power: skewed
-    other = texture(FORMAT, 320, 6)
-    assert abs(float(torch.corrcoef(torch.stack([drawn.flatten(), other.flatten()]))[0, 1])) < 0.05
+    rough = torch.full((1, 128, 40), 0.5)
+    whole = with_grain(always(0.05), torch.full((1, 128, 2000), 0.5))
+    part = with_grain(always(0.05), rough, 1500)
+    assert torch.allclose(whole[..., 1510:1530], part[..., 10:30], atol=1e-4)  # the same at the same second
 
 
 def test_blurred_noise_is_as_rough_as_it_was(shipped: GrainNetwork) -> None:
@@ -84,15 +87,11 @@ def test_silence_stays_silent_and_tones_stay_tones(shipped: GrainNetwork) -> Non
 def test_pixels_keep_their_place_and_their_channels() -> None:
     pixels = np.full((128, 64, 3), 100, np.float32)
     pixels[:8] = 0  # the highest rows
-    pixels[100:, 40:, 1] = 160  # louder there: another picture
     made = grained(always(0.0), pixels)
     assert np.allclose(made, pixels, atol=1e-3)
     made = grained(always(0.05), pixels)
     assert made.shape == pixels.shape and np.abs(made - pixels)[20:].mean() > 3
-    assert np.allclose(made[..., 0], made[..., 2])  # what is the same stays the same
-    assert not np.allclose(made[20:100, :, 0], made[20:100, :, 1])
-    rounded = grained(always(0.05), pixels + 0.3)  # a host's levels are whole
-    assert np.abs(rounded - made - 0.3)[8:].max() < 0.5
+    assert not np.allclose(made[..., 0], made[..., 1])  # as two channels of noise differ
 
 
 def test_painters_put_it_back_where_they_paint(
@@ -104,8 +103,6 @@ def test_painters_put_it_back_where_they_paint(
     monkeypatch.setattr(tiny, "grain", always(0.06), raising=False)
     first, second = (generate(tiny, settings)[0].picture.pixels for _ in range(2))
     assert np.array_equal(first, second) and np.abs(first.astype(float) - plain).mean() > 2
-    other = generate(tiny, PaintSettings("rain", steps=1, seed=5), batch=2)
-    assert not np.array_equal(other[0].picture.pixels, other[1].picture.pixels)
     painted = inpaint(tiny, clip, region, settings)[0].clip.waveform
     assert torch.equal(painted[:, : 32_000 * 3 // 2], clip.waveform[:, : 32_000 * 3 // 2])
 

@@ -31,7 +31,9 @@ GRAIN_FILE = "grain.safetensors"
 _AROUND = 9  # columns over which roughness is averaged; not over rows: a partial is smooth beside noise
 LEAST = 1e-3  # mean step in levels that counts as none
 RIDGE = 5 / 80  # levels above the rows beside it from which a cell is a partial, which is smooth
+LENGTH = 1024  # columns of the texture, after which it begins anew
 _BESIDE = 9  # rows
+_APART = 331  # columns of the texture between the channels of a picture
 
 
 class GrainNetwork(nn.Module):
@@ -64,42 +66,36 @@ def roughness(levels: Tensor) -> Tensor:
     return F.avg_pool1d(steps, _AROUND, 1, _AROUND // 2, count_include_pad=False)
 
 
-def texture(fmt: SpectrogramFormat, columns: int, seed: int) -> Tensor:
-    """What white noise of a seed is in a format, in the logarithm: [H, columns], mean step 1 in each row."""
-    samples = (columns + 4) * fmt.hop_length + fmt.n_fft
-    noise = torch.randn(1, samples, generator=torch.Generator().manual_seed(seed))
+@lru_cache(maxsize=4)
+def texture(fmt: SpectrogramFormat) -> Tensor:
+    """What white noise is in a format, in the logarithm: [H, LENGTH], mean 0 and mean step 1 in each row.
+
+    Always the same, so that a picture gets the same grain behind every door.
+    """
+    samples = (LENGTH + 4) * fmt.hop_length + fmt.n_fft
+    noise = torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
     drawn = mel_magnitude(noise, fmt)[0].clamp_min(1e-9).log()
-    middle = (drawn.shape[-1] - columns) // 2  # away from the ends, where the window is half empty
-    drawn = drawn[:, middle : middle + columns]
+    middle = (drawn.shape[-1] - LENGTH) // 2  # away from the ends, where the window is half empty
+    drawn = drawn[:, middle : middle + LENGTH]
     drawn = drawn - drawn.mean(1, keepdim=True)
     return drawn / drawn.diff(dim=1).abs().mean(1, keepdim=True).clamp_min(1e-6)
 
 
 @torch.no_grad()
-def with_grain(network: GrainNetwork, levels: Tensor) -> Tensor:
-    """Levels [B, H, W] in 0 … 1, row 0 lowest, with the roughness that they lack.
-
-    The same picture gets the same grain, behind every door.
-    """
+def with_grain(network: GrainNetwork, levels: Tensor, first: int = 0) -> Tensor:
+    """Levels [B, H, W] in 0 … 1, row 0 lowest, from a column of a sound on, with the roughness they lack."""
     due, own = network(levels).exp() - LEAST, roughness(levels)
     lacking = (due.square() - own.square()).clamp_min(0.0).sqrt() * (due > own)  # steps add as deviations do
     beside = F.avg_pool2d(levels[:, None], (_BESIDE, 1), 1, (_BESIDE // 2, 0), count_include_pad=False)[:, 0]
     lacking = lacking.minimum(levels) * (1 - (levels - beside) / RIDGE).clamp(0.0, 1.0)
-    drawn = torch.stack([texture(network.format, levels.shape[-1], _seed(one)) for one in levels])
-    return (levels + lacking * drawn.to(levels)).clamp(0.0, 1.0)
+    columns = torch.arange(first, first + levels.shape[-1]) % LENGTH
+    return (levels + lacking * texture(network.format)[:, columns].to(levels)).clamp(0.0, 1.0)
 
 
-def _seed(levels: Tensor) -> int:
-    """A seed of a picture [H, W]: where it is loudest and changes most; hosts round levels."""
-    cells = F.avg_pool2d(levels[None], 8, ceil_mode=True)[0]
-    change = (cells - cells.roll(1, -1)).abs()
-    return int(cells.argmax()) * cells.numel() + int(change.argmax())
-
-
-def grained(network: GrainNetwork, pixels: np.ndarray) -> np.ndarray:
+def grained(network: GrainNetwork, pixels: np.ndarray, first: int = 0) -> np.ndarray:
     """`with_grain` of painted pixels, float32 [H, W, C] in 0 … 255, highest row first; of each channel."""
     levels = torch.from_numpy(np.ascontiguousarray(pixels[::-1].transpose(2, 0, 1))).float() / 255
-    levels = with_grain(network, levels)
+    levels = torch.cat([with_grain(network, one[None], first + _APART * n) for n, one in enumerate(levels)])
     return np.ascontiguousarray(255 * levels.numpy().transpose(1, 2, 0)[::-1])
 
 
