@@ -231,7 +231,7 @@ class DiffusersPainter:
             if fmt.channels == "mono":
                 painted = painted.mean(axis=-1, keepdims=True)
             if self.model.grain is not None:
-                painted = np.stack([grained(self.model.grain, one, start) for one in painted])
+                painted = np.stack([grained(self.model.grain, one, start - spans[0][0]) for one in painted])
             own = slice(start, min([stop, columns, *(first for first, _ in spans[index + 1 :])]))
             count = own.stop - start
             pixels[:, :, own] = _blend(part[:, :, :count], painted[:, :, :count], part_mask[:, :count])

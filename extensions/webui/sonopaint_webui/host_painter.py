@@ -163,7 +163,7 @@ class HostPainter:
                 if fmt.channels == "mono":
                     painted = painted.mean(axis=-1, keepdims=True)
                 if self.grain is not None:
-                    painted = grained(self.grain, painted, start)
+                    painted = grained(self.grain, painted, start - windows[0][0])
                 weight = own[..., None]
                 pixels[:, start:stop] = np.rint(part * (1 - weight) + painted * weight).astype(np.uint8)
         report(len(windows), len(windows), "Painting")
