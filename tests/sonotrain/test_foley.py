@@ -151,6 +151,10 @@ def test_kinds_lie_where_their_table_says(kind: Kind) -> None:
     clips, _ = synthesise(kind.name, 8, torch.Generator().manual_seed(3))
     middles = []
     for clip in clips[:, : 3 * SAMPLE_RATE]:
+        if kind.name == "train_horn":  # a chord, which has no pitch: its lowest horn
+            power = torch.fft.rfft(clip).abs().square()[: 3 * 2000]  # up to 2 kHz
+            middles.append(float((power > power.max() / 30).nonzero()[0]) / 3)
+            continue
         pitch = measure(Clip(clip[None], SAMPLE_RATE), ("pitch",), quick=True).values["pitch"]
         middles += [float(np.median(pitch[pitch > 0]))] if (pitch > 0).any() else []
     assert kind.hertz is not None and kind.hertz[0] <= np.median(middles) <= kind.hertz[1]
