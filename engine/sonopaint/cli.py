@@ -395,7 +395,7 @@ def _paint(
             print(png)
     for said in dict.fromkeys(filter(None, (result.settings.get("unknown") for result in results))):
         print(f"sonopaint: {said}", file=sys.stderr)
-    for note in (note for result in results for note in result.settings.get("notes", [])):
+    for note in dict.fromkeys(note for result in results for note in result.settings.get("notes", [])):
         print(f"sonopaint: {note}", file=sys.stderr)
     if not args.quiet:
         shown = {name: results[0].settings[name] for name in ("seed", "steps", "guidance_scale", "sampler")}

@@ -236,7 +236,12 @@ def test_what_the_adapter_leaves_over_is_made_up_for(tiny: Any) -> None:
 
 
 def test_the_command_line_follows_what_is_hummed_and_what_is_written(
-    tiny: Any, tiny_folder: Path, tmp_path: Path, make_clip: Any, capsys: pytest.CaptureFixture[str]
+    tiny: Any,
+    tiny_folder: Path,
+    tmp_path: Path,
+    make_clip: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from sonoconvert.files.clip import read_clip, write_clip
     from sonopaint.cli import main
@@ -269,6 +274,13 @@ def test_the_command_line_follows_what_is_hummed_and_what_is_written(
     assert read_clip(tmp_path / "again.wav").settings["curves"] == made.settings["curves"]
     part = ["inpaint", str(out), "rain", "--region", "0.5:1", "--loudness", "0:-40 1:-6"]
     assert main([*part, "-o", str(tmp_path / "part.wav"), *common]) == 0
+    known = knowledge_of(MINI)
+    monkeypatch.setattr("sonopaint.painters.diffusers_painter.knowledge_of", lambda *_: known)
+    part = ["inpaint", str(out), "a cow", "--region", "0.5:1", "--pitch", "0:500"]
+    assert main([*part, "-o", str(tmp_path / "cow.wav"), *common]) == 0
+    assert capsys.readouterr().err.count("moved down by 2 octaves") == 1
+    assert main([*part, "--keep-octave", "-o", str(tmp_path / "high.wav"), *common]) == 0
+    assert "octave" not in capsys.readouterr().err
     assert main(["generate", "a horn", "--loudness", "0:40", "-o", str(tmp_path / "x.wav"), *common]) == 2
     assert "out of range" in capsys.readouterr().err
     assert main(["generate", "a horn", "--loudness", "0:-6", "--model", str(tiny_folder), "--quiet"]) == 2

@@ -81,6 +81,21 @@ def test_a_sound_follows_the_lanes_and_comes_back_over_them(
     assert not isinstance(plain[5], dict) or plain[5].get("got") is None
 
 
+def test_a_hum_that_moves_by_octaves_is_told(
+    context: Any, tab: Any, with_adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sonopaint.knowledge import knowledge_of
+    from sonopaint_studio.generate_tab import GenerateTab
+
+    known = knowledge_of(Path(__file__).resolve().parents[2] / "weights/mini")
+    monkeypatch.setattr("sonopaint.painters.diffusers_painter.knowledge_of", lambda *_: known)
+    asked = json.dumps(parse_points("pitch", "0:500", 1.0).to_dict())
+    model = str(context.store.models()[0].path)
+    fields = ("a cow", "", 1.0, 2, "full", -23, *KNOBS, asked, False)
+    *_, last = GenerateTab(context).generate(tab(), model, "", "", "", 1.0, 1.0, 1.0, *fields)
+    assert last[0].count("The pitch was moved down by 2 octaves") == 1  # of two sounds
+
+
 def test_a_model_without_an_adapter_says_so(context: Any, tab: Any) -> None:
     from sonopaint_studio.generate_tab import GenerateTab
 

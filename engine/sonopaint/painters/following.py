@@ -38,7 +38,8 @@ class Following:
 
     def describe(self) -> dict[str, Any]:
         """For the settings that a result carries."""
-        return {KEY: self.curves.to_dict(), "curves_by": self.adapter.variant}
+        told = {KEY: self.curves.to_dict(), "curves_by": self.adapter.variant}
+        return told | ({"notes": list(self.curves.notes)} if self.curves.notes else {})
 
 
 def adapter_file(model: Model) -> Path:

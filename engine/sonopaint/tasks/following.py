@@ -31,7 +31,7 @@ def exactly(result: Result, curves: Curves, exact: Sequence[str] = EXACT) -> Res
         clip = brighter_and_darker(clip, curves)
     if "loudness" in exact:
         clip = louder_and_softer(clip, curves)
-    notes = [*result.settings.get("notes", []), *curves.notes]
+    notes = list(dict.fromkeys([*result.settings.get("notes", []), *curves.notes]))
     done = [name for name in exact if name in curves.names]
     settings = {**result.settings, "curves_exact": done} | ({"notes": notes} if notes else {})
     return Result.of(normalised(clip), picture, settings)

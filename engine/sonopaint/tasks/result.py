@@ -60,7 +60,10 @@ def record(
     except PackageNotFoundError:  # run from a checkout that was never installed
         own_version = "unknown"
     resolved = painter.resolve(settings)
-    entries = {"task": task, **resolved.to_dict(), **painter.describe(), **extra}
+    told = painter.describe()
+    entries = {"task": task, **resolved.to_dict(), **told, **extra}
+    if notes := [*told.get("notes", []), *extra.get("notes", [])]:
+        entries["notes"] = notes
     if unknown := _unknown(painter, entries):
         entries["unknown"] = unknown
     if ignored := settings.ignored(resolved):

@@ -253,8 +253,6 @@ class EditTab(JobPage):
         for event, told, stop in self.followed(session):
             if isinstance(event, Finished):
                 made = event.value
-                notes = dict.fromkeys(note for take in made for note in take.settings.get("notes", []))
-                told += "".join(map(note_html, notes))
                 seed = made[0].settings["seed"]  # silence takes another one
                 yield told, seed, stop, *self.shown(session)
             else:

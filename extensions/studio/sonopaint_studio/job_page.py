@@ -48,13 +48,13 @@ class JobPage:
     def followed(self, session: Session) -> Iterator[tuple[Event, str, Any]]:
         """(what happens, the line that says it, the stop button's update) of this tab's jobs.
 
-        A job that ends with a sentence has it below the line.
+        A job that ends with a sentence has it below the line, and one that ends with sounds their notes.
         """
         queue = self.context.queue
         for event in queue.follow(session, self.name):
             stop = widgets.running() if queue.busy(session, self.name) else widgets.idle()
-            note = event.value if isinstance(event, Finished) and isinstance(event.value, str) else ""
-            yield event, status_html(event) + note_html(note), stop
+            note = _told(event.value) if isinstance(event, Finished) else ""
+            yield event, status_html(event) + note, stop
 
     def dropped(self, session: Session, files: Sequence[dict[str, Any]]) -> tuple[Clip, Sound]:
         """The first file that was dropped, as a sound of the tab.
@@ -70,3 +70,12 @@ class JobPage:
             return clip, keep(session.new_folder(), clip, title=stem, stem=stem)
         except (SonopaintError, IndexError, KeyError) as error:
             raise SonopaintError(named(error, name, path)) from error
+
+
+def _told(value: Any) -> str:
+    """A sentence, or the notes of sounds, each once."""
+    if isinstance(value, str):
+        return note_html(value)
+    sounds = [one for one in value if isinstance(one, Sound)] if isinstance(value, list) else []
+    notes = [note for sound in sounds for note in sound.settings.get("notes", [])]
+    return "".join(map(note_html, dict.fromkeys(notes)))
