@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ MINI = Path(__file__).resolve().parents[2] / "weights/mini"
 
 @pytest.fixture(scope="module")
 def shipped() -> GrainNetwork:
-    found = grain_beside(MINI)
+    found = grain_beside(MINI, FORMAT)
     assert found is not None
     return found
 
@@ -100,7 +101,7 @@ def test_painters_put_it_back_where_they_paint(
     settings = PaintSettings("rain", steps=1, seed=4)
     plain = generate(tiny, settings)[0].picture.pixels
     clip, region = make_clip(6.0, 32_000), Region((Box(2.0, 3.0),))
-    monkeypatch.setattr(tiny, "grain", always(0.06), raising=False)
+    monkeypatch.setattr(type(tiny), "grain", always(0.06))
     first, second = (generate(tiny, settings)[0].picture.pixels for _ in range(2))
     assert np.array_equal(first, second) and np.abs(first.astype(float) - plain).mean() > 2
     painted = inpaint(tiny, clip, region, settings)[0].clip.waveform
@@ -111,10 +112,12 @@ def test_it_comes_back_from_its_file_and_others_are_refused(tmp_path: Path) -> N
     torch.manual_seed(0)
     made = GrainNetwork(FORMAT, 4)
     save_grain(made, tmp_path / "grain.safetensors", {})
-    back = grain_beside(tmp_path)
+    back = grain_beside(tmp_path, FORMAT)
     assert back is not None and back.format == FORMAT
     some = torch.rand(1, 128, 64)
     assert torch.allclose(made(some), back(some), atol=0.02)
-    assert grain_beside(tmp_path / "none.safetensors") is None
+    assert grain_beside(tmp_path / "none.safetensors", FORMAT) is None
+    assert grain_beside(tmp_path, get_format("riffusion-v1")) is None  # of a LoRA for another format
+    assert grain_beside(tmp_path, replace(FORMAT, channels="stereo")) is not None
     with pytest.raises(SonopaintError, match="holds no grain"):
         load_grain(MINI / "vae.safetensors")

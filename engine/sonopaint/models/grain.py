@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -99,10 +100,14 @@ def grained(network: GrainNetwork, pixels: np.ndarray, first: int = 0) -> np.nda
     return np.ascontiguousarray(255 * levels.numpy().transpose(1, 2, 0)[::-1])
 
 
-def grain_beside(model: Path) -> GrainNetwork | None:
-    """The network that lies beside a model: in its folder, or as NAME.grain.safetensors beside its file."""
+def grain_beside(model: Path, fmt: SpectrogramFormat) -> GrainNetwork | None:
+    """The network that lies beside a model: in its folder, or as NAME.grain.safetensors beside its file.
+
+    None where there is none, or one for another format than what is painted.
+    """
     path = model / GRAIN_FILE if model.is_dir() else model.with_suffix(f".{GRAIN_FILE}")
-    return load_grain(path) if path.is_file() else None
+    found = load_grain(path) if path.is_file() else None
+    return found if found is not None and found.format == replace(fmt, channels="mono") else None
 
 
 @lru_cache(maxsize=2)

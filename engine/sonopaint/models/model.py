@@ -48,10 +48,10 @@ class Model:
         """Columns before what is painted at which the model's picture begins (see ``lead_of``)."""
         return lead_of(self.defaults, self.format)
 
-    @cached_property
+    @property
     def grain(self) -> GrainNetwork | None:
         """What knows how rough the noise is that the VAE blurs, if it lies beside the model."""
-        return grain_beside(self.path)
+        return grain_beside(self.path, self.format)
 
     @cached_property
     def hash(self) -> str:

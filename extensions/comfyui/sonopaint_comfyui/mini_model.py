@@ -22,7 +22,6 @@ import torch
 from sonoconvert.checkpoints import ldm
 from sonoconvert.checkpoints.files import read_tensors
 from sonoconvert.errors import SonopaintError
-from sonopaint.models.grain import GrainNetwork, grain_beside
 from sonopaint.models.inpaint import INPAINT_FILE
 from sonopaint.models.plain_vae import PlainVAE
 from sonopaint_comfyui.mini_inpaint import MiniModel, adapt
@@ -36,7 +35,6 @@ def load_mini(folder: Path) -> tuple[Any, comfy.sd.CLIP, MiniVAE]:
     except (OSError, KeyError, ValueError) as error:
         raise SonopaintError(f"{folder} holds no readable Mini (config.json: {error}).") from error
     vae = MiniVAE(vae_config, read_tensors(folder / "vae.safetensors"))
-    vae.grain = grain_beside(folder)
     model = _model(folder / "unet.safetensors", unet_config, config["scheduler"], vae)
     clip = _clip(folder, text_config)
     return model, clip, vae
@@ -253,12 +251,7 @@ def _clip(folder: Path, config: dict[str, Any]) -> comfy.sd.CLIP:
 
 
 class MiniVAE(comfy.sd.VAE):
-    """ComfyUI's VAE around Sonopaint's own network, always in 32 bits: a level's error is heard.
-
-    grain: how rough the noise is that it blurs, put back where time_patches decodes.
-    """
-
-    grain: GrainNetwork | None = None
+    """ComfyUI's VAE around Sonopaint's own network, always in 32 bits: a level's error is heard."""
 
     def __init__(self, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         with _quiet():  # an empty VAE brings all defaults, and warns that it is empty

@@ -11,9 +11,10 @@ from comfy_api.latest import io
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.pictures.format import PRESETS, get_format
+from sonopaint.models.grain import grain_beside
 from sonopaint.models.info import describe, event_lead, list_models
 from sonopaint_comfyui.kinds import METADATA, Format, PictureInfo, schema
-from sonopaint_comfyui.time_patches import guarded_model, patched_model, patched_vae, window_of
+from sonopaint_comfyui.time_patches import GRAIN, guarded_model, patched_model, patched_vae, window_of
 
 FALLBACK = "mini"
 AS_MODEL = "as the model"
@@ -96,6 +97,7 @@ class LoadMini(io.ComfyNode):
         fmt = about.format if format == AS_MODEL and about.format else get_format(format)
         window = window_of(fmt)
         unet = guarded_model(patched_model(unet, window, circular=False, asked=False))
+        setattr(vae, GRAIN, grain_beside(path, fmt))
         vae = patched_vae(vae, window, circular=False)
         return io.NodeOutput(unet, clip, vae, PictureInfo(fmt, lead=event_lead(path, fmt)))
 

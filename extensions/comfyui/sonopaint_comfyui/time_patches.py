@@ -23,6 +23,9 @@ from sonopaint_comfyui.kinds import LORA_METADATA, METADATA
 KEY = "sonopaint_time"  # one patch at a time: a later node replaces an earlier one's
 
 
+GRAIN = "sonopaint_grain"  # the network, on a VAE that has one
+
+
 def window_of(fmt: SpectrogramFormat) -> int:
     """Latent columns of the pictures that a model was trained on."""
     return -(-fmt.width // 8)
@@ -134,8 +137,8 @@ def guarded_model(model: Any) -> Any:
 
 
 def _grained(vae: Any, image: torch.Tensor) -> torch.Tensor:
-    """A decoded picture [B, 3, H, W] in 0 … 1 with the grain that Mini's VAE blurs."""
-    network = getattr(vae, "grain", None)
+    """A decoded picture [B, 3, H, W] in 0 … 1 with the grain that its VAE blurs, if that is known."""
+    network = getattr(vae, GRAIN, None)
     if network is None:
         return image
     levels = image.float().mean(1).flip(-2).cpu()

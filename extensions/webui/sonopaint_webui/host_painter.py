@@ -63,7 +63,7 @@ class HostPainter:
     infotexts: list[str] = dataclasses.field(default_factory=list)
     comments: dict[str, None] = dataclasses.field(default_factory=dict)
 
-    @property
+    @cached_property
     def _file(self) -> Path | None:
         """The checkpoint's."""
         return host.checkpoint_files().get(self.checkpoint) if self.checkpoint else host.chosen_checkpoint()
@@ -76,11 +76,10 @@ class HostPainter:
     @cached_property
     def grain(self) -> GrainNetwork | None:
         """What knows how rough the noise is that the checkpoint's VAE blurs; for Mini the shipped one."""
-        path = self._file
-        if path is None:
+        if self._file is None:
             return None
-        mini = path.name == shipped.CHECKPOINT and shipped.is_mini(path)
-        return grain_beside(shipped_folder() / "mini" if mini else path)
+        mini = self._file.name == shipped.CHECKPOINT and shipped.is_mini(self._file)
+        return grain_beside(shipped_folder() / "mini" if mini else self._file, self.format)
 
     def resolve(self, settings: PaintSettings) -> PaintSettings:
         """The settings with the WebUI's usual values where they say None; unknown names are refused."""
