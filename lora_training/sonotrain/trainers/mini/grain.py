@@ -16,6 +16,7 @@ from sonopaint.models.grain import GRAIN_FILE, LEAST, GrainNetwork, roughness, s
 from sonotrain.data.corpus import FORMAT, Corpus, to_levels, to_pixels
 from sonotrain.files.options import option, to_publish
 from sonotrain.files.pace import Pace
+from sonotrain.files.tensors import keep, kept
 from sonotrain.trainers.mini.vae import load_vae
 from sonotrain.training import common
 from sonotrain.training.compute import descend, step_generator
@@ -45,7 +46,7 @@ class GrainOptions:
     seed: int = common.seed()
     threads: int = common.threads()
     checkpoint_minutes: float = common.checkpoint_minutes(3.0)
-    preview_minutes: float = common.preview_minutes("measurements on held-out sounds")
+    preview_minutes: float = common.preview_minutes()
 
 
 class GrainTrainer(Trainer):
@@ -72,7 +73,7 @@ class GrainTrainer(Trainer):
     def prepare(self) -> None:
         options = self.options
         self.true = self.levels.float() / 255
-        self.blurred = self._through_vae()
+        self.blurred = self._through_vae(self.run.path / "blurred.safetensors").float()
         self.due = (roughness(self.true) + LEAST).log()
         torch.manual_seed(options.seed)
         self.network = GrainNetwork(get_format(FORMAT), options.channels).to(self.device)
@@ -82,8 +83,10 @@ class GrainTrainer(Trainer):
         )
 
     @torch.no_grad()
-    def _through_vae(self) -> Tensor:
-        """Levels [N, 128, 320] of all clips as the VAE gives them back."""
+    def _through_vae(self, path: Path) -> Tensor:
+        """Levels [N, 128, 320] of all clips as the VAE gives them back, kept in the run's folder."""
+        if found := kept(path):
+            return found["levels"]
         vae, factor = load_vae(self.options.model, self.device)
         generator, pace = step_generator(self.options.seed, -1), Pace(TOLD_S)
         rows: list[Tensor] = []
@@ -92,10 +95,11 @@ class GrainTrainer(Trainer):
             latent = vae.encode(pixels).latent_dist.mode()
             noise = torch.randn(latent.shape, generator=generator).to(latent)
             latent = latent + self.options.latent_noise / factor * noise
-            rows.append(to_levels(vae.decode(latent).sample).cpu())
+            rows.append(to_levels(vae.decode(latent).sample).cpu().half())
             if pace.due():
                 left = pace.left(first + 8, len(self.levels) - first - 8)
                 self.run.preparing(f"through the VAE: {first + 8} of {len(self.levels)} clips, {left} left")
+        keep(path, {"levels": torch.cat(rows)})
         return torch.cat(rows)
 
     def parts(self) -> dict[str, Any]:
@@ -122,10 +126,10 @@ class GrainTrainer(Trainer):
 
     @torch.no_grad()
     def preview(self, number: int) -> dict[str, float]:
-        """Originals, what the VAE makes of them, and that with its grain, of six held-out clips."""
+        """Originals, what the VAE makes of them, and that with its grain, of three held-out clips."""
         with self.ema.applied():
-            rows = [self.true[:6], self.blurred[:6], self._grained(6)]
-            save_sheet([row[:3] for row in rows], self.run.preview_folder(number) / "sheet.png")
+            rows = [self.true[:3], self.blurred[:3], self._grained(3)]
+            save_sheet(rows, self.run.preview_folder(number) / "sheet.png")
             return {"validation": self.loss(self.blurred[:HELD_OUT], self.due[:HELD_OUT]).item()}
 
     @torch.no_grad()
@@ -141,8 +145,7 @@ class GrainTrainer(Trainer):
         }
 
     def _grained(self, count: int) -> Tensor:
-        network = self.network.to("cpu") if self.device.type != "cpu" else self.network
-        return with_grain(network, self.blurred[:count])
+        return with_grain(self.network, self.blurred[:count].to(self.device)).cpu()
 
     def save(self, path: Path, steps: int) -> dict[str, Any]:
         """The averaged network, fp16."""
