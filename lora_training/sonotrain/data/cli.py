@@ -77,7 +77,7 @@ def fill_corpus(parser: argparse.ArgumentParser) -> None:
         help="base: what Mini learns; mixed: more captions of two sounds, far sounds quieter; "
         "singles and pairs: one event, or two, of all kinds, for the classifiers; "
         "scenes: clips before and after a box was painted; "
-        "sung: mixed, but every second one is held and bent like a hum, for curves",
+        "sung: mixed, but half of them held and bent like a hum, for curves",
     )
     add_device(parser)
     parser.set_defaults(run=run, resumable=False)

@@ -124,7 +124,7 @@ def synthesise(
     `content` "base": what the base model learns; "mixed": the same with more captions of two sounds, and
     what is far away is quieter; "singles": single events of all kinds, held-out ones too; "pairs": two of
     them, as often at once as in turn; "scenes": clips before and after a box was painted (see Corpus);
-    "sung": "mixed", but every second clip is a kind that is held and bent like a hum.
+    "sung": "mixed", but half of the clips are kinds that are held and bent like a hum.
     """
     if content == "scenes":
         return _synthesise_scenes(count, seed)

@@ -94,15 +94,11 @@ def _steady(loudness: np.ndarray, pitch: np.ndarray | None) -> tuple[int, int]:
         good &= pitch > 0
         step = np.abs(np.diff(np.log(np.maximum(pitch, 1e-3)), prepend=math.log(max(pitch[0], 1e-3))))
         broken = step > math.log(_STEP)
-    best, first = (int(loudness.argmax()), int(loudness.argmax()) + 1), 0
-    for place in range(len(good) + 1):
-        if place == len(good) or not good[place] or broken[place]:
-            if place - first > best[1] - best[0]:
-                best = (first, place)
-            first = place if place < len(good) and good[place] else place + 1
+    parts = np.cumsum(broken | ~good)  # numbers of what lies between breaks
+    longest = np.flatnonzero(good & (parts == np.bincount(parts[good]).argmax()))
     least = math.ceil(_LEAST_S * _RATE)
-    first = max(0, min(best[0], len(good) - least))
-    return first, max(best[1], first + least)
+    first = min(int(longest[0]), len(good) - least)
+    return first, max(int(longest[-1]) + 1, first + least)
 
 
 def _held(part: np.ndarray, samples: int) -> np.ndarray:
