@@ -220,7 +220,7 @@
         for (const kind of ["asked", "got"]) this.row(paint, name, (kind === "asked" ? this.asked : this.got ?? {})[name], x, inks[kind]);
       }
       paint.fillStyle = quiet;
-      const step = [0.5, 1, 2, 5, 10, 30].find((s) => this.seconds / s <= 12) ?? 60;
+      const step = [0.5, 1, 2, 5, 10, 30].find((s) => room * s / this.seconds >= 36) ?? 60;  // pixels that a label needs
       for (let at = 0; at <= this.seconds + 1e-6; at += step) {
         const text = `${at} s`;
         paint.fillText(text, Math.min(x(at * RATE) - (at ? 8 : 0), width - paint.measureText(text).width), height - 4);
