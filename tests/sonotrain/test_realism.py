@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from sonoconvert.pictures.format import get_format
+from sonopaint.models.grain import GrainNetwork, save_grain
 from sonotrain.cli import main
 from sonotrain.evaluation.base import realism
 from sonotrain.evaluation.base.realism import judged, tell_apart
@@ -74,8 +77,15 @@ def test_models_stand_beside_real_clips_and_later_runs_paint_only_what_is_new(
     assert main([*words, "--per-kind", "2"]) == 0
     again = json.loads((tmp_path / "realism.json").read_text(encoding="utf-8"))
     assert again == first and len(painted) == 2
+    grainy = tmp_path / "grainy"
+    shutil.copytree(tiny_base, grainy)
+    save_grain(GrainNetwork(get_format("sonopaint-mini"), 4), grainy / "grain.safetensors", {})
+    assert (
+        main([str(grainy) if word == str(tiny_base) else word for word in words] + ["--per-kind", "2"]) == 0
+    )
+    assert painted == [2, 2, 2, 2]  # it paints otherwise
     assert main([*words, "--per-kind", "3", "--folds", "3"]) == 0
-    assert len(painted) == 3  # one round more
+    assert len(painted) == 5  # one round more
     said = capsys.readouterr().out
     assert "6 clips of 2 kinds" in said and "| siren |" in said and f"| painted by {tiny_base} | " in said
     with Image.open(tmp_path / "realism.png") as sheet:

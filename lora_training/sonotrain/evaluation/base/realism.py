@@ -152,7 +152,8 @@ def _of_model(
     used = [(lora, 1.0) for lora in loras]
     model = load_model(path, device=choose_device(device), dtype=torch.float32, loras=used)
     settings = sampling(model, Evaluation(**{item: getattr(plan, item) for item in SAMPLING}))
-    vae, painter = _fingerprint(model.vae), _fingerprint(model.unet, model.text_encoder)
+    vae = _fingerprint(model.vae)
+    painter = _fingerprint(model.unet, model.text_encoder, *([model.grain] if model.grain else []))
 
     def decoded(clips: Tensor, captions: Sequence[str], place: int) -> Tensor:
         return through_vae(model, clips)
