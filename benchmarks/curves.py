@@ -9,7 +9,9 @@ into the kind's register as doors do. One line for each way of making the sound,
 mini: without curves. mini + after: its gain ridden and its pitch bent to the curves, the simple opponent.
 NAME: the adapter alone (each of --weights; by default the one beside Mini). NAME + after: what doors do.
 
-itself: the sound that the curves are of, through a picture: as near as a result can be. Of sketched curves,
+itself: the sound that the curves are of, through a picture: as near as a result can be. held: of hums, the
+corpus's own sound of the kind, its steady part held and bent along the hum: what adapters learn from, and how
+much of that the judge still takes for the kind. Of sketched curves,
 both are smoothed by the same filters before they are compared: what is faster was not drawn.
 loud r: correlation of the loudness in dB (60 dB below the loudest and less is silence), mean of the cases
 whose loudness changes (by 2 dB, as deviation); of a steady one E-L1 tells.
@@ -42,7 +44,8 @@ from sonopaint.tasks import PaintSettings, generate
 from sonopaint.tasks.following import exactly
 from sonotrain.data import foley
 from sonotrain.data.foley.kinds import KINDS
-from sonotrain.data.humming import hum
+from sonotrain.data.foley.sung import along
+from sonotrain.data.humming import HIGH_HZ, LOW_HZ, course, hum
 from sonotrain.trainers.mini.sound_classifier import load_classifier
 
 SECONDS, RATE = 5.12, 62.5
@@ -53,6 +56,7 @@ OTHERS = [
 ]  # fmt: skip
 
 
+HUMS = 100  # the first seed of what follows hums
 SKETCHED_S = 0.1  # longest median filter of the clips' curves
 
 
@@ -108,8 +112,18 @@ def cases(kinds: list[str], seeds: int, hums: int) -> list[tuple[str, str, int, 
     for seed in range(hums):
         for kind in [kind for kind in kinds if kind in PITCHED]:
             voice = hum(np.random.default_rng([seed, len(kind)]))
-            found.append(("hums", kind, 100 + seed, measure(voice, ("loudness", "pitch"), RATE), voice))
+            found.append(("hums", kind, HUMS + seed, measure(voice, ("loudness", "pitch"), RATE), voice))
     return found
+
+
+def held(kind: str, seed: int) -> Clip:
+    """The corpus's own sound of a kind along the hum of `cases`."""
+    sounds, _ = foley.synthesise(kind, 1, torch.Generator().manual_seed(90_210 + seed))
+    hum = course(
+        np.random.default_rng([seed, len(kind)]), LOW_HZ, HIGH_HZ, sounds.shape[-1], foley.SAMPLE_RATE
+    )
+    wave, _ = along(sounds[0], kind, *hum, np.random.default_rng(seed))
+    return Clip(0.97 * wave[None] / wave.abs().max(), foley.SAMPLE_RATE)
 
 
 def main() -> None:
@@ -153,6 +167,8 @@ def main() -> None:
         curves = in_register(drawn, DiffusersPainter(model).knowledge, settings.prompt)
         if group == "clips":
             note(group, "itself", kind, curves, decode(encode(sound, model.format)), 0.0)
+        else:
+            note(group, "held", kind, curves, decode(encode(held(kind, seed - HUMS), model.format)), 0.0)
         for name, adapter in {"mini": None, **adapters}.items():
             began = time.process_time()
             painter = model if adapter is None else DiffusersPainter(model, following(model, curves, adapter))

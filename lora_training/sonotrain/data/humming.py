@@ -7,11 +7,13 @@ import torch
 
 from sonoconvert.files.clip import Clip
 
+LOW_HZ, HIGH_HZ = 180.0, 520.0  # between them a hum glides
+
 
 def hum(
     rng: np.random.Generator,
-    low: float = 180.0,
-    high: float = 520.0,
+    low: float = LOW_HZ,
+    high: float = HIGH_HZ,
     rate: int = 32_000,
     seconds: float = 5.12,
 ) -> Clip:

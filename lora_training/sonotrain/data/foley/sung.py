@@ -45,7 +45,8 @@ def sung(n: int, seed: int) -> FoleyBatch:
         places = [place for place, name in enumerate(kinds) if name == kind]
         plain = batch(len(places), rng.randrange(2**31), [kind], relations=[("single", 1.0)])
         for place, wave in zip(places, plain.waveforms, strict=True):
-            found[place] = _as_hummed(wave, kind, draws)
+            hum = course(draws, draws.uniform(100, 260), draws.uniform(300, 620), NUM_SAMPLES, SAMPLE_RATE)
+            found[place] = along(wave, kind, *hum, draws, OTHER_OCTAVE)
     waveforms = torch.stack([found[place][0] for place in range(n)])
     pitch = np.stack([found[place][1] for place in range(n)])
     said = [phrasings((kind,), "single", (), rng, 4) for kind in kinds]
@@ -55,8 +56,25 @@ def sung(n: int, seed: int) -> FoleyBatch:
     )
 
 
-def _as_hummed(wave: Tensor, kind: str, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """(a clip [163840] whose steady part is held and bent, with a hum's loudness; the CHORD's pitch)."""
+def along(
+    wave: Tensor,
+    kind: str,
+    asked: np.ndarray,
+    loud: np.ndarray,
+    rng: np.random.Generator,
+    other_octave: float = 0.0,
+) -> tuple[Tensor, np.ndarray]:
+    """A kind's sound as a hum asks for it: its steady part held and bent, with the hum's loudness.
+
+    Args:
+        wave: [163840], of one of PITCHED or NOISY (which are not bent).
+        asked, loud: pitch in Hz and loudness 0 to 1 of each sample (`humming.course`); the pitch is moved by
+            octaves to where the sound is.
+        rng: of the noise floor; and of an octave beside, with a chance of `other_octave`.
+
+    Returns:
+        The clip [163840], and for the CHORD its pitch at 62.5 values a second (else NaN).
+    """
     names = ("loudness", "pitch") if kind in PITCHED else ("loudness",)
     curves = measure(Clip(wave[None], SAMPLE_RATE), names, _RATE, quick=True).values
     first, last = _steady(curves["loudness"], curves.get("pitch") if kind != CHORD else None)
@@ -66,14 +84,13 @@ def _as_hummed(wave: Tensor, kind: str, rng: np.random.Generator) -> tuple[Tenso
         own = measure(Clip(part[None, : 2 * SAMPLE_RATE], SAMPLE_RATE), ("pitch",), _RATE).values["pitch"]
     elif kind in PITCHED:
         own = curves["pitch"][first:last]
-    asked, loud = course(rng, rng.uniform(100, 260), rng.uniform(300, 620), NUM_SAMPLES, SAMPLE_RATE)
     rate, pitch = np.ones(NUM_SAMPLES), np.full(round(NUM_SAMPLES / SAMPLE_RATE * _RATE), np.nan)
     if (own > 0).mean() > 0.5:
         middle = float(np.median(own[own > 0]))
         octave = round(math.log2(middle / float(np.exp(np.log(asked[loud > 0]).mean()))))
-        if rng.random() < OTHER_OCTAVE:
+        if rng.random() < other_octave:
             octave += int(rng.choice([-1, 1]))
-        asked *= 2.0**octave
+        asked = asked * 2.0**octave
         rate = asked / middle
         if kind == CHORD:
             step = np.arange(len(pitch)) * round(SAMPLE_RATE / _RATE)
