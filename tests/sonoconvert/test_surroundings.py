@@ -113,6 +113,20 @@ def test_the_tilt_of_a_bed_is_taken_over() -> None:
     assert matched < free - (free - wanted) / 3
 
 
+def test_music_does_not_go_on_behind_an_event() -> None:
+    """Chords of even level, a bark painted over two seconds of them: around it there is the room's noise."""
+    time, draw = np.arange(6 * RATE) / RATE, np.random.default_rng(3)
+    music = noise(6, 0.0003)
+    for start in np.arange(0, 6, 0.4):
+        root = 220 * 2 ** (int(draw.integers(12)) / 12)
+        tone = sum(np.sin(2 * np.pi * root * k * p * time) / k for k in range(1, 5) for p in (1, 1.26, 1.5))
+        music += 0.03 * np.where((time >= start) & (time < start + 0.4), tone, 0)
+    canvas = inpaint_canvas(clip_of(music), Region((Box(2.0, 4.0),)), MINI)
+    result = put_back(canvas, painted(canvas, 2.0, bark(2)), surroundings="match").waveform[0].numpy()
+    assert -8 < loudest_db(result[2 * RATE : 4 * RATE]) - loudest_db(music) < 4
+    assert db(result[round(2.7 * RATE) : round(3.8 * RATE)]) < db(music) - 20
+
+
 @pytest.mark.parametrize("rms", [0.001, 0.03])
 def test_an_event_on_a_bed_stands_out_and_the_bed_goes_on_behind_it(rms: float) -> None:
     source = noise(6, rms)
