@@ -1,11 +1,12 @@
 """Repainting as a user hears it: is there a sound in the mark, the right one, at a fitting level, no clicks?
 
     python benchmarks/repaint.py [--kinds N|A,B] [--boxes N] [--seeds N] [--contexts A,B] [--one-step]
+    [--judge FILE]
 
 Each kind of the foley corpus is painted in its plainest words into each context (a tune, speech by espeak-ng
 or a synthesised voice, noise, near silence; 6 s each) and each box; beds of sound (rain, sea, engine …) also
-into a recording of their own kind. Judged inside the box alone, by what the shipped classifier hears when the
-box's content stands at the start of silence:
+into a recording of their own kind. Judged inside the box alone, by what the judge of parts hears (of
+weights/classifier) when the box's content stands at the start of silence:
 
 silent: the loudest 50 ms are 25 dB below the recording's own loudest 50 ms (or below −50 dBFS). top-1, top-3:
 the kind is the judge's first, among its first three. level: RMS in the box over that of the second on either
@@ -41,7 +42,12 @@ from sonopaint.models.students import with_student
 from sonopaint.tasks import PaintSettings, extend, inpaint
 from sonotrain.data import foley
 from sonotrain.data.foley.kinds import KINDS
-from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
+from sonotrain.trainers.mini.sound_classifier import (
+    PARTS,
+    SoundClassifier,
+    load_classifier,
+    shipped_classifier,
+)
 
 SECONDS = 6.0
 FEATHER_S = 0.05
@@ -225,6 +231,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--contexts", default=",".join(CONTEXTS))
     parser.add_argument("--model", default="mini")
+    parser.add_argument(
+        "--judge", type=Path, default=shipped_classifier().with_name(PARTS), help="who says what is heard"
+    )
     parser.add_argument("--one-step", action="store_true")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, default=1)
@@ -234,7 +243,7 @@ def main() -> None:
     kinds = kinds[: int(options.kinds)] if options.kinds.isdigit() else options.kinds.split(",")
     torch.set_num_threads(options.threads)
     places, contexts = PLACES[: options.boxes], options.contexts.split(",")
-    judge, _ = load_classifier()
+    judge, _ = load_classifier(options.judge)
     name, loras = with_student(options.model) if options.one_step else (options.model, [])
     model = load_model(name, loras=loras)
     cases: dict[str, list[Heard]] = defaultdict(list)

@@ -23,6 +23,7 @@ from sonotrain.trainers.mini.sound_classifier import (
     SoundClassifier,
     augment,
     load_classifier,
+    parts_of,
     save_classifier,
     shipped_classifier,
 )
@@ -169,3 +170,30 @@ def test_an_evaluation_is_quoted_in_the_card(tmp_path: Path) -> None:
     quote_evaluation(card, table)
     text = card.read_text(encoding="utf-8")
     assert text.count("ocean waves |") == 1 and "old" not in text and text.endswith("rest\n")
+
+
+def test_parts_begin_at_once_at_full_scale_and_are_of_their_clip() -> None:
+    levels = torch.zeros(40, 128, 320)
+    levels[:, 40:60, 100:140] = 0.8  # an event
+    levels[:, 40:60, 200:300] = 0.3  # a quiet one
+    parts = parts_of(levels, torch.Generator().manual_seed(0))
+    assert torch.equal(parts, parts_of(levels, torch.Generator().manual_seed(0)))
+    assert torch.allclose(parts.amax((1, 2)), torch.ones(40))  # some of the event is in each
+    lengths = (parts.amax(1) > 0).sum(1)
+    assert lengths.min() < 80 and lengths.max() > 120
+    loud = (parts > 0.9).sum(2).amax(1)
+    assert int(loud.max()) <= 40 and (parts[:, :40].amax((1, 2)) == 0).all()
+
+
+def test_a_judge_of_parts_lies_beside_the_classifier(
+    tmp_path: Path, rough: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    singles = bands(tmp_path / "singles", "single", 90)
+    command = ["base", "classifier", "--corpus", str(singles), "--round-trip", "0", "--held-out", "16"]
+    command += ["--batch", "16", "--device", "cpu", "--warmup", "5", "--weights", str(tmp_path / "weights")]
+    assert main([*command, "--parts", "--steps", "60", "--out", str(tmp_path / "parts")]) == 0
+    judge, metrics = load_classifier(tmp_path / "weights" / "parts.safetensors")
+    assert not judge.several and not (tmp_path / "weights" / "classifier.safetensors").exists()
+    assert metrics["parts_first"] > 0.7 and metrics["parts_first_three"] >= metrics["parts_first"]
+    both = ["--pairs", str(singles), "--parts", "--steps", "1", "--out", str(tmp_path / "no")]
+    assert main([*command, *both]) == 2 and "choose one" in capsys.readouterr().err

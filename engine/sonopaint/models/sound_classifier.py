@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CHANNELS = (16, 32, 64, 128, 192, 256)
 NAME = "classifier.safetensors"
 MIXTURES = "mixtures.safetensors"  # beside it: the judge that names several sounds of one clip
+PARTS = "parts.safetensors"  # beside it: the judge of what lies in a painted box
 
 
 class SoundClassifier(nn.Module):

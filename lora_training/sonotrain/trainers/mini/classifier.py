@@ -1,4 +1,4 @@
-"""Trains the sound classifier on single events of all kinds; on pairs of them too, the judge of mixtures."""
+"""Trains the sound classifier on single events; on pairs or on parts of them too, the judges beside it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from sonotrain.files.options import option
 from sonotrain.trainers.mini.sound_classifier import (
     MIXTURES,
     NAME,
+    PARTS,
     SoundClassifier,
     augment,
+    parts_of,
     save_classifier,
 )
 from sonotrain.training import common
@@ -36,6 +38,7 @@ logger = logging.getLogger(__name__)
 class ClassifierOptions:
     corpus: str = option("runs/singles", "corpus of single events, with a seed other than Mini's")
     pairs: str = option("", "also learn to name both of two sounds: a corpus made with --content pairs")
+    parts: bool = option(False, "also learn what a part of a clip is, as it lies in a painted box")
     clips: int = option(0, "clips to use (0: all that are there)")
     held_out: int = option(600, "clips at the end of each corpus that are kept for its accuracy")
     round_trip: int = option(400, "clips that are also shown after picture → sound → picture")
@@ -56,11 +59,11 @@ class Clips:
     targets: Tensor
     held_levels: Tensor
     held_targets: Tensor
-    pairs: bool
+    shown: str  # singles, pairs or parts
 
 
 class ClassifierTrainer(Trainer):
-    """Leaves classifier.safetensors, or mixtures.safetensors, with its accuracy in the header."""
+    """Leaves classifier, mixtures or parts.safetensors, with its accuracy in the header."""
 
     command = "classifier"
     Options = ClassifierOptions
@@ -69,6 +72,8 @@ class ClassifierTrainer(Trainer):
     def __init__(self, given: Mapping[str, Any], run: Run) -> None:
         super().__init__(given, run)
         options = self.options
+        if options.pairs and options.parts:
+            raise SonopaintError(f"A judge is of {setting('pairs')} or of {setting('parts')}; choose one.")
         corpus = self.corpus = Corpus(options.corpus, options.clips or None)
         self.options = replace(options, clips=len(corpus))
         if any(record.relation != "single" for record in corpus.records):
@@ -86,6 +91,8 @@ class ClassifierTrainer(Trainer):
             singles = self.learnt[0]
             singles.levels = torch.cat([singles.levels, round_trip(singles.levels[: options.round_trip])])
             singles.targets = torch.cat([singles.targets, singles.targets[: options.round_trip]])
+        if options.parts:
+            self.learnt.append(replace(self.learnt[0], shown="parts"))
         torch.manual_seed(options.seed)
         self.model = SoundClassifier(kinds, bool(options.pairs)).to(device)
         self.ema = Ema([self.model], 0.995)
@@ -103,8 +110,8 @@ class ClassifierTrainer(Trainer):
         for row, record in enumerate(corpus.records):
             targets[row, [kinds.index(kind) for kind in record.kinds]] = 1.0
         split = len(corpus) - held_out
-        pairs = any(record.relation != "single" for record in corpus.records)
-        return Clips(corpus.levels[:split], targets[:split], corpus.levels[split:], targets[split:], pairs)
+        shown = "pairs" if any(record.relation != "single" for record in corpus.records) else "singles"
+        return Clips(corpus.levels[:split], targets[:split], corpus.levels[split:], targets[split:], shown)
 
     def parts(self) -> dict[str, Any]:
         return {"model": self.model, "ema": self.ema, "optimiser": self.optimiser}
@@ -114,7 +121,10 @@ class ClassifierTrainer(Trainer):
         shares, count = [], self.options.batch // len(self.learnt)  # of both as many
         for clips in self.learnt:
             index = torch.randint(len(clips.levels), (count,), generator=generator)
-            levels = augment(clips.levels[index].float() / 255.0, generator, whole=clips.pairs)
+            levels = clips.levels[index].float() / 255.0
+            if clips.shown == "parts":
+                levels = parts_of(levels, generator)
+            levels = augment(levels, generator, whole=clips.shown != "singles")
             logits, targets = self.model(levels.to(self.device)), clips.targets[index].to(self.device)
             shares.append((self._loss(logits, targets), _right(logits, targets)))
         loss, right = (torch.stack(values).mean() for values in zip(*shares, strict=True))
@@ -135,26 +145,34 @@ class ClassifierTrainer(Trainer):
         metrics = self.measure() | {"steps": result["steps"], "clips": len(self.corpus)}
         with self.ema.applied():
             for folder in (self.run.path, *([Path(self.options.weights)] if self.options.weights else [])):
-                save_classifier(self.model, folder / (MIXTURES if self.options.pairs else NAME), metrics)
+                save_classifier(self.model, folder / self._name, metrics)
         shown = {name: value for name, value in metrics.items() if isinstance(value, float)}
         logger.info("held-out clips: %s", shown)
         return metrics
+
+    @property
+    def _name(self) -> str:
+        return MIXTURES if self.options.pairs else PARTS if self.options.parts else NAME
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
         """Accuracy on held-out clips, as synthesised and after picture → sound → picture; the worst kinds.
 
-        Of pairs the share of which both are the two most probable, or among the first three.
+        Of pairs the share of which both are the two most probable, or among the first three; of parts the
+        share whose kind is the most probable, or among the first three.
         """
         singles, count = self.learnt[0], min(self.options.held_out, 100)
         again = round_trip(singles.held_levels[:count])
         with self.ema.applied():
             logits, heard = self._judge(singles.held_levels), self._judge(again)
-            found = {}
-            for pairs in self.learnt[1:]:
-                named = self._judge(pairs.held_levels)
-                found["both_first_two"] = _both(named, pairs.held_targets, 2)
-                found["both_first_three"] = _both(named, pairs.held_targets, 3)
+            found: dict[str, float] = {}
+            for clips in self.learnt[1:]:
+                held, first = clips.held_levels, {"both_first_two": 2, "both_first_three": 3}
+                if clips.shown == "parts":
+                    held = quantise(parts_of(held.float() / 255.0, torch.Generator().manual_seed(1)))
+                    first = {"parts_first": 1, "parts_first_three": 3}
+                heard_of = self._judge(held)
+                found |= {name: _named(heard_of, clips.held_targets, many) for name, many in first.items()}
         wanted = singles.held_targets.argmax(1)
         right = logits.argmax(1) == wanted
         wrong = Counter(self.model.kinds[label] for label in wanted[~right].tolist())
@@ -176,7 +194,7 @@ def _right(logits: Tensor, targets: Tensor) -> Tensor:
     return targets.gather(1, logits.argmax(1, keepdim=True)).mean()
 
 
-def _both(logits: Tensor, targets: Tensor, first: int) -> float:
+def _named(logits: Tensor, targets: Tensor, first: int) -> float:
     """Share of clips [B, kinds] all of whose kinds are among the `first` most probable."""
     missed = targets.scatter(1, logits.topk(first).indices, 0.0)
     return (missed.sum(1) == 0).double().mean().item()

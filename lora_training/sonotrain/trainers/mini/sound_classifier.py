@@ -13,18 +13,25 @@ from sonoconvert.checkpoints.files import write_tensors
 from sonopaint.models.sound_classifier import (
     MIXTURES,
     NAME,
+    PARTS,
     SoundClassifier,
     load_classifier,
     shipped_classifier,
 )
 from sonotrain.data.corpus import FORMAT
 
+SHORTEST = 0.06  # share of a clip's width (0.3 s of 5.12) that a part has at least
+LOUD = 0.25  # of levels (20 dB): how far below a clip's loudest column a part's middle may be
+BANDS = 0.4  # share of the parts of which a band is left
+
 __all__ = [
     "MIXTURES",
     "NAME",
+    "PARTS",
     "SoundClassifier",
     "augment",
     "load_classifier",
+    "parts_of",
     "save_classifier",
     "shipped_classifier",
 ]
@@ -78,3 +85,29 @@ def augment(levels: Tensor, generator: torch.Generator, *, whole: bool = False) 
         shape = (count, size, 1) if axis == 1 else (count, 1, size)
         levels = levels.masked_fill(hidden.view(shape), 0.0)
     return levels
+
+
+def parts_of(levels: Tensor, generator: torch.Generator) -> Tensor:
+    """Parts of clips as a painted box holds them, on levels [B, 128, W] of a full-scale loudest moment.
+
+    Each is 0.3 s or longer, about a loud moment, brought to full scale, and lies at the start of silence;
+    of some, a band of frequencies is left.
+    """
+
+    def draw() -> float:
+        return torch.rand((), generator=generator).item()
+
+    _, rows, width = levels.shape
+    made = torch.zeros_like(levels)
+    for part, whole in zip(made, levels, strict=True):
+        length = int(width * SHORTEST ** (1 - draw()))
+        loud = whole.amax(0)
+        places = (loud >= loud.max() - LOUD).nonzero()[:, 0]
+        middle = int(places[int(draw() * len(places))])
+        first = min(max(middle - int(draw() * length), 0), width - length)
+        part[:, :length] = whole[:, first : first + length]
+        if draw() < BANDS:
+            part[: int(0.15 * rows * draw())] = 0.0
+            part[int(rows * (0.65 + 0.35 * draw())) :] = 0.0
+        part[part > 0] += 1 - part.max()
+    return made
