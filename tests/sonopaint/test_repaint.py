@@ -14,12 +14,13 @@ from sonoconvert.edits.region import Box, Region
 from sonoconvert.files.clip import Clip
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonoconvert.pictures.picture import Picture
+from sonopaint.knowledge import Knowledge
 from sonopaint.models.folders import shipped_folder
 from sonopaint.models.info import event_lead
 from sonopaint.models.loading import load_model
 from sonopaint.models.students import with_student
 from sonopaint.painters.protocol import Painter
-from sonopaint.tasks import PaintSettings, extend, inpaint
+from sonopaint.tasks import PaintSettings, extend, inpaint, likeness
 
 RATE = 32_000
 BOX = Region((Box(2.0, 3.0),))
@@ -138,6 +139,45 @@ def test_what_stays_silent_is_said_and_silence_that_was_asked_for_is_not() -> No
     (result,) = inpaint(painter, tune(), BOX, PaintSettings("a bell", seed=5))
     assert painter.seeds == [5, 1005] and "next to nothing" in result.settings["notes"][0]
     for prompt in ("", "silence", "Stille", "nothing at all"):
+        painter.seeds.clear()
+        (result,) = inpaint(painter, tune(), BOX, PaintSettings(prompt, seed=5))
+        assert painter.seeds == [5] and "notes" not in result.settings
+
+
+class Unlike(SilentAtFirst):
+    """Paints high sounds at seed 5 (and with `always` at all), low ones at others; a bell is low."""
+
+    knowledge = Knowledge({"bell": ("a bell",), "bird": ("a bird",)}, frozenset({"a"}), {}, {})
+
+    def paint(self, canvas: Canvas, prompt: str, settings: PaintSettings, progress: Any = None) -> Picture:
+        self.seeds.append(settings.seed)
+        high = self.always or settings.seed == 5
+        rows = np.arange(128)[:, None, None]
+        there = (canvas.mask[::-1, :, None] > 0) & ((rows < 64) == high)
+        pixels = np.where(there, 230, np.where(canvas.mask[::-1, :, None] > 0, 0, canvas.picture.pixels))
+        return dataclasses.replace(canvas.picture, pixels=pixels.astype(np.uint8))
+
+
+class _LowIsABell:
+    kinds = ("x", "y", "z", "bird", "bell")
+
+    def __call__(self, levels: torch.Tensor) -> torch.Tensor:
+        low = bool(levels[:, :64].mean() > levels[:, 64:].mean())
+        return torch.tensor([[3.0, 2.0, 1.0, 0.0, 9.0 if low else -9.0]])
+
+
+def test_what_is_heard_as_something_else_is_painted_once_more_and_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(likeness, "_judge", _LowIsABell)
+    painter = Unlike()
+    (result,) = inpaint(painter, tune(), BOX, PaintSettings("a bell", seed=5))
+    assert painter.seeds == [5, 1005] and result.settings["seed"] == 1005
+    assert result.settings["notes"] == ["Seed 5 did not sound like “bell”; this is seed 1005."]
+    (result,) = inpaint(Unlike(always=True), tune(), BOX, PaintSettings("a bell", seed=5))
+    assert result.settings["seed"] == 5
+    assert result.settings["notes"][0].startswith("Neither seed 5 nor 1005 sounds much like “bell”")
+    for prompt in ("a bird and a bell", "something else"):  # no one kind: nobody can say
         painter.seeds.clear()
         (result,) = inpaint(painter, tune(), BOX, PaintSettings(prompt, seed=5))
         assert painter.seeds == [5] and "notes" not in result.settings

@@ -17,6 +17,7 @@ from sonoconvert.pictures.picture import Picture
 from sonopaint.painters.protocol import Painter
 from sonopaint.painters.waves import WavePainter
 from sonopaint.tasks import waves
+from sonopaint.tasks.likeness import FIRST, place_of
 from sonopaint.tasks.progress import Part, Progress
 from sonopaint.tasks.result import Result, agreeing, as_painter, items, record
 from sonopaint.tasks.settings import PaintSettings, wants_silence
@@ -153,22 +154,63 @@ def _heard(
     passes: list[tuple[np.ndarray, str]],
     progress: Progress,
 ) -> tuple[PaintSettings, Picture, list[str]]:
-    """(settings used, picture, what to say): painted once more, with another seed, where nothing is heard."""
+    """(settings used, picture, what to say): painted once more, with another seed, where nothing is heard.
+
+    And where something else is heard than the one kind that is asked for.
+    """
     picture = _painted(painter, canvas, settings, passes, progress)
     if canvas.kind == "vary" or all(wants_silence(prompt) for _, prompt in passes):
         return settings, picture, []
-    if (loudness := loudness_db(canvas, picture)) >= -SILENT_DB:
+    known = getattr(painter, "knowledge", None)
+    kind = known.kind_of(passes[0][1]) if known is not None and len(passes) == 1 else None
+    first = _Heard.of(canvas, picture, kind)
+    if first.well:
         return settings, picture, []
     other = settings.for_another_try()
     again = _painted(painter, canvas, other, passes, progress)
-    louder = loudness_db(canvas, again)
-    if louder >= -SILENT_DB:
-        return other, again, [f"Seed {settings.seed} painted nothing; this is seed {other.seed}."]
-    said = (
-        f"Seeds {settings.seed} and {other.seed} painted next to nothing; "
-        "try another seed, another prompt or a larger mark."
-    )
-    return (other, again, [said]) if louder > loudness else (settings, picture, [said])
+    second = _Heard.of(canvas, again, kind)
+    used = (other, again) if second.better_than(first) else (settings, picture)
+    if second.silent and first.silent:
+        said = (
+            f"Seeds {settings.seed} and {other.seed} painted next to nothing; "
+            "try another seed, another prompt or a larger mark."
+        )
+    elif first.silent:
+        said = f"Seed {settings.seed} painted nothing; this is seed {other.seed}."
+    elif second.well:
+        said = f"Seed {settings.seed} did not sound like “{kind}”; this is seed {other.seed}."
+    else:
+        said = (
+            f"Neither seed {settings.seed} nor {other.seed} sounds much like “{kind}” here; "
+            "try another seed or a larger mark."
+        )
+    return *used, [said]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Heard:
+    """How loud what was painted is (`loudness_db`), and how many kinds are heard before the asked one."""
+
+    loudness: float
+    place: int
+
+    @classmethod
+    def of(cls, canvas: Canvas, picture: Picture, kind: str | None) -> _Heard:
+        place = place_of(kind, canvas, picture) if kind is not None else None
+        return cls(loudness_db(canvas, picture), place or 0)
+
+    @property
+    def silent(self) -> bool:
+        return self.loudness < -SILENT_DB
+
+    @property
+    def well(self) -> bool:
+        return not self.silent and self.place < FIRST
+
+    def better_than(self, other: _Heard) -> bool:
+        if self.silent or other.silent:
+            return self.loudness > other.loudness
+        return self.place < other.place
 
 
 def _painted(
