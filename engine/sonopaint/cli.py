@@ -105,6 +105,7 @@ def _run_generate(args: argparse.Namespace) -> None:
     if args.prompt is None and "prompt" not in like:
         raise SonopaintError('Give a prompt, as in: sonopaint generate "a dog barking".')
     settings = _settings(args, like)
+    args.prompt = settings.prompt  # of --like, where none is given: the curves' register hangs on it
     paths = _paths(args, "generate", settings, args.batch)
     from sonopaint import cli_curves
     from sonopaint.tasks import generate

@@ -276,6 +276,7 @@ def test_the_command_line_follows_what_is_hummed_and_what_is_written(
     assert main([*part, "-o", str(tmp_path / "part.wav"), *common]) == 0
     known = knowledge_of(MINI)
     monkeypatch.setattr("sonopaint.painters.diffusers_painter.knowledge_of", lambda *_: known)
+    assert main(["generate", "--like", str(out), "-o", str(tmp_path / "known.wav"), *common]) == 0
     part = ["inpaint", str(out), "a cow", "--region", "0.5:1", "--pitch", "0:500"]
     assert main([*part, "-o", str(tmp_path / "cow.wav"), *common]) == 0
     assert capsys.readouterr().err.count("moved down by 2 octaves") == 1
