@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sonoconvert.errors import SonopaintError, setting
@@ -67,6 +68,11 @@ def asked(args: argparse.Namespace, like: dict[str, Any], seconds: float | None)
             drawn.append(parse_points(name, text, whole))
     for one in drawn:
         found = one if found is None else found.joined(one)
+    if found is None and args.adapter:
+        raise SonopaintError(
+            f"{setting('adapter')} lets a model follow curves; say which with {setting('curves')} or "
+            f"{setting('loudness')}."
+        )
     return found
 
 
@@ -80,14 +86,14 @@ def length(args: argparse.Namespace, curves: Curves | None, seconds: float | Non
 def painter_of(args: argparse.Namespace, model: Model, curves: Curves) -> tuple[DiffusersPainter, Curves]:
     """(a painter that follows the curves; the curves as they are followed)."""
     from sonopaint.painters.diffusers_painter import DiffusersPainter
-    from sonopaint.painters.following import followed, following, in_register
+    from sonopaint.painters.following import following, in_register
 
-    painter = DiffusersPainter(model)
-    curves = followed(curves)
+    follow = following(model, curves, args.adapter)
+    painter = DiffusersPainter(model, follow)  # which knows the adapter's classes, too
     if not args.keep_octave:
-        curves = in_register(curves, painter.knowledge, args.prompt)
-    painter.following = following(model, curves, args.adapter)
-    return painter, curves
+        follow = replace(follow, curves=in_register(follow.curves, painter.knowledge, args.prompt))
+    painter.following = follow
+    return painter, follow.curves
 
 
 def finished(args: argparse.Namespace, results: list[Result], curves: Curves) -> list[Result]:

@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,11 @@ class Knowledge:
         except (AttributeError, KeyError, TypeError, ValueError):
             return None
         return cls(kinds, other, also, near, hertz)
+
+    def with_kinds(self, names: Iterable[str]) -> Knowledge:
+        """This, and more kinds that are called by their names alone."""
+        more = {name: () for name in names if name not in self.kinds}
+        return replace(self, kinds={**self.kinds, **more}) if more else self
 
     # --- words ----------------------------------------------------------------------------------------------
 

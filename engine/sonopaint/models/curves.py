@@ -154,7 +154,7 @@ class CurveAdapter(nn.Module):
     """Changes of a U-Net's hidden states, from a control, the noisy latents and the noise level.
 
     `points`: {module of the U-Net, in diffusers' names: (its output's channels, its level)}; level n is
-    halved n times. At first nothing changes: all last layers are zero.
+    halved n times. At first nothing changes: all last layers are zero. `classes`: models/classes.py.
     """
 
     def __init__(self, variant: str, points: Mapping[str, tuple[int, int]], channels: int = 64) -> None:
@@ -162,6 +162,7 @@ class CurveAdapter(nn.Module):
         if variant not in INJECTED:
             raise SonopaintError(f"There is no adapter {variant!r}; choose one of {', '.join(VARIANTS)}.")
         self.variant, self.points, self.channels = variant, dict(points), channels
+        self.classes: dict[str, Tensor] = {}
         levels = 1 + max(level for _, level in points.values())
         self.noise = nn.Sequential(nn.Linear(8, channels), nn.SiLU(), nn.Linear(channels, channels))
         if variant == "film":

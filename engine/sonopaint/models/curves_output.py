@@ -24,6 +24,7 @@ class OutputAdapter(nn.Module):
     def __init__(self, channels: int = 64, latent: int = 4) -> None:
         super().__init__()
         self.channels, self.points = channels, {OUTPUT: (latent, 0)}
+        self.classes: dict[str, Tensor] = {}
         self.noise = nn.Sequential(nn.Linear(8, channels), nn.SiLU(), nn.Linear(channels, channels))
         self.stem = nn.Conv2d(CONTROL + 2 * latent, channels, 1)
         self.down = nn.ModuleList(Block(channels, nn.Conv2d, 2 if n else 1) for n in range(3))

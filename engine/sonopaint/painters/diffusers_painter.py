@@ -76,9 +76,14 @@ class DiffusersPainter:
         self.model, self.following = model, following
         self._said: set[str] = set()
 
-    @cached_property
+    @property
     def knowledge(self) -> Knowledge | None:
-        """What the model knows, where that can be listed."""
+        """What the model knows, where that can be listed, with the classes of the adapter for curves."""
+        known = self._knowledge
+        return known.with_kinds(self.following.adapter.classes) if known and self.following else known
+
+    @cached_property
+    def _knowledge(self) -> Knowledge | None:
         return knowledge_of(self.model.path, [name for name, weight in self.model.loras if weight])
 
     @property
@@ -128,15 +133,24 @@ class DiffusersPainter:
             logger.warning("%s paints in one step, without guidance; not used: %s.", self.model.name, asked)
 
     def condition(self, *settings: PaintSettings) -> list[Conditioning]:
-        """Encode the prompts of several settings in one call, so that all embeddings are equally long."""
+        """Encode the prompts of several settings in one call, so that all embeddings are equally long.
+
+        Where a prompt names a class of the adapter for curves, that class's vectors stand in its place.
+        """
         from sonopaint.models.prompt import encode_prompt
 
         texts = [[one.prompt, one.negative_prompt, *one.blocks.values()] for one in settings]
         with torch.no_grad():
             embeddings = iter(encode_prompt(self.model, [text for some in texts for text in some])[:, None])
+
+        def read(prompt: str) -> Tensor:
+            own = next(embeddings)
+            of_class = self.following.embedding(prompt, own.shape[1]) if self.following else None
+            return own if of_class is None else of_class[None].to(own)
+
         return [
             Conditioning(
-                next(embeddings), next(embeddings), {begin: next(embeddings) for begin in one.blocks}
+                read(one.prompt), next(embeddings), {begin: read(text) for begin, text in one.blocks.items()}
             )
             for one in settings
         ]

@@ -36,6 +36,13 @@ class Following:
         curves = relative(self.curves).part(begins_s, fmt.seconds(columns))
         return control(curves, fmt, columns)
 
+    def embedding(self, prompt: str, length: int) -> Tensor | None:
+        """[length, D] in place of a prompt's own, where it names a class of the adapter."""
+        from sonopaint.models.classes import as_embedding, class_named
+
+        name = class_named(self.adapter.classes, prompt)
+        return None if name is None else as_embedding(self.adapter.classes[name], length)
+
     def describe(self) -> dict[str, Any]:
         """For the settings that a result carries."""
         told = {KEY: self.curves.to_dict(), "curves_by": self.adapter.variant}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -140,13 +141,13 @@ def following(model: Any, curves: Curves | None, prompt: str) -> tuple[Any, Curv
     if curves is None:
         return model, None
     from sonopaint.painters.diffusers_painter import DiffusersPainter
-    from sonopaint.painters.following import followed, in_register
     from sonopaint.painters.following import following as with_adapter
+    from sonopaint.painters.following import in_register
 
-    painter = DiffusersPainter(model)
-    curves = in_register(followed(curves), painter.knowledge, prompt)
-    painter.following = with_adapter(model, curves)
-    return painter, curves
+    follow = with_adapter(model, curves)
+    painter = DiffusersPainter(model, follow)  # which knows the adapter's classes, too
+    painter.following = replace(follow, curves=in_register(follow.curves, painter.knowledge, prompt))
+    return painter, painter.following.curves
 
 
 def finished(results: list[Any], asked: Curves | None, exact: bool) -> tuple[list[Any], Curves | None]:
