@@ -153,6 +153,10 @@ CURVES: Steps = {
             "judge it with: python benchmarks/curves.py --weights {path}",
         ),
     ),
+    "tune": (
+        "teaches a frozen model kinds of your own along curves: classes and FiLM layers learn",
+        "sonotrain.trainers.curves.tune:TuneTrainer",
+    ),
 }
 JINGLES: Steps = {
     "dataset": (

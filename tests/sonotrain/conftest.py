@@ -161,6 +161,22 @@ def curved_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def kinds_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two kinds of sound that nobody knows, four recordings of each, between one and two seconds long."""
+    from sonoconvert.files.clip import Clip, write_clip
+
+    folder = tmp_path_factory.mktemp("kinds")
+    for number in range(8):
+        kind = ("zorble_horn", "glimp")[number % 2]
+        time = torch.arange(32_000 + 4_000 * number) / 32_000
+        waveform = torch.sin(6.283 * (300 + 150 * number) * time * (1 + time * (number % 2)))
+        (folder / kind).mkdir(exist_ok=True)
+        clip = Clip((waveform * torch.exp(-number * time / 2))[None], 32_000)
+        write_clip(clip, folder / kind / f"{number}.flac")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def singles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """72 pictures of single events."""
     return write_stripes(tmp_path_factory.mktemp("singles"), pairs=False)
@@ -256,7 +272,7 @@ class Case:
             return train(self.kind, out, self.given | (more or {}), budget, device="cpu", **how)
 
 
-TRAINERS = ("vae", "grain", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
+TRAINERS = ("vae", "grain", "text", "diffusion", "inpaint", "curves", "tune", "classifier", "vocoder")
 TRAINERS += ("distill", "lora", "subject", "blend")
 
 
@@ -309,6 +325,9 @@ def case(
                 "predictions": 64,
             }
             return Case("curves.train:CurvesTrainer", common | more, 6, 4)
+        if name == "tune":
+            more = {"model": value("mini_folder"), "sounds": value("kinds_folder"), "batch": 2, "channels": 8}
+            return Case("curves.tune:TuneTrainer", common | more | {"vectors": 4}, 6, 4)
         if name == "classifier":
             more = {"corpus": value("singles"), "held_out": 4, "round_trip": 2, "batch": 4}
             return Case("mini.classifier:ClassifierTrainer", common | more, 3, 2)

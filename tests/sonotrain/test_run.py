@@ -27,7 +27,7 @@ from sonotrain.training.loop import Budget, EndEarly, Hook, cosine, warmed_up
 from sonotrain.training.run import Run, Trainer, train
 from sonotrain.training.run_folder import RunFolder, load_final, read_log
 
-TRAINERS = ("vae", "grain", "text", "diffusion", "inpaint", "curves", "classifier", "vocoder")
+TRAINERS = ("vae", "grain", "text", "diffusion", "inpaint", "curves", "tune", "classifier", "vocoder")
 TRAINERS += ("distill", "lora", "subject", "blend")
 
 

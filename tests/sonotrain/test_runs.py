@@ -62,7 +62,12 @@ def test_runs_are_found_by_their_trainer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("vae", ["base", "vae"]), ("vocoder", ["vocoder", "train"]), ("distill", ["distill"])],
+    [
+        ("vae", ["base", "vae"]),
+        ("vocoder", ["vocoder", "train"]),
+        ("tune", ["curves", "tune"]),
+        ("distill", ["distill"]),
+    ],
 )
 def test_a_page_resumes_a_run_with_its_own_trainer(
     command: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

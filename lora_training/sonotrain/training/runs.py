@@ -27,7 +27,7 @@ ABOUT = {"PYTHONUNBUFFERED": "1", WATCHED: "1"}  # what its environment tells it
 RUNNING = ("preparing", "training", "finishing")
 # Trainers whose command on the line is not their name.
 WORDS = {name: ("base", name) for name in ("vae", "text", "diffusion", "inpaint", "classifier")}
-WORDS["vocoder"] = ("vocoder", "train")
+WORDS |= {"vocoder": ("vocoder", "train"), "curves": ("curves", "train"), "tune": ("curves", "tune")}
 PAGES = ("lora", "subject")  # trainers with a page of their own
 PHASES = {"none", *RUNNING, "finished", "stopped", "failed"}
 KINDS: dict[str, type] = {

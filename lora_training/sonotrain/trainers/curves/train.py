@@ -97,39 +97,52 @@ class CurvesTrainer(Trainer):
         if not (Path(options.model) / "unet.safetensors").is_file():
             raise SonopaintError(f"{options.model} holds no Mini; name one with {setting('model')}.")
 
-    def prepare(self) -> None:
+    def open_model(self) -> None:
+        """The model, which stays as it is."""
         from sonopaint.models.mini import load_mini
         from sonopaint.models.schedule import scaled_linear_alphas_cumprod
 
-        options, device = self.options, self.device
-        unet, _, text_encoder, tokenizer, _ = load_mini(options.model)
-        self.facts |= {"base": sha256_of(Path(options.model) / "unet.safetensors")}
-        self.unet = unet.to(device).requires_grad_(False)
-        if device.type == "cpu":
+        unet, _, text_encoder, self.tokenizer, _ = load_mini(self.options.model)
+        self.facts |= {"base": sha256_of(Path(self.options.model) / "unet.safetensors")}
+        self.unet = unet.to(self.device).requires_grad_(False)
+        if self.device.type == "cpu":
             plain_attention(self.unet)
-        self.text_encoder = text_encoder.to(device).requires_grad_(False)
+        self.text_encoder = text_encoder.to(self.device).requires_grad_(False)
+        self.alphas = scaled_linear_alphas_cumprod().float().to(self.device)
+        self.format = get_format(FORMAT)
+
+    def learn(self, *modules: torch.nn.Module) -> None:
+        """What learns: its average and its optimiser."""
+        self.learning = torch.nn.ModuleList(modules).to(self.device)
+        self.ema = Ema(modules, self.options.ema)
+        self.optimiser = torch.optim.AdamW(
+            self.learning.parameters(),
+            self.options.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
+            fused=True,
+        )
+
+    def prepare(self) -> None:
+        options, device = self.options, self.device
+        self.open_model()
         corpus = Corpus(options.corpus, options.clips or None)
         if not 0 < options.held_out < len(corpus):
             raise SonopaintError(f"{setting('held_out')} must be 1 to {len(corpus) - 1}.")
-        self.phrasings = Phrasings(corpus, tokenizer)
+        self.held_out = options.held_out
+        self.phrasings = Phrasings(corpus, self.tokenizer)
         self.run.preparing("measuring the curves of the clips")
         self.curves = corpus_curves(corpus)
         self.latents = corpus_latents(corpus, *load_vae(options.model, device), device)
         del corpus
-        self.format = get_format(FORMAT)
         torch.manual_seed(options.seed)
-        self.adapter = new_adapter(options.variant, points_of(unet), options.channels)
+        self.adapter = new_adapter(options.variant, points_of(self.unet), options.channels)
         if options.start:
             self._go_on_from(Path(options.start))
-        self.adapter.to(device)
-        self.alphas = scaled_linear_alphas_cumprod().float().to(device)
+        self.learn(self.adapter)
         self.behind = options.variant == "output"
         if self.behind:
             self.kept = self._kept_predictions(self.run.path / "predictions.safetensors")
-        self.ema = Ema([self.adapter], options.ema)
-        self.optimiser = torch.optim.AdamW(
-            self.adapter.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
-        )
 
     def _go_on_from(self, path: Path) -> None:
         begun = load_adapter(path)
@@ -182,10 +195,8 @@ class CurvesTrainer(Trainer):
         device = self.device
         latents, controls, noise, timesteps = (v.to(device) for v in (latents, controls, noise, timesteps))
         noisy = diffused(latents, noise, self.alphas[timesteps])
-        unique, back = ids.to(device).unique(dim=0, return_inverse=True)
         with autocast(device):
-            with torch.no_grad():
-                text = self.text_encoder(unique).last_hidden_state[back]
+            text = self.read(ids.to(device))
             sigmas = snr(self.alphas)[timesteps].rsqrt()
             injected = not blind and not self.behind
             with following(self.unet, self.adapter(controls, noisy, sigmas) if injected else {}):
@@ -196,6 +207,22 @@ class CurvesTrainer(Trainer):
         return (
             min_snr_weights(self.alphas, timesteps, self.options.snr_gamma) * errors
         ).mean(), errors.mean()
+
+    @torch.no_grad()
+    def read(self, ids: Tensor) -> Tensor:
+        """What the U-Net reads, [B, 77, D], of what `captions` gave."""
+        unique, back = ids.unique(dim=0, return_inverse=True)
+        return self.text_encoder(unique).last_hidden_state[back]
+
+    def captions(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+        """Ids [B, 77] of a caption for each clip, some of them empty."""
+        texts = self.phrasings.choose(clips.tolist(), generator)
+        texts[torch.rand(len(clips), generator=generator) < self.options.caption_dropout] = 0
+        return self.phrasings.ids[texts]
+
+    def first_captions(self, count: int) -> Tensor:
+        """Those of the first clips, for the validation."""
+        return self.phrasings.first(count)
 
     def _corrected(
         self, noisy: Tensor, predicted: Tensor, controls: Tensor, timesteps: Tensor
@@ -217,10 +244,10 @@ class CurvesTrainer(Trainer):
             if number and pace.due():
                 left = pace.left(number, total - number)
                 self.run.preparing(f"painting predictions: {number} of {total}, {left} left")
-            clips, texts, timesteps, noise = self._drawn(8, step_generator(self.options.seed, -1 - number))
+            clips, ids, timesteps, noise = self._drawn(8, step_generator(self.options.seed, -1 - number))
             noisy = diffused(self.latents[clips].float(), noise, self.alphas[timesteps].cpu()).to(self.device)
             with autocast(self.device):
-                text = self.text_encoder(self.phrasings.ids[texts].to(self.device)).last_hidden_state
+                text = self.text_encoder(ids.to(self.device)).last_hidden_state
                 predicted = self.unet(noisy, timesteps.to(self.device), text, return_dict=False)[0]
             values = (clips, timesteps, noisy.cpu().half(), predicted.cpu().half())
             for name, value in zip(rows, values, strict=True):
@@ -230,16 +257,15 @@ class CurvesTrainer(Trainer):
         return made
 
     def _drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """(clips, their captions, timesteps [B], noise [B, 4, H, W]) at random."""
+        """(clips, their captions' ids, timesteps [B], noise [B, 4, H, W]) at random."""
         options = self.options
-        clips = torch.randint(len(self.latents) - options.held_out, (count,), generator=generator)
-        clips += options.held_out
-        texts = self.phrasings.choose(clips.tolist(), generator)
-        texts[torch.rand(count, generator=generator) < options.caption_dropout] = 0
+        clips = torch.randint(len(self.latents) - self.held_out, (count,), generator=generator)
+        clips += self.held_out
+        ids = self.captions(clips, generator)
         timesteps = (torch.rand(count, generator=generator) ** options.tilt * len(self.alphas)).long()
         noise = torch.randn(count, *self.latents.shape[1:], generator=generator)
         noise += options.noise_offset * torch.randn((*noise.shape[:2], 1, 1), generator=generator)
-        return clips, texts, timesteps, noise
+        return clips, ids, timesteps, noise
 
     def _step_behind(self, generator: torch.Generator, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """(loss in units of the predictions' own error, mean squared error of x0) of kept predictions."""
@@ -262,11 +288,11 @@ class CurvesTrainer(Trainer):
         if self.behind:
             loss, error = self._step_behind(generator, rng)
         else:
-            clips, texts, timesteps, noise = self._drawn(options.batch, generator)
+            clips, ids, timesteps, noise = self._drawn(options.batch, generator)
             controls = self.controls(clips.tolist(), rng)
             latents = self.latents[clips].float()
-            loss, error = self.loss(latents, controls, noise, timesteps, self.phrasings.ids[texts])
-        norm = descend(loss, self.adapter.parameters(), self.optimiser)
+            loss, error = self.loss(latents, controls, noise, timesteps, ids)
+        norm = descend(loss, self.learning.parameters(), self.optimiser)
         self.ema.update()
         return {"loss": loss, "mse": error, "norm": norm}
 
@@ -277,10 +303,10 @@ class CurvesTrainer(Trainer):
     @torch.no_grad()
     def validate(self, *, blind: bool = False) -> float:
         """Mean squared error on held-out clips with fixed noise and levels; `blind`: of the model alone."""
-        generator, count = torch.Generator().manual_seed(1), self.options.held_out
+        generator, count = torch.Generator().manual_seed(1), self.held_out or len(self.latents)
         noise = torch.randn(count, *self.latents.shape[1:], generator=generator)
         timesteps = torch.linspace(10, len(self.alphas) - 10, count).long()
-        ids, rng = self.phrasings.first(count), np.random.default_rng(1)
+        ids, rng = self.first_captions(count), np.random.default_rng(1)
         controls = self.controls(list(range(count)), rng)
         errors = []
         for part in torch.arange(count).split(16):
@@ -293,12 +319,12 @@ class CurvesTrainer(Trainer):
         facts = {"options": to_publish(self.options), "steps": steps, "base_sha256": self.facts["base"]}
         with self.ema.applied():
             adapter = copy.deepcopy(self.adapter)
-        _mix(adapter, self.options.start, self.options.keep)
+        mix(adapter, self.options.start, self.options.keep)
         save_adapter(adapter, path, {"sonopaint.training": json.dumps(facts)}, force=True)
         return {"goes_to": str(Path(self.options.model) / CURVES_FILE)}
 
 
-def _mix(adapter: torch.nn.Module, start: str, keep: float) -> None:
+def mix(adapter: torch.nn.Module, start: str, keep: float) -> None:
     """The mean of an adapter and of the one it went on from (Wortsman et al. 2022, arXiv:2203.05482).
 
     It follows nearly as well as what was learnt last, and changes the kind of sound as little as the first.
@@ -315,10 +341,14 @@ def export_curves(run: str | Path, out: str | Path, *, force: bool = False) -> P
 
     run = Path(run)
     parts, config = load_final(run)
+    if config.get("command", "curves") != CurvesTrainer.command:
+        raise SonopaintError(
+            f"{run} holds a run of another trainer ({config['command']}); take its own file."
+        )
     options = config["options"]
     adapter = new_adapter(options["variant"], points_of(load_mini(options["model"])[0]), options["channels"])
     take_average([adapter], parts["ema"])
-    _mix(adapter, options.get("start", ""), options.get("keep", 0.0))
+    mix(adapter, options.get("start", ""), options.get("keep", 0.0))
     data = "synthesised sounds (foley corpus), no recordings"
     told = options | {
         "model": Path(options["model"]).name,
