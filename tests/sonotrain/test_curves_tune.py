@@ -164,6 +164,11 @@ def test_other_datasets_are_refused_and_one_recording_is_enough(
     shutil.copy(kinds_folder / "glimp/1.flac", one / "glimp")
     assert case("tune").train(tmp_path / "run", {"sounds": str(one)})
     assert list(load_adapter(product(tmp_path / "run")).classes) == ["glimp"]
+    config = (tmp_path / "run/config.json").read_bytes()
+    shutil.copy(kinds_folder / "glimp/3.flac", one / "glimp/1.flac")  # another sound of the same name
+    with pytest.raises(SonopaintError, match="The dataset has changed since"):
+        case("tune").train(tmp_path / "run", {"sounds": str(one)}, resume=True)
+    assert (tmp_path / "run/config.json").read_bytes() == config
     dataset = make_dataset(2, 1)
     assert case("tune").train(tmp_path / "of-dataset", {"sounds": str(dataset)})
     about = read_json(dataset / "dataset.json")

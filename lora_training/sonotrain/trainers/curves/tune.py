@@ -92,20 +92,20 @@ class TuneTrainer(CurvesTrainer):
     def prepare(self) -> None:
         options = self.options
         self.open_model()
+        torch.manual_seed(options.seed)
+        self.adapter = self._adapter()
         self.run.preparing("reading the sounds")
         learnt, held = self._examples()
         self.names = sorted({name for _, name in learnt})
         self.held_out = len(held)
         examples = [example for example, _ in held + learnt]
         self.kind_of = torch.tensor([self.names.index(name) for _, name in held + learnt])
-        told = "\n".join(f"{example.picture.stem} {name}" for example, name in held + learnt)
-        self.facts |= {"data": hashlib.sha256(told.encode()).hexdigest()[:20]}
         self.curves = _curves(examples)
         pictures = torch.stack([quantise(load_picture(example.picture).levels()[0]) for example in examples])
+        told = json.dumps([name for _, name in held + learnt]).encode()
+        self.facts |= {"data": hashlib.sha256(told + pictures.numpy().tobytes()).hexdigest()[:20]}
         vae = load_vae(options.model, self.device)
         self.latents = picture_latents(pictures, self.run.path, *vae, self.device)
-        torch.manual_seed(options.seed)
-        self.adapter = self._adapter()
         first = [self._first_vectors(name) for name in self.names]
         self.classes = nn.ParameterList(nn.Parameter(vectors) for vectors in first)
         self.empty = self._embedding("").to(self.device)
