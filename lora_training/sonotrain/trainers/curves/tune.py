@@ -71,7 +71,7 @@ class TuneTrainer(CurvesTrainer):
     """The product is an adapter with its classes; tune.json holds the error before and after."""
 
     command = "tune"
-    Options = TuneOptions
+    Options = TuneOptions  # type: ignore[assignment]
     options: TuneOptions  # type: ignore[assignment]
     behind = False
 
