@@ -53,7 +53,7 @@ class TuneOptions:
     vectors: int = option(8, f"vectors of each kind, 2 to {LENGTH}")
     dropout: float = option(0.3, "share of the clips in which a curve is free, for each curve by itself")
     batch: int = common.batch(8)
-    learning_rate: float = option(1e-3, "peak learning rate")
+    learning_rate: float = option(3e-3, "peak learning rate")
     warmup: int = common.warmup(30)
     ema: float = common.ema(0.99)
     snr_gamma: float = option(5.0, "γ of the min-SNR weights")
