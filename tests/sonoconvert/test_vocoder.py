@@ -317,3 +317,10 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(SonopaintError, match="truncated"):
         vocoder.read(path)
+
+
+def test_where_windows_overlap_little_the_quickest_search_goes_without_it() -> None:
+    mini, riffusion = PRESETS["sonopaint-mini"], PRESETS["riffusion-v1"]
+    assert PhaseSearch().decoder(mini) is None and PhaseSearch.of("normal").decoder(mini) is not None
+    assert PhaseSearch().decoder(riffusion) is not None
+    assert PhaseSearch.of("normal", learned=False).decoder(mini) is None

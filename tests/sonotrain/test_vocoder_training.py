@@ -12,6 +12,7 @@ import torch
 from sonoconvert.errors import SonopaintError
 from sonoconvert.phase import vocoder
 from sonoconvert.phase.search import reconstruct
+from sonoconvert.phase.vocoder_network import VocoderNetwork
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import mel_magnitude, stft, to_levels
@@ -188,3 +189,11 @@ def test_workers_make_the_same_sounds() -> None:
 def test_impossible_options_are_refused(tmp_path: Path, change: dict, words: str) -> None:
     with pytest.raises(SonopaintError, match=words):
         train(VocoderTrainer, tmp_path, SMOKE | {"clips": 20} | change, Budget(steps=1), device="cpu")
+
+
+def test_a_decoders_file_is_where_another_begins(tmp_path: Path) -> None:
+    before = VocoderNetwork(8, 8, 1)
+    vocoder.write(tmp_path / "a.safetensors", before, get_format("riffusion-v1"))
+    begun = prepared(tmp_path / "run", clips=13, start_from=str(tmp_path / "a.safetensors"))
+    for name, value in begun.network.state_dict().items():
+        assert torch.allclose(value, before.state_dict()[name], atol=1e-3), name

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.phase.search import reconstruct
-from sonoconvert.phase.vocoder import Vocoder, write
+from sonoconvert.phase.vocoder import Vocoder, read, write
 from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of
 from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonoconvert.pictures.grid import working_grid
@@ -59,7 +59,7 @@ HELD_OUT = 12  # the first sounds: never trained on
 class VocoderOptions:
     format: str = option("riffusion-v1", "spectrogram format that is decoded")
     clips: int = option(1000, "synthesised sounds to learn from")
-    start_from: str = option("", "run folder of another vocoder whose weights are the start")
+    start_from: str = option("", "another vocoder whose weights are the start: a file, or a run folder")
     batch: int = common.batch(3, "crops")
     crop: int = option(104, "frames of a crop that are judged, a multiple of 4")
     width: int = option(48, "channels of the network")
@@ -123,7 +123,9 @@ class VocoderTrainer(Trainer):
         self.place = place_of(self.fmt, device)
         self.network = VocoderNetwork(options.width, options.deep, options.blocks)
         if options.start_from:
-            self.network.load_state_dict(load_network(options.start_from).state_dict())
+            start = Path(options.start_from)
+            before = read(start).network if start.is_file() else load_network(start)
+            self.network.load_state_dict(before.state_dict())
         self.network.to(device).channels_last()
         self.fast_network = compiled(self.network, device)
         self.ema = Ema([self.network], options.ema)
