@@ -29,6 +29,7 @@ GROUPS = {
         "weights/mini/text_encoder.safetensors",
     ),
     "inpaint": ("weights/mini/inpaint.safetensors",),
+    "grain": ("weights/mini/grain.safetensors",),
     "curves": ("weights/mini/curves.safetensors",),
     "one-step": ("weights/mini-one-step/*.safetensors",),
     "subjects": ("weights/subjects/*.safetensors",),
@@ -37,7 +38,7 @@ GROUPS = {
     "blend": ("weights/blend/*.safetensors",),
     "match": ("weights/match/*.safetensors",),
 }
-WHOLE, PARTS = ("mini",), ("mini", "inpaint")  # pictures of whole sounds, and of sounds repainted in part
+WHOLE, PARTS = ("mini", "grain"), ("mini", "inpaint", "grain")  # pictures of whole sounds, and of sounds repainted in part
 JUDGED = (*PARTS, "classifier")
 
 
@@ -53,11 +54,11 @@ class Artefacts:
 # The step is a script of this folder (make_all.py knows how to start it).
 ALL = (
     Artefacts("contact_sheet", "docs/images/mini.png", WHOLE),
-    Artefacts("subject_sheet", "docs/images/subjects.png", ("mini", "one-step", "subjects")),
+    Artefacts("subject_sheet", "docs/images/subjects.png", ("mini", "grain", "one-step", "subjects")),
     Artefacts("jingle_demo", "docs/images/jingle.png", ("mini", "jingles")),
     Artefacts("jingle_demo", "docs/demo/jingle/*.ogg", ("mini", "jingles")),
-    Artefacts("curves_demo", "docs/images/curves.png", ("mini", "curves")),
-    Artefacts("curves_demo", "docs/demo/curves/*.ogg", ("mini", "curves")),
+    Artefacts("curves_demo", "docs/images/curves.png", ("mini", "grain", "curves")),
+    Artefacts("curves_demo", "docs/demo/curves/*.ogg", ("mini", "grain", "curves")),
     Artefacts("blend_demo", "docs/demo/blend/*", ("mini", "blend", "classifier")),
     Artefacts("screenshots", "docs/images/studio-generate*.png", WHOLE),
     Artefacts("screenshots", "docs/images/studio-edit*.png", PARTS),
@@ -72,10 +73,10 @@ ALL = (
     Artefacts("comfyui", "docs/images/comfyui-inpaint.png", PARTS),
     Artefacts("comfyui", "docs/images/comfyui-region.png", PARTS),
     Artefacts("comfyui", "docs/images/comfyui-interpolate.png", WHOLE),
-    Artefacts("comfyui", "docs/images/comfyui-one-step.png", ("mini", "one-step", "subjects")),
-    Artefacts("comfyui", "docs/images/comfyui-curves.png", ("mini", "curves")),
-    Artefacts("comfyui", "example_workflows/Voice to train horn.jpg", ("mini", "curves")),
-    Artefacts("comfyui", "example_workflows/Draw the loudness.jpg", ("mini", "curves")),
+    Artefacts("comfyui", "docs/images/comfyui-one-step.png", ("mini", "grain", "one-step", "subjects")),
+    Artefacts("comfyui", "docs/images/comfyui-curves.png", ("mini", "grain", "curves")),
+    Artefacts("comfyui", "example_workflows/Voice to train horn.jpg", ("mini", "grain", "curves")),
+    Artefacts("comfyui", "example_workflows/Draw the loudness.jpg", ("mini", "grain", "curves")),
     Artefacts("comfyui", "example_workflows/Generate a sound.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Vary a recording.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Inpaint a box.jpg", PARTS),
@@ -83,8 +84,8 @@ ALL = (
     Artefacts("comfyui", "example_workflows/Seamless loop.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Long ambience.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Interpolate A to B.jpg", WHOLE),
-    Artefacts("comfyui", "example_workflows/LoRA.jpg", ("mini", "subjects")),
-    Artefacts("comfyui", "example_workflows/One-step subject.jpg", ("mini", "one-step", "subjects")),
+    Artefacts("comfyui", "example_workflows/LoRA.jpg", ("mini", "grain", "subjects")),
+    Artefacts("comfyui", "example_workflows/One-step subject.jpg", ("mini", "grain", "one-step", "subjects")),
     Artefacts("comfyui", "example_workflows/Batch of variations.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Choose variations.jpg", WHOLE),
     Artefacts("comfyui", "example_workflows/Blend three sounds.jpg", ("mini", "blend")),
