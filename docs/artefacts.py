@@ -28,17 +28,20 @@ GROUPS = {
         "weights/mini/vae.safetensors",
         "weights/mini/text_encoder.safetensors",
     ),
-    "inpaint": ("weights/mini/inpaint.safetensors",),
+    "inpaint": ("weights/mini/inpaint.safetensors", "weights/classifier/parts.safetensors"),
     "grain": ("weights/mini/grain.safetensors",),
     "curves": ("weights/mini/curves.safetensors",),
     "one-step": ("weights/mini-one-step/*.safetensors",),
     "subjects": ("weights/subjects/*.safetensors",),
-    "classifier": ("weights/classifier/*.safetensors",),
+    "classifier": ("weights/classifier/classifier.safetensors",),
     "jingles": ("weights/jingles/*.safetensors",),
     "blend": ("weights/blend/*.safetensors",),
     "match": ("weights/match/*.safetensors",),
 }
-WHOLE, PARTS = ("mini", "grain"), ("mini", "inpaint", "grain")  # pictures of whole sounds, and of sounds repainted in part
+WHOLE, PARTS = (
+    ("mini", "grain"),
+    ("mini", "inpaint", "grain"),
+)  # pictures of whole sounds, and of sounds repainted in part
 JUDGED = (*PARTS, "classifier")
 
 
