@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -50,16 +50,13 @@ STRETCHES = 0.3  # share of the clips in which each curve is free for a while
 
 
 @dataclass(frozen=True)
-class CurvesOptions:
-    model: str = option("weights/mini", "folder of the model that is to follow curves")
-    corpus: str = option("runs/corpus", "folder of a corpus (not of scenes)")
-    clips: int = option(0, "clips of it to learn from (0: all)")
-    start: str = option("", "adapter to go on from (a curves.safetensors of the same variant and channels)")
-    keep: float = option(0.0, "share of that adapter in the product; the rest is what was learnt")
-    variant: str = option("output", "how the curves get into the U-Net", VARIANTS)
+class AdapterOptions:
+    """What each trainer of an adapter for curves is told."""
+
+    model: str = option("weights/mini", "folder of the model that is to follow curves; it stays as it is")
+    keep: float = option(0.0, "share of the adapter of --start in the product; the rest is what was learnt")
     channels: int = option(64, "channels of the branch at each resolution")
     dropout: float = option(0.3, "share of the clips in which a curve is free, for each curve by itself")
-    predictions: int = option(1500, "of variant output: predictions of the model that are kept to learn from")
     batch: int = common.batch(8)
     learning_rate: float = option(1e-3, "peak learning rate")
     warmup: int = common.warmup(30)
@@ -69,18 +66,27 @@ class CurvesOptions:
     tilt: float = option(
         0.6, "exponent of the draw of noise levels: 1 is even, below it noisier ones are likelier"
     )
-    caption_dropout: float = option(0.15, "share of clips shown without a caption, for guidance")
-    held_out: int = option(64, "clips that only the validation sees")
+    caption_dropout: float = option(0.15, "share of clips shown without words, for guidance")
     seed: int = common.seed()
     threads: int = common.threads()
     checkpoint_minutes: float = common.checkpoint_minutes(3.0)
+
+
+@dataclass(frozen=True)
+class CurvesOptions(AdapterOptions):
+    corpus: str = option("runs/corpus", "folder of a corpus (not of scenes)")
+    clips: int = option(0, "clips of it to learn from (0: all)")
+    start: str = option("", "adapter to go on from (a curves.safetensors of the same variant and channels)")
+    variant: str = option("output", "how the curves get into the U-Net", VARIANTS)
+    predictions: int = option(1500, "of variant output: predictions of the model that are kept to learn from")
+    held_out: int = option(64, "clips that only the validation sees")
 
 
 class CurvesTrainer(Trainer):
     """curves.json holds the validation loss with curves and without; the product goes beside the model."""
 
     command = "curves"
-    Options = CurvesOptions
+    Options: ClassVar[type] = CurvesOptions
     options: CurvesOptions
 
     def __init__(self, given: Mapping[str, Any], run: Run) -> None:

@@ -31,9 +31,8 @@ from sonotrain.data.corpus import quantise
 from sonotrain.data.dataset import Example, is_dataset, load_dataset
 from sonotrain.data.options import DatasetOptions
 from sonotrain.files.options import option, to_publish
-from sonotrain.trainers.curves.train import CurvesTrainer, mix
+from sonotrain.trainers.curves.train import AdapterOptions, CurvesTrainer, mix
 from sonotrain.trainers.mini.vae import load_vae
-from sonotrain.training import common
 from sonotrain.training.inputs.corpus_latents import picture_latents
 from sonotrain.training.inputs.tokens import embedded, encode
 from sonotrain.training.run import Run
@@ -42,36 +41,20 @@ FILM = ("block-film", "film")
 
 
 @dataclass(frozen=True)
-class TuneOptions:
+class TuneOptions(AdapterOptions):
     sounds: str = option("", "folder with a folder of sounds for each kind, or a dataset")
     kind: str = option("", "what all of the sounds are, where they lie in one folder")
-    model: str = option("weights/mini", "folder of the model, which stays as it is")
     start: str = option("", "adapter to go on from, one of block-film or film (default: a new one)")
-    keep: float = option(0.0, "share of that adapter's layers in the product; the rest is what was learnt")
     variant: str = option("block-film", "of a new adapter", FILM)
-    channels: int = option(64, "of a new adapter: channels at each resolution")
     vectors: int = option(8, f"vectors of each kind, 2 to {LENGTH}")
-    dropout: float = option(0.3, "share of the clips in which a curve is free, for each curve by itself")
-    batch: int = common.batch(8)
     learning_rate: float = option(3e-3, "peak learning rate")
-    warmup: int = common.warmup(30)
-    ema: float = common.ema(0.99)
-    snr_gamma: float = option(5.0, "γ of the min-SNR weights")
-    noise_offset: float = option(0.1, "noise that is the same all over a channel, as the model was trained")
-    tilt: float = option(
-        0.6, "exponent of the draw of noise levels: 1 is even, below it noisier ones are likelier"
-    )
-    caption_dropout: float = option(0.15, "share of clips shown without their kind, for guidance")
-    seed: int = common.seed()
-    threads: int = common.threads()
-    checkpoint_minutes: float = common.checkpoint_minutes(3.0)
 
 
 class TuneTrainer(CurvesTrainer):
     """The product is an adapter with its classes; tune.json holds the error before and after."""
 
     command = "tune"
-    Options = TuneOptions  # type: ignore[assignment]
+    Options = TuneOptions
     options: TuneOptions  # type: ignore[assignment]
     behind = False
 
