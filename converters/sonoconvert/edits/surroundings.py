@@ -27,7 +27,7 @@ REACH_S = 3.0  # of the source on either side of what is painted
 APART_S = 0.25  # stretches that lie nearer are one
 LOUD_S = 0.05  # the loudest moment is this long
 # Between the 10th and the 90th percentile over time: of a bed's level, and of what each row has of it, on
-# average. Beds of the corpus are below 24 (crickets 33), tunes, chords, violins and sirens above 28.
+# average. Beds of the corpus are below 24 (one of crickets 33), tunes, chords, violins and sirens above 28.
 BED_DB, BED_SHARES_DB = 16.0, 26.0
 QUIET_S = 0.1  # the shortest quiet moment of a row
 FAINTEST_DB = -75.0  # below the canvas's peak there is nothing
@@ -198,9 +198,7 @@ def _floor(around: np.ndarray, stretch: _Stretch, fmt: SpectrogramFormat) -> np.
 
     Each row has its own: in music some note always sounds, but seldom the same.
     """
-    from scipy.ndimage import uniform_filter1d
-
-    power = uniform_filter1d(around**2, max(fmt.columns(QUIET_S), 1), axis=1, mode="nearest")
+    power = _smoothed(around**2, QUIET_S, fmt)
     quiet = np.argsort(power, axis=1, kind="stable")[:, : max(around.shape[1] // 20, 4)]
     count = stretch.stop - stretch.first
     drawn = np.random.default_rng(stretch.first).integers(quiet.shape[1], size=(len(around), count))
@@ -248,10 +246,14 @@ def _tilt(around: np.ndarray, inside: np.ndarray, n_mels: int, rows: slice) -> n
 
 def _level(magnitudes: np.ndarray, fmt: SpectrogramFormat) -> np.ndarray:
     """Power [columns] of magnitudes [rows, columns], over LOUD_S."""
+    return _smoothed(np.sum(magnitudes**2, axis=0), LOUD_S, fmt)
+
+
+def _smoothed(power: np.ndarray, seconds: float, fmt: SpectrogramFormat) -> np.ndarray:
+    """Power [..., columns] as its mean over so many seconds."""
     from scipy.ndimage import uniform_filter1d
 
-    power = np.sum(magnitudes**2, axis=0)
-    return uniform_filter1d(power, max(fmt.columns(LOUD_S), 1), mode="nearest")
+    return uniform_filter1d(power, max(fmt.columns(seconds), 1), axis=-1, mode="nearest")
 
 
 @lru_cache(maxsize=8)
@@ -270,12 +272,10 @@ def _energy(fmt: SpectrogramFormat) -> np.ndarray:
 
 def _is_bed(cells: np.ndarray, fmt: SpectrogramFormat) -> bool:
     """Whether a sound of these magnitudes [rows, columns] goes on as it is, in level and in spectrum."""
-    from scipy.ndimage import uniform_filter1d
-
     low, high = np.percentile(_decibels(_level(cells, fmt)), (10, 90))
     if low <= FAINTEST_DB or high - low >= BED_DB:
         return False
-    power = uniform_filter1d(cells**2, max(fmt.columns(LOUD_S), 1), axis=1, mode="nearest")
+    power = _smoothed(cells**2, LOUD_S, fmt)
     shares = 10 * np.log10(np.maximum(power / power.sum(axis=0).clip(1e-12), 1e-6))
     low, high = np.percentile(shares, (10, 90), axis=1)
     return bool(np.average(high - low, weights=power.mean(axis=1)) < BED_SHARES_DB)
