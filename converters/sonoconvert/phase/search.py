@@ -67,7 +67,7 @@ class PhaseSearch:
 
         Nor in the quickest search where windows overlap little: there it costs more than it gains.
         """
-        wanted = self.learned and (_often(fmt) or self.iterations > QUALITIES["fast"])
+        wanted = self.learned and (_overlaps_much(fmt) or self.iterations > QUALITIES["fast"])
         return load(fmt) if wanted else None
 
 
@@ -162,8 +162,8 @@ class _Gradient:
         return spectrum
 
 
-def _often(fmt: SpectrogramFormat) -> bool:
-    """Whether windows overlap so much that every second of them says nearly everything."""
+def _overlaps_much(fmt: SpectrogramFormat) -> bool:
+    """Whether windows overlap at least eightfold: then every second of them says nearly everything."""
     grid = working_grid(fmt)
     return grid.win >= 8 * grid.hop
 
@@ -273,9 +273,11 @@ def _searched(
     known: complex [channels, n, bins], the first frames, which stay as they are.
     """
     grid, frames, iterations = working_grid(fmt), stop - start, search.iterations
-    often = _often(fmt)
-    stride = 2 if often and frames >= 4 and not (circular and frames % 2) else 1
-    if vocoder is not None and not often:  # where windows overlap little, they gain 1 % on learned phases
+    overlaps_much = _overlaps_much(fmt)
+    stride = 2 if overlaps_much and frames >= 4 and not (circular and frames % 2) else 1
+    if (
+        vocoder is not None and not overlaps_much
+    ):  # where windows overlap little, they gain 1 % on learned phases
         iterations = math.ceil(iterations / 4)
     last = math.ceil(iterations / 4) if stride > 1 or vocoder is not None else 0
     tick = Steps(progress, iterations + last)

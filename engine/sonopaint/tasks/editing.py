@@ -163,12 +163,12 @@ def _heard(
         return settings, picture, []
     known = getattr(painter, "knowledge", None)
     kind = known.kind_of(passes[0][1]) if known is not None and len(passes) == 1 else None
-    first = _Heard.of(canvas, picture, kind)
+    first = _Verdict.of(canvas, picture, kind)
     if first.well:
         return settings, picture, []
     other = settings.for_another_try()
     again = _painted(painter, canvas, other, passes, progress)
-    second = _Heard.of(canvas, again, kind)
+    second = _Verdict.of(canvas, again, kind)
     used = (other, again) if second.better_than(first) else (settings, picture)
     if second.silent and first.silent:
         said = (
@@ -188,14 +188,14 @@ def _heard(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Heard:
+class _Verdict:
     """How loud what was painted is (`loudness_db`), and how many kinds are heard before the asked one."""
 
     loudness: float
     place: int
 
     @classmethod
-    def of(cls, canvas: Canvas, picture: Picture, kind: str | None) -> _Heard:
+    def of(cls, canvas: Canvas, picture: Picture, kind: str | None) -> _Verdict:
         place = place_of(kind, canvas, picture) if kind is not None else None
         return cls(loudness_db(canvas, picture), place or 0)
 
@@ -207,7 +207,7 @@ class _Heard:
     def well(self) -> bool:
         return not self.silent and self.place < FIRST
 
-    def better_than(self, other: _Heard) -> bool:
+    def better_than(self, other: _Verdict) -> bool:
         if self.silent or other.silent:
             return self.loudness > other.loudness
         return self.place < other.place
