@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +117,7 @@ def test_it_comes_back_from_its_file_and_others_are_refused(tmp_path: Path) -> N
     assert torch.allclose(made(some), back(some), atol=0.02)
     assert grain_beside(tmp_path / "none.safetensors", FORMAT) is None
     assert grain_beside(tmp_path, get_format("riffusion-v1")) is None  # of a LoRA for another format
-    assert grain_beside(tmp_path, replace(FORMAT, channels="stereo")) is not None
+    assert grain_beside(tmp_path, FORMAT.with_channels("stereo")) is not None
+    assert grain_beside(tmp_path, FORMAT.with_channels("rgb")) is None
     with pytest.raises(SonopaintError, match="holds no grain"):
         load_grain(MINI / "vae.safetensors")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -103,11 +102,13 @@ def grained(network: GrainNetwork, pixels: np.ndarray, first: int = 0) -> np.nda
 def grain_beside(model: Path, fmt: SpectrogramFormat) -> GrainNetwork | None:
     """The network that lies beside a model: in its folder, or as NAME.grain.safetensors beside its file.
 
-    None where there is none, or one for another format than what is painted.
+    None where there is none, or one for another format than what is painted; channels don't matter, but for
+    those of "rgb", which are bands.
     """
     path = model / GRAIN_FILE if model.is_dir() else model.with_suffix(f".{GRAIN_FILE}")
     found = load_grain(path) if path.is_file() else None
-    return found if found is not None and found.format == replace(fmt, channels="mono") else None
+    plain = fmt if fmt.channels == "rgb" else fmt.with_channels("mono")
+    return found if found is not None and found.format == plain else None
 
 
 @lru_cache(maxsize=2)

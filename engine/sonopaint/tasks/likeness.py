@@ -10,6 +10,7 @@ import torch
 
 from sonoconvert.defaults import FORMAT
 from sonoconvert.edits.canvas import Canvas
+from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.picture import Picture
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ def place_of(kind: str, canvas: Canvas, painted: Picture) -> int | None:
     know, and of several marks, each of which may hold a part of the sound.
     """
     judge, name, fmt = _judge(), kind.replace(" ", "_"), painted.format
-    if judge is None or name not in judge.kinds or fmt.name.removesuffix(f"-{fmt.channels}") != FORMAT:
+    if judge is None or name not in judge.kinds or fmt != get_format(FORMAT):
         return None
     mask = canvas.mask >= 0.5
     columns = np.flatnonzero(mask.any(axis=0))
     if not len(columns) or columns[-1] - columns[0] >= len(columns):
         return None
-    levels = torch.from_numpy(np.where(mask, painted.levels().mean(0).numpy(), 0.0)).float()
+    levels = torch.from_numpy(np.where(mask, painted.levels()[0].numpy(), 0.0)).float()
     part = levels[:, columns[0] : columns[-1] + 1][:, : fmt.width]
     part = torch.where(part > 0, part + 1 - part.max(), 0.0).clamp_min(0)
     heard = torch.zeros(1, len(part), fmt.width)

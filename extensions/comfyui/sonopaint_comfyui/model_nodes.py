@@ -97,7 +97,7 @@ class LoadMini(io.ComfyNode):
         fmt = about.format if format == AS_MODEL and about.format else get_format(format)
         window = window_of(fmt)
         unet = guarded_model(patched_model(unet, window, circular=False, asked=False))
-        setattr(vae, GRAIN, grain_beside(path, fmt))
+        setattr(vae, GRAIN, grain_beside(path, fmt) if fmt.channels == "mono" else None)
         vae = patched_vae(vae, window, circular=False)
         return io.NodeOutput(unet, clip, vae, PictureInfo(fmt, lead=event_lead(path, fmt)))
 

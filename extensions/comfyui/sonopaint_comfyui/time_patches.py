@@ -21,7 +21,7 @@ from sonopaint_comfyui.host import stoppable
 from sonopaint_comfyui.kinds import LORA_METADATA, METADATA
 
 KEY = "sonopaint_time"  # one patch at a time: a later node replaces an earlier one's
-GRAIN = "sonopaint_grain"  # the network, on a VAE that has one
+GRAIN = "sonopaint_grain"  # the network, on a VAE that has one and paints mono
 
 
 def window_of(fmt: SpectrogramFormat) -> int:
