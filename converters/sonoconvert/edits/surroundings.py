@@ -26,10 +26,12 @@ BESIDE_S = 1.0  # nearest to what is painted, a bed's level is taken from
 REACH_S = 3.0  # of the source on either side of what is painted
 APART_S = 0.25  # stretches that lie nearer are one
 LOUD_S = 0.05  # the loudest moment is this long
-# Between the 10th and the 90th percentile over time: of a bed's level, and of what each row has of it, on
-# average. Beds of the corpus are below 24 (one of crickets 33), tunes, chords, violins and sirens above 28.
-BED_DB, BED_SHARES_DB = 16.0, 26.0
+BED_DB = 16.0  # between the 10th and the 90th percentile of a bed's level over time
+# And of what each row has of it, over SHARE_S, on average over the rows down to LOUD_ROWS_DB below the
+# loudest. Beds of the corpus are below 10.7 (but for crickets), music is above 11, most of it above 15.
+BED_SHARES_DB, SHARE_S, LOUD_ROWS_DB = 11.0, 0.2, 30.0
 QUIET_S = 0.1  # the shortest quiet moment of a row
+NOISE_ROWS = 15  # in a background of noise no row is louder than most of so many about it
 FAINTEST_DB = -75.0  # below the canvas's peak there is nothing
 # An event's loudest moment over that of what is around, from and to: on a bed, and among other events.
 ON_A_BED_DB, AMONG_EVENTS_DB = (8.0, 14.0), (-6.0, 3.0)
@@ -196,13 +198,18 @@ def _between(stretch: _Stretch, near: np.ndarray, fmt: SpectrogramFormat) -> np.
 def _floor(around: np.ndarray, stretch: _Stretch, fmt: SpectrogramFormat) -> np.ndarray:
     """The background of events: of each row the cells of its quietest moments around, with their grain.
 
-    Each row has its own: in music some note always sounds, but seldom the same.
+    Each row has its own: in music some note always sounds, but seldom the same. One that never ends stands
+    out of the rows about it, and is lowered to them.
     """
+    from scipy.ndimage import median_filter
+
     power = _smoothed(around**2, QUIET_S, fmt)
     quiet = np.argsort(power, axis=1, kind="stable")[:, : max(around.shape[1] // 20, 4)]
     count = stretch.stop - stretch.first
     drawn = np.random.default_rng(stretch.first).integers(quiet.shape[1], size=(len(around), count))
-    return np.take_along_axis(around, np.take_along_axis(quiet, drawn, axis=1), axis=1)
+    cells = np.take_along_axis(around, np.take_along_axis(quiet, drawn, axis=1), axis=1)
+    level = np.sqrt(np.mean(cells**2, axis=1, keepdims=True)).clip(1e-12)
+    return cells * np.minimum(median_filter(level, (NOISE_ROWS, 1), mode="nearest") / level, 1.0)
 
 
 def _goes_on(source: np.ndarray, stretch: _Stretch) -> np.ndarray:
@@ -275,10 +282,12 @@ def _is_bed(cells: np.ndarray, fmt: SpectrogramFormat) -> bool:
     low, high = np.percentile(_decibels(_level(cells, fmt)), (10, 90))
     if low <= FAINTEST_DB or high - low >= BED_DB:
         return False
-    power = _smoothed(cells**2, LOUD_S, fmt)
+    power = _smoothed(cells**2, SHARE_S, fmt)
+    rows = power.mean(axis=1)
+    power = power[rows > rows.max() * 10 ** (-LOUD_ROWS_DB / 10)]
     shares = 10 * np.log10(np.maximum(power / power.sum(axis=0).clip(1e-12), 1e-6))
     low, high = np.percentile(shares, (10, 90), axis=1)
-    return bool(np.average(high - low, weights=power.mean(axis=1)) < BED_SHARES_DB)
+    return bool(np.mean(high - low) < BED_SHARES_DB)
 
 
 def _decibels(power: np.ndarray | float) -> np.ndarray:
