@@ -326,6 +326,12 @@ def test_samples_in_more_bytes_than_anything_reads_are_refused(tmp_path: Path) -
         read_clip(path)
 
 
+def test_more_channels_than_a_block_can_hold_are_refused(tmp_path: Path) -> None:
+    path = wav(tmp_path / "x.wav", tone().tobytes(), channels=33_000)
+    with pytest.raises(SonopaintError):
+        read_clip(path)
+
+
 @pytest.mark.parametrize("size", [0, 36, 2000])
 def test_a_recorder_that_crashed(tmp_path: Path, size: int, caplog: pytest.LogCaptureFixture) -> None:
     path = wav(tmp_path / "x.wav", tone().tobytes(), size=size)

@@ -121,7 +121,7 @@ def _mend_width(result: Mended, path: str | os.PathLike[str], offset: int, form:
     if tag == _EXTENSIBLE and len(form) >= 26:
         tag = struct.unpack_from("<H", form, 24)[0]
     needed = -(-bits // 8)
-    if tag not in (_PCM, _FLOAT) or not channels or not needed or align == channels * needed:
+    if tag not in (_PCM, _FLOAT) or not 0 < channels * needed < 1 << 16 or align == channels * needed:
         return
     width = align // channels
     rows = np.frombuffer(sound[: len(sound) // width * width] if width else b"", np.uint8)
