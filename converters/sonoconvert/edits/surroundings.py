@@ -30,6 +30,7 @@ BED_DB = 16.0  # between the 10th and the 90th percentile of a bed's level over 
 # And of what each row has of it, over SHARE_S, on average over the rows down to LOUD_ROWS_DB below the
 # loudest. Beds of the corpus are below 10.7 (but for crickets), music is above 11, most of it above 15.
 BED_SHARES_DB, SHARE_S, LOUD_ROWS_DB = 11.0, 0.2, 30.0
+MUSIC_SHARES_DB = 13.0  # a sound of even level that moves so much is surely music: nothing of it may stay
 QUIET_S = 0.1  # the shortest quiet moment of a row
 NOISE_ROWS = 15  # in a background of noise no row is louder than most of so many about it
 FAINTEST_DB = -75.0  # below the canvas's peak there is nothing
@@ -162,6 +163,9 @@ def _fit(
     like = bed and steady
     if not steady:
         background = _floor(around, stretch, fmt)
+        if _is_even(beside, fmt) and _moves_db(beside, fmt) > MUSIC_SHARES_DB:
+            over = float(_mean(_level(background[rows] * loud, fmt)) - _mean(near)) + SILENT_DB
+            background *= 10 ** (-max(over, 0) / 20)
     elif not like or rows != slice(0, len(source)):
         background = _goes_on(source, stretch)
     if like:
@@ -279,15 +283,22 @@ def _energy(fmt: SpectrogramFormat) -> np.ndarray:
 
 def _is_bed(cells: np.ndarray, fmt: SpectrogramFormat) -> bool:
     """Whether a sound of these magnitudes [rows, columns] goes on as it is, in level and in spectrum."""
+    return _is_even(cells, fmt) and _moves_db(cells, fmt) < BED_SHARES_DB
+
+
+def _is_even(cells: np.ndarray, fmt: SpectrogramFormat) -> bool:
     low, high = np.percentile(_decibels(_level(cells, fmt)), (10, 90))
-    if low <= FAINTEST_DB or high - low >= BED_DB:
-        return False
+    return bool(low > FAINTEST_DB and high - low < BED_DB)
+
+
+def _moves_db(cells: np.ndarray, fmt: SpectrogramFormat) -> float:
+    """Range of the share that each loud row has of a sound, on average over them."""
     power = _smoothed(cells**2, SHARE_S, fmt)
     rows = power.mean(axis=1)
     power = power[rows > rows.max() * 10 ** (-LOUD_ROWS_DB / 10)]
     shares = 10 * np.log10(np.maximum(power / power.sum(axis=0).clip(1e-12), 1e-6))
     low, high = np.percentile(shares, (10, 90), axis=1)
-    return bool(np.mean(high - low) < BED_SHARES_DB)
+    return float(np.mean(high - low))
 
 
 def _decibels(power: np.ndarray | float) -> np.ndarray:
