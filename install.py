@@ -334,9 +334,10 @@ def parallel() -> tuple[str, ...]:
     """pytest's arguments for as many processes as there are cores, four at most; -n 0 behind them is one.
 
     Files are given out in their order: the browser's, which are few tests and slow, are not left to the end.
+    A process that dies ends the run, with its test named: pytest-xdist may wait for its successor forever.
     """
     workers = min(4, os.cpu_count() or 1)
-    split = ("--dist", "loadfile", "--no-loadscope-reorder")
+    split = ("--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "0")
     return ("-n", str(workers), *split, "--durations", "10") if workers > 1 else ()
 
 
