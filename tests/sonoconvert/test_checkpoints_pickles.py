@@ -245,6 +245,15 @@ def test_small_files_can_not_take_much_memory_or_time(tmp_path: Path) -> None:
         assert message.startswith(path.name) and int(kilobytes) < 100_000 and float(seconds) < 5, message
 
 
+def test_a_key_nested_deeply_is_refused(tmp_path: Path) -> None:
+    """Of a tuple 150,000 deep as the name of a storage, a hash would end Python itself."""
+    head = b"".join(pickle.dumps(one, 2) for one in (0x1950A86A20F9469CFC6C, 1001, {}, {"a": 1}))
+    path = tmp_path / "x.pt"
+    path.write_bytes(head + b"\x80\x02]q\x00)" + b"\x85" * 50_000 + b"a.")
+    with pytest.raises(SonopaintError, match="a tensor's data without a name"):
+        read_pickle(path)
+
+
 def test_archives_with_endless_lists_of_entries_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "x.ckpt", {"a": torch.ones(2)}, True)
     with zipfile.ZipFile(path, "a") as archive:

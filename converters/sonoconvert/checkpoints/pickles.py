@@ -140,6 +140,8 @@ def _read_stream(path: Path, file: IO[bytes]) -> tuple[Any, Places]:
     file.seek(program.tell())
     places = {}
     for key in keys:
+        if not isinstance(key, str):  # of a tuple a hundred thousand deep no hash is asked: Python would die
+            raise ValueError("a tensor's data without a name")
         storage = storages[key]
         (count,) = struct.unpack("<q", file.read(8))
         length = count * (storage.dtype.itemsize if storage.dtype else 1)
