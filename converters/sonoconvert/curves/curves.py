@@ -52,7 +52,7 @@ def kind_of(name: str) -> Kind:
         return KINDS[name]
     if name.startswith("kind:") and len(name) > 5:
         return ACTIVATION
-    raise SonopaintError(f"There is no curve {name!r}; choose from {', '.join(KINDS)}, kind:NAME.")
+    raise SonopaintError(f"There is no curve {name[:40]!r}; choose from {', '.join(KINDS)}, kind:NAME.")
 
 
 @dataclass(frozen=True)

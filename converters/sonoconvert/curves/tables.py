@@ -7,6 +7,7 @@ import io
 import math
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,10 @@ def read_csv(path: str | os.PathLike[str], rate: float = RATE_HZ) -> Curves:
     if len(lines) < 2:
         raise SonopaintError(f"{path} holds no curves; give a table with a row of names and rows of values.")
     delimiter = next((mark for mark in "\t;," if mark in lines[0]), ",")
-    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter))
+    except csv.Error as error:
+        raise SonopaintError(f"{path} is no table of curves ({error}); export it again.") from error
     names = [_name(cell) for cell in rows[0]]
     if "time" not in names or len(names) < 2:
         raise SonopaintError(
@@ -78,9 +82,7 @@ def _cell(text: str, path: Path) -> float:
     text = text.strip()
     if text.lower() in ("", "free", "nan", "none"):
         return math.nan
-    try:
-        return float(text.replace(",", "."))
-    except ValueError as error:
-        raise SonopaintError(
-            f"{path} holds {text!r}, which is no number; leave cells empty for free."
-        ) from error
+    with suppress(ValueError):
+        if math.isfinite(value := float(text.replace(",", "."))):
+            return value
+    raise SonopaintError(f"{path} holds {text[:40]!r}, which is no number; leave cells empty for free.")

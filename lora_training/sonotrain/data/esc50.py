@@ -23,7 +23,7 @@ def esc50(folder: str | Path, folds: Collection[int]) -> list[tuple[Path, str]]:
     try:
         with open(root / TABLE, encoding="utf-8", newline="") as file:
             rows = [(row["filename"], int(row["fold"]), row["category"]) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise SonopaintError(f"{root / TABLE} can't be read ({error}); get ESC-50 anew.") from error
     found = [(root / "audio" / name, kind.replace("_", " ")) for name, fold, kind in rows if fold in folds]
     if missing := [path for path, _ in found if not path.is_file()]:
