@@ -20,7 +20,8 @@ PROMPT, SEED, STEPS, GUIDANCE = "a dog barking", 9, 20, 4.0
 # After 20 steps a few of the picture's 8-bit pixels round to the neighbouring level, and the phase search
 # starts from there: what differs lies this far below the sound. Anything that is done differently (another
 # timestep, another scale of the noise, 16-bit weights under a LoRA) is far above it. One such pixel can also
-# send the search elsewhere (seed 7: 45 dB below, one step with 8: 38 dB); with seed 9 none does.
+# send the search elsewhere (seed 7: 45 dB below, one step with 8: 38 dB); with seed 9 none does. In quality
+# "fast", because the learned decoder of the others begins with other phases altogether for any such pixel.
 SAME_DB = -60.0
 ON_STUDENT = {"sonopaint.on_student": '{"student": "mini-one-step", "timestep": 999}'}
 
@@ -72,7 +73,7 @@ def generating(seed: int = SEED, lora: str | None = None, merged: bool = False) 
         image=image,
         format=["latent", 1],
         decoder="automatic",
-        quality="normal",
+        quality="fast",
         seed=seed,
     )
     add("save", "SonopaintSaveAudio", audio=sound, filename_prefix="same/sound", format="WAV 32 bit float")
@@ -91,7 +92,7 @@ def studio(loras: list[tuple[str, float]]) -> np.ndarray:
     from sonopaint.tasks import PaintSettings, generate
 
     settings = PaintSettings(
-        prompt=PROMPT, seed=SEED, steps=STEPS, guidance_scale=GUIDANCE, sampler="dpmpp_2m", iterations=32
+        prompt=PROMPT, seed=SEED, steps=STEPS, guidance_scale=GUIDANCE, sampler="dpmpp_2m", iterations=16
     )
     return generate(load_model("mini", loras=loras), settings)[0].clip.waveform[0].numpy()
 
@@ -178,7 +179,7 @@ def test_one_step_gives_studios_sound(comfyui: Any) -> None:
     prompt = one_step("mini-one-step.safetensors")
     alone = heard(comfyui, prompt)
     name, loras = with_student("mini")
-    settings = PaintSettings(prompt=PROMPT, seed=SEED, iterations=32)
+    settings = PaintSettings(prompt=PROMPT, seed=SEED, iterations=16)
     there = generate(load_model(name, loras=loras), settings)[0].clip.waveform[0].numpy()
     assert (apart := difference_db(alone, there)) < SAME_DB, apart
 
