@@ -25,7 +25,7 @@ from sonopaint.samplers import edm
 SIZES = {"width": 8, "multipliers": (1, 1, 2, 2), "code": 4, "bottleneck": 4, "encoder": 2}
 
 
-def tiny(variant: str = "pyramid") -> BlendModel:
+def tiny(variant: str = "laplacian") -> BlendModel:
     """Random weights that make every code count."""
     torch.manual_seed(0)
     network = BlendNetwork(variant, **SIZES)  # type: ignore[arg-type]
@@ -104,6 +104,39 @@ def test_a_level_hears_its_own_scale_only() -> None:
     assert float((to_bytes(heard) / 16 - heard).abs().max()) < 0.032
 
 
+def test_a_laplacian_level_hears_only_what_it_adds() -> None:
+    """Louder by one step, a sound has the same details; and details and coarse make the whole again."""
+    mel = torch.rand(1, 128, 177) * 8
+    coarse, mid, fine = pyramid_of(mel, laplacian=True)
+    louder = pyramid_of(mel + 1, laplacian=True)
+    assert not torch.allclose(louder[0], coarse, atol=0.1)
+    assert torch.allclose(louder[1], mid, atol=1e-5) and torch.allclose(louder[2], fine, atol=1e-5)
+    grown = 3 * coarse + 5
+    for detail in (mid, fine):
+        twice = grown.repeat_interleave(2, -2).repeat_interleave(2, -1)
+        grown = torch.nn.functional.pad(
+            twice, (0, detail.shape[-1] - twice.shape[-1], 0, 0), mode="replicate"
+        )
+        grown = grown + 0.7 * detail
+    assert torch.allclose(grown[0, 0], mel[0], atol=1e-4)
+    codes, other = (tiny().network.codes(m, None, 8) for m in (mel, mel + 1))
+    assert torch.allclose(codes["fine"], other["fine"], atol=1e-4)
+    assert not torch.allclose(codes["coarse"], other["coarse"], atol=1e-3)
+
+
+def test_a_laplacian_code_is_never_stuck_at_its_ends() -> None:
+    """However large an encoder's weights grow: at ±1 for good, it would learn no more."""
+    network = tiny().network
+    mel = (torch.rand(1, 128, 176) * 8).requires_grad_()
+    for weight in network.encoders.parameters():
+        weight.data *= 20
+    code = network.codes(mel, None, 8)["mid"]
+    code.sum().backward()
+    assert (
+        mel.grad is not None and float(code.detach().abs().mean()) < 0.9 and float(mel.grad.abs().max()) > 0
+    )
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_files_keep_a_model(variant: str, tmp_path: Path) -> None:
     model = tiny(variant)
@@ -179,7 +212,7 @@ def test_weights_lead_along_a_line(blender: Blender) -> None:
     )
 
 
-@pytest.mark.parametrize("variant", ["pyramid", "hdae"])
+@pytest.mark.parametrize("variant", ["laplacian", "pyramid", "hdae"])
 def test_lengths_rates_and_channels_may_differ(variant: str) -> None:
     blender = quick(tiny(variant))
     other = {"mid": Source(sound(700, 0.3, 22_050)), "fine": Source(sound(5000, 2.0, 48_000, 2))}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.clip import Clip, write_clip
-from sonopaint.models.blend.file import read_blend
+from sonopaint.models.blend.file import BlendModel, read_blend, write_blend
 from sonopaint.models.blend.pyramid import LEVELS, fine_mel, to_bytes
 from sonopaint.models.jingles.spaces import open_space
 from sonotrain.data.corpus import build_corpus, shard_seed, sounds
@@ -190,6 +190,23 @@ def test_levels_are_left_out_as_often_as_is_said(kept: Path, tmp_path: Path) -> 
     other = losses([[1, 1, 1], [0, 0, 0]], torch.zeros_like(mel))
     assert nothing[0] != other[0] and nothing[1] == other[1]
     assert losses([[1, 1, 0], [0, 1, 1]])[0] != nothing[0]
+
+
+@pytest.mark.parametrize("variant", ["laplacian", "pyramid"])
+def test_a_model_goes_on_or_lends_its_denoiser_to_another_variant(
+    variant: str, kept: Path, tmp_path: Path
+) -> None:
+    first = prepared(kept, tmp_path / "a", variant="pyramid")
+    for weight in first.network.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    write_blend(tmp_path / "first.safetensors", BlendModel(first.network, "latents", 8, first.scaling))
+    second = prepared(kept, tmp_path / "b", variant=variant, start=str(tmp_path / "first.safetensors"))
+    same = {k for k, v in weights_of(second).items() if torch.allclose(v, weights_of(first)[k], atol=2e-3)}
+    encoders = {name for name in weights_of(first) if name.startswith("encoders")}
+    assert same >= weights_of(first).keys() - encoders
+    assert (same >= encoders) == (variant == "pyramid")
+    with pytest.raises(SonopaintError, match="has other sizes"):
+        prepared(kept, tmp_path / "c", width=16, start=str(tmp_path / "first.safetensors"))
 
 
 @pytest.mark.parametrize("variant", ["hdae", "dae"])

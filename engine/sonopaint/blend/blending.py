@@ -157,7 +157,7 @@ class Blender:
         heard = _around(_even(clip, channels), length / self.space.sample_rate)
         frames = self._frames(length)
         mel = latents = None
-        if self.model.network.variant == "pyramid":
+        if self.model.network.hears_mels:
             seconds = frames / self.space.frame_rate
             mel = torch.stack([fine_mel(_channel(heard, c), seconds) for c in range(channels)])
         else:

@@ -35,7 +35,11 @@ VALIDATED = 64  # held-out sounds of a preview
 
 @dataclass(frozen=True)
 class BlendOptions:
-    variant: str = option("pyramid", "pyramid, in stages; or the baselines: hdae, dae (one code)", VARIANTS)
+    variant: str = option(
+        "laplacian",
+        "laplacian (in stages; a level hears what it adds), pyramid (it hears all), hdae, dae (one code)",
+        VARIANTS,
+    )
     corpus: str = option("runs/corpus", "corpus of single events (sonotrain base corpus --content singles)")
     clips: int = option(1500, "of these at most so many")
     notes: int = option(200, "single notes of the corpus's instruments")
@@ -65,7 +69,7 @@ class BlendOptions:
     noise: float = option(
         P_MEAN, "mean of ln σ in training (the document: -1.2); higher: codes are learnt sooner"
     )
-    start: str = option("", "model to go on from; its sizes must be the same")
+    start: str = option("", "model of the same sizes to go on from; of another variant its denoiser")
     batch: int = common.batch(16, "crops")
     learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
     bias_rate: float = option(2e-3, "peak learning rate of the rest (Adam)")
@@ -120,9 +124,12 @@ class BlendTrainer(Trainer):
         ).to(self.device)  # fmt: skip
         if options.start:
             before = read_blend(options.start).network
-            if before.config != self.network.config:
+            if before.config | {"variant": options.variant} != self.network.config:
                 raise SonopaintError(f"{options.start} has other sizes ({before.config}); give the same.")
-            self.network.load_state_dict(before.state_dict())
+            same = before.variant == options.variant  # or its encoders hear something else
+            (self.network if same else self.network.denoiser).load_state_dict(
+                (before if same else before.denoiser).state_dict()
+            )
         self.scaling = Scaling.of(self.data.latents[self.data.learnt], 1)
         self.mels = self.data.mel.shape[-1] / self.data.frames  # a frame of latents
         self.ema = Ema([self.network], options.ema)
@@ -146,7 +153,7 @@ class BlendTrainer(Trainer):
 
     def learning(self) -> tuple[str, ...]:
         """The levels that are told now, of which the last one's encoder learns; a baseline's all at once."""
-        if self.options.variant != "pyramid":
+        if not self.network.hears_mels:
             return self.network.levels
         return LEVELS[: max(1, sum(self.run.used >= start for start in self.starts))]
 
@@ -187,7 +194,7 @@ class BlendTrainer(Trainer):
         """[B], of levels `told` [B, 3]; the encoders of all but the last of `levels` don't learn."""
         network, frames = self.network, data.shape[-1]
         codes: dict[str, Tensor] = {}
-        if self.options.variant == "pyramid":
+        if network.hears_mels:
             with torch.no_grad():
                 codes |= network.codes(mel, None, frames, levels[:-1]) if levels[:-1] else {}
             codes |= network.codes(mel, None, frames, levels[-1:])

@@ -4,7 +4,7 @@
 § 3; the baseline HDAE, § 4.1; the diffusion auto-encoder, Preechakul et al. 2022. Two things differ from the
 document: encoders keep where a band is (each row has weights of its own where the document averages over
 frequency), and codes are at the latents' frame rate, a half and a quarter of it, at the U-Net's first three
-resolutions.
+resolutions. A third is the default: the finer encoders hear only what the coarser ones can't (`laplacian`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from sonopaint.models.blend.pyramid import BANDS, LEVELS, pyramid_of
 from sonopaint.models.jingles.network import TIMES, Block, waves
 
-VARIANTS = ("pyramid", "hdae", "dae")
+VARIANTS = ("laplacian", "pyramid", "hdae", "dae")
 CODE = "code"  # the only level of a DAE
 SPANS = {"coarse": 4, "mid": 2, "fine": 1, CODE: 1}  # frames of latents that a frame of a code stands for
 WHOLE = 8  # the denoiser takes multiples of so many frames
@@ -51,12 +51,13 @@ class BlendNetwork(nn.Module):
             "code": code, "bottleneck": bottleneck, "encoder": encoder,
         }  # fmt: skip
         self.variant, self.code = variant, code
+        self.hears_mels = variant in ("laplacian", "pyramid")
         self.levels = (CODE,) if variant == "dae" else LEVELS
         self.encoders: nn.ModuleDict | LatentEncoder
-        if variant == "pyramid":
+        if self.hears_mels:
             self.encoders = nn.ModuleDict(
                 {
-                    level: MelEncoder(bands, encoder, code, bottleneck)
+                    level: MelEncoder(bands, encoder, code, bottleneck, even=variant == "laplacian")
                     for level, bands in zip(LEVELS, BANDS, strict=True)
                 }
             )
@@ -79,7 +80,8 @@ class BlendNetwork(nn.Module):
         wanted = [level for level in self.levels if not levels or level in levels]
         if isinstance(self.encoders, nn.ModuleDict):
             assert mel is not None
-            scales = dict(zip(LEVELS, pyramid_of(mel), strict=True))
+            levels_heard = pyramid_of(mel, laplacian=self.variant == "laplacian")
+            scales = dict(zip(LEVELS, levels_heard, strict=True))
             return {k: self.encoders[k](scales[k], frames // SPANS[k]) for k in wanted}
         assert latents is not None
         made = self.encoders(latents)
@@ -101,7 +103,7 @@ class BlendNetwork(nn.Module):
             told = codes.get(level)
             if told is None:
                 told = one.new_zeros(len(one), self.code, frames // SPANS[level])
-            if made and self.variant == "pyramid":
+            if made and self.hears_mels:
                 told = told + made[-1].repeat_interleave(2, -1)
             made.append(told)
         return made
@@ -114,11 +116,13 @@ class MelEncoder(nn.Module):
     """One level of the pyramid [B, 1, bands, frames] → its code [B, code, count], in −1 … 1.
 
     Three times convolutions that halve bands and frames; the mean over the time of each frame of the code;
-    a bottleneck.
+    a bottleneck. even: its numbers are brought to one size, or the largest would soon be at ±1 for good, and
+    their encoder learn no more.
     """
 
-    def __init__(self, bands: int, width: int, code: int, bottleneck: int) -> None:
+    def __init__(self, bands: int, width: int, code: int, bottleneck: int, *, even: bool = False) -> None:
         super().__init__()
+        self.even = even
         sizes = [1, width, 2 * width, 4 * width]
         self.down = nn.ModuleList(
             [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
@@ -133,7 +137,10 @@ class MelEncoder(nn.Module):
             x = F.silu(conv(x))
         x = x + F.silu(self.last(x))
         rows = F.adaptive_avg_pool1d(x.flatten(1, 2), count)
-        return torch.tanh(self.widen(F.silu(self.squeeze(rows))))
+        said = self.widen(F.silu(self.squeeze(rows)))
+        if self.even:
+            said = said * (said.square().mean(1, keepdim=True) + 1e-4).rsqrt()
+        return torch.tanh(said)
 
 
 class LatentEncoder(nn.Module):
