@@ -95,7 +95,10 @@ def start(
     elif not files:
         raise SonopaintError("There are no sounds to learn from: drop some, or name a folder of them.")
     elif any(not path.stat().st_size for path in files):  # Gradio 3 sends what is on its way as empty files
-        raise SonopaintError("The sounds are not all here yet: wait a moment, then press Train again.")
+        raise SonopaintError(
+            "The sounds are not all here yet: wait a moment, then press Train again; if that does not help, "
+            "remove them and drop them anew."
+        )
     elif command == "subject" and len(files) > MOST_CLIPS:
         raise SonopaintError(
             f"{len(files)} clips are too many for one subject: choose 4 to 6 good ones, or train a LoRA."

@@ -102,6 +102,7 @@ def test_a_subject_is_learnt_and_used_by_clicks(bare: Any, open_tab: Any, tmp_pa
     page, form = tab.page, "#sonopaint_train_subject"
     tab.top("Sonopaint")
     page.locator("#sonopaint_tabs > .tab-nav > button", has_text="Train subject").first.click()
+    page.wait_for_load_state("networkidle")  # what is dropped before, Gradio 3.41 uploads without end
     page.set_input_files(f"{form}_sounds input[type=file]", clips)
     page.locator(f"{form}_sounds", has_text="3.wav").first.wait_for()
     page.wait_for_timeout(2000)  # Gradio 3.41 still sends
