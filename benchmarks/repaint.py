@@ -11,10 +11,10 @@ weights/classifier) when the box's content stands at the start of silence:
 silent: the loudest 50 ms are 25 dB below the recording's own loudest 50 ms (or below −50 dBFS). top-1, top-3:
 the kind is the judge's first, among its first three. level: RMS in the box over that of the second on either
 side, in dB (median). bed: the same for beds in their own kind, without sign. click: how far 2 ms at a border
-stand out (edit.py), mean and worst of the cases; a click is above 0 dB. full: results with samples at full
-scale. outside: samples that differ outside the box and its feather. again: how many were painted twice. s:
-seconds of processor time. "real": corpus clips cut to the same boxes, the best that could be painted; "in
-noise": and laid over that context, 11 dB above it.
+stand out (edit.py) more than they did in the source, mean and worst of the cases; a click is above 0 dB.
+full: results with samples at full scale. outside: samples that differ outside the box and its feather. again:
+how many were painted twice. s: seconds of processor time. "real": corpus clips cut to the same boxes, the
+best that could be painted; "in noise": and laid over that context, 11 dB above it.
 """
 
 from __future__ import annotations
@@ -168,6 +168,8 @@ def hear(judge: SoundClassifier, source: np.ndarray, made: Any, place: Place, ki
     silent = loudest_db(inside) < max(loudest_db(in_band(source, box)) - SILENT_DB, SILENT_DBFS)
     place_in_list = len(judge.kinds) if silent else rank(judge, inside, kind)
     edges = [at for at in (start, stop) if 0 < at < len(sound)]
+    # A note that begins at a border stands out there by itself.
+    struck = [0.0 if place.side else max(click_db(source.astype(float), at), 0.0) for at in edges]
     if place.side:
         kept = sound[: len(source)] if place.side == "right" else sound[-len(source) :]
         outside, loud = int((kept != source).sum()), np.abs(sound).max() >= 0.999
@@ -181,7 +183,7 @@ def hear(judge: SoundClassifier, source: np.ndarray, made: Any, place: Place, ki
         place_in_list < 3,
         db(float(np.mean(inside**2))) - db(float(np.mean(around**2))),
         bed,
-        max(click_db(sound.astype(float), at) for at in edges),
+        max(click_db(sound.astype(float), at) - own for at, own in zip(edges, struck, strict=True)),
         loud,
         outside,
         bool(made.settings.get("notes")),
