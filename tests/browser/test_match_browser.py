@@ -101,9 +101,10 @@ def test_a_sound_is_matched_turned_compared_and_sent_on(
             page.keyboard.press("ArrowUp")
             page.wait_for_timeout(300)
         assert place() == pytest.approx(stood + 4 * step, abs=1e-5)
-        hear(4)
+        page.wait_for_function("window.played.length > 3")  # once, or in two goes where keys come slowly
         page.wait_for_timeout(1000)
-        assert place() == pytest.approx(stood + 4 * step, abs=1e-5) and hear(4)
+        assert place() == pytest.approx(stood + 4 * step, abs=1e-5)
+        assert page.evaluate("window.played.length") < 6
 
     page.get_by_role("button", name="Parameters").click()
     page.wait_for_selector("#match-saved a[download$='.json']")
