@@ -158,12 +158,13 @@ def _fit(
     nothing = loudest < NOTHING_DBFS - peak_dbfs
     if _loudest(painted) < (0 if nothing else loudest) - SILENT_DB:
         return gains, background  # silence was painted, and may have been asked for
-    steady = _is_bed(beside, fmt)
-    bed = _is_bed(inside, fmt) and not nothing
+    unrest = _unrest_db(beside, fmt)
+    steady = unrest < BED_SHARES_DB
+    bed = _unrest_db(inside, fmt) < BED_SHARES_DB and not nothing
     like = bed and steady
     if not steady:
         background = _floor(around, stretch, fmt)
-        if _is_even(beside, fmt) and _moves_db(beside, fmt) > MUSIC_SHARES_DB:
+        if MUSIC_SHARES_DB < unrest < np.inf:
             over = float(_mean(_level(background[rows] * loud, fmt)) - _mean(near)) + SILENT_DB
             background *= 10 ** (-max(over, 0) / 20)
     elif not like or rows != slice(0, len(source)):
@@ -281,18 +282,14 @@ def _energy(fmt: SpectrogramFormat) -> np.ndarray:
     return np.sqrt(weight / np.sum(tone**2 * weight))
 
 
-def _is_bed(cells: np.ndarray, fmt: SpectrogramFormat) -> bool:
-    """Whether a sound of these magnitudes [rows, columns] goes on as it is, in level and in spectrum."""
-    return _is_even(cells, fmt) and _moves_db(cells, fmt) < BED_SHARES_DB
+def _unrest_db(cells: np.ndarray, fmt: SpectrogramFormat) -> float:
+    """How far a sound of these magnitudes [rows, columns] moves in spectrum; infinite where its level does.
 
-
-def _is_even(cells: np.ndarray, fmt: SpectrogramFormat) -> bool:
+    Decibels between a row's small and its large shares of the sound, on average over the loud rows.
+    """
     low, high = np.percentile(_decibels(_level(cells, fmt)), (10, 90))
-    return bool(low > FAINTEST_DB and high - low < BED_DB)
-
-
-def _moves_db(cells: np.ndarray, fmt: SpectrogramFormat) -> float:
-    """Range of the share that each loud row has of a sound, on average over them."""
+    if low <= FAINTEST_DB or high - low >= BED_DB:
+        return np.inf
     power = _smoothed(cells**2, SHARE_S, fmt)
     rows = power.mean(axis=1)
     power = power[rows > rows.max() * 10 ** (-LOUD_ROWS_DB / 10)]
