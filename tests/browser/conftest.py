@@ -157,16 +157,19 @@ def open_sound() -> Callable[[Any, Path], None]:
 
 
 @contextmanager
-def slowed(page: Any) -> Iterator[None]:
-    """Every answer comes half a second later, as on a busy machine."""
-    page.evaluate("""() => { const fetch = window.quickly = window.fetch; window.fetch = async (...asked) => {
-        await new Promise((go) => setTimeout(go, 500)); return fetch(...asked); }; }""")
+def slowed(page: Any, later_ms: int = 500) -> Iterator[None]:
+    """Every answer comes so much later, as on a busy machine."""
+    page.evaluate(
+        """(later) => { const fetch = window.quickly = window.fetch; window.fetch = async (...asked) => {
+        await new Promise((go) => setTimeout(go, later)); return fetch(...asked); }; }""",
+        later_ms,
+    )
     yield
     page.evaluate("() => { window.fetch = window.quickly; }")
 
 
 @pytest.fixture
-def slow_answers() -> Callable[[Any], Any]:
+def slow_answers() -> Callable[..., Any]:
     """`with slow_answers(page):` what is done before the answers are there."""
     return slowed
 
