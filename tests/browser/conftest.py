@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-_ENDED = re.compile("AbortError|Connection errored out")
+_ENDED = re.compile("AbortError|Connection errored out|ERR_INCOMPLETE_CHUNKED_ENCODING|network error")
 WINDOW: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "accept_downloads": True}
 SLOW_MACHINE_MS = 120_000  # a wait that ends a hopeless test; on a quiet laptop everything takes seconds
 
@@ -68,17 +68,25 @@ def studio_again(studio: str, tmp_path: Path, worker: int) -> Iterator[Callable[
         yield lambda: stack.enter_context(served(tmp_path / "studio", worker))
 
 
-def listen(page: Any, address: str, complaints: list[str], *, left: bool = False) -> None:
-    """Note what the page at `address` complains about, and requests to other machines."""
+def listen(page: Any, address: str, complaints: list[str]) -> None:
+    """Note what the page at `address` complains about, and requests to other machines.
+
+    A document that is left while it works may say that its connection ended: the next one forgets it.
+    """
     page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
     page.on(
         "console",
         lambda message: (
             complaints.append(f"{message.text} {message.location['url']}")
-            if message.type == "error" and not (left and _ENDED.search(message.text))
+            if message.type == "error"
             else None
         ),
     )
+
+    def next_document(_: Any) -> None:
+        complaints[:] = [complaint for complaint in complaints if not _ENDED.search(complaint)]
+
+    page.on("domcontentloaded", next_document)
     page.on(
         "request",
         lambda request: (
@@ -89,11 +97,11 @@ def listen(page: Any, address: str, complaints: list[str], *, left: bool = False
     )
 
 
-def opened(context: Any, address: str, complaints: list[str], *, left: bool = False) -> Any:
+def opened(context: Any, address: str, complaints: list[str]) -> Any:
     """A new page of a browser's context at `address`, which is ready where that is Studio's first page."""
     page = context.new_page()
     page.set_default_timeout(SLOW_MACHINE_MS)
-    listen(page, address, complaints, left=left)
+    listen(page, address, complaints)
     page.goto(address)
     if "#" not in address:
         page.wait_for_selector("#generate-go")
@@ -105,14 +113,14 @@ def opened(context: Any, address: str, complaints: list[str], *, left: bool = Fa
 def open_studio(studio: str, browser: Any) -> Iterator[Callable[..., Any]]:
     """`open_studio()` opens a tab; at the end no tab may have reported an error or asked another machine.
 
-    address: of another Studio, or of a page. left_while_it_works: it may say that its connection ended then.
+    address: of another Studio, or of a page.
     """
     complaints: list[str] = []
     contexts = []
 
-    def open_page(address: str = studio, *, left_while_it_works: bool = False, **options: Any) -> Any:
+    def open_page(address: str = studio, **options: Any) -> Any:
         contexts.append(browser.new_context(**WINDOW, **options))
-        return opened(contexts[-1], address, complaints, left=left_while_it_works)
+        return opened(contexts[-1], address, complaints)
 
     yield open_page
     for context in contexts:

@@ -42,8 +42,22 @@ def start_job(page: Any, prompt: str) -> None:
     page.wait_for_selector("#generate-status .sp-progress")
 
 
+def test_who_stays_when_asked_gets_what_is_made(open_studio: Any, go_on: threading.Event) -> None:
+    page = open_studio()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    start_job(page, "who stays")
+    page.wait_for_function("window.Sonopaint.working > 0")
+    with page.expect_event("domcontentloaded"):  # Gradio, which has cut its connection, begins anew
+        page.evaluate("setTimeout(() => location.reload())")
+    assert asked == ["beforeunload"]
+    go_on.set()
+    page.wait_for_selector("#results .sp-card")
+    assert page.locator("#results .sp-card strong").first.inner_text() == "who stays"
+
+
 def test_a_job_is_found_again_after_reload_and_back(open_studio: Any, go_on: threading.Event) -> None:
-    page = open_studio(left_while_it_works=True)
+    page = open_studio()
     asked: list[str] = []
     page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     start_job(page, "a job that stays")

@@ -177,7 +177,7 @@ def test_two_tabs_at_once(used_page: Any, open_studio: Any) -> None:
 
 
 def test_light_and_dark(open_studio: Any) -> None:
-    page = open_studio(color_scheme="dark", left_while_it_works=True)
+    page = open_studio(color_scheme="dark")
     dark = "document.body.classList.contains('dark')"
     assert page.evaluate(dark)
     page.click("#theme-switch")

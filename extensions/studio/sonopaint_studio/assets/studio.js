@@ -105,9 +105,13 @@
     go();
   }
 
-  // Leaving while a job of this tab runs asks first: it goes on, but not everybody knows.
+  // Leaving while a job of this tab runs asks first: it goes on, but not everybody knows. Once only: Gradio cuts
+  // its connection at the question, and for who stays it loads the page anew by itself, which finds the job again.
+  let asked = false;
   window.addEventListener("beforeunload", (event) => {
-    if (window.Sonopaint.working) event.preventDefault();
+    if (!window.Sonopaint.working || asked) return;
+    asked = true;
+    event.preventDefault();
   });
 
   Object.assign(window.Sonopaint, {
