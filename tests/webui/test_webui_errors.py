@@ -10,9 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from sonoconvert.checkpoints.layouts import CONFIG_KEY
+
+MINI = {CONFIG_KEY: "{}"}  # in its header
 QUICK = {"format": "sonopaint-mini", "iterations": 2, "seed": 3, "seconds": 0.6}
 
 
@@ -115,6 +119,29 @@ def test_a_missing_lora_is_said_once(host: Any, asked: Any) -> None:
     assert "detail" not in asked(prompt="a horn <lora:nobody:0>")[1], "at 0 it is not used"
     host.comments = "Networks not found: nobody\n"
     assert asked(prompt="a horn <lora:nobody:1>")[1]["detail"] == "Networks not found: nobody"
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "learnt", "told"),
+    [
+        ({}, "sonopaint_mini", "horn was learnt on Sonopaint Mini: the sound was painted without it."),
+        (MINI, "sd_v1", "horn was learnt on another model: the sound was painted without it."),
+        ({}, "sd_v1", None),
+        (MINI, "sonopaint_mini", None),
+    ],
+)
+def test_a_lora_of_another_model_is_said(
+    checkpoint: dict[str, str], learnt: str, told: str | None, host: Any, asked: Any, tmp_path: Path
+) -> None:
+    """Forge leaves it away without a word."""
+    from sonoconvert.checkpoints.files import write_tensors
+
+    tensors = {"lora_unet_x.alpha": torch.ones(1)}
+    write_tensors(tmp_path / "Lora/horn.safetensors", tensors, {"ss_base_model_version": learnt})
+    model = sys.modules["modules"].shared.sd_model  # type: ignore[attr-defined]
+    write_tensors(tmp_path / "painter.safetensors", tensors, checkpoint)
+    model.sd_checkpoint_info.filename = str(tmp_path / "painter.safetensors")
+    assert asked(prompt="a horn <lora:horn:1>")[1].get("detail") == told
 
 
 def test_what_the_host_tells_its_console_only(host: Any, asked: Any) -> None:

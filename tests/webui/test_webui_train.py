@@ -181,6 +181,30 @@ def test_what_mini_learnt_is_used_here(place: Path, webui: Any, monkeypatch: pyt
     assert training.models() == ["Sonopaint Mini", "riffusion.safetensors"], "Mini stands there once"
 
 
+def test_forge_trains_on_what_it_can_load(place: Path, sounds: list[Any]) -> None:
+    import safetensors.torch
+    import torch
+
+    models = sys.modules["modules"].sd_models  # type: ignore[attr-defined]
+    models.forge_model_reload = lambda: None
+    form = panel("lora")
+    new = look(form, None, "")
+    assert new["models"]["choices"] == ["riffusion.safetensors"]
+    assert new["models"]["value"] == "riffusion.safetensors"
+    run = place / "runs/dog"
+    run.mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps({"command": "lora"}))
+    (run / "state.json").write_text(json.dumps({"phase": "finished", "file": "dog.safetensors"}))
+    header = {"ss_base_model_version": "sonopaint_mini"}
+    safetensors.torch.save_file({"x": torch.zeros(1)}, run / "dog.safetensors", metadata=header)
+    assert "works with Sonopaint Mini, which Forge can&#x27;t load" in form.use(person(), "dog")[0]
+    assert not list((place / "Lora").rglob("dog*")), "nothing is copied for a host that can't use it"
+    models.checkpoints_list.clear()
+    assert look(form, None, "")["models"]["value"] is None
+    told, _ = form.start(person(), sounds, "", None, "x", *values(form))
+    assert "There is no checkpoint to learn on" in told
+
+
 @pytest.mark.parametrize(
     ("command", "changed", "message"),
     [

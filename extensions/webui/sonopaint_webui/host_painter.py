@@ -277,10 +277,25 @@ class HostPainter:
         told = [line.strip() for line in comments.splitlines() if line.strip()]
         caught = [one for one in host.errors_so_far() if not any(one is other for other in before)]
         told += [f"The WebUI reports an error: {one.get('exception', '')}" for one in caught]
+        told += _of_other_models(prompt)
         for name in host.missing_loras(prompt):  # first: Forge only says that None has no file's name
             if not any(name in line for line in told):
                 told.insert(0, f"There is no LoRA {name!r} here: the sound was painted without it.")
         self.comments |= dict.fromkeys(told)
+
+
+def _of_other_models(prompt: str) -> list[str]:
+    """A sentence for each LoRA that fits another model than the one that painted: hosts ignore such ones."""
+    from modules import shared
+
+    info = getattr(shared.sd_model, "sd_checkpoint_info", None)
+    mini = shipped.is_mini(Path(info.filename) if info else None)
+    told = []
+    for path in host.lora_files(prompt):
+        if shipped.learnt_on_mini(path) != mini and "ss_base_model_version" in host.header_of(path):
+            base = "another model" if mini else "Sonopaint Mini"
+            told.append(f"{path.stem} was learnt on {base}: the sound was painted without it.")
+    return told
 
 
 def _windows(mask: np.ndarray, width: int, lead: int | None = None) -> list[tuple[int, int, int]]:

@@ -59,6 +59,11 @@ def is_mini(checkpoint: Path | None) -> bool:
     return checkpoint is not None and CONFIG_KEY in host.header_of(checkpoint)
 
 
+def learnt_on_mini(lora: Path) -> bool:
+    """Whether a LoRA says that it was learnt on Mini."""
+    return host.header_of(lora).get("ss_base_model_version") == "sonopaint_mini"
+
+
 def _place(path: Path, folder: Path) -> None:
     target = folder / path.name
     if target.is_file() and filecmp.cmp(path, target, shallow=False):

@@ -49,8 +49,9 @@ def only_here(request: Any) -> None:
 
 
 def models() -> list[str]:
-    """What can be trained on: Mini, and the host's other checkpoints."""
-    return [MINI, *(name for name, path in host.checkpoint_files().items() if not shipped.is_mini(path))]
+    """What can be trained on: Mini, where the host can load it, and the host's other checkpoints."""
+    others = [name for name, path in host.checkpoint_files().items() if not shipped.is_mini(path)]
+    return others if host.is_forge() else [MINI, *others]
 
 
 def names(command: str) -> list[str]:
@@ -76,7 +77,7 @@ def going() -> str | None:
 def start(
     command: str,
     name: str,
-    model: str,
+    model: str | None,
     options: Mapping[str, Any],
     files: Sequence[Path],
     folder: str,
@@ -85,6 +86,8 @@ def start(
 
     Raises SonopaintError with one sentence for what is missing or wrong.
     """
+    if not model:
+        raise SonopaintError("There is no checkpoint to learn on: put one into models/Stable-diffusion.")
     sounds = "dataset" if command == "lora" else "clips"
     _free_to_start()
     target = runs.new_folder(runs_folder(), name)
@@ -157,9 +160,13 @@ def use(name: str | None) -> Learnt:
     if file is None:
         raise SonopaintError("This run has no LoRA yet.")
     header = host.header_of(file)
+    mini = shipped.learnt_on_mini(file)
+    if mini and host.is_forge():
+        raise SonopaintError(
+            f"{file.name} works with {MINI}, which Forge can't load; Studio, ComfyUI and AUTOMATIC1111 can."
+        )
     _copy(file)
     host.refresh_loras()
-    mini = header.get("ss_base_model_version") == "sonopaint_mini"
     checkpoint = shipped.add_mini() if mini else ""
     base = f" It works with {MINI}, which the WebUI loads now." if mini else ""
     return Learnt(

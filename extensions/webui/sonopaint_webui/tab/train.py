@@ -17,7 +17,7 @@ from typing import Any
 import gradio as gr
 
 from sonoconvert.errors import SonopaintError
-from sonopaint_webui import compat, results, trainers, training
+from sonopaint_webui import compat, host, results, trainers, training
 from sonopaint_webui.names import label
 from sonopaint_webui.tab.fields import student_choices
 from sonopaint_webui.tab.panel import QUIET, Panel
@@ -55,7 +55,7 @@ class TrainPanel:
     # --- what the buttons do -------------------------------------------------------------------------------
 
     def start(
-        self, request: gr.Request, files: Any, folder: str, model: str, name: str, *values: Any
+        self, request: gr.Request, files: Any, folder: str, model: str | None, name: str, *values: Any
     ) -> tuple[str, Any]:
         """Begin a run: (what is told, the run)."""
         try:
@@ -143,10 +143,9 @@ class TrainPanel:
         if not had:  # the page is new
             there = training.names(self.command)
             run = run if run in there else next(iter(there), None)
-            lists = [
-                compat.update(choices=there, value=run),
-                compat.update(choices=training.models()),
-            ]
+            models = training.models()
+            first = {} if training.MINI in models else {"value": next(iter(models), None)}
+            lists = [compat.update(choices=there, value=run), compat.update(choices=models, **first)]
         try:
             state = training.state(run) if run else RunState(Path())
         except SonopaintError:
@@ -253,11 +252,13 @@ class TrainPanel:
         sounds = compat.file(label="Sounds to learn from", file_count="multiple", elem_id=f"{self.id}_sounds")
         folder = gr.Textbox("", label="or a folder of sounds", elem_id=f"{self.id}_folder")
         with gr.Row():
+            offered = [] if host.is_forge() else [training.MINI]
+            quick = " Mini learns on a processor in minutes." if offered else ""
             model = gr.Dropdown(
-                choices=[training.MINI],
-                value=training.MINI,
+                choices=offered,
+                value=next(iter(offered), None),
                 label="Base model",
-                info="What is learnt works with this model. Mini learns on a processor in minutes.",
+                info=f"What is learnt works with this model.{quick}",
                 elem_id=f"{self.id}_model",
             )
             name = gr.Textbox("", label="Name", elem_id=f"{self.id}_name")
