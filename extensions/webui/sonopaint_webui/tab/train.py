@@ -253,12 +253,13 @@ class TrainPanel:
         folder = gr.Textbox("", label="or a folder of sounds", elem_id=f"{self.id}_folder")
         with gr.Row():
             offered = [] if host.is_forge() else [training.MINI]
-            quick = " Mini learns on a processor in minutes." if offered else ""
             model = gr.Dropdown(
                 choices=offered,
                 value=next(iter(offered), None),
                 label="Base model",
-                info=f"What is learnt works with this model.{quick}",
+                info="What is learnt works with this model. Mini learns on a processor in minutes."
+                if offered
+                else "What is learnt works with this model.",
                 elem_id=f"{self.id}_model",
             )
             name = gr.Textbox("", label="Name", elem_id=f"{self.id}_name")
