@@ -277,7 +277,7 @@ class HostPainter:
         told = [line.strip() for line in comments.splitlines() if line.strip()]
         caught = [one for one in host.errors_so_far() if not any(one is other for other in before)]
         told += [f"The WebUI reports an error: {one.get('exception', '')}" for one in caught]
-        told += _of_other_models(prompt)
+        told = [*_of_other_models(prompt), *told]  # first: AUTOMATIC1111 only says that None has no length
         for name in host.missing_loras(prompt):  # first: Forge only says that None has no file's name
             if not any(name in line for line in told):
                 told.insert(0, f"There is no LoRA {name!r} here: the sound was painted without it.")
