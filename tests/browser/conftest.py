@@ -73,19 +73,19 @@ def listen(page: Any, address: str, complaints: list[str]) -> None:
 
     A document that is left while it works may say that its connection ended: the next one forgets it.
     """
-    page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
-    page.on(
-        "console",
-        lambda message: (
+    ended: list[str] = []
+
+    def said(message: Any) -> None:
+        if message.type == "error":
             complaints.append(f"{message.text} {message.location['url']}")
-            if message.type == "error"
-            else None
-        ),
-    )
+            if _ENDED.search(message.text):
+                ended.append(complaints[-1])
 
     def next_document(_: Any) -> None:
-        complaints[:] = [complaint for complaint in complaints if not _ENDED.search(complaint)]
+        complaints[:] = [complaint for complaint in complaints if complaint not in ended]
 
+    page.on("pageerror", lambda error: complaints.append(f"exception: {error}"))
+    page.on("console", said)
     page.on("domcontentloaded", next_document)
     page.on(
         "request",
