@@ -288,14 +288,15 @@ def _of_other_models(prompt: str) -> list[str]:
     """A sentence for each LoRA that fits another model than the one that painted: hosts ignore such ones."""
     from modules import shared
 
+    learnt = {path.stem: host.header_of(path) for path in host.lora_files(prompt)}
     info = getattr(shared.sd_model, "sd_checkpoint_info", None)
-    mini = shipped.is_mini(Path(info.filename) if info else None)
-    told = []
-    for path in host.lora_files(prompt):
-        if shipped.learnt_on_mini(path) != mini and "ss_base_model_version" in host.header_of(path):
-            base = "another model" if mini else "Sonopaint Mini"
-            told.append(f"{path.stem} was learnt on {base}: the sound was painted without it.")
-    return told
+    mini = bool(learnt) and shipped.is_mini(Path(info.filename) if info else None)
+    base = "another model" if mini else "Sonopaint Mini"
+    return [
+        f"{name} was learnt on {base}: the sound was painted without it."
+        for name, header in learnt.items()
+        if shipped.BASE_KEY in header and shipped.learnt_on_mini(header) != mini
+    ]
 
 
 def _windows(mask: np.ndarray, width: int, lead: int | None = None) -> list[tuple[int, int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from sonoconvert.checkpoints.layouts import CONFIG_KEY, open_model, save_model
@@ -13,6 +14,7 @@ from sonopaint.models.folders import shipped_folder
 from sonopaint_webui import host
 
 CHECKPOINT = "sonopaint-mini.safetensors"
+BASE_KEY = "ss_base_model_version"  # in a LoRA's header
 LORAS = "sonopaint"  # the folder among the host's LoRAs
 DEMO = shipped_folder().parent / "docs/demo/forest.flac"
 
@@ -59,9 +61,9 @@ def is_mini(checkpoint: Path | None) -> bool:
     return checkpoint is not None and CONFIG_KEY in host.header_of(checkpoint)
 
 
-def learnt_on_mini(lora: Path) -> bool:
-    """Whether a LoRA says that it was learnt on Mini."""
-    return host.header_of(lora).get("ss_base_model_version") == "sonopaint_mini"
+def learnt_on_mini(header: Mapping[str, str]) -> bool:
+    """Whether a LoRA's header says that it was learnt on Mini."""
+    return header.get(BASE_KEY) == "sonopaint_mini"
 
 
 def _place(path: Path, folder: Path) -> None:

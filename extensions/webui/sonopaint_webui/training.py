@@ -160,7 +160,7 @@ def use(name: str | None) -> Learnt:
     if file is None:
         raise SonopaintError("This run has no LoRA yet.")
     header = host.header_of(file)
-    mini = shipped.learnt_on_mini(file)
+    mini = shipped.learnt_on_mini(header)
     if mini and host.is_forge():
         raise SonopaintError(
             f"{file.name} works with {MINI}, which Forge can't load; Studio, ComfyUI and AUTOMATIC1111 can."
