@@ -32,8 +32,9 @@ from sonopaint.models.grain import with_grain
 from sonopaint.models.loading import load_model
 from sonotrain.data import foley
 from sonotrain.data.corpus import FORMAT, quantise
-from sonotrain.evaluation.base.pictures import grain, through_vae
+from sonotrain.evaluation.base.pictures import grain
 from sonotrain.trainers.mini.sound_classifier import load_classifier
+from sonotrain.training.painting import through_vae
 
 FMT = get_format(FORMAT)
 SAMPLES = FMT.width * FMT.hop_length  # 5.12 s

@@ -21,8 +21,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # they share the cores
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
-    # What librosa compiles, each process keeps for itself: filled by two at once, numba's cache may hand one of
-    # them a kernel that ends it (numba issue 10128).
+    # What librosa compiles, each process keeps for itself: filled by two at once, numba's cache may hand one
+    # of them a kernel that ends it (numba issue 10128).
     own = Path(__file__).parents[1] / ".pytest_cache" / "numba" / os.environ["PYTEST_XDIST_WORKER"]
     os.environ.setdefault("NUMBA_CACHE_DIR", str(own))
 

@@ -18,6 +18,7 @@ from sonoconvert.pictures.picture import Picture
 from sonoconvert.pictures.spectrogram import mel_magnitude, stft, to_levels
 from sonotrain.cli import main
 from sonotrain.data.waveforms import SECONDS, waveforms
+from sonotrain.trainers.vocoder.crops import at_working_rate, quantised
 from sonotrain.trainers.vocoder.losses import (
     cell_losses,
     distances,
@@ -26,7 +27,7 @@ from sonotrain.trainers.vocoder.losses import (
     waveform_of,
     waveform_of_steps,
 )
-from sonotrain.trainers.vocoder.train import VocoderTrainer, at_working_rate, quantised
+from sonotrain.trainers.vocoder.train import VocoderTrainer
 from sonotrain.training.loop import Budget
 from sonotrain.training.muon import orthogonal
 from sonotrain.training.run import Alone, Run, train
@@ -143,6 +144,23 @@ def test_training_learns_the_phases_steps(tmp_path: Path, few_sounds: None) -> N
     assert sum(values[-5:]) / 5 < 0.8 < 0.9 < values[0]
 
 
+def test_it_learns_from_what_a_models_vae_makes_of_sounds(tmp_path: Path, few_sounds: None) -> None:
+    """The crops are those pictures beside the true sounds; they are made once for a run."""
+    trainer = prepared(tmp_path, model="weights/mini", model_clips=2, crop=32, patch_frames=4, batch=2)
+    blurred = trainer.crops.blurred
+    assert blurred is not None and blurred["levels"].shape == (2, 128, 320)
+    logs, spectrum = trainer.crops._blurred(blurred, 2, 32, torch.Generator().manual_seed(1))
+    edge = trainer.network.edge
+    assert logs.shape == (2, 2, 32 + 2 * edge, 1025) and spectrum.shape == (2, 32, 1025)
+    # The bands' mean of the picture, and the true spectrum beneath: as loud in the same places.
+    heard = torch.log10(spectrum.abs().clamp_min(1e-5)).mean(-1).flatten()
+    shown = logs[:, 0, edge:-edge].mean(-1).flatten()
+    assert float(torch.corrcoef(torch.stack([heard, shown]))[0, 1]) > 0.8
+    kept = (tmp_path / "blurred.safetensors").stat().st_mtime_ns
+    prepared(tmp_path, model="weights/mini", model_clips=2, crop=32, patch_frames=4, batch=2)
+    assert (tmp_path / "blurred.safetensors").stat().st_mtime_ns == kept
+
+
 def test_from_the_command_line_to_weights_that_decode(
     tmp_path: Path, few_sounds: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +199,8 @@ def test_workers_make_the_same_sounds() -> None:
     ("change", "words"),
     [
         ({"crop": 10}, "crop must be"),
+        ({"crop": 20, "patch_frames": 4}, "multiple of 8"),
+        ({"model": "weights/mini", "format": "riffusion-v1"}, "paints sonopaint-mini"),
         ({"clips": 5}, "clips must be"),
         ({"format": "riffusion-v1-stereo"}, "train riffusion-v1"),
         ({"format": "nothing"}, "no spectrogram format"),

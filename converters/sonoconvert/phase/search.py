@@ -63,12 +63,8 @@ class PhaseSearch:
         return next((name for name, count in QUALITIES.items() if count == self.iterations), None)
 
     def decoder(self, fmt: SpectrogramFormat) -> Vocoder | None:
-        """The learned decoder to begin with, None where it is not wanted or there is none.
-
-        Nor in the quickest search where windows overlap little: there it costs more than it gains.
-        """
-        wanted = self.learned and (_overlaps_much(fmt) or self.iterations > QUALITIES["fast"])
-        return load(fmt) if wanted else None
+        """The learned decoder to begin with, None where it is not wanted or there is none."""
+        return load(fmt) if self.learned else None
 
 
 def iterate(
@@ -236,7 +232,7 @@ def reconstruct_blocks(
     length = columns * hop if length is None or circular else length
     # Frames at a block's end lack the future: they are done again by the next block, which keeps the
     # `context` frames before them fixed. Between those, both blocks give the same samples.
-    context = 2 * math.ceil(win / hop)
+    context = 4 * math.ceil(win / hop / 2)
     block = columns if circular else block_columns or _BLOCK_COLUMNS
     start, written, known = 0, 0, None
     while True:

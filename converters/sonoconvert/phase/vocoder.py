@@ -32,8 +32,6 @@ _ANALYSIS = "sample_rate n_fft win_length hop_length n_mels f_min f_max mel_scal
 
 # Frames that go through the network at once: they bound the memory.
 NETWORK_FRAMES = 512
-# Mirrored frames that the network sees beyond a clip's ends, as in its training.
-_EDGE = 12
 _SILENT = -4.9  # log10: an estimate below counts as nothing (the network's input is floored at −5)
 _MOST_WEIGHTS = 64 << 20  # bytes; larger files are no decoders
 
@@ -70,14 +68,14 @@ class Vocoder:
     ) -> Cells:
         """What the network says of columns start … stop of mel [channels, n_mels, columns].
 
-        `start` must be a multiple of 4 (the network's own grid); `tick` is called before each piece of the
+        `start` must be a multiple of the network's `whole`; `tick` is called before each piece of the
         work and may raise Cancelled.
 
         Returns:
             magnitude float [channels, frames, bins], on the scale of a `win_length` FFT; advance, across:
             complex, as `integrate` takes them.
         """
-        columns, reach = mel.shape[-1], self.network.reach
+        columns, reach, edge = mel.shape[-1], self.network.reach, self.network.edge
         stop = columns if stop is None else stop
         reference = reference_of(mel, self.fmt)
         place = place_of(self.fmt, mel.device)
@@ -88,7 +86,7 @@ class Vocoder:
             last = min(first + NETWORK_FRAMES, stop)
             low, high = first - reach, last + reach
             if not circular:
-                low, high = max(low, -_EDGE), min(high, columns + _EDGE)
+                low, high = max(low, -edge), min(high, columns + edge)
             frames = torch.arange(low, high, device=mel.device)
             seen = mel[..., _wrapped(frames, columns) if circular else _mirrored(frames, columns)]
             output = self.network(features(seen, self.fmt, reference), place)
@@ -187,6 +185,7 @@ def read(path: str | Path) -> Vocoder:
         fmt = SpectrogramFormat.from_dict(json.loads(metadata["sonopaint.format"]))
         config = json.loads(metadata["sonopaint.vocoder"])
         sizes = [config[name] for name in ("width", "deep", "blocks")]
+        sizes += [config.get("frames", 2), config.get("bins", 4)]  # older files don't say it
     except (KeyError, ValueError, TypeError) as error:
         raise SonopaintError(
             f"{path.name} holds no decoder (its header describes none); remove it from {path.parent}."

@@ -15,10 +15,9 @@ from sonoconvert.pictures.spectrogram import mel_basis
 
 # Magnitudes below this, relative to the loudest, are alike to the network (−100 dB).
 FLOOR = 1e-5
-# Cells that one position of the network stands for: frames × bins.
-PATCH = (2, 4)
 # Times and frequencies of one cell of the network's deepest level, in positions.
 DEEP = 2
+_EDGE = 12  # frames, at least
 _OUTPUTS = 6
 
 
@@ -86,18 +85,22 @@ class VocoderNetwork(nn.Module):
     """log10 magnitudes [B, 2, frames, bins] → magnitude and phase derivatives of every cell.
 
     A small convolutional network over time and frequency, without normalisation, so that what it says of a
-    frame depends on at most `reach` frames on either side. Output [B, 5, frames, bins]:
+    frame depends on at most `reach` frames on either side. One position stands for `frames` × `bins` cells:
+    the more, the quicker. Output [B, 5, frames, bins]:
 
     0: log10 magnitude; 1, 2: the phase's advance to the next frame, beyond the bin's own 2π·k·hop/size,
     as a complex number whose length is the certainty; 3, 4: the same to the next bin, for a phase that is
     referred to the window's centre.
     """
 
-    def __init__(self, width: int = 48, deep: int = 64, blocks: int = 3) -> None:
+    def __init__(
+        self, width: int = 48, deep: int = 64, blocks: int = 3, frames: int = 2, bins: int = 4
+    ) -> None:
         super().__init__()
-        self.config = {"width": width, "deep": deep, "blocks": blocks}
-        cells = PATCH[0] * PATCH[1]
-        self.stem = nn.Conv2d(2 * cells + 3 * PATCH[1], width, 3, padding=1)
+        self.config = {"width": width, "deep": deep, "blocks": blocks, "frames": frames, "bins": bins}
+        self.patch = (frames, bins)
+        cells = frames * bins
+        self.stem = nn.Conv2d(2 * cells + 3 * bins, width, 3, padding=1)
         self.before = _Block(width)
         self.down = nn.Conv2d(width, deep, DEEP, stride=DEEP)
         self.deep = nn.Sequential(*[_Block(deep) for _ in range(blocks)])
@@ -115,28 +118,37 @@ class VocoderNetwork(nn.Module):
         return self
 
     @property
+    def whole(self) -> int:
+        """Frames of one position of the deepest level: what begins elsewhere is seen otherwise."""
+        return self.patch[0] * DEEP
+
+    @property
     def reach(self) -> int:
-        """Frames on either side that an output depends on, rounded up to whole deep cells."""
-        whole = PATCH[0] * DEEP
+        """Frames on either side that an output depends on, rounded up to `whole` ones."""
         positions = 1 + 2 + 2 + 1 + DEEP * 2 * len(self.deep) + DEEP
-        return -(-positions * PATCH[0] // whole) * whole
+        return -(-positions * self.patch[0] // self.whole) * self.whole
+
+    @property
+    def edge(self) -> int:
+        """Mirrored frames that it sees beyond a clip's ends, in its training, too."""
+        return -(-_EDGE // self.whole) * self.whole
 
     def forward(self, logs: Tensor, place: Tensor) -> Tensor:
         batch, _, frames, bins = logs.shape
-        rows, columns = DEEP * PATCH[0], DEEP * PATCH[1]
-        padded = F.pad(logs, (0, -bins % columns, 0, -frames % rows), mode="replicate")
-        high, wide = padded.shape[-2] // PATCH[0], padded.shape[-1] // PATCH[1]
-        x = padded.reshape(batch, 2, high, PATCH[0], wide, PATCH[1])
-        x = x.permute(0, 1, 3, 5, 2, 4).reshape(batch, -1, high, wide) * 0.4 + 1.0
-        where = F.pad(place[None], (0, -bins % columns), mode="replicate")[0]
-        where = where.reshape(3, wide, PATCH[1]).permute(0, 2, 1).reshape(1, -1, 1, wide)
-        x = torch.cat([x, where.expand(batch, -1, high, wide)], dim=1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        tall, broad = self.patch
+        x = F.pad(logs, (0, -bins % (DEEP * broad), 0, -frames % (DEEP * tall)), mode="replicate")
+        high, wide = x.shape[-2] // tall, x.shape[-1] // broad
+        x = x.reshape(batch, 2, high, tall, wide, broad).permute(0, 2, 4, 1, 3, 5)
+        x = x.reshape(batch, high, wide, -1) * 0.4 + 1.0
+        where = F.pad(place[None], (0, wide * broad - bins), mode="replicate")[0]
+        where = where.reshape(3, wide, broad).permute(1, 0, 2).reshape(wide, -1)
+        x = torch.cat([x, where.expand(batch, high, -1, -1)], dim=-1)
+        x = x.permute(0, 3, 1, 2)  # now in channels-last memory
         x = self.before(self.stem(x))
         x = x + self.up(self.deep(self.down(x)))
         x = self.head(F.leaky_relu(self.after(x), 0.1)).float()
-        x = x.reshape(batch, _OUTPUTS, PATCH[0], PATCH[1], high, wide).permute(0, 1, 4, 2, 5, 3)
-        x = x.reshape(batch, _OUTPUTS, PATCH[0] * high, PATCH[1] * wide)[..., :frames, :bins]
+        x = x.reshape(batch, _OUTPUTS, tall, broad, high, wide).permute(0, 1, 4, 2, 5, 3)
+        x = x.reshape(batch, _OUTPUTS, tall * high, broad * wide)[..., :frames, :bins]
         share = torch.sigmoid(x[:, 5])
         magnitude = logs[:, 0] * share + logs[:, 1] * (1 - share) + x[:, 0]
         # No cell is ten times as loud as the bands around it.

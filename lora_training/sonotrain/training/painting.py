@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sonoconvert.defaults import ITERATIONS
-from sonotrain.data.corpus import FORMAT, to_levels
+from sonotrain.data.corpus import FORMAT, quantise, to_levels, to_pixels
 
 
 @torch.no_grad()
@@ -57,6 +57,16 @@ def painted(model: Any, text: Tensor, empty: Tensor, noise: Tensor, **how: Any) 
         latents = sample(model, text, empty, noise, **how)
     pixels: Tensor = model.vae.decode((latents / model.vae_scale).to(model.dtype)).sample
     return pixels
+
+
+@torch.no_grad()
+def through_vae(model: Any, levels: Tensor, batch: int = 8) -> Tensor:
+    """Levels [N, 128, 320], as 8-bit pictures, to the VAE's latents (their means) and back."""
+    pictures = []
+    for part in quantise(levels).split(batch):
+        latents = model.vae.encode(to_pixels(part.to(model.device)).to(model.dtype)).latent_dist.mode()
+        pictures.append(to_levels(model.vae.decode(latents).sample).cpu())
+    return torch.cat(pictures)
 
 
 def noise_of(model: Any, count: int, seed: int) -> Tensor:

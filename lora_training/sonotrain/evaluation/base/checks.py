@@ -12,9 +12,9 @@ from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT
 from sonotrain.evaluation import metrics
-from sonotrain.evaluation.base.pictures import grain, quiet, through_vae
+from sonotrain.evaluation.base.pictures import grain, quiet
 from sonotrain.trainers.mini.sound_classifier import SoundClassifier
-from sonotrain.training.painting import paint, to_sound
+from sonotrain.training.painting import paint, through_vae, to_sound
 
 # Captions among words that say nothing, and what is to be heard all the same. Before captions were trained
 # among filler words the first was nothing, and the second a flute.

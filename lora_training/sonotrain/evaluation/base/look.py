@@ -24,12 +24,12 @@ from sonotrain.evaluation import metrics
 from sonotrain.evaluation.base.checks import as_dicts, as_lines, check
 from sonotrain.evaluation.base.examine import Evaluation, check_kinds, evaluate_and_report, sampling
 from sonotrain.evaluation.base.mixtures import at_once, judge_of_mixtures
-from sonotrain.evaluation.base.pictures import grain, quiet, through_vae
+from sonotrain.evaluation.base.pictures import grain, quiet
 from sonotrain.evaluation.traits import OCTAVES, RATIO, SHARE, Traits, listen
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
 from sonotrain.trainers.mini.sound_classifier import SoundClassifier, load_classifier
-from sonotrain.training.painting import paint, to_sound
+from sonotrain.training.painting import paint, through_vae, to_sound
 
 logger = logging.getLogger(__name__)
 

@@ -1,23 +1,9 @@
-"""Clips from a model for many captions at once, as pictures and as sounds."""
+"""Measures of pictures: how rough they are, how quiet where they are quietest."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-
-from sonotrain.data.corpus import quantise, to_levels, to_pixels
-
-
-@torch.no_grad()
-def through_vae(model: Any, levels: Tensor, batch: int = 8) -> Tensor:
-    """Levels [N, 128, 320], as 8-bit pictures, to the VAE's latents (their means) and back."""
-    pictures = []
-    for part in quantise(levels).split(batch):
-        latents = model.vae.encode(to_pixels(part.to(model.device)).to(model.dtype)).latent_dist.mode()
-        pictures.append(to_levels(model.vae.decode(latents).sample).cpu())
-    return torch.cat(pictures)
 
 
 def grain(levels: Tensor) -> float:

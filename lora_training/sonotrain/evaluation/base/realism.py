@@ -33,14 +33,14 @@ from sonoconvert.pictures.spectrogram import levels
 from sonotrain.data.corpus import FORMAT, quantise
 from sonotrain.evaluation.base.examine import Evaluation, check_kinds, sampling
 from sonotrain.evaluation.base.look import save_sheet
-from sonotrain.evaluation.base.pictures import grain, through_vae
+from sonotrain.evaluation.base.pictures import grain
 from sonotrain.files.hashes import file_key
 from sonotrain.files.json_files import write_json
 from sonotrain.files.options import option
 from sonotrain.files.tensors import keep, kept
 from sonotrain.trainers.mini.sound_classifier import SoundClassifier
 from sonotrain.training.compute import descend
-from sonotrain.training.painting import paint, to_sound
+from sonotrain.training.painting import paint, through_vae, to_sound
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 from collections.abc import Mapping
@@ -11,27 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.phase.search import reconstruct
 from sonoconvert.phase.vocoder import Vocoder, read, write
-from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of
-from sonoconvert.pictures.format import SpectrogramFormat, get_format
-from sonoconvert.pictures.grid import working_grid
-from sonoconvert.pictures.spectrogram import (
-    analyse,
-    frame,
-    from_levels,
-    mel_basis,
-    mel_magnitude,
-    pad_ends,
-    to_levels,
-)
+from sonoconvert.phase.vocoder_network import VocoderNetwork, place_of
+from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.spectrogram import mel_magnitude
 from sonotrain.data.waveforms import waveforms
 from sonotrain.files.json_files import read_json
 from sonotrain.files.options import option
+from sonotrain.trainers.vocoder.crops import Crops, at_working_rate, quantised, through_model
 from sonotrain.trainers.vocoder.losses import (
     SpectrogramDiscriminator,
     cell_losses,
@@ -51,7 +41,6 @@ from sonotrain.training.weights import facts_of, our_header
 
 logger = logging.getLogger(__name__)
 
-EDGE = 12  # frames beside a crop that the network sees, without being judged by them
 HELD_OUT = 12  # the first sounds: never trained on
 
 
@@ -65,6 +54,12 @@ class VocoderOptions:
     width: int = option(48, "channels of the network")
     deep: int = option(64, "channels of the network at half the resolution")
     blocks: int = option(3, "blocks at half the resolution")
+    patch_frames: int = option(2, "frames that one position of the network stands for: more are quicker")
+    patch_bins: int = option(4, "bins that one position of the network stands for")
+    model: str = option(
+        "", "a model of the format, whose VAE blurs some of the sounds, and whose grain is on them"
+    )
+    model_clips: int = option(768, "corpus clips that go through it")
     learning_rate: float = option(0.02, "peak learning rate of the convolutions (Muon)")
     bias_rate: float = option(2e-3, "peak learning rate of the biases (Adam)")
     warmup: int = common.warmup(50)
@@ -79,18 +74,6 @@ class VocoderOptions:
     preview_minutes: float = common.preview_minutes("measurements on held-out sounds")
 
 
-def at_working_rate(fmt: SpectrogramFormat) -> SpectrogramFormat:
-    """The same picture format for sound at the rate of its `working_grid`."""
-    grid = working_grid(fmt)
-    return dataclasses.replace(
-        fmt,
-        sample_rate=grid.rate,
-        n_fft=2 * round(fmt.n_fft * grid.win / fmt.win_length / 2),
-        win_length=grid.win,
-        hop_length=grid.hop,
-    )
-
-
 class VocoderTrainer(Trainer):
     """vocoder.json holds the measures on held-out sounds."""
 
@@ -101,9 +84,10 @@ class VocoderTrainer(Trainer):
     def __init__(self, given: Mapping[str, Any], run: Run) -> None:
         super().__init__(given, run)
         options = self.options
-        if options.crop < 16 or options.crop % 4:
+        whole = VocoderNetwork(8, 8, 1, options.patch_frames, options.patch_bins).whole
+        if options.crop < 16 or options.crop % whole:
             raise SonopaintError(
-                f"{setting('crop')} must be a multiple of 4 and at least 16, not {options.crop}."
+                f"{setting('crop')} must be a multiple of {whole} and at least 16, not {options.crop}."
             )
         if options.clips <= HELD_OUT:
             raise SonopaintError(f"{setting('clips')} must be above {HELD_OUT}, not {options.clips}.")
@@ -119,9 +103,8 @@ class VocoderTrainer(Trainer):
     def prepare(self) -> None:
         options, device = self.options, self.device
         torch.manual_seed(options.seed)
-        self.basis = torch.from_numpy(mel_basis(self.fmt)).float().to(device)
         self.place = place_of(self.fmt, device)
-        self.network = VocoderNetwork(options.width, options.deep, options.blocks)
+        self.network = VocoderNetwork(**network_config(options))
         if options.start_from:
             start = Path(options.start_from)
             before = read(start).network if start.is_file() else load_network(start)
@@ -136,6 +119,11 @@ class VocoderTrainer(Trainer):
         self.critic = torch.optim.AdamW(self.discriminator.parameters(), 2e-4, betas=(0.5, 0.9))
         logger.info("synthesising %d sounds at %d Hz", options.clips, self.fmt.sample_rate)
         self.sounds = waveforms(options.clips, self.fmt.sample_rate, options.seed + 1, options.workers)
+        self.crops = Crops(self.sounds[HELD_OUT:], self.fmt, self.device, self.network.edge)
+        if options.model:
+            self.crops.blurred = through_model(
+                options.model, self.fmt, options.model_clips, options.seed, self.run
+            )
 
     def parts(self) -> dict[str, Any]:
         parts = {
@@ -148,46 +136,12 @@ class VocoderTrainer(Trainer):
     def optimisers(self) -> list[torch.optim.Optimizer]:
         return [self.optimiser, self.biases]
 
-    def crops(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Network input [B, 2, crop + 2·EDGE, bins] and the true spectrum, complex [B, crop, bins].
-
-        Both relative to the reference. One batch in six shows the mirrored ends of a sound, as `pad_ends`
-        makes them; half are played backwards; half are quiet parts of a louder clip.
-        """
-        options, fmt = self.options, self.fmt
-        hop, size = fmt.hop_length, fmt.win_length
-        edge = bool(torch.rand((), generator=generator) < 1 / 6)
-        frames = options.crop if edge else options.crop + 2 * EDGE
-        length = frames * hop if edge else (frames - 1) * hop + size
-        count, total = self.sounds.shape
-        index = torch.randint(count - HELD_OUT, (options.batch,), generator=generator) + HELD_OUT
-        start = torch.randint(total - length + 1, (options.batch,), generator=generator)
-        picked = torch.stack(
-            [self.sounds[i, s : s + length] for i, s in zip(index.tolist(), start.tolist(), strict=True)]
-        )
-        sound = picked.to(self.device).float() / 32768
-        # Digital silence has no phase: a last bit of noise.
-        sound = sound + 1e-5 * torch.randn(sound.shape, generator=generator).to(self.device)
-        if bool(torch.rand((), generator=generator) < 0.5):
-            sound = sound.flip(-1)
-        framed = frame(pad_ends(sound, size, hop) if edge else sound, size, hop)[:, :frames]
-        mel = (analyse(framed, fmt.n_fft, size).abs() @ self.basis.T).transpose(-1, -2)
-        headroom = 10 ** (torch.rand(options.batch, generator=generator) * 2.5 - 1.0).clamp_min(0)
-        headroom = headroom.to(self.device)
-        mel = quantised(mel, fmt, mel.amax(dim=(-1, -2)) * headroom)
-        reference = reference_of(mel, fmt) * headroom
-        logs = features(mel, fmt, reference)
-        spectrum = analyse(framed, size, size) / reference[:, None, None]
-        if edge:
-            return F.pad(logs, (0, 0, EDGE, EDGE), mode="reflect"), spectrum
-        return logs, spectrum[:, EDGE:-EDGE]
-
     def step(self, number: int) -> dict[str, Tensor]:
         options = self.options
-        logs, spectrum = self.crops(step_generator(options.seed, number))
+        logs, spectrum = self.crops.draw(options.batch, options.crop, step_generator(options.seed, number))
         with autocast(self.device):
             output = self.fast_network(logs, self.place)
-        output = output[:, :, EDGE:-EDGE]
+        output = output[:, :, self.network.edge : -self.network.edge]
         values = cell_losses(output, spectrum, self.fmt)
         loss = values["log"] / 5 + values["linear"] + 2 * values["advance"] + 2 * values["across"]
         true = made = None
@@ -234,11 +188,23 @@ class VocoderTrainer(Trainer):
         return self.measured
 
 
+def network_config(options: VocoderOptions) -> dict[str, int]:
+    """What `VocoderNetwork` is made from."""
+    names = {
+        "width": "width",
+        "deep": "deep",
+        "blocks": "blocks",
+        "frames": "patch_frames",
+        "bins": "patch_bins",
+    }
+    return {name: getattr(options, theirs) for name, theirs in names.items()}
+
+
 def load_network(folder: str | Path) -> VocoderNetwork:
     """The averaged network of a run folder."""
     parts, config = load_final(folder)
     options = config["options"]
-    network = VocoderNetwork(options["width"], options["deep"], options["blocks"])
+    network = VocoderNetwork(**network_config(VocoderOptions(**options)))
     network.load_state_dict(parts["network"])
     take_average([network], parts["ema"])
     return network.eval()
@@ -254,12 +220,3 @@ def export_vocoder(run: str | Path, out: str | Path, *, force: bool = False) -> 
     path = Path(out) / f"{fmt.name}.safetensors"
     write(path, network, fmt, our_header(f"Turns {fmt.name} pictures into sound.", facts), force=force)
     return path
-
-
-def quantised(mel: Tensor, fmt: SpectrogramFormat, peak: Tensor) -> Tensor:
-    """Mel magnitudes [B, n_mels, frames] as an 8-bit picture gives them back; peak [B]."""
-    levels, _ = to_levels(mel, fmt, peak)
-    steps = levels * 255
-    # What `Picture` does: inverted pictures are floored, in grey, and read in the middle of a step.
-    steps = (steps.ceil() - 0.5).clamp_min(0) if fmt.inverted else steps.round()
-    return from_levels(steps / 255, fmt, peak)
