@@ -91,13 +91,13 @@ class Vocoder:
             seen = mel[..., _wrapped(frames, columns) if circular else _mirrored(frames, columns)]
             output = self.network(features(seen, self.fmt, reference), place)
             parts.append(output[:, :, first - low : last - low])
-        output = torch.cat(parts, dim=2)
+        output = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
         level = output[:, 0]
         magnitude = torch.where(level < _SILENT, 0.0, 10 ** level.clamp(max=3)) * reference[:, None, None]
         return (
             magnitude,
-            torch.complex(output[:, 1].contiguous(), output[:, 2].contiguous()),
-            torch.complex(output[:, 3].contiguous(), output[:, 4].contiguous()),
+            torch.complex(output[:, 1], output[:, 2]),
+            torch.complex(output[:, 3], output[:, 4]),
         )
 
     def continued(self, mel: Tensor, own: Tensor, kept: Tensor, *, seed: int = 0) -> tuple[Tensor, Tensor]:

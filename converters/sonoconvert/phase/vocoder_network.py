@@ -78,7 +78,7 @@ class _Block(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.leaky_relu(self.first(F.leaky_relu(x, 0.1)), 0.1))
+        return self.second(F.leaky_relu_(self.first(F.leaky_relu(x, 0.1)), 0.1)).add_(x)
 
 
 class VocoderNetwork(nn.Module):
