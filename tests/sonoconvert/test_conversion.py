@@ -382,8 +382,8 @@ def test_decoding_tells_how_far_it_is_and_stops_between_iterations(
     monkeypatch.setattr(phase, "_BLOCK_COLUMNS", 50)
     drawn = encode(tones(32_000, 2.0), MINI)
     shares: list[float] = []
-    told = decode(drawn, PhaseSearch(5), circular=circular, progress=shares.append)
-    assert torch.equal(told.waveform, decode(drawn, PhaseSearch(5), circular=circular).waveform)
+    told = decode(drawn, PhaseSearch(20), circular=circular, progress=shares.append)
+    assert torch.equal(told.waveform, decode(drawn, PhaseSearch(20), circular=circular).waveform)
     assert shares == sorted(shares) and shares[0] == 0 and 0.7 < shares[-1] < 1
     assert len(shares) >= 5 * (1 if circular else 3)
 
@@ -394,7 +394,7 @@ def test_decoding_tells_how_far_it_is_and_stops_between_iterations(
 
     stopped: list[float] = []
     with pytest.raises(Cancelled):
-        decode(drawn, PhaseSearch(5), circular=circular, progress=stop)
+        decode(drawn, PhaseSearch(20), circular=circular, progress=stop)
     assert stopped == shares[: len(stopped)] and stopped[-1] < 0.6
 
 

@@ -209,10 +209,13 @@ def test_equal_arguments_give_equal_samples() -> None:
     assert not torch.equal(first.waveform, clip.waveform)
 
 
-def test_silence_can_be_painted() -> None:
+@pytest.mark.parametrize("learned", [True, False])
+@pytest.mark.parametrize("name", ["sonopaint-mini", "riffusion-v1"])
+def test_silence_can_be_painted(name: str, learned: bool) -> None:
     clip = Clip(torch.zeros(2, 44_100), 44_100)
-    canvas = inpaint_canvas(clip, Region((Box(0.3, 0.7),)), MINI)
-    result = put_back(canvas, paint_sound(canvas, tone(1.0, 44_100, 1000, 0.1)))
+    canvas = inpaint_canvas(clip, Region((Box(0.3, 0.7),)), PRESETS[name])
+    painted = paint_sound(canvas, tone(1.0, 44_100, 1000, 0.1))
+    result = put_back(canvas, painted, search=PhaseSearch(learned=learned))
     inside = result.waveform[:, round(0.35 * 44_100) : round(0.65 * 44_100)]
     assert rms_db(inside) == pytest.approx(-23, abs=2)
     assert result.waveform[:, : round(0.24 * 44_100)].abs().sum() == 0

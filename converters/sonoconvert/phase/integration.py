@@ -39,7 +39,8 @@ def integrate(
         across: complex [frames, bins]: the same from each bin to the next, for phases that are referred to
             the window's centre. The last bin's is not used.
         hop: in samples of the grid whose FFT has `size`.
-        known: complex [n, bins], n ≤ frames: the phasors of the first frames, which stay.
+        known: complex [n, bins], n ≤ frames: the phasors of the first frames, which stay. Where they are 0
+            (digital silence) there is no phase to go on from.
         fixed: bool [n, bins]: which cells of `known` stay; default: all.
         start: complex [frames, bins]: the phasors to sweep on from, in place of a first sweep that knows only
             the past. What they say at large stays; what contradicts the steps nearby gives way.
@@ -72,7 +73,7 @@ def integrate(
         result[:] = _unit(np.asarray(start, np.complex64))
     held = np.zeros((frames, bins), bool)
     if known is not None:
-        held[: len(known)] = True if fixed is None else fixed
+        held[: len(known)] = known != 0 if fixed is None else fixed & (known != 0)
         result[held] = _unit(np.asarray(known, np.complex64))[held[: len(known)]]
     left = np.flatnonzero(~held.all(axis=1))
     part = np.asarray(held.any(axis=1))

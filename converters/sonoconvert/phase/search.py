@@ -28,6 +28,7 @@ from sonoconvert.pictures.spectrogram import absolute, analyse, frame, overlap_a
 from sonoconvert.progress import Progress, Steps, portion
 
 MOMENTUM = 0.99
+MENDED_EVERY = 16  # iterations
 
 # Columns that are reconstructed at once: bounds memory for long pictures (41 s of riffusion-v1).
 _BLOCK_COLUMNS = 4096
@@ -271,23 +272,24 @@ def _searched(
     grid, frames, iterations = working_grid(fmt), stop - start, search.iterations
     overlaps_much = _overlaps_much(fmt)
     stride = 2 if overlaps_much and frames >= 4 and not (circular and frames % 2) else 1
-    if (
-        vocoder is not None and not overlaps_much
-    ):  # where windows overlap little, they gain 1 % on learned phases
-        iterations = math.ceil(iterations / 4)
-    last = math.ceil(iterations / 4) if stride > 1 or vocoder is not None else 0
+    # Where windows overlap little, iterations and mendings gain little on learned phases.
+    little = vocoder is not None and not overlaps_much
+    iterations = math.ceil(iterations / 4) if little else iterations
+    last = math.ceil(iterations / 4) if stride > 1 or (vocoder is not None and not little) else 0
     tick = Steps(progress, iterations + last)
     began: Start
     if vocoder is None:
         mel = read(start, stop)
         began = _Gradient(mel, fmt, search.seed, circular)
     else:
-        tick.total += math.ceil(frames / NETWORK_FRAMES) + math.ceil(iterations / Learned.every)
+        tick.total += math.ceil(frames / NETWORK_FRAMES)
         first, after = max(start - vocoder.network.reach, 0), min(stop + vocoder.network.reach, columns)
         around = read(first, after).float()
         mel = around[..., start - first : stop - first]
         cells = vocoder.cells(around, start - first, stop - first, circular=circular, tick=tick)
-        began = Learned(cells, grid.hop, search.seed, circular)
+        sweeps, every = (1, 0) if little else (3, MENDED_EVERY)
+        began = Learned(cells, grid.hop, search.seed, circular, sweeps=sweeps, every=every)
+        tick.total += math.ceil(iterations / every) if every else 0
     bands = mel_bands(fmt, grid.bins, mel.dtype, mel.device)
     wanted = mel.transpose(-1, -2).contiguous()
 

@@ -123,20 +123,24 @@ class Vocoder:
 class Learned:
     """Phases integrated from what the network says of their steps: a `search.Start`.
 
-    After each 16 iterations they are integrated again, from where they are: the projections look after what
-    is loud and make weak cells inconsistent, the integration mends those.
+    sweeps: of the first integration.
+    every: iterations after which they are integrated again, from where they are (0: never): the projections
+        look after what is loud and make weak cells inconsistent, the integration mends those.
     """
 
-    every, momentum = 16, 0.0
+    momentum = 0.0
 
-    def __init__(self, cells: Cells, hop: int, seed: int, circular: bool) -> None:
+    def __init__(
+        self, cells: Cells, hop: int, seed: int, circular: bool, *, sweeps: int, every: int
+    ) -> None:
         self.cells, self.hop, self.seed, self.circular = cells, hop, seed, circular
+        self.sweeps, self.every = sweeps, every
 
     def begin(self, stride: int, known: Tensor | None) -> Tensor:
         return self._integrated(None, known)[..., ::stride, :]
 
     def mended(self, spectrum: Tensor, known: Tensor | None) -> Tensor:
-        return self._integrated(spectrum, known)
+        return self._integrated(spectrum, known) if self.every else spectrum
 
     def _integrated(self, start: Tensor | None, known: Tensor | None) -> Tensor:
         """The cells' magnitudes with integrated phases, complex [channels, frames, bins]."""
@@ -146,7 +150,7 @@ class Learned:
             magnitude, advance, across = (part.cpu().numpy() for part in parts)
             phase = integrate(
                 magnitude, advance, across, self.hop,
-                known=kept, start=begun, circular=self.circular, sweeps=1 if start is not None else 3,
+                known=kept, start=begun, circular=self.circular, sweeps=self.sweeps if start is None else 1,
                 seed=self.seed,
             )  # fmt: skip
             phases.append(torch.from_numpy(phase))
