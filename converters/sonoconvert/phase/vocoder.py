@@ -130,9 +130,7 @@ class Learned:
 
     momentum = 0.0
 
-    def __init__(
-        self, cells: Cells, hop: int, seed: int, circular: bool, *, sweeps: int, every: int
-    ) -> None:
+    def __init__(self, cells: Cells, hop: int, seed: int, circular: bool, *, sweeps: int, every: int) -> None:
         self.cells, self.hop, self.seed, self.circular = cells, hop, seed, circular
         self.sweeps, self.every = sweeps, every
 

@@ -50,7 +50,7 @@ class VocoderOptions:
     clips: int = option(1000, "synthesised sounds to learn from")
     start_from: str = option("", "another vocoder whose weights are the start: a file, or a run folder")
     batch: int = common.batch(3, "crops")
-    crop: int = option(104, "frames of a crop that are judged, a multiple of 4")
+    crop: int = option(104, "frames of a crop that are judged, a multiple of twice `patch-frames`")
     width: int = option(48, "channels of the network")
     deep: int = option(64, "channels of the network at half the resolution")
     blocks: int = option(3, "blocks at half the resolution")
