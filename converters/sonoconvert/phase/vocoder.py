@@ -141,11 +141,17 @@ class Learned:
         return self._integrated(spectrum, known) if self.every else spectrum
 
     def _integrated(self, start: Tensor | None, known: Tensor | None) -> Tensor:
-        """The cells' magnitudes with integrated phases, complex [channels, frames, bins]."""
+        """The cells' magnitudes with integrated phases, complex [channels, frames, bins].
+
+        All channels take the same steps, the loudest one's above all, from where each of them is: what lies in
+        the middle stays there.
+        """
+        shared = self.cells if len(self.cells[0]) == 1 else _of_all(self.cells)
+        magnitude, advance, across = (part[0].cpu().numpy() for part in shared)
+        channels = range(1 if start is None and known is None else len(self.cells[0]))
         phases = []
-        for channel, parts in enumerate(zip(*self.cells, strict=True)):
+        for channel in channels:
             kept, begun = (None if t is None else t[channel].cpu().numpy() for t in (known, start))
-            magnitude, advance, across = (part.cpu().numpy() for part in parts)
             phase = integrate(
                 magnitude, advance, across, self.hop,
                 known=kept, start=begun, circular=self.circular, sweeps=self.sweeps if start is None else 1,
@@ -223,6 +229,13 @@ def write(
         **(metadata or {}),
     }
     write_tensors(path, tensors, header, force=force)
+
+
+def _of_all(cells: Cells) -> Cells:
+    """The channels' summed magnitudes, and the mean of their steps, the louder ones counting more."""
+    magnitude = cells[0].sum(dim=0, keepdim=True)
+    share = cells[0] / magnitude.clamp_min(1e-30)
+    return magnitude, (share * cells[1]).sum(dim=0, keepdim=True), (share * cells[2]).sum(dim=0, keepdim=True)
 
 
 def _wrapped(frames: Tensor, columns: int) -> Tensor:
