@@ -232,9 +232,11 @@ def write(
 
 
 def _of_all(cells: Cells) -> Cells:
-    """The channels' summed magnitudes, and the mean of their steps, the louder ones counting more."""
+    """The channels' summed magnitudes, and the mean of their steps, those of the louder ones counting more."""
+    # Where all are silent, that of the loudest clip counts: its islands hang together through such cells.
+    weight = cells[0] + 1e-7 * cells[0].amax(dim=(1, 2), keepdim=True)
+    share = weight / weight.sum(dim=0).clamp_min(1e-37)
     magnitude = cells[0].sum(dim=0, keepdim=True)
-    share = cells[0] / magnitude.clamp_min(1e-30)
     return magnitude, (share * cells[1]).sum(dim=0, keepdim=True), (share * cells[2]).sum(dim=0, keepdim=True)
 
 
