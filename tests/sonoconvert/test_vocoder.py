@@ -329,7 +329,7 @@ def test_every_search_begins_with_the_formats_decoder() -> None:
 
 @pytest.mark.parametrize("name", ["sonopaint-mini", "riffusion-v1"])
 def test_what_lies_in_the_middle_of_stereo_stays_there(name: str) -> None:
-    """A voice a little to the left, with noise of its own in each channel: one voice, not two beside each other."""
+    """A sound a little to the left, with noise of its own in each channel, is one sound."""
     fmt = PRESETS[name].with_channels("stereo")
     one = sound(2 * fmt.sample_rate, fmt.sample_rate)
     noises = 0.002 * torch.randn(2, one.shape[1], generator=torch.Generator().manual_seed(5))
