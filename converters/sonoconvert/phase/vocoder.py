@@ -143,8 +143,8 @@ class Learned:
     def _integrated(self, start: Tensor | None, known: Tensor | None) -> Tensor:
         """The cells' magnitudes with integrated phases, complex [channels, frames, bins].
 
-        All channels take the same steps, the loudest one's above all, from where each of them is: what lies in
-        the middle stays there.
+        All channels take the same steps, the loudest one's above all, each from where it is: what lies in the
+        middle stays there.
         """
         shared = self.cells if len(self.cells[0]) == 1 else _of_all(self.cells)
         magnitude, advance, across = (part[0].cpu().numpy() for part in shared)
@@ -232,7 +232,7 @@ def write(
 
 
 def _of_all(cells: Cells) -> Cells:
-    """The channels' summed magnitudes, and the mean of their steps, those of the louder ones counting more."""
+    """The channels' summed magnitudes, and the mean of their steps, of the louder ones above all."""
     # Where all are silent, that of the loudest clip counts: its islands hang together through such cells.
     weight = cells[0] + 1e-7 * cells[0].amax(dim=(1, 2), keepdim=True)
     share = weight / weight.sum(dim=0).clamp_min(1e-37)
