@@ -223,7 +223,7 @@ def test_weights_come_back_from_their_file(tmp_path: Path) -> None:
 
 
 def test_the_users_weights_are_found_for_every_channel_layout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(vocoder, "shipped_folder", lambda: tmp_path / "shipped")
     monkeypatch.setenv("SONOPAINT_MODELS", str(tmp_path / "models"))
@@ -236,6 +236,7 @@ def test_the_users_weights_are_found_for_every_channel_layout(
     written(tmp_path / "models" / "vocoder" / "small.safetensors")
     assert vocoder.load(SMALL) is not shipped
     assert vocoder.load(PRESETS["sonopaint-mini"]) is None
+    assert vocoder.load(SMALL.with_channels("rgb")) is None and not caplog.records  # its bands are others
 
 
 def test_decoding_a_picture_starts_from_the_weights_that_are_there(

@@ -176,7 +176,8 @@ def load(fmt: SpectrogramFormat) -> Vocoder | None:
                 vocoder = _read_cached(path, path.stat().st_mtime_ns)
                 if vocoder.fits(fmt):
                     return vocoder
-                logger.warning("%s is for another format (%s) and is not used.", path, vocoder.fmt.name)
+                if name == fmt.name:  # that of the mono layout just may not fit (rgb has bands of its own)
+                    logger.warning("%s is for another format (%s) and is not used.", path, vocoder.fmt.name)
     return None
 
 
