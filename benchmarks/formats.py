@@ -1,11 +1,11 @@
-"""What each picture format keeps of a stereo sound: error, level, balance, level in mono, and size of the PNG.
+"""What each picture format keeps of a stereo sound: error, level, balance, level in mono, size of the PNG.
 
 Run: python benchmarks/formats.py [--picture docs/images/formats.png]
 
 The sound is made from the recordings in tests/fixtures: speech on the left and later on the right, a bell on
 the right, a chime in the middle, and a wide noise. Spectral convergence is that of each channel, 2048/512
-Hann, below 10 kHz and below the format's own limit. "In mono" is how much louder the mean of both channels became
-beside the channels themselves: below 0 where what lay in the middle no longer does.
+Hann, below 10 kHz and below the format's own limit. "In mono" is how much louder the mean of both channels
+became beside the channels themselves: below 0 where what lay in the middle no longer does.
 """
 
 from __future__ import annotations
