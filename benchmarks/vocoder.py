@@ -3,7 +3,7 @@
     python benchmarks/vocoder.py [--format riffusion-v1] [--folder RECORDINGS] [--weights FILE] [--threads N]
 
 Each sound becomes an 8-bit picture, and that becomes sound again by `phase.reconstruct` (fast and best) and
-by the decoder, in the quickest quality that uses it. Measures and sounds are those of
+by the decoder (fast). Measures and sounds are those of
 benchmarks/conversion.py (below 10 kHz; spectral convergence, log-spectral distance in dB; seconds on the
 clock and of processor time over all threads). The decoder was trained on synthesised sounds only; recordings
 in --folder are the test.
@@ -41,12 +41,11 @@ def main() -> None:
     decoder = vocoder.read(options.weights) if options.weights else vocoder.load(fmt)
     if decoder is None:
         sys.exit(f"There are no decoder weights for {fmt.name}; train them (sonotrain vocoder train).")
-    learned = PhaseSearch.of("fast" if PhaseSearch.of("fast").decoder(fmt) else "normal")
     searches = [PhaseSearch.of(quality, learned=False) for quality in ("fast", "best")]
     ways = {
         "fast": lambda mel, length: reconstruct(mel, fmt, searches[0], length=length),
         "best": lambda mel, length: reconstruct(mel, fmt, searches[1], length=length),
-        "learned": lambda mel, length: reconstruct(mel, fmt, learned, vocoder=decoder, length=length),
+        "learned": lambda mel, length: reconstruct(mel, fmt, PhaseSearch.of("fast"), vocoder=decoder, length=length),
     }
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     spent: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
