@@ -272,10 +272,11 @@ def _searched(
     grid, frames, iterations = working_grid(fmt), stop - start, search.iterations
     overlaps_much = _overlaps_much(fmt)
     stride = 2 if overlaps_much and frames >= 4 and not (circular and frames % 2) else 1
-    # Where windows overlap little, iterations and mendings gain little on learned phases.
+    # Where windows overlap little, iterations gain little on learned phases, and a quick search is quicker yet.
     little = vocoder is not None and not overlaps_much
+    quick = little and iterations <= QUALITIES["fast"]
     iterations = math.ceil(iterations / 4) if little else iterations
-    last = math.ceil(iterations / 4) if stride > 1 or (vocoder is not None and not little) else 0
+    last = math.ceil(iterations / 4) if stride > 1 or (vocoder is not None and not quick) else 0
     tick = Steps(progress, iterations + last)
     began: Start
     if vocoder is None:
@@ -287,7 +288,7 @@ def _searched(
         around = read(first, after).float()
         mel = around[..., start - first : stop - first]
         cells = vocoder.cells(around, start - first, stop - first, circular=circular, tick=tick)
-        sweeps, every = (1, 0) if little else (3, MENDED_EVERY)
+        sweeps, every = (1, 0) if quick else (3, MENDED_EVERY)
         began = Learned(cells, grid.hop, search.seed, circular, sweeps=sweeps, every=every)
         tick.total += math.ceil(iterations / every) if every else 0
     bands = mel_bands(fmt, grid.bins, mel.dtype, mel.device)
