@@ -42,10 +42,11 @@ def main() -> None:
     if decoder is None:
         sys.exit(f"There are no decoder weights for {fmt.name}; train them (sonotrain vocoder train).")
     searches = [PhaseSearch.of(quality, learned=False) for quality in ("fast", "best")]
+    quick = PhaseSearch.of("fast")
     ways = {
         "fast": lambda mel, length: reconstruct(mel, fmt, searches[0], length=length),
         "best": lambda mel, length: reconstruct(mel, fmt, searches[1], length=length),
-        "learned": lambda mel, length: reconstruct(mel, fmt, PhaseSearch.of("fast"), vocoder=decoder, length=length),
+        "learned": lambda mel, length: reconstruct(mel, fmt, quick, vocoder=decoder, length=length),
     }
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     spent: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}

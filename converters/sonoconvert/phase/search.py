@@ -272,7 +272,7 @@ def _searched(
     grid, frames, iterations = working_grid(fmt), stop - start, search.iterations
     overlaps_much = _overlaps_much(fmt)
     stride = 2 if overlaps_much and frames >= 4 and not (circular and frames % 2) else 1
-    # Where windows overlap little, iterations gain little on learned phases, and a quick search is quicker yet.
+    # Where windows overlap little, iterations gain little on learned phases; a quick search leaves more away.
     little = vocoder is not None and not overlaps_much
     quick = little and iterations <= QUALITIES["fast"]
     iterations = math.ceil(iterations / 4) if little else iterations
