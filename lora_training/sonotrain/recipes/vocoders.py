@@ -11,8 +11,13 @@ from sonotrain.trainers.vocoder.train import VocoderTrainer, export_vocoder
 from sonotrain.training.loop import Budget
 from sonotrain.training.run import train_once
 
-# Shares of the time. The later ones start from the first one's weights.
-FORMATS = {"riffusion-v1": 0.5, "sonopaint-mini": 0.25, "perkins-10s": 0.25}
+# Shares of the time.
+FORMATS = {"riffusion-v1": 0.4, "sonopaint-mini": 0.4, "perkins-10s": 0.2}
+# What is said of a format: whose weights it starts from, and what its network is like. Mini's is to be quick.
+START = {"perkins-10s": "riffusion-v1"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "sonopaint-mini": {"width": 32, "patch_frames": 4, "crop": 128, "model": "mini"},
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ PRESETS = {
     "smoke": Preset(
         steps=2,
         options={"clips": 14, "batch": 1, "crop": 16, "width": 8, "deep": 8, "blocks": 1, "waveform_from": 1,
-                 "adversarial_weight": 0.03},
+                 "adversarial_weight": 0.03, "model_clips": 1},
     ),
 }  # fmt: skip
 
@@ -53,11 +58,11 @@ def run_vocoders(
     if minutes <= 0:
         raise SonopaintError(f"{setting('minutes')} must be above 0.")
     chosen, folder = PRESETS[preset], Path(out)
-    first = next(iter(FORMATS))
     for name, share in FORMATS.items():
         run = folder / name
-        start = "" if name == first else str(folder / first)
-        options = {"format": name, "start_from": start, "workers": workers, **chosen.options}
+        start = str(folder / START[name]) if name in START else ""
+        own = OPTIONS.get(name, {})
+        options = {"format": name, "start_from": start, "workers": workers, **own, **chosen.options}
         budget = Budget(steps=chosen.steps) if chosen.steps else Budget(minutes=minutes * share)
         if not train_once(VocoderTrainer, run, options, budget, device=device):
             return False
