@@ -38,11 +38,11 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     fmt = get_format(options.format)
-    decoder = vocoder.read(options.weights) if options.weights else vocoder.load(fmt)
+    quick = PhaseSearch.of("fast")
+    decoder = vocoder.read(options.weights) if options.weights else quick.decoder(fmt)
     if decoder is None:
         sys.exit(f"There are no decoder weights for {fmt.name}; train them (sonotrain vocoder train).")
     searches = [PhaseSearch.of(quality, learned=False) for quality in ("fast", "best")]
-    quick = PhaseSearch.of("fast")
     ways = {
         "fast": lambda mel, length: reconstruct(mel, fmt, searches[0], length=length),
         "best": lambda mel, length: reconstruct(mel, fmt, searches[1], length=length),

@@ -322,10 +322,14 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
         vocoder.read(path)
 
 
-def test_every_search_begins_with_the_formats_decoder() -> None:
-    for name in ("sonopaint-mini", "riffusion-v1"):
-        assert PhaseSearch().decoder(PRESETS[name]) is not None
-        assert PhaseSearch.of("normal", learned=False).decoder(PRESETS[name]) is None
+def test_the_quickest_search_takes_a_quick_decoder_where_windows_overlap_little() -> None:
+    mini, riffusion = PRESETS["sonopaint-mini"], PRESETS["riffusion-v1"]
+    quick, other = PhaseSearch().decoder(mini), PhaseSearch.of("normal").decoder(mini)
+    assert quick is not None and other is not None and quick.network.patch[0] > other.network.patch[0]
+    assert PhaseSearch().decoder(mini.with_channels("stereo")) is quick
+    assert PhaseSearch().decoder(riffusion) is PhaseSearch.of("best").decoder(riffusion) is not None
+    for name in ("fast", "normal"):
+        assert PhaseSearch.of(name, learned=False).decoder(mini) is None
 
 
 @pytest.mark.parametrize("name", ["sonopaint-mini", "riffusion-v1"])

@@ -21,7 +21,7 @@ from sonoconvert.defaults import ITERATIONS, QUALITIES
 from sonoconvert.errors import SonopaintError
 from sonoconvert.phase.gradient import phase_gradient
 from sonoconvert.phase.inversion import mel_bands, mel_to_linear
-from sonoconvert.phase.vocoder import NETWORK_FRAMES, Learned, Vocoder, load
+from sonoconvert.phase.vocoder import FAST, NETWORK_FRAMES, Learned, Vocoder, load
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.grid import working_grid
 from sonoconvert.pictures.spectrogram import absolute, analyse, frame, overlap_add, pad_ends, synthesise
@@ -64,8 +64,12 @@ class PhaseSearch:
         return next((name for name, count in QUALITIES.items() if count == self.iterations), None)
 
     def decoder(self, fmt: SpectrogramFormat) -> Vocoder | None:
-        """The learned decoder to begin with, None where it is not wanted or there is none."""
-        return load(fmt) if self.learned else None
+        """The learned decoder to begin with, None where it is not wanted or there is none.
+
+        In the quickest search where windows overlap little, a quick one: any other costs more than it gains.
+        """
+        quick = not _overlaps_much(fmt) and self.iterations <= QUALITIES["fast"]
+        return load(fmt, FAST if quick else "") if self.learned else None
 
 
 def iterate(
@@ -288,7 +292,7 @@ def _searched(
         around = read(first, after).float()
         mel = around[..., start - first : stop - first]
         cells = vocoder.cells(around, start - first, stop - first, circular=circular, tick=tick)
-        sweeps, every = (1, 0) if quick else (3, MENDED_EVERY)
+        sweeps, every = (2, 0) if quick else (3, MENDED_EVERY)
         began = Learned(cells, grid.hop, search.seed, circular, sweeps=sweeps, every=every)
         tick.total += math.ceil(iterations / every) if every else 0
     bands = mel_bands(fmt, grid.bins, mel.dtype, mel.device)

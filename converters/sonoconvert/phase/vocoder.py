@@ -2,7 +2,8 @@
 
 A small convolutional network (`vocoder_network`) reads the magnitude of every cell from the mel picture, and
 how the phase goes on from each cell to the next ones; `integration` sums that up to phases, and `search` goes
-on from there. Weights lie in `vocoder/<format>.safetensors` of the models folder or of `weights/`.
+on from there. Weights lie in `vocoder/<format>.safetensors` of the models folder or of `weights/`. Where
+windows overlap little, the quickest search is short beside the network; it has one of its own, `<format>-fast`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sonoconvert.pictures.grid import working_grid
 logger = logging.getLogger(__name__)
 
 FOLDER = "vocoder"
+FAST = "-fast"  # ending of a format's quick decoder
 # What the network's input depends on. The channel layout, the width and the curve may differ.
 _ANALYSIS = "sample_rate n_fft win_length hop_length n_mels f_min f_max mel_scale mel_norm".split()
 
@@ -161,17 +163,17 @@ class Learned:
         return self.cells[0] * torch.stack(phases).to(self.cells[0].device)
 
 
-def load(fmt: SpectrogramFormat) -> Vocoder | None:
+def load(fmt: SpectrogramFormat, ending: str = "") -> Vocoder | None:
     """The decoder of a format: the user's own before the shipped one; None where there is none.
 
-    Files are `vocoder/<format>.safetensors`, where a format with another channel layout takes the mono one's.
+    Files are `vocoder/<format><ending>.safetensors`; another channel layout of a format takes the mono one's.
 
     Raises:
         SonopaintError: the file is damaged, or is no decoder.
     """
     for folder in (user_folder(), shipped_folder()):
         for name in dict.fromkeys((fmt.name, fmt.name.removesuffix(f"-{fmt.channels}"))):
-            path = folder / FOLDER / f"{name}.safetensors"
+            path = folder / FOLDER / f"{name}{ending}.safetensors"
             if path.is_file():
                 vocoder = _read_cached(path, path.stat().st_mtime_ns)
                 if vocoder.fits(fmt):

@@ -51,7 +51,7 @@ def run_vocoders(
 ) -> bool:
     """Trains and exports a decoder for each of FORMATS; called again, it goes on where it was stopped.
 
-    Ends with out/weights/<format>.safetensors. False when the user stopped it.
+    Ends with out/weights/<format>.safetensors (Mini's: -fast). False when the user stopped it.
     """
     if preset not in PRESETS:
         raise SonopaintError(f"There is no preset {preset!r}; choose from {', '.join(PRESETS)}.")
@@ -66,6 +66,6 @@ def run_vocoders(
         budget = Budget(steps=chosen.steps) if chosen.steps else Budget(minutes=minutes * share)
         if not train_once(VocoderTrainer, run, options, budget, device=device):
             return False
-        if not (folder / "weights" / f"{name}.safetensors").is_file():
+        if not any((folder / "weights").glob(f"{name}*.safetensors")):
             export_vocoder(run, folder / "weights")
     return True

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.phase.search import reconstruct
-from sonoconvert.phase.vocoder import Vocoder, read, write
+from sonoconvert.phase.vocoder import FAST, Vocoder, read, write
 from sonoconvert.phase.vocoder_network import VocoderNetwork, place_of
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import mel_magnitude
@@ -211,12 +211,16 @@ def load_network(folder: str | Path) -> VocoderNetwork:
 
 
 def export_vocoder(run: str | Path, out: str | Path, *, force: bool = False) -> Path:
-    """Writes a run's averaged network as `out`/<format>.safetensors (fp16), its training in the header."""
+    """Writes a run's averaged network as `out`/<format>.safetensors (fp16), its training in the header.
+
+    One of larger cells is the format's quick one: <format>-fast.safetensors.
+    """
     network, run = load_network(run), Path(run)
     options = read_json(run / "config.json")["options"]
     fmt = get_format(options["format"])
     data = f"{options['clips']} synthesised sounds (foley corpus, synthetic signals), no recordings"
     facts = facts_of(run, "vocoder", data, options)
-    path = Path(out) / f"{fmt.name}.safetensors"
+    ending = FAST if network.patch != VocoderNetwork(1, 1, 0).patch else ""
+    path = Path(out) / f"{fmt.name}{ending}.safetensors"
     write(path, network, fmt, our_header(f"Turns {fmt.name} pictures into sound.", facts), force=force)
     return path
