@@ -3,7 +3,7 @@
 A small convolutional network (`vocoder_network`) reads the magnitude of every cell from the mel picture, and
 how the phase goes on from each cell to the next ones; `integration` sums that up to phases, and `search` goes
 on from there. Weights lie in `vocoder/<format>.safetensors` of the models folder or of `weights/`. Where
-windows overlap little, the quickest search is short beside the network; it has one of its own, `<format>-fast`.
+windows overlap little, the quickest search is short beside the network: it has its own, `<format>-fast`.
 """
 
 from __future__ import annotations
