@@ -299,6 +299,12 @@ def test_weights_of_another_grid_are_passed_over(
             ),
             "impossible",
         ),
+        (
+            lambda tensors, header: header.update(
+                {"sonopaint.vocoder": json.dumps({"width": 8, "deep": 8, "blocks": 1, "frames": 400})}
+            ),
+            "impossible",
+        ),
         (lambda tensors, header: tensors.pop("stem.bias"), "does not fit"),
         (lambda tensors, header: tensors.update({"stem.bias": torch.zeros(3)}), "does not fit"),
         (lambda tensors, header: header.update({"sonopaint.format": "{}"}), "holds no decoder"),

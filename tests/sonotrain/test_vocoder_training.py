@@ -201,6 +201,8 @@ def test_workers_make_the_same_sounds() -> None:
     [
         ({"crop": 10}, "crop must be"),
         ({"crop": 20, "patch_frames": 4}, "multiple of 8"),
+        ({"patch_frames": 0}, "from 1 to 16, not 0"),
+        ({"patch_bins": 17}, "from 1 to 16, not 17"),
         ({"model": "weights/mini", "format": "riffusion-v1"}, "paints sonopaint-mini"),
         ({"clips": 5}, "clips must be"),
         ({"format": "riffusion-v1-stereo"}, "train riffusion-v1"),

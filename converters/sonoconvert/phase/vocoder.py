@@ -201,7 +201,8 @@ def read(path: str | Path) -> Vocoder:
         raise SonopaintError(
             f"{path.name} holds no decoder (its header describes none); remove it from {path.parent}."
         ) from error
-    if not all(type(size) is int and 1 <= size <= 512 for size in sizes) or sizes[2] > 32:
+    most = (512, 512, 32, 16, 16)
+    if not all(type(size) is int and 1 <= size <= top for size, top in zip(sizes, most, strict=True)):
         raise SonopaintError(f"{path.name} describes an impossible decoder ({sizes}); get it anew.")
     if path.stat().st_size > _MOST_WEIGHTS:
         raise SonopaintError(f"{path.name} is too large for a decoder; get it anew.")
@@ -236,7 +237,7 @@ def write(
 
 def _of_all(cells: Cells) -> Cells:
     """The channels' summed magnitudes, and the mean of their steps, of the louder ones above all."""
-    # Where all are silent, that of the loudest clip counts: its islands hang together through such cells.
+    # Where all are silent, that of the loudest channel counts: its islands hang together through such cells.
     weight = cells[0] + 1e-7 * cells[0].amax(dim=(1, 2), keepdim=True)
     share = weight / weight.sum(dim=0).clamp_min(1e-37)
     magnitude = cells[0].sum(dim=0, keepdim=True)

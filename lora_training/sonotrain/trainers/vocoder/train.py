@@ -84,6 +84,9 @@ class VocoderTrainer(Trainer):
     def __init__(self, given: Mapping[str, Any], run: Run) -> None:
         super().__init__(given, run)
         options = self.options
+        for name, value in (("patch_frames", options.patch_frames), ("patch_bins", options.patch_bins)):
+            if not 1 <= value <= 16:
+                raise SonopaintError(f"{setting(name)} must be from 1 to 16, not {value}.")
         whole = VocoderNetwork(8, 8, 1, options.patch_frames, options.patch_bins).whole
         if options.crop < 16 or options.crop % whole:
             raise SonopaintError(
