@@ -179,3 +179,11 @@ def coughs(tmp_path_factory: pytest.TempPathFactory) -> Any:
     sound = np.round(sound.clip(-1, 1) * 32767) / 32768
     soundfile.write(path, sound, rate, subtype="PCM_16")
     return SimpleNamespace(path=path, samples=sound.astype(np.float32), clean=clean, spans=spans, rate=rate)
+
+
+@pytest.fixture
+def phase_search_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where pictures differ by a rounding: the learned decoder's phases go elsewhere for it."""
+    from sonoconvert.phase.search import PhaseSearch
+
+    monkeypatch.setattr(PhaseSearch, "decoder", lambda search, fmt: None)

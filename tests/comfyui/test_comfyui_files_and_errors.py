@@ -424,7 +424,7 @@ def test_the_bar_moves_and_cancel_stops_within_a_phase_search(
         canvas = run("SonopaintInpaintCanvas", audio=audio(1.0), region=region, format=mini)
         inputs = {"image": 0.5 * canvas[0], "context": canvas[2]}
     pack.state.progress.clear()
-    run(node, **inputs, quality="fast")
+    run(node, **inputs, quality="normal")
     shares = pack.state.progress
     assert len(set(shares)) > 8 and shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
 
@@ -438,7 +438,7 @@ def test_the_bar_moves_and_cancel_stops_within_a_phase_search(
     management = sys.modules["comfy.model_management"]
     monkeypatch.setattr(management, "throw_exception_if_processing_interrupted", cancelled)
     with pytest.raises(pack.Interrupted):
-        run(node, **inputs, quality="fast")
+        run(node, **inputs, quality="normal")
     assert len(calls) == 6
 
 

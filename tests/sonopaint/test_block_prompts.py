@@ -50,7 +50,7 @@ def test_embeddings_go_to_the_blocks_that_are_named(tiny: Any) -> None:
     assert seen == {name: float(name.startswith("down_blocks")) for name in names} and len(names) == 7
 
 
-def test_interpolations_end_at_prompts_of_blocks(tiny: Any) -> None:
+def test_interpolations_end_at_prompts_of_blocks(tiny: Any, phase_search_only: None) -> None:
     one = PaintSettings(DOG, steps=2, seed=3, iterations=0)
     other = PaintSettings(DOG, steps=2, seed=4, iterations=0, up_prompt=HORN)
     results = interpolate(tiny, one, other, n=2, seconds=1.0)

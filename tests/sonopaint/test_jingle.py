@@ -158,7 +158,9 @@ def test_cqt_with_even_magnitudes_comes_back_as_the_transform_itself_does() -> N
 # --- jingles ----------------------------------------------------------------------------------------------
 
 
-def test_jingles_last_as_long_as_their_curves_and_hang_on_their_own_seed(jingle: Jingle) -> None:
+def test_jingles_last_as_long_as_their_curves_and_hang_on_their_own_seed(
+    jingle: Jingle, phase_search_only: None
+) -> None:
     curves = curves_of_notes(parse_notes("C4:0.5 E4 - G4"), "piano", 1.0)
     made = make_jingles(jingle, curves, [1, 2], settings=QUICK)
     again = make_jingles(jingle, curves, [2], settings=QUICK)

@@ -11,13 +11,21 @@ from sonoconvert.files.clip import read_clip
 from sonoconvert.files.folders import shipped_folder
 from sonoconvert.phase import vocoder
 from sonoconvert.phase.search import PhaseSearch
-from sonoconvert.pictures.format import get_format
+from sonoconvert.pictures.format import SpectrogramFormat, get_format
 from sonotrain.trainers.vocoder.losses import distances
 
 # By name, not by what is there: without weights there would be nothing to test. And the quickest quality that
 # uses them, and how much of the spectral convergence without them is left at most.
-QUALITY = {"riffusion-v1": ("fast", 0.9), "sonopaint-mini": ("normal", 1.05)}
+QUALITY = {
+    "riffusion-v1": ("fast", 0.9),
+    "sonopaint-mini-fast": ("fast", 1.0),
+    "sonopaint-mini": ("normal", 1.05),
+}
 WEIGHTS = [shipped_folder() / "vocoder" / f"{name}.safetensors" for name in QUALITY]
+
+
+def format_of(path: Path) -> SpectrogramFormat:
+    return get_format(path.stem.removesuffix(vocoder.FAST))
 
 
 def test_all_shipped_weights_are_tested() -> None:
@@ -26,8 +34,9 @@ def test_all_shipped_weights_are_tested() -> None:
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
 def test_shipped_weights_are_found_small_and_say_where_they_come_from(path: Path) -> None:
-    decoder = vocoder.load(get_format(path.stem))
-    assert decoder is not None and decoder.fmt == get_format(path.stem)
+    decoder = PhaseSearch.of(QUALITY[path.stem][0]).decoder(format_of(path))
+    assert decoder is not None and decoder.fmt == format_of(path)
+    assert decoder.metadata == vocoder.read(path).metadata
     assert path.stat().st_size <= 16e6
     assert decoder.metadata["modelspec.license"] == "MIT"
     assert "sonopaint.training" in decoder.metadata
@@ -38,7 +47,7 @@ def test_shipped_weights_are_found_small_and_say_where_they_come_from(path: Path
 def test_shipped_weights_beat_the_same_iterations_without_them(
     path: Path, name: str, repository: Path
 ) -> None:
-    fmt = get_format(path.stem)
+    fmt = format_of(path)
     clip = mix_to(read_clip(repository / "tests" / "fixtures" / name), 1).resampled(fmt.sample_rate)
     picture = encode(clip, fmt)
     quality, most = QUALITY[path.stem]

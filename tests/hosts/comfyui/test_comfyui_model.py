@@ -13,7 +13,7 @@ import soundfile
 import torch
 from PIL import Image
 
-pytestmark = pytest.mark.host
+pytestmark = [pytest.mark.host, pytest.mark.usefixtures("phase_search_only")]  # on Studio's side
 
 PROMPT, SEED, STEPS, GUIDANCE = "a dog barking", 9, 20, 4.0
 # Both do the same arithmetic in 32 bits, in another order (their attention, and guidance on x0 instead of ε).
@@ -99,14 +99,6 @@ def studio(loras: list[tuple[str, float]]) -> np.ndarray:
 
 def difference_db(a: np.ndarray, b: np.ndarray) -> float:
     return 20 * math.log10(max(float(np.linalg.norm(a - b) / np.linalg.norm(b)), 1e-12))
-
-
-@pytest.fixture(autouse=True)
-def phase_search_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Studio's side."""
-    from sonoconvert.phase.search import PhaseSearch
-
-    monkeypatch.setattr(PhaseSearch, "decoder", lambda search, fmt: None)
 
 
 @pytest.fixture(scope="module")
