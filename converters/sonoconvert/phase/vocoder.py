@@ -21,7 +21,7 @@ from sonoconvert.checkpoints.files import check_shapes, read_header, read_tensor
 from sonoconvert.errors import SonopaintError
 from sonoconvert.files.folders import shipped_folder, user_folder
 from sonoconvert.phase.integration import integrate
-from sonoconvert.phase.vocoder_network import VocoderNetwork, features, place_of, reference_of
+from sonoconvert.phase.vocoder_network import PATCH, VocoderNetwork, features, place_of, reference_of
 from sonoconvert.pictures.format import SpectrogramFormat
 from sonoconvert.pictures.grid import working_grid
 
@@ -196,7 +196,7 @@ def read(path: str | Path) -> Vocoder:
         fmt = SpectrogramFormat.from_dict(json.loads(metadata["sonopaint.format"]))
         config = json.loads(metadata["sonopaint.vocoder"])
         sizes = [config[name] for name in ("width", "deep", "blocks")]
-        sizes += [config.get("frames", 2), config.get("bins", 4)]  # older files don't say it
+        sizes += [config.get("frames", PATCH[0]), config.get("bins", PATCH[1])]  # older files don't say it
     except (KeyError, ValueError, TypeError) as error:
         raise SonopaintError(
             f"{path.name} holds no decoder (its header describes none); remove it from {path.parent}."

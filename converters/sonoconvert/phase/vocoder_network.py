@@ -15,6 +15,8 @@ from sonoconvert.pictures.spectrogram import mel_basis
 
 # Magnitudes below this, relative to the loudest, are alike to the network (−100 dB).
 FLOOR = 1e-5
+# Cells that one position of the network stands for, unless it says otherwise: frames × bins.
+PATCH = (2, 4)
 # Times and frequencies of one cell of the network's deepest level, in positions.
 DEEP = 2
 _EDGE = 12  # frames, at least
@@ -94,7 +96,12 @@ class VocoderNetwork(nn.Module):
     """
 
     def __init__(
-        self, width: int = 48, deep: int = 64, blocks: int = 3, frames: int = 2, bins: int = 4
+        self,
+        width: int = 48,
+        deep: int = 64,
+        blocks: int = 3,
+        frames: int = PATCH[0],
+        bins: int = PATCH[1],
     ) -> None:
         super().__init__()
         self.config = {"width": width, "deep": deep, "blocks": blocks, "frames": frames, "bins": bins}

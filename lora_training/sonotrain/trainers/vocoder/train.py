@@ -15,7 +15,7 @@ from torch import Tensor
 from sonoconvert.errors import SonopaintError, setting
 from sonoconvert.phase.search import reconstruct
 from sonoconvert.phase.vocoder import FAST, Vocoder, read, write
-from sonoconvert.phase.vocoder_network import VocoderNetwork, place_of
+from sonoconvert.phase.vocoder_network import PATCH, VocoderNetwork, place_of
 from sonoconvert.pictures.format import get_format
 from sonoconvert.pictures.spectrogram import mel_magnitude
 from sonotrain.data.waveforms import waveforms
@@ -87,7 +87,7 @@ class VocoderTrainer(Trainer):
         for name, value in (("patch_frames", options.patch_frames), ("patch_bins", options.patch_bins)):
             if not 1 <= value <= 16:
                 raise SonopaintError(f"{setting(name)} must be from 1 to 16, not {value}.")
-        whole = VocoderNetwork(8, 8, 1, options.patch_frames, options.patch_bins).whole
+        whole = network_of(options).whole
         if options.crop < 16 or options.crop % whole:
             raise SonopaintError(
                 f"{setting('crop')} must be a multiple of {whole} and at least 16, not {options.crop}."
@@ -107,7 +107,7 @@ class VocoderTrainer(Trainer):
         options, device = self.options, self.device
         torch.manual_seed(options.seed)
         self.place = place_of(self.fmt, device)
-        self.network = VocoderNetwork(**network_config(options))
+        self.network = network_of(options)
         if options.start_from:
             start = Path(options.start_from)
             before = read(start).network if start.is_file() else load_network(start)
@@ -191,23 +191,18 @@ class VocoderTrainer(Trainer):
         return self.measured
 
 
-def network_config(options: VocoderOptions) -> dict[str, int]:
-    """What `VocoderNetwork` is made from."""
-    names = {
-        "width": "width",
-        "deep": "deep",
-        "blocks": "blocks",
-        "frames": "patch_frames",
-        "bins": "patch_bins",
-    }
-    return {name: getattr(options, theirs) for name, theirs in names.items()}
+def network_of(options: VocoderOptions) -> VocoderNetwork:
+    """The network that the options describe, untrained."""
+    return VocoderNetwork(
+        options.width, options.deep, options.blocks, options.patch_frames, options.patch_bins
+    )
 
 
 def load_network(folder: str | Path) -> VocoderNetwork:
     """The averaged network of a run folder."""
     parts, config = load_final(folder)
     options = config["options"]
-    network = VocoderNetwork(**network_config(VocoderOptions(**options)))
+    network = network_of(VocoderOptions(**options))
     network.load_state_dict(parts["network"])
     take_average([network], parts["ema"])
     return network.eval()
@@ -222,8 +217,10 @@ def export_vocoder(run: str | Path, out: str | Path, *, force: bool = False) -> 
     options = read_json(run / "config.json")["options"]
     fmt = get_format(options["format"])
     data = f"{options['clips']} synthesised sounds (foley corpus, synthetic signals), no recordings"
+    if options.get("model"):
+        data += f"; {options['model_clips']} clips of the corpus as a model's VAE gives them back"
     facts = facts_of(run, "vocoder", data, options)
-    ending = FAST if network.patch != VocoderNetwork(1, 1, 0).patch else ""
+    ending = FAST if network.patch > PATCH else ""
     path = Path(out) / f"{fmt.name}{ending}.safetensors"
     write(path, network, fmt, our_header(f"Turns {fmt.name} pictures into sound.", facts), force=force)
     return path
