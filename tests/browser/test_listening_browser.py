@@ -64,7 +64,9 @@ def test_a_script_that_listens_and_rates_is_scored_as_it_rated(
     total = len(key["trials"])
     for number in range(total):
         trial = asked(page, key)
-        if number == total // 2:  # the browser is closed in the middle, and opened again
+        if number in (total // 2, total // 2 + 1):  # the page is left in the middle, and come back to
+            if number > total // 2:  # as Chromium, when busy, now and then does to a file that is reloaded
+                page.evaluate("localStorage.clear()")
             page.reload()
             assert f"{number} of {total} done" in page.inner_text("#begin")
             page.click("#begin")

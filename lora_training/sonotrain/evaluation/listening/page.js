@@ -11,7 +11,7 @@ const COLUMNS = ["test", "listener", "name", "position", "trial", "practice", "r
   "reference_plays", "variation_plays", "seconds"];
 const TRIALS = new Map(TEST.trials.map((trial) => [trial.id, trial]));
 let remembers = true;
-let state = recall() || begun();
+let state;
 let players = [];
 let since = 0;
 let screen = "welcome";
@@ -32,15 +32,26 @@ function begun() {
   return { listener: "p" + listener.join(""), name: "", order: [...practice, ...order], at: 0, answers: {} };
 }
 
+// On a busy machine Chromium sometimes hands a file that is reloaded an empty localStorage, for as long as it is open.
+// What the tab itself keeps is there then; the newer of both counts.
+const KEPT = ["localStorage", "sessionStorage"];
+
 function recall() {
-  try {
-    const found = JSON.parse(localStorage.getItem(STORED));
-    return found && found.order.every((id) => TRIALS.has(id)) ? found : null;
-  } catch { return null; }
+  const found = KEPT.flatMap((where) => {
+    try {
+      const one = JSON.parse(window[where].getItem(STORED));
+      return one && one.order.every((id) => TRIALS.has(id)) ? [one] : [];
+    } catch { return []; }
+  });
+  return found.sort((a, b) => (b.kept || 0) - (a.kept || 0))[0];
 }
 
 function keep() {
-  try { localStorage.setItem(STORED, JSON.stringify(state)); } catch { remembers = false; }
+  state.kept = Date.now();
+  const kept = KEPT.filter((where) => {
+    try { window[where].setItem(STORED, JSON.stringify(state)); return true; } catch { return false; }
+  });
+  remembers = kept.includes("localStorage");
 }
 
 function element(tag, attributes = {}, ...children) {
@@ -233,4 +244,5 @@ document.addEventListener("keydown", (event) => {
 // A click leaves the keys to the page.
 PLACE.addEventListener("mousedown", (event) => { if (event.target.closest("button")) event.preventDefault(); });
 
+state = recall() || begun();
 welcome();
