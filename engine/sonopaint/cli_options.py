@@ -31,7 +31,11 @@ def _painting(parser: argparse.ArgumentParser, *, batch: bool = True) -> None:
     paint.add_argument("--seed", type=int, metavar="N", help="same seed, same samples (random)")
     paint.add_argument("--steps", type=int, metavar="N", help="sampler steps (the model's own)")
     paint.add_argument("--cfg", type=float, metavar="X", help="guidance scale (the model's own)")
-    paint.add_argument("--sampler", metavar="NAME", help="ddim, euler, heun, dpmpp_2m, lcm, flow or one_step")
+    paint.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="ddim, euler, euler_ancestral, heun, dpmpp_2m, dpmpp_2m_sde, lcm, flow or one_step",
+    )
     paint.add_argument(
         "--iterations", type=int, metavar="N", help=f"of the phase reconstruction ({ITERATIONS})"
     )

@@ -24,7 +24,15 @@ logger = logging.getLogger(__name__)
 
 ONE_STEP_SAMPLER = "Sonopaint one-step"
 NO_CHECKPOINT = "No checkpoint is loaded: choose a Stable Diffusion 1.5 checkpoint at the top of the page."
-_SAMPLERS = {"dpmpp_2m": "DPM++ 2M", "euler": "Euler", "ddim": "DDIM", "heun": "Heun", "lcm": "LCM"}
+_SAMPLERS = {
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "euler": "Euler",
+    "euler_ancestral": "Euler a",
+    "ddim": "DDIM",
+    "heun": "Heun",
+    "lcm": "LCM",
+}
 _LORA = re.compile(r"<lora:([^:>]+)(?::([^:>]*))?[^>]*>", re.IGNORECASE)
 _PROMPT_READERS = {"prompt_parser.py", "parsing.py"}  # AUTOMATIC1111's and Forge's files
 _NOTHING = re.compile(r"\s*-?0*\.?0*\s*")  # a weight at which a LoRA is not used

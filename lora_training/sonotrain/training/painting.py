@@ -22,10 +22,12 @@ def sample(
     steps: int = 0,
     guidance: float | None = None,
     sampler: str = "",
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Scaled latents [B, 4, h, w] in fp32 on the model's device, painted in many steps from normal noise.
 
-    `text` [B, L, D], `empty` [1, L, D]; what is not given is the model's own default.
+    `text` [B, L, D], `empty` [1, L, D]; what is not given is the model's own default. `generator`: of the
+    noise that some samplers add on the way.
     """
     from sonopaint.models.denoiser import Denoiser
     from sonopaint.models.schedule import sigmas
@@ -36,7 +38,7 @@ def sample(
     scale = float(defaults["guidance_scale"]) if guidance is None else guidance
     x = noise.to(model.device).float() * float(levels[0])
     return SAMPLERS[sampler or str(defaults["sampler"])](
-        Denoiser(model, text, empty, scale), x, levels
+        Denoiser(model, text, empty, scale), x, levels, generator=generator
     ).float()
 
 
@@ -97,13 +99,14 @@ def paint(
     from sonopaint.models.prompt import encode_prompt
 
     noise = torch.randn((len(captions), 4, 16, 40), generator=torch.Generator().manual_seed(seed))
+    added = torch.Generator().manual_seed(seed ^ 0x5EED)
     pictures = []
     for first in range(0, len(captions), batch):
         chosen = list(captions[first : first + batch])
         embedded = encode_prompt(model, [*chosen, ""])
         pixels = painted(
             model, embedded[:-1], embedded[-1:], noise[first : first + batch],
-            steps=steps, guidance=guidance_scale, sampler=sampler,
+            steps=steps, guidance=guidance_scale, sampler=sampler, generator=added,
         )  # fmt: skip
         levels = to_levels(pixels).cpu()
         if model.grain is not None:
