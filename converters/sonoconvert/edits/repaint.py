@@ -20,7 +20,16 @@ from sonoconvert.phase.gradient import phase_gradient
 from sonoconvert.phase.inversion import mel_bands, mel_to_linear
 from sonoconvert.phase.search import PhaseSearch, iterate
 from sonoconvert.pictures.format import SpectrogramFormat
-from sonoconvert.pictures.spectrogram import absolute, from_levels, overlap_add, stft, synthesise
+from sonoconvert.pictures.spectrogram import (
+    absolute,
+    frame,
+    from_levels,
+    hann,
+    overlap_add,
+    pad_ends,
+    stft,
+    synthesise,
+)
 from sonoconvert.progress import Progress, Steps, portion
 
 SHARPENING = 8  # steps towards magnitudes whose mel bands are the painted ones, before there is a waveform
@@ -151,6 +160,7 @@ def _decode(
     tick = Steps(progress, search.iterations + (fewer * len(x) if len(x) > 1 else 0))
     mean = x.mean(dim=0, keepdim=True)
     own = stft(mean, win, win, hop)
+    plan = replace(plan, mel=_across(plan.mel, own[0], known, fmt))
     linear, phase = _begun(own[0], pinned, plan, fmt, search)
     y = _pinned(own, mean, pinned, known, plan, plan.mel[None], linear * phase, fmt, search.iterations, tick)
     if x.shape[0] == 1:
@@ -165,6 +175,24 @@ def _decode(
         for c in map(slice, range(len(x)), range(1, len(x) + 1))
     ]
     return torch.cat(decoded)
+
+
+def _across(
+    mel: torch.Tensor, own: torch.Tensor, known: torch.Tensor, fmt: SpectrogramFormat
+) -> torch.Tensor:
+    """Painted magnitudes [n_mels, frames] that can be where known samples meet new ones.
+
+    A frame there holds what is known (of `own`, complex [bins, frames]) and, of the painting, no more than what
+    falls on its new samples. Asked for all of it, the search would put it into those few samples: a click.
+    """
+    win, hop = fmt.win_length, fmt.hop_length
+    energy = hann(win, mel.dtype, mel.device).square()
+    new = frame(pad_ends((~known).to(mel.dtype), win, hop), win, hop) @ (energy / energy.sum())
+    across = (new > 0) & (new < 1)
+    new, painted, bands = new[across], mel[:, across], mel_bands(fmt, len(own), mel.dtype, mel.device)
+    kept = bands.mel(own[:, across].abs().T.contiguous()).T * (1 - new).sqrt()
+    added = painted * new.sqrt()
+    return mel.clone().masked_scatter_(across.expand_as(mel), torch.minimum(painted, added + kept))
 
 
 def _begun(
