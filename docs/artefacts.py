@@ -30,6 +30,7 @@ GROUPS = {
     ),
     "inpaint": ("weights/mini/inpaint.safetensors", "weights/classifier/parts.safetensors"),
     "grain": ("weights/mini/grain.safetensors",),
+    "decoder": ("weights/vocoder/sonopaint-mini*.safetensors",),
     "curves": ("weights/mini/curves.safetensors",),
     "one-step": ("weights/mini-one-step/*.safetensors",),
     "subjects": ("weights/subjects/*.safetensors",),
@@ -42,7 +43,7 @@ WHOLE, PARTS = (
     ("mini", "grain"),
     ("mini", "inpaint", "grain"),
 )  # pictures of whole sounds, and of sounds repainted in part
-JUDGED = (*PARTS, "classifier")
+JUDGED = (*PARTS, "decoder", "classifier")  # sounds, and what is said of them
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ ALL = (
     Artefacts("contact_sheet", "docs/images/mini.png", WHOLE),
     Artefacts("subject_sheet", "docs/images/subjects.png", ("mini", "grain", "one-step", "subjects")),
     Artefacts("jingle_demo", "docs/images/jingle.png", ("mini", "jingles")),
-    Artefacts("jingle_demo", "docs/demo/jingle/*.ogg", ("mini", "jingles")),
+    Artefacts("jingle_demo", "docs/demo/jingle/*.ogg", ("mini", "decoder", "jingles")),
     Artefacts("curves_demo", "docs/images/curves.png", ("mini", "grain", "curves")),
-    Artefacts("curves_demo", "docs/demo/curves/*.ogg", ("mini", "grain", "curves")),
-    Artefacts("blend_demo", "docs/demo/blend/*", ("mini", "blend", "classifier")),
+    Artefacts("curves_demo", "docs/demo/curves/*.ogg", ("mini", "grain", "decoder", "curves")),
+    Artefacts("blend_demo", "docs/demo/blend/*", ("mini", "decoder", "blend", "classifier")),
     Artefacts("screenshots", "docs/images/studio-generate*.png", WHOLE),
     Artefacts("screenshots", "docs/images/studio-edit*.png", PARTS),
     Artefacts("screenshots", "docs/images/studio-match*.png", ("match",)),
-    Artefacts("demo", "docs/demo/forest.*", WHOLE),
+    Artefacts("demo", "docs/demo/forest.*", (*WHOLE, "decoder")),
     Artefacts("demo", "docs/demo/studio/*", JUDGED),
     Artefacts("demo", "docs/demo/measurements.json", JUDGED),
     Artefacts("demo", "docs/demo/README.md", JUDGED),

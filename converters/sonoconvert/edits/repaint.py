@@ -182,8 +182,8 @@ def _across(
 ) -> torch.Tensor:
     """Painted magnitudes [n_mels, frames] that can be where known samples meet new ones.
 
-    A frame there holds what is known (of `own`, complex [bins, frames]) and, of the painting, no more than what
-    falls on its new samples. Asked for all of it, the search would put it into those few samples: a click.
+    A frame there holds what is known (of `own`, complex [bins, frames]) and, of the painting, no more than
+    what falls on its new samples. Asked for all of it, the search would put it into those few: a click.
     """
     win, hop = fmt.win_length, fmt.hop_length
     energy = hann(win, mel.dtype, mel.device).square()
