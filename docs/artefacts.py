@@ -43,7 +43,7 @@ WHOLE, PARTS = (
     ("mini", "grain"),
     ("mini", "inpaint", "grain"),
 )  # pictures of whole sounds, and of sounds repainted in part
-JUDGED = (*PARTS, "decoder", "classifier")  # sounds, and what is said of them
+JUDGED = (*PARTS, "classifier")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ ALL = (
     Artefacts("screenshots", "docs/images/studio-generate*.png", WHOLE),
     Artefacts("screenshots", "docs/images/studio-edit*.png", PARTS),
     Artefacts("screenshots", "docs/images/studio-match*.png", ("match",)),
-    Artefacts("demo", "docs/demo/forest.*", (*WHOLE, "decoder")),
+    Artefacts("demo", "docs/demo/forest.*", WHOLE),
     Artefacts("demo", "docs/demo/studio/*", JUDGED),
     Artefacts("demo", "docs/demo/measurements.json", JUDGED),
     Artefacts("demo", "docs/demo/README.md", JUDGED),
