@@ -153,14 +153,15 @@ def _decode(
     """One piece: first on the mean of the channels, then with that phase in each channel."""
     win, hop = fmt.win_length, fmt.hop_length
     # Frames that hold known samples only are the source's, whatever was painted there.
-    pinned = (plan.paint == 0) | (plan.change == 0) | _held(known, win, hop, plan.paint.shape[1])
+    new = _new_share(known, win, hop)
+    pinned = (plan.paint == 0) | (plan.change == 0) | (new == 0)
     if pinned.all():
         return x
     fewer = max(search.iterations // 4, 1)
     tick = Steps(progress, search.iterations + (fewer * len(x) if len(x) > 1 else 0))
     mean = x.mean(dim=0, keepdim=True)
     own = stft(mean, win, win, hop)
-    plan = replace(plan, mel=_across(plan.mel, own[0], known, fmt))
+    plan = replace(plan, mel=_across(plan.mel, own[0], new, fmt))
     linear, phase = _begun(own[0], pinned, plan, fmt, search)
     y = _pinned(own, mean, pinned, known, plan, plan.mel[None], linear * phase, fmt, search.iterations, tick)
     if x.shape[0] == 1:
@@ -177,22 +178,19 @@ def _decode(
     return torch.cat(decoded)
 
 
-def _across(
-    mel: torch.Tensor, own: torch.Tensor, known: torch.Tensor, fmt: SpectrogramFormat
-) -> torch.Tensor:
+def _across(mel: torch.Tensor, own: torch.Tensor, new: torch.Tensor, fmt: SpectrogramFormat) -> torch.Tensor:
     """Painted magnitudes [n_mels, frames] that can be where known samples meet new ones.
 
     A frame there holds what is known (of `own`, complex [bins, frames]) and, of the painting, no more than
-    what falls on its new samples. Asked for all of it, the search would put it into those few: a click.
+    what falls on its new samples (`new` of `_new_share`). Asked for all of it, the search would put it into
+    those few: a click.
     """
-    win, hop = fmt.win_length, fmt.hop_length
-    energy = hann(win, mel.dtype, mel.device).square()
-    new = frame(pad_ends((~known).to(mel.dtype), win, hop), win, hop) @ (energy / energy.sum())
     across = (new > 0) & (new < 1)
-    new, painted, bands = new[across], mel[:, across], mel_bands(fmt, len(own), mel.dtype, mel.device)
-    kept = bands.mel(own[:, across].abs().T.contiguous()).T * (1 - new).sqrt()
-    added = painted * new.sqrt()
-    return mel.clone().masked_scatter_(across.expand_as(mel), torch.minimum(painted, added + kept))
+    share, painted, bands = new[across], mel[:, across], mel_bands(fmt, len(own), mel.dtype, mel.device)
+    kept = bands.mel(own[:, across].abs().T.contiguous()).T * (1 - share).sqrt()
+    able = mel.clone()
+    able[:, across] = torch.minimum(painted, painted * share.sqrt() + kept)
+    return able
 
 
 def _begun(
@@ -222,12 +220,11 @@ def _begun(
     return linear, phase_gradient(loudness.T, win, hop, seed=search.seed, initial=own.T, fixed=near.T).T
 
 
-def _held(known: torch.Tensor, win: int, hop: int, frames: int) -> torch.Tensor:
-    """Bool [frames]: the frames all of whose samples are known."""
-    ends = pad((~known).long().cumsum(0), (1, 0))
-    centres = torch.arange(frames) * hop
-    low, high = (centres - win // 2).clamp(min=0), (centres + win // 2).clamp(max=len(known))
-    return ends[high] == ends[low]
+def _new_share(known: torch.Tensor, win: int, hop: int) -> torch.Tensor:
+    """How much of each frame's energy new samples have [frames]: 0 where it holds known ones only, 1 none."""
+    energy = hann(win, torch.float64, known.device).square()
+    share = frame(pad_ends((~known).double(), win, hop), win, hop) @ energy / energy.sum()
+    return torch.where(share > 1 - 1e-9, 1.0, share).float()
 
 
 def _balance(own: torch.Tensor, pinned: torch.Tensor) -> torch.Tensor:
