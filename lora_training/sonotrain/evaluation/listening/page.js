@@ -10,8 +10,11 @@ const WORD_KEYS = "asdfghjklzxc";
 const COLUMNS = ["test", "listener", "name", "position", "trial", "practice", "rating", "words",
   "reference_plays", "variation_plays", "seconds"];
 const TRIALS = new Map(TEST.trials.map((trial) => [trial.id, trial]));
+// On a busy machine Chromium sometimes hands a file that is reloaded an empty localStorage, for as long as it is open.
+// What the tab itself keeps is there then; the newer of both counts.
+const KEPT = ["localStorage", "sessionStorage"];
 let remembers = true;
-let state;
+let state = recall() || begun();
 let players = [];
 let since = 0;
 let screen = "welcome";
@@ -31,10 +34,6 @@ function begun() {
   const listener = Array.from(crypto.getRandomValues(new Uint8Array(6)), (b) => b.toString(16).padStart(2, "0"));
   return { listener: "p" + listener.join(""), name: "", order: [...practice, ...order], at: 0, answers: {} };
 }
-
-// On a busy machine Chromium sometimes hands a file that is reloaded an empty localStorage, for as long as it is open.
-// What the tab itself keeps is there then; the newer of both counts.
-const KEPT = ["localStorage", "sessionStorage"];
 
 function recall() {
   const found = KEPT.flatMap((where) => {
@@ -244,5 +243,4 @@ document.addEventListener("keydown", (event) => {
 // A click leaves the keys to the page.
 PLACE.addEventListener("mousedown", (event) => { if (event.target.closest("button")) event.preventDefault(); });
 
-state = recall() || begun();
 welcome();
