@@ -285,6 +285,7 @@ class DiffusersPainter:
         from sonopaint.models.inpaint import inpainting, kept_channels, sees_kept
         from sonopaint.models.schedule import sigmas as schedule
         from sonopaint.samplers import SAMPLERS
+        from sonopaint.samplers.common import added_noise
         from sonopaint.samplers.one_step import pure_noise
 
         model = self.model
@@ -360,8 +361,7 @@ class DiffusersPainter:
                 start,
                 sigmas,
                 callback=after_step,
-                # Not the first noise again.
-                generator=[torch.Generator().manual_seed(seed ^ 0x5EED) for seed in noises],
+                generator=[added_noise(seed) for seed in noises],
             )
         image = decode_latents(model, latents, circular=circular)[..., :width]
         painted = ((image + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).cpu()

@@ -33,6 +33,11 @@ def noise_like(x: torch.Tensor, generator: Generators = None) -> torch.Tensor:
     return torch.stack([noise_like(item, one) for item, one in zip(x, generator, strict=True)])
 
 
+def added_noise(seed: int) -> torch.Generator:
+    """What draws the noise that a sampler adds on the way, in every host; not the noise it begins with."""
+    return torch.Generator().manual_seed(seed ^ 0x5EED)
+
+
 def pairs(sigmas: Sigmas) -> list[tuple[float, float]]:
     """[(sigma, next sigma), …] as Python floats, one pair for each step."""
     values = [float(sigma) for sigma in sigmas]

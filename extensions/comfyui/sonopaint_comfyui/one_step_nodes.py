@@ -18,6 +18,7 @@ from sonoconvert.errors import SonopaintError
 from sonopaint.models.info import format_of_loras
 from sonopaint.models.one_step import ONE_STEP_KEY, on_student, student_timestep
 from sonopaint.models.schedule import sigmas as schedule
+from sonopaint.samplers.common import added_noise
 from sonopaint.samplers.one_step import pure_noise, sample_student
 from sonopaint.tasks.settings import MOST_STUDENT_STEPS
 from sonopaint_comfyui.kinds import LORA_METADATA, METADATA, advanced, schema
@@ -265,8 +266,7 @@ def one_step_sampler(denoise: float = 1.0) -> Any:
                 x,
                 sigmas,
                 callback=told,
-                # As Studio's painter: not the first noise again.
-                generator=torch.Generator().manual_seed(int(arguments.get("seed") or 0) ^ 0x5EED),
+                generator=added_noise(int(arguments.get("seed") or 0)),
             )
         finally:
             guider.cfg = guidance

@@ -15,6 +15,7 @@ from modules import sd_samplers, sd_samplers_common, sd_samplers_kdiffusion
 from sonoconvert.errors import SonopaintError
 from sonopaint.models.one_step import student_timestep
 from sonopaint.models.schedule import sigmas as schedule
+from sonopaint.samplers.common import added_noise
 from sonopaint.samplers.one_step import pure_noise, sample_student
 from sonopaint.tasks.settings import FEW_STEPS
 from sonopaint_webui import host
@@ -61,7 +62,7 @@ class OneStepSampler(sd_samplers_kdiffusion.KDiffusionSampler):
                 f"{host.ONE_STEP_SAMPLER} paints in {steps}, without CFG; not used: {', '.join(wrong)}."
             )
         p.steps, p.cfg_scale = steps, 1.0
-        self.generators = [torch.Generator().manual_seed(int(seed) ^ 0x5EED) for seed in p.seeds]
+        self.generators = [added_noise(int(seed)) for seed in p.seeds]
 
     def _student(
         self, model: Any, x: torch.Tensor, sigmas: torch.Tensor, extra_args: Any = None,

@@ -97,9 +97,10 @@ def paint(
     """
     from sonopaint.models.grain import with_grain
     from sonopaint.models.prompt import encode_prompt
+    from sonopaint.samplers.common import added_noise
 
     noise = torch.randn((len(captions), 4, 16, 40), generator=torch.Generator().manual_seed(seed))
-    added = torch.Generator().manual_seed(seed ^ 0x5EED)
+    added = added_noise(seed)
     pictures = []
     for first in range(0, len(captions), batch):
         chosen = list(captions[first : first + batch])
